@@ -1,0 +1,80 @@
+"""The cache that grows: keys and values are concatenated, so that every token has a new shape and compiles anew."""
+
+import dataclasses
+from typing import ClassVar, Self
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxgen.ops.attention import attention, causal_mask
+from jaxgen.spec.architecture import Architecture
+from jaxgen.spec.cache import Dynamic
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class DynamicCache:
+    """One (B, S, K, H) array per layer for keys and for values; S grows by the tokens of each call.
+
+    Attributes:
+        lengths: tokens kept per row.
+        slots: the position that each slot holds, -1 where it holds padding. With prompts of 2 and 3 tokens and one
+            step after them: slots = [[0, 1, -1, 2], [0, 1, 2, 3]], lengths = [3, 4].
+    """
+
+    incremental: ClassVar[bool] = True
+    donated: ClassVar[bool] = False
+    static_shape: ClassVar[bool] = False
+    keys: tuple[Float[Array, "B S K H"], ...]
+    values: tuple[Float[Array, "B S K H"], ...]
+    slots: Int[Array, "B S"]
+    lengths: Int[Array, "B"]
+
+    @classmethod
+    def create(cls, spec: Dynamic, architecture: Architecture, *, batch: int, capacity: int, dtype) -> Self:
+        """No slots at all: `capacity` does not matter."""
+        del spec, capacity
+        shape = (batch, 0, architecture.num_kv_heads, architecture.head_dim)
+        empty = tuple(jnp.zeros(shape, dtype) for _ in range(architecture.num_layers))
+        none_yet = jnp.zeros((batch,), jnp.int32)
+        return cls(keys=empty, values=empty, slots=jnp.zeros((batch, 0), jnp.int32), lengths=none_yet)
+
+    @property
+    def visible(self) -> int:
+        """The slots there are; each one is read."""
+        return self.slots.shape[1]
+
+    def positions(self, time: int) -> Int[Array, "B T"]:
+        """The positions after the tokens kept so far."""
+        return self.lengths[:, None] + jnp.arange(time, dtype=jnp.int32)[None, :]
+
+    def attend(
+        self, layer: int, q: Float[Array, "B T N H"], k: Float[Array, "B T K H"], v: Float[Array, "B T K H"]
+    ) -> tuple[Float[Array, "B T N H"], Self]:
+        """Append to one layer and attend over all of it. `slots` follows in `advance`, once per step."""
+        keys = jnp.concatenate([self.keys[layer], k.astype(self.keys[layer].dtype)], axis=1)
+        values = jnp.concatenate([self.values[layer], v.astype(self.values[layer].dtype)], axis=1)
+        positions = self.positions(q.shape[1])
+        slots = jnp.concatenate([self.slots, positions], axis=1)
+        context = attention(q, keys, values, causal_mask(positions, slots))
+        grown = dataclasses.replace(
+            self,
+            keys=(*self.keys[:layer], keys, *self.keys[layer + 1 :]),
+            values=(*self.values[:layer], values, *self.values[layer + 1 :]),
+        )
+        return context, grown
+
+    def advance(self, counts: Int[Array, "B"]) -> Self:
+        """Name the new slots; those past a row's `counts` were padding and become -1."""
+        added = self.keys[-1].shape[1] - self.slots.shape[1]
+        offsets = jnp.arange(added, dtype=jnp.int32)[None, :]
+        named = jnp.where(offsets < counts[:, None], self.lengths[:, None] + offsets, -1)
+        return dataclasses.replace(
+            self, slots=jnp.concatenate([self.slots, named], axis=1), lengths=self.lengths + counts
+        )
+
+    def reading(self, depth: int) -> Self:
+        """Everything there is gets read."""
+        del depth
+        return self

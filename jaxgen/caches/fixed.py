@@ -1,0 +1,91 @@
+"""The preallocated cache: shapes never change, so that one compiled step serves every token, in place."""
+
+import dataclasses
+from typing import ClassVar, Self
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxgen.ops.attention import attention, causal_mask
+from jaxgen.spec.architecture import Architecture
+from jaxgen.spec.cache import Fixed
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class FixedCache:
+    """One (B, max_len, K, H) array per layer for keys and for values, donated from step to step.
+
+    A row's tokens lie in slots 0 to `lengths[row]` - 1. What right padding leaves beyond them is never seen: a query
+    at position p looks at slots up to p, and each slot is overwritten before its position comes.
+
+    Attributes:
+        lengths: tokens kept per row.
+        visible: how many slots `attend` reads (static: another depth is another program). Attention over a slice
+            keeps XLA on CPU from copying whole caches and makes a short text in a long cache as fast as in a short one.
+    """
+
+    incremental: ClassVar[bool] = True
+    donated: ClassVar[bool] = True
+    static_shape: ClassVar[bool] = True
+    keys: tuple[Float[Array, "B max_len K H"], ...]
+    values: tuple[Float[Array, "B max_len K H"], ...]
+    lengths: Int[Array, "B"]
+    visible: int = dataclasses.field(metadata={"static": True})
+
+    @classmethod
+    def create(cls, spec: Fixed, architecture: Architecture, *, batch: int, capacity: int, dtype) -> Self:
+        """`capacity` is `max_len`: the slots of a row, all visible at first."""
+        del spec
+        shape = (batch, capacity, architecture.num_kv_heads, architecture.head_dim)
+        layers = range(architecture.num_layers)
+        return cls(
+            keys=tuple(jnp.zeros(shape, dtype) for _ in layers),
+            values=tuple(jnp.zeros(shape, dtype) for _ in layers),
+            lengths=jnp.zeros((batch,), jnp.int32),
+            visible=capacity,
+        )
+
+    def positions(self, time: int) -> Int[Array, "B T"]:
+        """The positions after the tokens kept so far; a position is its slot."""
+        return self.lengths[:, None] + jnp.arange(time, dtype=jnp.int32)[None, :]
+
+    def attend(
+        self, layer: int, q: Float[Array, "B T N H"], k: Float[Array, "B T K H"], v: Float[Array, "B T K H"]
+    ) -> tuple[Float[Array, "B T N H"], Self]:
+        """Write at each row's length, attend over the visible slots.
+
+        The caller keeps `lengths + T <= visible <= max_len`: `dynamic_update_slice` would clamp in silence.
+        """
+        keys = _write(self.keys[layer], k, self.lengths)
+        values = _write(self.values[layer], v, self.lengths)
+        slots = jnp.broadcast_to(jnp.arange(self.visible, dtype=jnp.int32), (q.shape[0], self.visible))
+        mask = causal_mask(self.positions(q.shape[1]), slots)
+        context = attention(q, keys[:, : self.visible], values[:, : self.visible], mask)
+        written = dataclasses.replace(
+            self,
+            keys=(*self.keys[:layer], keys, *self.keys[layer + 1 :]),
+            values=(*self.values[:layer], values, *self.values[layer + 1 :]),
+        )
+        return context, written
+
+    def advance(self, counts: Int[Array, "B"]) -> Self:
+        """Keep `counts` more tokens per row."""
+        return dataclasses.replace(self, lengths=self.lengths + counts)
+
+    def reading(self, depth: int) -> Self:
+        """See the first `depth` slots, at most all of them."""
+        return dataclasses.replace(self, visible=min(depth, self.keys[0].shape[1]))
+
+
+def _write(
+    buffer: Float[Array, "B max_len K H"], new: Float[Array, "B T K H"], starts: Int[Array, "B"]
+) -> Float[Array, "B max_len K H"]:
+    """`new` at each row's own start; one row takes the plain update, which XLA does in place everywhere."""
+    new = new.astype(buffer.dtype)
+    if buffer.shape[0] == 1:
+        return jax.lax.dynamic_update_slice(buffer, new, (0, starts[0], 0, 0))
+    return jax.vmap(lambda row, part, start: jax.lax.dynamic_update_slice(row, part, (start, 0, 0)))(
+        buffer, new, starts
+    )

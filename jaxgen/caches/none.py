@@ -1,0 +1,59 @@
+"""No cache: every step runs the whole prefix again. The baseline that the seed benchmarks compare with."""
+
+import dataclasses
+from typing import ClassVar, Self
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxgen.ops.attention import attention, causal_mask
+from jaxgen.spec.architecture import Architecture
+from jaxgen.spec.cache import NoCache
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Recompute:
+    """Holds no array; queries see the keys of their own call.
+
+    Right padding needs no mask of its own: a real token's position is before every padding token's.
+
+    Attributes:
+        batch: rows.
+        visible: the tokens of the prefix that a step runs.
+        static_shape: every prefix is padded to one length.
+    """
+
+    incremental: ClassVar[bool] = False
+    donated: ClassVar[bool] = False
+    batch: int = dataclasses.field(metadata={"static": True})
+    visible: int = dataclasses.field(metadata={"static": True})
+    static_shape: bool = dataclasses.field(metadata={"static": True})
+
+    @classmethod
+    def create(cls, spec: NoCache, architecture: Architecture, *, batch: int, capacity: int, dtype) -> Self:
+        """`architecture` and `dtype` do not matter: nothing is kept."""
+        del architecture, dtype
+        return cls(batch=batch, visible=capacity, static_shape=spec.pad)
+
+    def positions(self, time: int) -> Int[Array, "B T"]:
+        """0 to `time` - 1: every call starts at the beginning."""
+        return jnp.broadcast_to(jnp.arange(time, dtype=jnp.int32), (self.batch, time))
+
+    def attend(
+        self, layer: int, q: Float[Array, "B T N H"], k: Float[Array, "B T K H"], v: Float[Array, "B T K H"]
+    ) -> tuple[Float[Array, "B T N H"], Self]:
+        """Causal attention within the call."""
+        del layer
+        positions = self.positions(q.shape[1])
+        return attention(q, k, v, causal_mask(positions, positions)), self
+
+    def advance(self, counts: Int[Array, "B"]) -> Self:
+        """Nothing to move."""
+        del counts
+        return self
+
+    def reading(self, depth: int) -> Self:
+        """Run the first `depth` tokens of the prefix."""
+        return dataclasses.replace(self, visible=depth)

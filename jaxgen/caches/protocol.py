@@ -1,0 +1,47 @@
+"""What the model and the decode loop ask of a KV cache, so that neither needs an `if cache`."""
+
+from typing import ClassVar, Protocol, Self
+
+from jaxtyping import Array, Float, Int
+
+from jaxgen.spec.architecture import Architecture
+
+
+class Cache(Protocol):
+    """An immutable, registered pytree: every method returns a new one.
+
+    What a cache allows; the engine reads it in one place:
+        incremental: a step is fed the newest token alone; else the whole prefix.
+        static_shape: no array grows from step to step, so that a loop may be compiled around it.
+        donated: its buffers are handed to each step, which writes in place.
+    """
+
+    incremental: ClassVar[bool]
+    donated: ClassVar[bool]
+    visible: int
+
+    @property
+    def static_shape(self) -> bool: ...
+
+    @classmethod
+    def create(cls, spec, architecture: Architecture, *, batch: int, capacity: int, dtype) -> Self:
+        """An empty cache for `batch` rows of up to `capacity` tokens; `spec` is the kind's own spec class."""
+        ...
+
+    def positions(self, time: int) -> Int[Array, "B T"]:
+        """Absolute positions of the `time` incoming tokens of each row."""
+        ...
+
+    def attend(
+        self, layer: int, q: Float[Array, "B T N H"], k: Float[Array, "B T K H"], v: Float[Array, "B T K H"]
+    ) -> tuple[Float[Array, "B T N H"], Self]:
+        """Write `k` and `v` of one layer, and attend over all that the row's queries may see."""
+        ...
+
+    def advance(self, counts: Int[Array, "B"]) -> Self:
+        """Keep `counts` of the tokens just written to each row: the index moves here and nowhere else."""
+        ...
+
+    def reading(self, depth: int) -> Self:
+        """The same cache, of which a step reads the first `depth` slots only. Depth is static: part of the program."""
+        ...

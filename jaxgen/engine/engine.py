@@ -1,0 +1,150 @@
+"""The engine: weights, the bound programs, and the two halves of a generation. It owns no clock and prints nothing."""
+
+import functools
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgen import caches
+from jaxgen.caches.protocol import Cache
+from jaxgen.engine import programs
+from jaxgen.engine.batch import Batch, capacity_for, make_batch
+from jaxgen.engine.binders import bind
+from jaxgen.engine.programs import Blueprint, State
+from jaxgen.models.structure import Leaves, Structure
+from jaxgen.spec.run import Run
+from jaxgen.spec.workload import Loop
+
+OnStep = Callable[[State], None]
+
+
+class Engine:
+    """One arm's model, ready to generate.
+
+    Attributes:
+        run: the arm's spec.
+        leaves: the weights; `place` puts them into fresh buffers.
+        blueprint: what the programs are closed over.
+    """
+
+    def __init__(self, run: Run, structure: Structure, leaves: Leaves):
+        self.run = run
+        self.leaves = leaves
+        self.blueprint = Blueprint(
+            structure=structure,
+            activations=run.dtype.activations.value,
+            logits=run.dtype.logits.value,
+            sampling=run.workload.sampling,
+            eos_token_ids=() if run.workload.ignore_eos else structure.architecture.eos_token_ids,
+        )
+        donate = caches.kind(run.cache).donated
+        bound = functools.partial(bind, run.jit.strategy, blueprint=self.blueprint, leaves=leaves, donate=donate)
+        self._prefill = bound(programs.prefill)
+        self._step = bound(programs.step)
+        self._loop = bound(programs.loop)
+
+    def batches(self, prompts: Sequence[Sequence[int]], *, new_tokens: int | None = None) -> list[Batch]:
+        """The prompts in batches of `workload.batch_size`, on the device.
+
+        Args:
+            prompts: token ids.
+            new_tokens: the most per row; null takes `workload.max_new_tokens`. The cache keeps the size that the
+                workload needs, so that fewer tokens run the same programs.
+
+        Raises:
+            UserError: the prompts do not fit the model or the cache.
+        """
+        work, architecture = self.run.workload, self.blueprint.structure.architecture
+        capacity = capacity_for(
+            prompts, new_tokens=work.max_new_tokens, cache=self.run.cache, architecture=architecture
+        )
+        return [
+            make_batch(
+                prompts[first : first + work.batch_size],
+                first_row=first,
+                capacity=capacity,
+                new_tokens=work.max_new_tokens if new_tokens is None else new_tokens,
+                cache=self.run.cache,
+                seed=work.seed,
+            )
+            for first in range(0, len(prompts), work.batch_size)
+        ]
+
+    def empty_cache(self, batch: Batch) -> Cache:
+        """A fresh cache for one run of a batch, ready on the device: it will be donated."""
+        cache = caches.create(
+            self.run.cache,
+            self.blueprint.structure.architecture,
+            batch=len(batch.prompt_lengths),
+            capacity=batch.capacity,
+            dtype=jnp.dtype(self.run.dtype.kv.value),
+        )
+        return jax.block_until_ready(cache.reading(batch.prompt.shape[1]))
+
+    def prefill(self, batch: Batch, cache: Cache) -> tuple[Cache, State]:
+        """Run the prompts and choose the first tokens. `cache` is from `empty_cache`."""
+        return self._prefill(self.leaves, cache, batch.prompt, batch.state)
+
+    def decode(
+        self, batch: Batch, cache: Cache, state: State, *, on_step: OnStep | None = None
+    ) -> tuple[Cache, State]:
+        """All the tokens after the first, on device in one loop per depth or one call per token from the host.
+
+        Args:
+            batch: says how many steps at which depth.
+            cache, state: from `prefill`; the cache is donated.
+            on_step: called after each step of the host loop with the state then.
+        """
+        if self.run.workload.loop is Loop.device and cache.static_shape:
+            for segment in batch.segments:
+                cache, state = self._loop(self.leaves, cache.reading(segment.depth), state, segment.steps_on_device)
+            return cache, state
+        for segment in batch.segments:
+            cache = cache.reading(segment.depth)
+            for _ in range(segment.steps):
+                if np.asarray(state.done).all():
+                    return cache, state
+                cache, state = self._step(self.leaves, cache, state)
+                if on_step is not None:
+                    on_step(state)
+        return cache, state
+
+    def place(self) -> None:
+        """Copy the weights into fresh buffers, one leaf at a time: where they lie is worth a percent or two."""
+        leaves = list(self.leaves)
+        self.leaves = ()
+        for number, leaf in enumerate(leaves):
+            leaves[number] = jax.block_until_ready(jnp.copy(leaf))
+        self.leaves = tuple(leaves)
+
+    def next_logprobs(self, prompt: Sequence[int]) -> np.ndarray:
+        """Log-probabilities (V,) of the token after `prompt`, through this arm's dtypes. For comparing, not timing."""
+        (batch,) = [
+            make_batch(
+                [list(prompt)],
+                first_row=0,
+                capacity=len(prompt) + 1,
+                new_tokens=1,
+                cache=self.run.cache,
+                seed=0,
+            )
+        ]
+        cache = self.empty_cache(batch)
+        out = bind_once(programs.next_logprobs, self.blueprint)(self.leaves, cache, batch.prompt, batch.state)
+        return np.asarray(out)[0]
+
+
+def bind_once(program, blueprint: Blueprint):
+    """A jitted closure for a single call outside every clock; nothing is donated."""
+    return jax.jit(lambda leaves, *args: program(blueprint, leaves, *args))
+
+
+def completions(batch: Batch, state: State) -> list[tuple[list[int], str]]:
+    """Each row's new tokens, and why it ended: `eos` or `length`."""
+    sequence, lengths, done = (np.asarray(array) for array in (state.sequence, state.lengths, state.done))
+    return [
+        (sequence[row, start : lengths[row]].tolist(), "eos" if done[row] else "length")
+        for row, start in enumerate(batch.prompt_lengths)
+    ]

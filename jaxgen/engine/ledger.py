@@ -1,0 +1,91 @@
+"""The compile ledger: every trace, lowering and backend compile of this process, by function, from jax.monitoring."""
+
+import collections
+import dataclasses
+
+import jax
+
+_KINDS = {
+    "/jax/core/compile/jaxpr_trace_duration": "trace",
+    "/jax/core/compile/jaxpr_to_mlir_module_duration": "lower",
+    "/jax/core/compile/backend_compile_duration": "compile",
+}
+_HIT, _MISS = "/jax/compilation_cache/cache_hits", "/jax/compilation_cache/cache_misses"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One event: its kind (trace, lower, compile, hit, miss), the function's name, how long it took in seconds."""
+
+    kind: str
+    function: str
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """The events between two moments."""
+
+    entries: tuple[Entry, ...]
+
+    @property
+    def events(self) -> int:
+        """Traces, lowerings and true backend compiles; one served from the persistent cache is not counted as one."""
+        return self.count("trace") + self.count("lower") + max(self.count("compile") - self.count("hit"), 0)
+
+    @property
+    def functions(self) -> dict[str, int]:
+        """How often each function was compiled by the backend, persistent-cache hits included."""
+        return dict(collections.Counter(entry.function for entry in self.entries if entry.kind == "compile"))
+
+    def count(self, kind: str) -> int:
+        """How many events of one kind."""
+        return sum(entry.kind == kind for entry in self.entries)
+
+    def seconds(self, kind: str) -> float:
+        """Time spent in events of one kind. Nested traces are counted in their callers too."""
+        return sum(entry.seconds for entry in self.entries if entry.kind == kind)
+
+
+class Ledger:
+    """Listens from its construction on. One per process: listeners cannot belong to an arm.
+
+    Example:
+        >>> ledger = Ledger()
+        >>> mark = ledger.mark()
+        >>> jitted(x)
+        >>> ledger.since(mark).events
+    """
+
+    def __init__(self):
+        self._entries: list[Entry] = []
+        jax.monitoring.register_event_duration_secs_listener(self._on_duration)
+        jax.monitoring.register_event_listener(self._on_event)
+
+    def mark(self) -> int:
+        """This moment, for `since`."""
+        return len(self._entries)
+
+    def since(self, mark: int) -> Window:
+        """What happened after `mark`."""
+        return Window(tuple(self._entries[mark:]))
+
+    def close(self) -> None:
+        """Stop listening."""
+        jax.monitoring.unregister_event_duration_listener(self._on_duration)
+        jax.monitoring.unregister_event_listener(self._on_event)
+
+    def _on_duration(self, event: str, seconds: float, **details) -> None:
+        if event in _KINDS:
+            name = str(details.get("fun_name", "unknown"))
+            self._entries.append(Entry(_KINDS[event], _bare(name), seconds))
+
+    def _on_event(self, event: str, **details) -> None:
+        del details
+        if event in (_HIT, _MISS):
+            self._entries.append(Entry("hit" if event == _HIT else "miss", "", 0.0))
+
+
+def _bare(name: str) -> str:
+    """`jit(step)` and `step` are one function."""
+    return name.removeprefix("jit(").removesuffix(")") if name.startswith("jit(") else name

@@ -1,0 +1,120 @@
+"""The pure programs that every jit strategy binds: prefill, one decode step, the whole decode loop.
+
+Each takes (blueprint, leaves, cache, ...): the blueprint is closed over, the rest are arguments, the cache is donated.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxgen.caches.protocol import Cache
+from jaxgen.models.structure import Leaves, Structure
+from jaxgen.ops.sampling import next_token
+from jaxgen.spec.workload import Sampling
+
+
+@dataclasses.dataclass(frozen=True)
+class Blueprint:
+    """What a program is closed over: structure and settings, hashable, no arrays.
+
+    Attributes:
+        activations, logits: dtype names.
+        eos_token_ids: tokens that end a row; empty to go on regardless.
+    """
+
+    structure: Structure
+    activations: str
+    logits: str
+    sampling: Sampling
+    eos_token_ids: tuple[int, ...]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class State:
+    """Where a batch stands. W is the longest that any row may become: nothing grows.
+
+    Attributes:
+        sequence: prompt and new tokens of each row, right-padded.
+        lengths: tokens in each row so far; the newest is not yet in the cache.
+        done: rows that have ended; they are computed along and change no more.
+        rows: the number of each row's prompt in the run.
+        seed: of the sampling.
+    """
+
+    sequence: Int[Array, "B W"]
+    lengths: Int[Array, "B"]
+    done: Bool[Array, "B"]
+    rows: Int[Array, "B"]
+    seed: Int[Array, ""]
+
+
+def prefill(
+    blueprint: Blueprint, leaves: Leaves, cache: Cache, prompt: Int[Array, "B T"], state: State
+) -> tuple[Cache, State]:
+    """Run the right-padded prompts and choose each row's first new token."""
+    model = blueprint.structure.model(leaves)
+    hidden, cache = model(prompt, cache, dtype=jnp.dtype(blueprint.activations))
+    last = jnp.take_along_axis(hidden, (state.lengths - 1)[:, None, None], axis=1)[:, 0]
+    logits = model.logits(last, dtype=jnp.dtype(blueprint.logits))
+    return cache.advance(state.lengths), _append(blueprint, logits, state)
+
+
+def step(blueprint: Blueprint, leaves: Leaves, cache: Cache, state: State) -> tuple[Cache, State]:
+    """Choose each row's next token, from its newest token and the cache, or from the whole prefix without one."""
+    if not cache.incremental:
+        return prefill(blueprint, leaves, cache, state.sequence[:, : cache.visible], state)
+    model = blueprint.structure.model(leaves)
+    newest = jnp.take_along_axis(state.sequence, (state.lengths - 1)[:, None], axis=1)  # B 1
+    hidden, cache = model(newest, cache, dtype=jnp.dtype(blueprint.activations))
+    logits = model.logits(hidden[:, 0], dtype=jnp.dtype(blueprint.logits))
+    return cache.advance((~state.done).astype(jnp.int32)), _append(blueprint, logits, state)
+
+
+def loop(
+    blueprint: Blueprint, leaves: Leaves, cache: Cache, state: State, steps: Int[Array, ""]
+) -> tuple[Cache, State]:
+    """Up to `steps` steps in one program; `steps` is traced. It ends early when every row is done."""
+
+    def unfinished(carry):
+        taken, _, at = carry
+        return (taken < steps) & ~jnp.all(at.done)
+
+    def body(carry):
+        taken, kept, at = carry
+        return (taken + 1, *step(blueprint, leaves, kept, at))
+
+    _, cache, state = jax.lax.while_loop(unfinished, body, (jnp.int32(0), cache, state))
+    return cache, state
+
+
+def next_logprobs(
+    blueprint: Blueprint, leaves: Leaves, cache: Cache, prompt: Int[Array, "B T"], state: State
+) -> Float[Array, "B V"]:
+    """Log-probabilities of the token after each right-padded prompt, float32; `cache` is left as it is."""
+    model = blueprint.structure.model(leaves)
+    hidden, _ = model(prompt, cache, dtype=jnp.dtype(blueprint.activations))
+    last = jnp.take_along_axis(hidden, (state.lengths - 1)[:, None, None], axis=1)[:, 0]
+    logits = model.logits(last, dtype=jnp.dtype(blueprint.logits))
+    return jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
+
+
+def _append(blueprint: Blueprint, logits: Float[Array, "B V"], state: State) -> State:
+    """Write the chosen token behind each row that is not done."""
+    token = next_token(
+        logits, blueprint.sampling, seed=state.seed, rows=state.rows, positions=state.lengths
+    )
+    batch = jnp.arange(token.shape[0])
+    at = jnp.minimum(state.lengths, state.sequence.shape[1] - 1)  # a done row of full length stays as it is
+    kept = jnp.where(state.done, state.sequence[batch, at], token)
+    ended = jnp.zeros_like(state.done)
+    for eos in blueprint.eos_token_ids:
+        ended = ended | (token == eos)
+    return dataclasses.replace(
+        state,
+        sequence=state.sequence.at[batch, at].set(kept),
+        lengths=state.lengths + (~state.done).astype(jnp.int32),
+        done=state.done | ended,
+    )

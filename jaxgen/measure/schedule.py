@@ -1,0 +1,103 @@
+"""The order of the trials: which arm is placed and timed first, how often a trial repeats its call, when to stop.
+
+The experiment asks for a plan before each block, and after it whether the interval is good enough to end the run.
+"""
+
+import dataclasses
+import math
+import random
+from typing import Any
+
+ARMS = ("candidate", "baseline")
+
+MIN_BLOCKS_FOR_TARGET = 3  # two blocks can agree by luck; their spread has one degree of freedom
+
+Order = tuple[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockPlan:
+    """One block: the arms in the order of their placement in memory, and in the order of the trials of each pair."""
+
+    placement: Order
+    pairs: tuple[Order, ...]
+
+
+def block_plan(block: int, *, pairs: int, seed: int) -> BlockPlan:
+    """Plans one block of A B B A ..., so that neither arm gains from its place or from a drift of the machine.
+
+    The placement alternates from block to block, since the arm that is placed first can be slower by a steady 1.5 %.
+    Inside a block the first arm of a pair alternates. The arm that opens a block goes 0 1 1 0 0 1 1 0 ... over the
+    blocks: with an odd number of pairs, then, each arm leads in half the pairs of any even number of blocks, and
+    within four blocks each arm opens as often after being placed first as after being placed second. Which arm begins
+    either cycle is the seed's draw, and the same for all blocks.
+
+    Args:
+        block: its number in the run, from 0. With several processes it goes on counting, or the cycles begin anew.
+        pairs: in this block.
+        seed: `measure.seed`.
+
+    Example:
+        >>> block_plan(0, pairs=4, seed=0).pairs == tuple(block_plan(0, pairs=2, seed=0).pairs * 2)
+        True
+    """
+    start = random.Random(seed)
+    placed_first = (block + start.getrandbits(1)) % 2
+    opens = (block + block // 2 + start.getrandbits(1)) % 2
+    return BlockPlan(placement=_order(placed_first), pairs=tuple(_order((opens + pair) % 2) for pair in range(pairs)))
+
+
+def repeats(fast_s: float, slow_s: float, *, min_trial_s: float, max_seconds: float, min_pairs: int) -> int:
+    """Says how often a trial makes its call: the same count in both arms, so that a pair stays a fair ratio.
+
+    As often as the faster arm needs for a trial of `min_trial_s`, but no oftener than lets `min_pairs` pairs fit into
+    `max_seconds`, and at least once: an arm that compiles at each call must not eat the whole run for the other's sake.
+
+    Args:
+        fast_s: one call of the faster arm, in seconds, as the warm-up saw it.
+        slow_s: one call of the slower arm, in seconds.
+        min_trial_s: `measure.min_trial_s`, seconds.
+        max_seconds: `measure.max_seconds`, what all trials together may take.
+        min_pairs: the pairs that the run must at least hold.
+    """
+    if not (0 < fast_s < math.inf and 0 < slow_s < math.inf):
+        raise ValueError(f"a call takes a positive, finite time: {fast_s=}, {slow_s=}")
+    wanted = math.ceil(min_trial_s / min(fast_s, slow_s))
+    affordable = math.floor(max_seconds / (min_pairs * (fast_s + slow_s)))
+    return max(1, min(wanted, affordable))
+
+
+def enough(
+    comparison: dict[str, Any] | None,
+    *,
+    blocks_done: int,
+    blocks: int,
+    elapsed_s: float,
+    max_seconds: float,
+    target_ci: float,
+) -> str | None:
+    """Says after a block why the trials may end, or None where they go on.
+
+    Args:
+        comparison: as `statistics.compare` gives it; None where there is nothing to compare yet.
+        blocks_done: so far, over all processes.
+        blocks: `measure.blocks`, the most there may be. It may be 1: the interval is then unknown.
+        elapsed_s: since the first trial, in seconds.
+        max_seconds: `measure.max_seconds`.
+        target_ci: `measure.target_ci`, the half-width wanted of the interval, as a share of the ratio (0.02 = 2 %).
+
+    Returns:
+        "target_ci reached" (never before three blocks), "blocks limit", "max_seconds limit", or None.
+    """
+    interval = comparison["ci95"] if comparison else None
+    if comparison and interval and blocks_done >= MIN_BLOCKS_FOR_TARGET:
+        half_width = (interval[1] - interval[0]) / 2 / comparison["ratio"]
+        if half_width <= target_ci:
+            return "target_ci reached"
+    if blocks_done >= blocks:
+        return "blocks limit"
+    return "max_seconds limit" if elapsed_s >= max_seconds else None
+
+
+def _order(first: int) -> Order:
+    return (ARMS[first], ARMS[1 - first])

@@ -1,0 +1,94 @@
+"""The verdict: what may be claimed of the candidate against the baseline, and one sentence that says why.
+
+Reads a finished comparison, the agreement of the outputs and whatever spoilt the window; the result, the report and the
+command line's last line all show what comes out.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+AGREEMENTS = ("identical", "rounding", "different", None)  # None: the outputs were not compared
+
+
+def verdict(
+    comparison: dict[str, Any] | None,
+    *,
+    margin: float,
+    agreement: str | None,
+    dirty: Sequence[str],
+    candidate: str = "the candidate",
+    baseline: str = "the baseline",
+) -> tuple[str, str]:
+    """Judges by rule: outputs and window first, then where the interval lies against 1 - margin and 1 + margin.
+
+    Args:
+        comparison: as `statistics.compare` gives it; None where no pair was measured.
+        margin: the smallest difference that counts, as a share (0.02 = 2 %).
+        agreement: "identical", "rounding", "different", or None where the outputs were not compared.
+        dirty: what spoilt the measurement, each a clause such as "the candidate compiled in 3 trials".
+        candidate: the arm's name in the sentence.
+        baseline: the same.
+
+    Returns:
+        The verdict (`faster`, `slower`, `equivalent`, `inconclusive` or `invalid`) and its sentence. An invalid one
+        holds no speed-up.
+    """
+    if agreement not in AGREEMENTS:
+        raise ValueError(f"agreement must be one of {AGREEMENTS}: {agreement!r}")
+    reasons = [f"the outputs of {candidate} and {baseline} differ"] if agreement == "different" else []
+    reasons += dirty
+    if reasons:
+        return "invalid", f"the measurement is invalid: {'; '.join(reasons)}"
+    if comparison is None or comparison["ratio"] is None:
+        return "inconclusive", f"{candidate} and {baseline} cannot be compared: no pair of trials was measured"
+    word, sentence = _judge(comparison, margin, candidate, baseline)
+    return word, sentence if agreement else f"{sentence}; the outputs were not compared"
+
+
+def _judge(comparison: dict[str, Any], margin: float, candidate: str, baseline: str) -> tuple[str, str]:
+    """Places the interval against the margin; a comparison that stands has a ratio, but perhaps no interval."""
+    ratio, interval, size = comparison["ratio"], comparison["ci95"], _size(comparison)
+    measured = f"{candidate} measured {_gain(ratio)} {baseline}"
+    if interval is None:
+        return "inconclusive", f"{measured}, but {size} cannot tell how far blocks differ, so there is no interval"
+    evidence = f"(95 % interval {_span(ratio, *interval)}, {size})"
+    low, high = interval
+    if low > 1 + margin or high < 1 - margin:
+        return "faster" if low > 1 else "slower", f"{candidate} is {_gain(ratio)} {baseline} {evidence}"
+    if low >= 1 - margin and high <= 1 + margin:
+        return "equivalent", f"{candidate} and {baseline} are equally fast within {100 * margin:.3g} % {evidence}"
+    return "inconclusive", f"{measured} {evidence}, which does not settle it against a margin of {100 * margin:.3g} %"
+
+
+def _gain(ratio: float) -> str:
+    """A ratio in words: "12.3x faster than", "3.1 % slower than" (0.969 of the speed), "as fast as"."""
+    if ratio >= 2 or ratio <= 0.5:
+        return f"{_number(max(ratio, 1 / ratio))}x {'faster' if ratio > 1 else 'slower'} than"
+    percent = f"{abs(100 * (ratio - 1)):.1f}"
+    return "as fast as" if percent == "0.0" else f"{percent} % {'faster' if ratio > 1 else 'slower'} than"
+
+
+def _span(ratio: float, low: float, high: float) -> str:
+    """The interval in the terms of `_gain`: factors far from 1, else signed percent of the baseline's speed."""
+    if ratio >= 2:
+        return f"{_number(low)} to {_number(high)}"
+    if ratio <= 0.5:
+        return f"{_number(1 / high)} to {_number(1 / low)}"
+    return f"{100 * (low - 1):+.1f} to {100 * (high - 1):+.1f} %"
+
+
+def _number(factor: float) -> str:
+    """Three significant digits, never an exponent: 2.04, 12.3, 1234."""
+    return f"{factor:.2f}" if factor < 10 else f"{factor:.1f}" if factor < 100 else f"{factor:.0f}"
+
+
+def _size(comparison: dict[str, Any]) -> str:
+    """How much was measured: "6 blocks of 4 pairs", or "23 pairs in 6 blocks" where they are not all alike."""
+    blocks, pairs = comparison["blocks"], comparison["pairs"]
+    if pairs % blocks:
+        return f"{pairs} pairs in {blocks} blocks"
+    return f"{_count(blocks, 'block')} of {_count(pairs // blocks, 'pair')}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

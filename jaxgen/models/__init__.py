@@ -1,0 +1,1 @@
+"""Floor 2: one decoder for all families. NNX ends here: what leaves is a graph definition and a tuple of leaves."""

@@ -1,0 +1,160 @@
+"""The decoder: GPT-2, Llama, Qwen2 and Qwen3 are this one module with other values of `Architecture`.
+
+Kernels are stored (in, out); the embedding and an untied head (V, D), contracted in place. Layers are unrolled: a
+`lax.scan` over them halves compile time and costs up to 2.5 times at decode on CPU.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from jaxgen.caches.protocol import Cache
+from jaxgen.ops import norms, rope
+from jaxgen.spec.architecture import Architecture
+
+_ACTIVATIONS = {
+    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "gelu_tanh": functools.partial(jax.nn.gelu, approximate=True),
+    "silu": jax.nn.silu,
+    "relu": jax.nn.relu,
+}
+
+
+class Linear(nnx.Module):
+    """`x @ kernel + bias`, computed in the dtype of `x`."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool, rngs: nnx.Rngs):
+        self.kernel = nnx.Param(jax.random.normal(rngs.params(), (inputs, outputs)) * 0.02)
+        self.bias = nnx.Param(jnp.zeros((outputs,))) if bias else None
+
+    def __call__(self, x: Float[Array, "*dims I"]) -> Float[Array, "*dims O"]:
+        y = x @ self.kernel[...].astype(x.dtype)
+        return y if self.bias is None else y + self.bias[...].astype(x.dtype)
+
+
+class Norm(nnx.Module):
+    """Layer norm or RMS norm over the last axis."""
+
+    def __init__(self, size: int, *, kind: str, eps: float):
+        self.scale = nnx.Param(jnp.ones((size,)))
+        self.bias = nnx.Param(jnp.zeros((size,))) if kind == "layer" else None
+        self.eps = eps
+
+    def __call__(self, x: Float[Array, "*dims D"]) -> Float[Array, "*dims D"]:
+        if self.bias is None:
+            return norms.rms_norm(x, self.scale[...], eps=self.eps)
+        return norms.layer_norm(x, self.scale[...], self.bias[...], eps=self.eps)
+
+
+class Attention(nnx.Module):
+    """Projections around the cache's own attention."""
+
+    def __init__(self, arch: Architecture, *, rngs: nnx.Rngs):
+        query_size, kv_size = arch.num_heads * arch.head_dim, arch.num_kv_heads * arch.head_dim
+        linear = functools.partial(Linear, rngs=rngs)
+        self.q = linear(arch.hidden_size, query_size, bias=arch.qkv_bias)
+        self.k = linear(arch.hidden_size, kv_size, bias=arch.qkv_bias)
+        self.v = linear(arch.hidden_size, kv_size, bias=arch.qkv_bias)
+        self.o = linear(query_size, arch.hidden_size, bias=arch.out_bias)
+        self.q_norm = Norm(arch.head_dim, kind="rms", eps=arch.norm_eps) if arch.qk_norm else None
+        self.k_norm = Norm(arch.head_dim, kind="rms", eps=arch.norm_eps) if arch.qk_norm else None
+        self.head_dim = arch.head_dim
+
+    def __call__(
+        self, x: Float[Array, "B T D"], layer: int, cache: Cache, turn: tuple[Array, Array] | None
+    ) -> tuple[Float[Array, "B T D"], Cache]:
+        batch, time, _ = x.shape
+        heads = (batch, time, -1, self.head_dim)
+        q, k, v = self.q(x).reshape(heads), self.k(x).reshape(heads), self.v(x).reshape(heads)  # B T N|K H
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k = self.q_norm(q), self.k_norm(k)
+        if turn is not None:
+            q, k = rope.rotate(q, *turn), rope.rotate(k, *turn)
+        context, cache = cache.attend(layer, q, k, v)
+        return self.o(context.reshape(batch, time, -1)), cache  # B T N*H -> B T D
+
+
+class Mlp(nnx.Module):
+    """`down(act(up(x)))`, or with a gate `down(act(gate(x)) * up(x))`."""
+
+    def __init__(self, arch: Architecture, *, rngs: nnx.Rngs):
+        wide = functools.partial(Linear, arch.hidden_size, arch.intermediate_size, bias=arch.mlp_bias, rngs=rngs)
+        self.gate = wide() if arch.gated else None
+        self.up = wide()
+        self.down = Linear(arch.intermediate_size, arch.hidden_size, bias=arch.mlp_bias, rngs=rngs)
+        self.activation = arch.activation
+
+    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        act = _ACTIVATIONS[self.activation]
+        return self.down(act(self.up(x)) if self.gate is None else act(self.gate(x)) * self.up(x))
+
+
+class Block(nnx.Module):
+    """One pre-norm transformer layer."""
+
+    def __init__(self, arch: Architecture, *, rngs: nnx.Rngs):
+        norm = functools.partial(Norm, arch.hidden_size, kind=arch.norm, eps=arch.norm_eps)
+        self.attention_norm = norm()
+        self.attention = Attention(arch, rngs=rngs)
+        self.mlp_norm = norm()
+        self.mlp = Mlp(arch, rngs=rngs)
+
+    def __call__(self, x, layer: int, cache: Cache, turn) -> tuple[Float[Array, "B T D"], Cache]:
+        mixed, cache = self.attention(self.attention_norm(x), layer, cache, turn)
+        x = x + mixed
+        return x + self.mlp(self.mlp_norm(x)), cache
+
+
+class Decoder(nnx.Module):
+    """Token ids to hidden states, and hidden states to logits.
+
+    Example:
+        >>> model = Decoder(architecture, rngs=nnx.Rngs(0))
+        >>> hidden, _ = model(tokens, Recompute(batch=tokens.shape[0]))
+        >>> logits = model.logits(hidden)
+    """
+
+    def __init__(self, architecture: Architecture, *, rngs: nnx.Rngs):
+        arch = architecture
+        table = functools.partial(jax.random.normal, dtype=jnp.float32)
+        self.embedding = nnx.Param(table(rngs.params(), (arch.vocab_size, arch.hidden_size)) * 0.02)
+        learned = arch.position == "learned"
+        self.position = nnx.Param(table(rngs.params(), (arch.context, arch.hidden_size)) * 0.02) if learned else None
+        self.blocks = nnx.List([Block(arch, rngs=rngs) for _ in range(arch.num_layers)])
+        self.norm = Norm(arch.hidden_size, kind=arch.norm, eps=arch.norm_eps)
+        self.head = None if arch.tied else nnx.Param(table(rngs.params(), (arch.vocab_size, arch.hidden_size)) * 0.02)
+        self.arch = arch
+
+    def __call__(
+        self, tokens: Int[Array, "B T"], cache: Cache, *, dtype=jnp.float32
+    ) -> tuple[Float[Array, "B T D"], Cache]:
+        """Run the layers over the incoming tokens.
+
+        Args:
+            tokens: ids, right-padded.
+            cache: says the tokens' positions, keeps their keys and values; its index does not move here.
+            dtype: of the activations.
+
+        Returns:
+            The normalised last hidden states in `dtype`, and the cache with the tokens written.
+        """
+        positions = cache.positions(tokens.shape[1])
+        x = self.embedding[...][tokens].astype(dtype)
+        turn = None
+        if self.position is not None:
+            x = x + self.position[...][positions].astype(dtype)
+        else:
+            freqs = rope.frequencies(self.arch.head_dim, theta=self.arch.rope_theta, scaling=self.arch.rope_scaling)
+            turn = rope.rotation(positions, freqs)
+        for layer, block in enumerate(self.blocks):
+            x, cache = block(x, layer, cache, turn)
+        return self.norm(x), cache
+
+    def logits(self, hidden: Float[Array, "*dims D"], *, dtype=jnp.float32) -> Float[Array, "*dims V"]:
+        """Contract with the (V, D) table in place, accumulating in `dtype`."""
+        head = self.embedding if self.head is None else self.head
+        table = head[...].astype(hidden.dtype)
+        return jnp.einsum("...d,vd->...v", hidden, table, preferred_element_type=dtype)

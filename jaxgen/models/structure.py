@@ -1,0 +1,51 @@
+"""Where NNX ends: an architecture becomes a hashable structure and a flat tuple of weight leaves.
+
+Compiled functions close over the structure and take the leaves as arguments: a flat tuple costs 0.16 ms a call for
+308 leaves on a CPU, `nnx.jit` over the module 10.6 ms.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+from flax import nnx
+
+from jaxgen.models.decoder import Decoder
+from jaxgen.spec.architecture import Architecture
+
+Leaves = tuple[jax.Array, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Structure:
+    """All of a model but its numbers.
+
+    Attributes:
+        architecture: what it was made from; two equal architectures have equal structures.
+        names: dotted parameter names, in the order of the leaves, such as `blocks.0.attention.q.kernel`.
+        shapes: the shape of each leaf.
+    """
+
+    architecture: Architecture
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    graphdef: Any = dataclasses.field(compare=False, repr=False)
+    treedef: Any = dataclasses.field(compare=False, repr=False)
+
+    def model(self, leaves: Leaves) -> Decoder:
+        """The module around the given leaves; call it inside a trace."""
+        return nnx.merge(self.graphdef, jax.tree.unflatten(self.treedef, leaves))
+
+
+def structure_of(architecture: Architecture) -> Structure:
+    """The structure of an architecture, without making a single weight."""
+    abstract = nnx.eval_shape(lambda: Decoder(architecture, rngs=nnx.Rngs(0)))
+    graphdef, state = nnx.split(abstract)
+    paths_and_leaves = jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(state))
+    return Structure(
+        architecture=architecture,
+        names=tuple(".".join(str(part.key) for part in path) for path, _ in paths_and_leaves),
+        shapes=tuple(leaf.shape for _, leaf in paths_and_leaves),
+        graphdef=graphdef,
+        treedef=jax.tree.structure(state),
+    )

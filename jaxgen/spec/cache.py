@@ -1,0 +1,92 @@
+"""The KV caches a run can choose from (`cache=`)."""
+
+import dataclasses
+
+from jaxgen.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Fixed:
+    """Preallocated: `max_len` slots per row, written in place.
+
+    Attributes:
+        max_len: slots per row; null takes what the prompts and the new tokens need, rounded up to `bucket`.
+        bucket: attention reads the slots in use rounded up to this times a power of two; 0 reads all of them.
+    """
+
+    max_len: int | None = None
+    bucket: int = 128
+
+    def __post_init__(self):
+        _at_least("cache.max_len", self.max_len, 1)
+        _at_least("cache.bucket", self.bucket, 0)
+
+    def capacity(self, needed: int) -> int:
+        """Slots of a row that must hold `needed` tokens; the caller checks that a given `max_len` is enough."""
+        if self.max_len is not None:
+            return self.max_len
+        return -(-needed // self.bucket) * self.bucket if self.bucket else needed
+
+    def depth(self, needed: int, capacity: int) -> int:
+        """How many slots a step reads that must see `needed`: few different depths, few programs.
+
+        With bucket 128 and capacity 1024: 17 -> 128, 129 -> 256, 300 -> 512, 600 -> 1024.
+        """
+        if not self.bucket:
+            return capacity
+        blocks = -(-needed // self.bucket)
+        return min(self.bucket * (1 << (blocks - 1).bit_length()), capacity)
+
+    def prompt_width(self, longest: int, capacity: int) -> int:
+        """What prompts are padded to: a multiple of 16, so that similar lengths share a program."""
+        return min(-(-longest // 16) * 16, capacity)
+
+
+@dataclasses.dataclass(frozen=True)
+class NoCache:
+    """None: the whole prefix is computed again for each token.
+
+    Attributes:
+        pad: pad every prefix to the longest, so that all steps share one shape.
+    """
+
+    pad: bool = False
+
+    def capacity(self, needed: int) -> int:
+        """The longest prefix."""
+        return needed
+
+    def depth(self, needed: int, capacity: int) -> int:
+        """The tokens that a step runs again: the prefix as it is, or padded to the longest."""
+        return capacity if self.pad else needed
+
+    def prompt_width(self, longest: int, capacity: int) -> int:
+        """The first prefix is like the others."""
+        return self.depth(longest, capacity)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dynamic:
+    """Grown by concatenation: a new shape, and so a new program, for each token."""
+
+    def capacity(self, needed: int) -> int:
+        """Slots at the end of the text."""
+        return needed
+
+    def depth(self, needed: int, capacity: int) -> int:
+        """All slots there are."""
+        del capacity
+        return needed
+
+    def prompt_width(self, longest: int, capacity: int) -> int:
+        """No more slots than the longest prompt has tokens."""
+        del capacity
+        return longest
+
+
+CacheSpec = Fixed | NoCache | Dynamic
+
+
+def _at_least(key: str, value: int | None, least: int) -> None:
+    if value is not None and value < least:
+        raise UserError(f"{key}={value} is impossible: it must be {least} or more")

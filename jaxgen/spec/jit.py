@@ -1,0 +1,32 @@
+"""How the pure step becomes a compiled function (`jit=`)."""
+
+import dataclasses
+import enum
+
+
+class Strategy(enum.Enum):
+    """The six ways to bind one and the same step; `engine/binders.py` holds them."""
+
+    closure = "closure"
+    partial = "partial"
+    partial_kept = "partial_kept"
+    captured = "captured"
+    aot = "aot"
+    eager = "eager"
+
+
+@dataclasses.dataclass(frozen=True)
+class Jit:
+    """The strategy of one arm."""
+
+    strategy: Strategy = Strategy.closure
+
+    @property
+    def recompiles(self) -> bool:
+        """Whether compile events in a trial belong to the strategy rather than spoil it."""
+        return self.strategy is Strategy.partial
+
+    @property
+    def compiles(self) -> bool:
+        """Whether programs are compiled at all."""
+        return self.strategy is not Strategy.eager

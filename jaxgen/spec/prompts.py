@@ -1,0 +1,80 @@
+"""What the model is asked (`prompts=`)."""
+
+import dataclasses
+
+from jaxgen.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Builtin:
+    """The short prompts that ship with jaxgen.
+
+    Attributes:
+        count: the first so many of them; null takes all.
+    """
+
+    count: int | None = None
+
+    def __post_init__(self):
+        if self.count is not None and self.count < 1:
+            raise UserError(f"prompts.count={self.count} must be 1 or more, or null for all")
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """Prompts from the command line or from a text file with one prompt a line.
+
+    Attributes:
+        text: one prompt or a list of them; goes before `path`.
+        path: a UTF-8 file; empty lines are skipped.
+    """
+
+    text: tuple[str, ...] | None = None
+    path: str | None = None
+
+    def __post_init__(self):
+        if self.text is not None:
+            object.__setattr__(self, "text", (self.text,) if isinstance(self.text, str) else tuple(self.text))
+        if not self.text and not self.path:
+            raise UserError("prompts=text has no prompt: set prompts.text='...' or prompts.path=FILE")
+        for number, prompt in enumerate(self.text or ()):
+            if not isinstance(prompt, str) or not prompt:
+                raise UserError(f"prompts.text[{number}]={prompt!r} is not a prompt: each must be a text, not empty")
+
+
+@dataclasses.dataclass(frozen=True)
+class Jsonl:
+    """Prompts from a jsonl file.
+
+    Attributes:
+        path: each line `{"prompt": "..."}` or `{"tokens": [...]}`.
+    """
+
+    path: str | None = None
+
+    def __post_init__(self):
+        if not self.path:
+            raise UserError("prompts=jsonl has no file: set prompts.path=FILE")
+
+
+@dataclasses.dataclass(frozen=True)
+class Synthetic:
+    """Seeded random token ids: for speed on shapes of one's choice.
+
+    Attributes:
+        count: how many prompts.
+        length: tokens in each.
+        seed: of the ids.
+    """
+
+    count: int = 1
+    length: int = 16
+    seed: int = 0
+
+    def __post_init__(self):
+        for key, value in (("count", self.count), ("length", self.length)):
+            if value < 1:
+                raise UserError(f"prompts.{key}={value} must be 1 or more")
+
+
+PromptsSpec = Builtin | Text | Jsonl | Synthetic

@@ -1,0 +1,110 @@
+"""A whole run: one frozen, validated, hashable spec per arm."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from jaxgen.errors import UserError
+from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed, NoCache
+from jaxgen.spec.dtype import Dtype
+from jaxgen.spec.jit import Jit
+from jaxgen.spec.measure import Isolation, Measure
+from jaxgen.spec.model import Model
+from jaxgen.spec.prompts import Builtin, Jsonl, PromptsSpec, Synthetic, Text
+from jaxgen.spec.workload import Generate
+
+
+@dataclasses.dataclass(frozen=True)
+class Mesh:
+    """One device (`mesh=single`)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Gate:
+    """No gate (`gate=off`)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tracker:
+    """No tracker (`tracker=none`): the run folder alone is written."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """What makes the baseline arm differ from the candidate (`baseline=`).
+
+    Attributes:
+        enabled: false measures the candidate alone.
+        model, cache, jit, dtype, mesh: an option of that group; null keeps the candidate's.
+        overrides: anything else, in the command line's syntax.
+    """
+
+    enabled: bool = True
+    model: str | None = None
+    cache: str | None = None
+    jit: str | None = None
+    dtype: str | None = None
+    mesh: str | None = None
+    overrides: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        object.__setattr__(self, "overrides", tuple(self.overrides))
+
+
+@dataclasses.dataclass(frozen=True)
+class Process:
+    """What a worker's process is started with.
+
+    Attributes:
+        xla_flags: added to the XLA_FLAGS of the environment.
+        env: environment variables, as (name, value) pairs.
+        python: the interpreter, of another environment perhaps; null is the one that runs jaxgen.
+    """
+
+    xla_flags: str | None = None
+    env: tuple[tuple[str, str], ...] = ()
+    python: str | None = None
+
+    def __post_init__(self):
+        pairs = self.env.items() if isinstance(self.env, Mapping) else self.env
+        object.__setattr__(self, "env", tuple(sorted((str(k), str(v)) for k, v in pairs)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """All that one arm is made of. Slots with several kinds hold one of that slot's spec classes."""
+
+    model: Model
+    cache: CacheSpec
+    jit: Jit
+    dtype: Dtype
+    mesh: Mesh
+    workload: Generate
+    prompts: PromptsSpec
+    measure: Measure
+    baseline: Baseline
+    gate: Gate
+    tracker: Tracker
+    process: Process
+
+    def __post_init__(self):
+        if self.measure.isolation is Isolation.shared and self.process != Process():
+            raise UserError(
+                "measure.isolation=shared cannot give an arm process settings of its own (process.xla_flags, "
+                "process.env, process.python); use measure.isolation=separate or auto"
+            )
+
+
+SLOTS: dict[str, tuple[type, ...]] = {
+    "model": (Model,),
+    "cache": (Fixed, NoCache, Dynamic),
+    "jit": (Jit,),
+    "dtype": (Dtype,),
+    "mesh": (Mesh,),
+    "workload": (Generate,),
+    "prompts": (Builtin, Text, Jsonl, Synthetic),
+    "measure": (Measure,),
+    "baseline": (Baseline,),
+    "gate": (Gate,),
+    "tracker": (Tracker,),
+    "process": (Process,),
+}

@@ -1,0 +1,76 @@
+"""What is executed and reported (`workload=`)."""
+
+import dataclasses
+import enum
+
+from jaxgen.errors import UserError
+
+
+class Loop(enum.Enum):
+    """Where the decode loop runs."""
+
+    device = "device"
+    host = "host"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn from the logits.
+
+    Attributes:
+        temperature: 0 is greedy.
+        top_k: keep this many of the likeliest tokens; null keeps all.
+        top_p: keep the likeliest tokens up to this sum of probability; null keeps all.
+    """
+
+    temperature: float = 0.0
+    top_k: int | None = None
+    top_p: float | None = None
+
+    @property
+    def greedy(self) -> bool:
+        """No randomness at all."""
+        return self.temperature == 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Generate:
+    """Generate text from every prompt.
+
+    Attributes:
+        batch_size: rows at a time; further prompts are further batches of the same trial.
+        max_new_tokens: per row.
+        loop: `device` decodes in one compiled `while_loop`, `host` calls one compiled step per token.
+        ignore_eos: go on to `max_new_tokens` whatever the model writes.
+        temperature: 0 is greedy; with `top_k` and `top_p` as `Sampling` says.
+        seed: of the sampling; same seed, same tokens, whatever the cache.
+    """
+
+    batch_size: int = 1
+    max_new_tokens: int = 48
+    loop: Loop = Loop.device
+    ignore_eos: bool = False
+    temperature: float = 0.0
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int = 0
+
+    def __post_init__(self):
+        problems = []
+        if self.batch_size < 1:
+            problems.append(f"workload.batch_size={self.batch_size} must be 1 or more")
+        if self.max_new_tokens < 1:
+            problems.append(f"workload.max_new_tokens={self.max_new_tokens} must be 1 or more")
+        if not 0 <= self.temperature < float("inf"):
+            problems.append(f"workload.temperature={self.temperature} must be 0 (greedy) or a positive number")
+        if self.top_k is not None and self.top_k < 1:
+            problems.append(f"workload.top_k={self.top_k} must be 1 or more, or null for all")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            problems.append(f"workload.top_p={self.top_p} must be above 0 and at most 1, or null for all")
+        if problems:
+            raise UserError.collected("impossible workload", problems)
+
+    @property
+    def sampling(self) -> Sampling:
+        """The part that the compiled step depends on."""
+        return Sampling(temperature=self.temperature, top_k=self.top_k, top_p=self.top_p)
