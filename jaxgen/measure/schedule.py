@@ -87,7 +87,8 @@ def enough(
         target_ci: `measure.target_ci`, the half-width wanted of the interval, as a share of the ratio (0.02 = 2 %).
 
     Returns:
-        "target_ci reached" (never before three blocks), "blocks limit", "max_seconds limit", or None.
+        "target_ci reached" or "max_seconds limit" (neither before three blocks: fewer give no interval to speak of),
+        "blocks limit", or None.
     """
     interval = comparison["ci95"] if comparison else None
     if comparison and interval and blocks_done >= MIN_BLOCKS_FOR_TARGET:
@@ -96,7 +97,8 @@ def enough(
             return "target_ci reached"
     if blocks_done >= blocks:
         return "blocks limit"
-    return "max_seconds limit" if elapsed_s >= max_seconds else None
+    out_of_time = elapsed_s >= max_seconds and blocks_done >= MIN_BLOCKS_FOR_TARGET
+    return "max_seconds limit" if out_of_time else None
 
 
 def _order(first: int) -> Order:

@@ -34,12 +34,15 @@ class Text:
 
     def __post_init__(self):
         if self.text is not None:
-            object.__setattr__(self, "text", (self.text,) if isinstance(self.text, str) else tuple(self.text))
+            object.__setattr__(self, "text", tuple(self.text) if isinstance(self.text, list | tuple) else (self.text,))
         if not self.text and not self.path:
             raise UserError("prompts=text has no prompt: set prompts.text='...' or prompts.path=FILE")
         for number, prompt in enumerate(self.text or ()):
             if not isinstance(prompt, str) or not prompt:
-                raise UserError(f"prompts.text[{number}]={prompt!r} is not a prompt: each must be a text, not empty")
+                raise UserError(
+                    f"prompts.text[{number}]={prompt!r} is not a prompt: each must be a text, not empty; "
+                    "a number needs quotes of its own, \"prompts.text='7'\""
+                )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,162 @@
+"""The command line: `python -m jaxgen`. Hydra composes, the experiment runs, and every error has its exit code."""
+
+import argparse
+import contextlib
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jaxgen
+from jaxgen.errors import ExitCode, UserError
+
+_HINT = "see python -m jaxgen --help"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        argv: the arguments; null takes the process's own.
+
+    Returns:
+        The exit code; in a sweep the worst of the jobs'.
+    """
+    try:
+        code = _answer(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return code
+    except UserError as error:
+        return _refuse(error)
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        return _unheard()
+
+
+def _answer(argv: Sequence[str]) -> int:
+    """What needs no Hydra is answered without importing it."""
+    flags, overrides = _flags(argv)
+    if flags.pop("help"):
+        from jaxgen.config.help import help_text
+
+        print(help_text())
+        return ExitCode.OK
+    if flags.pop("version"):
+        print(f"jaxgen {jaxgen.__version__}")
+        return ExitCode.OK
+    return _with_hydra(flags, overrides)
+
+
+def _flags(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """The flags, which may stand anywhere, and the overrides."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for short, name in (("-h", "help"), ("-m", "multirun"), ("-r", "run"), ("-sc", "shell-completion")):
+        parser.add_argument(short, f"--{name}", action="store_true")
+    for name in ("version", "hydra-help", "resolve"):
+        parser.add_argument(f"--{name}", action="store_true")
+    for short, name in (("-p", "package"), ("-cn", "config-name"), ("-cd", "config-dir")):
+        parser.add_argument(short, f"--{name}")
+    parser.add_argument("-c", "--cfg", choices=["job", "hydra", "all"])
+    kinds = ["all", "config", "defaults", "defaults-tree", "plugins", "searchpath"]
+    parser.add_argument("-i", "--info", nargs="?", const="all", choices=kinds)
+    try:
+        namespace, rest = parser.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise UserError(f"{error}; {_HINT}") from error
+    unknown = [word for word in rest if word.startswith("-")]
+    if unknown:
+        raise UserError(f"there is no flag {' '.join(unknown)}; keys are given as KEY=VALUE, without dashes; {_HINT}")
+    return vars(namespace), rest
+
+
+def _with_hydra(flags: dict[str, Any], overrides: list[str]) -> int:
+    import hydra
+
+    from jaxgen.config import explain, run_folder, schema, table
+    from jaxgen.config.typed import quoted
+
+    schema.register()
+    run_folder.register_resolvers()
+    codes: list[int] = []
+    typed = [quoted(override) for override in overrides]
+    application = hydra.main(version_base="1.3", config_path=str(table.conf_dir()), config_name="config")
+    with _arguments(flags, typed):
+        try:
+            application(lambda cfg: codes.append(_job(cfg)))()
+        except explain.CAUGHT as error:
+            raise explain.user_error(error, typed, sweep=flags["multirun"]) from error
+        except OSError as error:
+            raise UserError(f"cannot write the run folder ({error}); choose another with hydra.run.dir=DIR") from error
+        finally:
+            run_folder.remove_unused(run_folder.sweep_folder())
+    return max(codes, default=ExitCode.OK)
+
+
+@contextlib.contextmanager
+def _arguments(flags: dict[str, Any], overrides: list[str]) -> Iterator[None]:
+    """Hydra's view of the process: flags before overrides, and errors raised to us instead of printed."""
+    given = {f"--{name.replace('_', '-')}": value for name, value in flags.items() if value}
+    words = [name if value is True else f"{name}={value}" for name, value in given.items()]
+    before, sys.argv = sys.argv, [sys.argv[0], *words, *overrides]
+    shown = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="provider=")  # a search path that is not there
+            yield
+    finally:
+        sys.argv = before
+        if shown is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = shown
+
+
+def _job(cfg: Any) -> int:
+    """One run: in a sweep, one of several, none of which stops the others."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from jaxgen.config.arms import compose_arms
+    from jaxgen.config.run_folder import remove_unused
+
+    job = HydraConfig.get()
+    folder = Path(job.runtime.output_dir)
+    label = f"job {job.job.num} ({' '.join(job.overrides.task)}): " if job.mode is RunMode.MULTIRUN else ""
+    try:
+        arms = compose_arms(cfg)
+        from jaxgen.experiment import execute
+
+        code = execute(arms, folder)
+    except UserError as error:
+        remove_unused(folder)
+        return _refuse(error, label)
+    except BrokenPipeError:
+        raise SystemExit(_unheard()) from None
+    except Exception:
+        logging.getLogger(__name__).exception("the run ended with an error of jaxgen's own")
+        traceback.print_exc()
+        return ExitCode.USER_ERROR
+    if code == ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt  # ends a sweep too
+    return code
+
+
+def _refuse(error: UserError, label: str = "") -> int:
+    print(f"error: {label}{' '.join(str(error).split())}", file=sys.stderr)
+    return ExitCode.USER_ERROR
+
+
+def _unheard() -> int:
+    """Whoever read our output has gone; the interpreter must not trip over that again when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ExitCode.USER_ERROR
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""The workers of one run: which process holds which arm, and whose failure a failure is."""
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxgen.spec.arm import Arm
+from jaxgen.spec.codec import spec_to_plain
+from jaxgen.spec.measure import Isolation
+from jaxgen.worker_client import Progress, Worker, WorkerFailure
+
+
+class ArmFailed(Exception):
+    """A worker failed while it served an arm.
+
+    Attributes:
+        arm: whose command it was.
+        record: `{kind, message, traceback, signal}`.
+    """
+
+    def __init__(self, arm: str, record: dict[str, Any]):
+        super().__init__(f"{arm}: {record['message']}")
+        self.arm = arm
+        self.record = record
+
+
+class Pool:
+    """Starts one worker for both arms or one for each, and routes commands to them; a context manager.
+
+    Args:
+        arms: by name.
+        log: the file that gets what the workers print.
+    """
+
+    def __init__(self, arms: Mapping[str, Arm], *, log: Path):
+        self._arms = arms
+        self._log_path = log
+        self._stack = contextlib.ExitStack()
+        self._workers: dict[str, Worker] = {}
+        self.environments: dict[str, dict] = {}
+        self.isolation = Isolation.auto
+
+    def __enter__(self) -> "Pool":
+        self._log = self._stack.enter_context(self._log_path.open("ab"))
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_exception) -> None:
+        self._stack.close()
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process of each arm."""
+        return {arm: worker.pid for arm, worker in self._workers.items()}
+
+    def load(self, arm: str, progress: Progress) -> dict:
+        """Have an arm's worker load it."""
+        return self.call(arm, "load", progress=progress, arm=arm, run=spec_to_plain(self._arms[arm].run))
+
+    def call(self, arm: str, command: str, *, progress: Progress | None = None, **arguments) -> Any:
+        """One command to the worker that holds `arm`.
+
+        Raises:
+            ArmFailed: the worker raised or died.
+        """
+        try:
+            return self._workers[arm].call(command, progress=progress, **arguments)
+        except WorkerFailure as failure:
+            raise ArmFailed(arm, failure.record) from failure
+
+    def _start(self) -> None:
+        """The candidate's worker first: `auto` needs to know its platform."""
+        first, *rest = self._arms
+        asked = self._arms[first].run.measure.isolation
+        processes = {arm: self._arms[arm].run.process for arm in self._arms}
+        alone = not rest or asked is Isolation.shared
+        self._launch(first, shares_device=not alone)
+        self.environments[first] = self.call(first, "hello")
+        differ = len(set(processes.values())) > 1
+        on_cpu = self.environments[first]["platform"] == "cpu"
+        separate = asked is Isolation.separate or (asked is Isolation.auto and (differ or on_cpu))
+        self.isolation = Isolation.separate if separate else Isolation.shared
+        for arm in rest:
+            if separate:
+                self._launch(arm, shares_device=True)
+                self.environments[arm] = self.call(arm, "hello")
+            else:
+                self._workers[arm] = self._workers[first]
+                self.environments[arm] = self.environments[first]
+
+    def _launch(self, arm: str, *, shares_device: bool) -> None:
+        worker = Worker(self._arms[arm].run.process, log=self._log, shares_device=shares_device)
+        self._workers[arm] = self._stack.enter_context(worker)

@@ -1,0 +1,122 @@
+"""Floor 6: the process that owns the devices and serves arms.
+
+The parent starts it with one end of a socket and speaks JSON: `{"command": ..., ...}` in; `{"progress": ...}` as often
+as there is something to show, then one `{"value": ...}` or `{"error": ...}` out. It ends when the socket closes.
+"""
+
+import contextlib
+import gc
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from jaxgen.errors import UserError
+
+Send = Callable[[dict], None]
+
+
+class Server:
+    """The commands. Holds the arms of this process, and the one compile ledger.
+
+    Everything heavy is imported here, in the worker, after the clock of `import_s` has started.
+    """
+
+    def __init__(self, send: Send, *, started: float):
+        from jaxgen.arm import LoadedArm
+        from jaxgen.engine.ledger import Ledger
+        from jaxgen.measure.environment import capture
+
+        self._send = send
+        self._new_arm = LoadedArm
+        self._arms: dict[str, LoadedArm] = {}
+        self._ledger = Ledger()
+        self._environment = {**capture(), "import_s": time.perf_counter() - started}
+
+    def hello(self) -> dict:
+        """The environment that this process measures in."""
+        return {**self._environment, "pid": os.getpid()}
+
+    def load(self, arm: str, run: dict) -> dict:
+        """Restore the weights, read the prompts, check that they fit."""
+        from jaxgen.spec.codec import spec_from_plain
+
+        def progress(stage: str, done: int, total: int) -> None:
+            self._send({"progress": {"stage": stage, "done": done, "total": total}})
+
+        self._arms[arm] = self._new_arm(spec_from_plain(run), ledger=self._ledger, others=self._arms, progress=progress)
+        return self._arms[arm].facts()
+
+    def prepare(self, arm: str) -> dict:
+        """Compile and warm up."""
+        return self._arms[arm].prepare()
+
+    def outputs(self, arm: str) -> dict:
+        """Answer every prompt once, for the agreement."""
+        return self._arms[arm].outputs()
+
+    def place(self, arm: str) -> None:
+        """Fresh buffers for the weights."""
+        self._arms[arm].place()
+
+    def trial(self, arm: str, repeats: int) -> dict:
+        """One timed trial; the garbage collector rests meanwhile."""
+        gc.collect()
+        gc.disable()
+        try:
+            return self._arms[arm].trial(repeats)
+        finally:
+            gc.enable()
+
+    def logprobs(self, arm: str, tokens: list[int], candidates: list[int]) -> list[float]:
+        """Log-probabilities of candidate next tokens."""
+        return self._arms[arm].logprobs(tokens, candidates)
+
+
+def serve(connection: Connection) -> None:
+    """Answer commands until the parent is gone."""
+    started = time.perf_counter()
+
+    def send(message: dict) -> None:
+        connection.send_bytes(json.dumps(message).encode())
+
+    server: Server | None = None
+    while True:
+        try:
+            message = json.loads(connection.recv_bytes())
+        except (EOFError, ConnectionError):
+            return
+        try:
+            server = server or Server(send, started=started)
+            value = getattr(server, message.pop("command"))(**message)
+            send({"value": value})
+        except Exception as error:
+            send({"error": describe(error)})
+
+
+def describe(error: Exception) -> dict[str, Any]:
+    """An exception as plain data: `kind` is user, out_of_memory or the exception's name."""
+    text = str(error)
+    kind = type(error).__name__
+    if isinstance(error, UserError):
+        kind = "user"
+    elif isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "Out of memory" in text:
+        kind = "out_of_memory"
+    lines = traceback.format_exception(error)
+    return {"kind": kind, "message": text, "traceback": "".join(lines)}
+
+
+def main(descriptor: int) -> None:
+    """Entry of the process; Ctrl-C belongs to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(BrokenPipeError), Connection(descriptor) as connection:
+        serve(connection)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
