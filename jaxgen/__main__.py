@@ -28,7 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         code = _answer(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by whoever started us
+            sys.stdout.flush()
         return code
     except UserError as error:
         return _refuse(error)

@@ -1,5 +1,6 @@
 """One arm inside a worker: loaded, warmed, answering, timed. The workload says what a call is; this says when."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgen.caches import Cache
 from jaxgen.checkpoints.restore import Loaded
 from jaxgen.checkpoints.restore import load as load_weights
 from jaxgen.engine.engine import Engine
@@ -38,7 +40,10 @@ class LoadedArm:
         loaded = self._twin.loaded if self._twin else load_weights(
             run.model, dtype=run.dtype.weights.value, progress=progress
         )
-        self.loaded: Loaded = loaded
+        self._sharing: list[LoadedArm] = []
+        if self._twin is not None:
+            self._twin._sharing.append(self)
+        self.loaded: Loaded = dataclasses.replace(loaded, leaves=())  # the engine alone holds them, and may move them
         architecture = loaded.structure.architecture
         self._codec = Codec(loaded.tokenizer, vocab_size=architecture.vocab_size, random=loaded.random)
         self._prompts = read(run.prompts, self._codec)
@@ -60,7 +65,7 @@ class LoadedArm:
             "architecture": loaded.structure.architecture.to_plain(),
             "tokenizer": loaded.tokenizer is not None,
             "prompts": [list(prompt.tokens) for prompt in self._prompts],
-            "kv_cache_bytes": _nbytes(self.engine.empty_cache(self._batches[0])),
+            "kv_cache_bytes": _kv_cache_bytes(self.engine.empty_cache(self._batches[0])),
             "metrics": generate.METRICS,
         }
 
@@ -88,11 +93,14 @@ class LoadedArm:
         return {"rows": generate.outputs(self._batches, timed, self._prompts, self._codec), "call_s": call_s}
 
     def place(self) -> None:
-        """Move the weights to fresh buffers; an arm that shares them with another takes the other's."""
+        """Move the weights to fresh buffers. Of arms that share them the first moves them, for all, one copy at a time."""
         if self._twin is not None:
-            self.engine.leaves = self._twin.engine.leaves
-        else:
-            self.engine.place()
+            return
+        for arm in self._sharing:
+            arm.engine.leaves = ()
+        self.engine.place()
+        for arm in self._sharing:
+            arm.engine.leaves = self.engine.leaves
 
     def trial(self, repeats: int) -> dict[str, Any]:
         """`repeats` calls as one trial: metrics, compile events, and the tokens of the last call for checking."""
@@ -128,5 +136,8 @@ def _startup(window: Window) -> dict[str, Any]:
     }
 
 
-def _nbytes(tree: Any) -> int:
-    return sum(np.dtype(leaf.dtype).itemsize * leaf.size for leaf in jax.tree.leaves(tree) if jnp.ndim(leaf) == 4)
+def _kv_cache_bytes(empty: Cache) -> int | None:
+    """Bytes of the keys and values; null for a cache that begins without slots and grows."""
+    arrays = [leaf for leaf in jax.tree.leaves(empty) if jnp.ndim(leaf) == 4]
+    nbytes = sum(np.dtype(leaf.dtype).itemsize * leaf.size for leaf in arrays)
+    return None if arrays and not nbytes else nbytes

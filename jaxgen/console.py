@@ -86,45 +86,43 @@ class Console:
 
 
 def _table(arms: Mapping[str, Arm], result: Mapping[str, Any]) -> Table:
-    """One row per arm; of the choices only those that vary."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    varying = [
-        group
-        for group in arms["candidate"].choices
-        if len({arm.choices.get(group) for arm in arms.values()}) > 1 and group != "baseline"
-    ]
-    metrics = list(result["arms"]["candidate"]["metrics"])
-    for header in ("arm", *varying):
-        table.add_column(header)
-    for header in (*metrics, "ratio", "compiles"):
-        table.add_column(header, justify="right")
-    table.add_column("outputs")
-    for name, arm in arms.items():
-        facts = result["arms"][name]
-        table.add_row(
-            name,
-            *(str(arm.choices.get(group)) for group in varying),
-            *(_measured(facts["metrics"][metric]) for metric in metrics),
-            _ratio(result) if name == "candidate" else "",
-            _compiles(facts),
-            _agreement(result) if name == "candidate" else "",
-        )
+    """One column per arm; of the choices only those that vary."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("")
+    for name in arms:
+        table.add_column(name, justify="right")
+    table.add_column("ratio", justify="right")
+    first, *rest = arms.values()
+    for group, option in first.choices.items():
+        if group != "baseline" and any(arm.choices.get(group) != option for arm in rest):
+            table.add_row(group, *(str(arm.choices.get(group)) for arm in arms.values()))
+    facts = [result["arms"][name] for name in arms]
+    for metric, block in facts[0]["metrics"].items():
+        cells = [_measured(each["metrics"][metric]) for each in facts if metric in each["metrics"]]
+        table.add_row(_heading(metric, block), *cells, _ratio(result["comparison"].get(metric)))
+    table.add_row("compiles in trials", *(_compiles(each) for each in facts))
+    table.add_row("compile + warm-up", *(_seconds(each["startup"]["warmup_s"]) for each in facts))
+    if result["agreement"] is not None:
+        table.add_row("outputs", f"{result['agreement']['status']} ({result['agreement']['tokens_compared']} tokens)")
     return table
 
 
+def _heading(metric: str, block: Mapping[str, Any]) -> str:
+    return metric.removesuffix("_s") + ", ms" if block["unit"] == "s" else f"{metric.replace('_per_s', '')}/s"
+
+
 def _measured(metric: Mapping[str, Any]) -> str:
-    """Median and, where known, the standard deviation, in the unit a person would use."""
+    """Median and, where known, the standard deviation; seconds as milliseconds."""
     if metric["median"] is None:
         return "-"
-    scale, unit = (1e3, " ms") if metric["unit"] == "s" else (1.0, "")
+    scale = 1e3 if metric["unit"] == "s" else 1.0
     spread = f" ± {scale * metric['std']:.2g}" if metric["std"] is not None else ""
-    return f"{scale * metric['median']:.4g}{spread}{unit}"
+    return f"{scale * metric['median']:.4g}{spread}"
 
 
-def _ratio(result: Mapping[str, Any]) -> str:
-    comparison = next(iter(result["comparison"].values()), None)
+def _ratio(comparison: Mapping[str, Any] | None) -> str:
     if comparison is None:
-        return "-"
+        return ""
     interval = comparison["ci95"]
     span = f" [{interval[0]:.3g}, {interval[1]:.3g}]" if interval else ""
     return f"{comparison['ratio']:.3g}{span}"
@@ -132,9 +130,8 @@ def _ratio(result: Mapping[str, Any]) -> str:
 
 def _compiles(facts: Mapping[str, Any]) -> str:
     events = facts["compile"]["events_per_trial"]
-    return "-" if not events else f"{sum(events)} in {len(events)} trials"
+    return "-" if not events else f"{sum(events)} in {len(events)}"
 
 
-def _agreement(result: Mapping[str, Any]) -> str:
-    agreement = result["agreement"]
-    return "-" if agreement is None else f"{agreement['status']} ({agreement['tokens_compared']} tokens)"
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f} s"

@@ -67,7 +67,7 @@ def _measured(arms: Mapping[str, Arm], record: Record, console: Console) -> Exit
         before = load.snapshot()
         for arm in arms:
             with console.stage(arm, "compile and warm up"):
-                record.warmed(arm, pool.call(arm, "prepare", arm=arm))
+                record.warmed(arm, pool.call(arm, "prepare"))
         trials = Trials(arms, pool, record, console)
         if trials.short_warmup:  # an agreement run would warm what is left cold on purpose
             trials.run(call_s=None)
@@ -81,13 +81,16 @@ def _measured(arms: Mapping[str, Arm], record: Record, console: Console) -> Exit
 
 
 def _describe(pool: Pool, record: Record) -> None:
-    first = next(iter(pool.environments.values()))
-    record.result["environment"] = {key: value for key, value in first.items() if key not in ("import_s", "pid")}
-    record.result["environment"]["load_average_before"] = load.snapshot()["load_average"]
-    for arm, environment in pool.environments.items():
-        if environment["packages"] != first["packages"] or environment["xla_flags"] != first["xla_flags"]:
+    environments = {
+        arm: {key: value for key, value in each.items() if key not in ("import_s", "pid")}
+        for arm, each in pool.environments.items()
+    }
+    first = next(iter(environments.values()))
+    record.result["environment"] = first | {"load_average_before": load.snapshot()["load_average"]}
+    for arm, environment in environments.items():
+        if environment != first:
             record.result["arms"][arm]["environment"] = environment
-        record.result["arms"][arm]["startup"]["import_s"] = environment["import_s"]
+        record.result["arms"][arm]["startup"]["import_s"] = pool.environments[arm]["import_s"]
     record.result["measurement"]["isolation"] = pool.isolation.value
 
 
@@ -115,7 +118,7 @@ def _answers(arms: Mapping[str, Arm], pool: Pool, record: Record, console: Conso
     answers = {}
     for arm in arms:
         with console.stage(arm, "answer the prompts"):
-            answers[arm] = pool.call(arm, "outputs", arm=arm)
+            answers[arm] = pool.call(arm, "outputs")
     record.write_outputs({arm: answer["rows"] for arm, answer in answers.items()})
     return answers
 
@@ -126,7 +129,7 @@ def _agreement(arms: Mapping[str, Arm], pool: Pool, answers: Mapping[str, dict])
     dtypes = [getattr(arm.run.dtype, knob).value for arm in arms.values() for knob in ("weights", "activations", "kv")]
 
     def logprobs(arm: str, tokens: list[int], candidates: list[int]) -> list[float]:
-        return pool.call(arm, "logprobs", arm=arm, tokens=tokens, candidates=candidates)
+        return pool.call(arm, "logprobs", tokens=tokens, candidates=candidates)
 
     return agreement.compare(
         answers["candidate"]["rows"],

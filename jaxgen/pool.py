@@ -60,7 +60,7 @@ class Pool:
 
     def load(self, arm: str, progress: Progress) -> dict:
         """Have an arm's worker load it."""
-        return self.call(arm, "load", progress=progress, arm=arm, run=spec_to_plain(self._arms[arm].run))
+        return self.call(arm, "load", progress=progress, run=spec_to_plain(self._arms[arm].run))
 
     def call(self, arm: str, command: str, *, progress: Progress | None = None, **arguments) -> Any:
         """One command to the worker that holds `arm`.
@@ -69,7 +69,7 @@ class Pool:
             ArmFailed: the worker raised or died.
         """
         try:
-            return self._workers[arm].call(command, progress=progress, **arguments)
+            return self._workers[arm].call(command, progress=progress, arm=arm, **arguments)
         except WorkerFailure as failure:
             raise ArmFailed(arm, failure.record) from failure
 

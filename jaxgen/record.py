@@ -1,5 +1,6 @@
 """What a run leaves behind: every trial on disk as it ends, and at any moment a whole, readable result.json."""
 
+import contextlib
 import csv
 import datetime
 import hashlib
@@ -7,15 +8,20 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from jaxgen.errors import UserError
 from jaxgen.measure.statistics import Pair, compare, summarise
 from jaxgen.spec.arm import Arm
 
 SCHEMA_VERSION = 1
 RESULT, TRIALS, OUTPUTS, LOG = "result.json", "trials.csv", "outputs.jsonl", "jaxgen.log"
+
+_PLACE = ("process", "block", "pair", "position", "arm")
+_WATCHED = ("compile_events", "void", "repeats")
+"""The columns of trials.csv before and after the metrics."""
 
 _NO_MEMORY = dict.fromkeys(
     (
@@ -61,6 +67,9 @@ class Record:
             "measurement": {},
             "notes": [],
         }
+        with _writing(folder):
+            for name in (TRIALS, OUTPUTS):  # of an earlier run in the same folder
+                (folder / name).unlink(missing_ok=True)
         self.save()
 
     def loaded(self, name: str, facts: Mapping[str, Any]) -> None:
@@ -81,11 +90,10 @@ class Record:
     def add_trial(self, row: Mapping[str, Any]) -> None:
         """Keep one trial, and append it to trials.csv at once."""
         path = self.folder / TRIALS
-        flat = {key: value for key, value in row.items() if key not in ("metrics", "functions")}
-        flat.update(row["metrics"])
+        flat = {key: row[key] for key in _PLACE} | row["metrics"] | {key: row[key] for key in _WATCHED}
         new = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(flat))
+        with _writing(path), path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(flat), lineterminator="\n")
             if new:
                 writer.writeheader()
             writer.writerow(flat)
@@ -198,8 +206,24 @@ def _empty_arm(arm: Arm) -> dict[str, Any]:
 def _replace(path: Path, text: str) -> None:
     """Write beside, then rename: a reader sees the old file or the new one, never half."""
     beside = path.with_name(path.name + ".partial")
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    with _writing(path):
+        try:
+            with beside.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """A full disk or a folder that is read-only is the user's to mend."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({error.strerror}); make room, or choose another folder with hydra.run.dir=DIR"
+        ) from error

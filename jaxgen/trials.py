@@ -32,7 +32,7 @@ class Trials:
         self._record = record
         self._console = console
         self._voids = dict.fromkeys(arms, 0)
-        self._tokens: dict[str, list] = {}
+        self._tokens: dict[str, list] = {arm: [] for arm in arms}
         self.plan = arms["candidate"].run.measure
         self.names = names_of(arms)
         self.repeats = 1
@@ -70,11 +70,11 @@ class Trials:
         self._explain_compiles()
 
     def changed_outputs(self, answers: Mapping[str, list[dict]]) -> list[str]:
-        """Arms whose trials wrote other tokens than their answers for the agreement."""
+        """Arms that wrote other tokens in any trial than in their answers for the agreement."""
         return [
             f"{self.names[arm]} wrote other tokens in the trials than when the outputs were compared"
             for arm, rows in answers.items()
-            if arm in self._tokens and self._tokens[arm] != [row["tokens"] for row in rows]
+            if any(tokens != [row["tokens"] for row in rows] for tokens in self._tokens[arm])
         ]
 
     def _sized(self, call_s: Mapping[str, float] | None) -> int:
@@ -98,7 +98,7 @@ class Trials:
         planned = schedule.block_plan(block, pairs=pairs, seed=self.plan.seed)
         for arm in planned.placement:
             if arm in self._arms:
-                self._pool.call(arm, "place", arm=arm)
+                self._pool.call(arm, "place")
         for pair, order in enumerate(planned.pairs):
             for position, arm in enumerate(arm for arm in order if arm in self._arms):
                 self._console.trial(arm, block=block, pair=pair, pairs=pairs, plan=self.plan)
@@ -109,7 +109,7 @@ class Trials:
     def _trial(self, arm: str, place: Mapping[str, int]) -> None:
         """One trial that counts; a void one is kept in the file and measured again."""
         while True:
-            sample = self._pool.call(arm, "trial", arm=arm, repeats=self.repeats)
+            sample = self._pool.call(arm, "trial", repeats=self.repeats)
             void = bool(sample["events"]) and not self.short_warmup and not self._recompiles(arm)
             self._record.add_trial(
                 {
@@ -122,7 +122,8 @@ class Trials:
                     "metrics": sample["metrics"],
                 }
             )
-            self._tokens[arm] = sample["tokens"]
+            if sample["tokens"] not in self._tokens[arm]:
+                self._tokens[arm].append(sample["tokens"])
             if not void:
                 return
             self._voids[arm] += 1

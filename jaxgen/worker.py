@@ -38,8 +38,9 @@ class Server:
         self._ledger = Ledger()
         self._environment = {**capture(), "import_s": time.perf_counter() - started}
 
-    def hello(self) -> dict:
-        """The environment that this process measures in."""
+    def hello(self, arm: str) -> dict:
+        """The environment that this process measures in, the same for each of its arms."""
+        del arm
         return {**self._environment, "pid": os.getpid()}
 
     def load(self, arm: str, run: dict) -> dict:
@@ -101,19 +102,20 @@ def serve(connection: Connection) -> None:
 
 def describe(error: Exception) -> dict[str, Any]:
     """An exception as plain data: `kind` is user, out_of_memory or the exception's name."""
-    text = str(error)
+    text = str(error).strip()
     kind = type(error).__name__
+    message = text.splitlines()[0] if text else kind  # XLA may append pages; the traceback has them
     if isinstance(error, UserError):
-        kind = "user"
+        kind, message = "user", text
     elif isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "Out of memory" in text:
         kind = "out_of_memory"
-    lines = traceback.format_exception(error)
-    return {"kind": kind, "message": text, "traceback": "".join(lines)}
+    return {"kind": kind, "message": message, "traceback": "".join(traceback.format_exception(error))}
 
 
 def main(descriptor: int) -> None:
     """Entry of the process; Ctrl-C belongs to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.set_inheritable(descriptor, False)  # a child of ours must not keep the socket open when we die
     with contextlib.suppress(BrokenPipeError), Connection(descriptor) as connection:
         serve(connection)
 

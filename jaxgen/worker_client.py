@@ -60,7 +60,10 @@ class Worker:
                 start_new_session=True,  # Ctrl-C is the parent's to handle
             )
         except OSError as error:
-            raise UserError(f"process.python={process.python} cannot be started: {error}") from None
+            raise UserError(
+                f"process.python={process.python} cannot be started ({error.strerror}); "
+                "give the path of a Python that has jax, or null for the one that runs jaxgen"
+            ) from None
         finally:
             theirs.close()
         self._connection = ours
@@ -95,7 +98,7 @@ class Worker:
         return message["value"]
 
     def close(self) -> None:
-        """End the process: it goes by itself when the socket closes, or is killed after five seconds."""
+        """End the process: it goes by itself when the socket closes, or is killed half a second later."""
         self._connection.close()
         try:
             self._popen.wait(timeout=0.5)

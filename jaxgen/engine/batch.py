@@ -62,10 +62,11 @@ def capacity_for(
     longest = max(len(prompt) for prompt in prompts)
     needed = longest + new_tokens
     if needed > architecture.context:
+        room = architecture.context - longest
+        shorter = f" or lower workload.max_new_tokens to {room} or less" if room > 0 else ""
         raise UserError(
             f"{longest} prompt tokens + workload.max_new_tokens={new_tokens} exceed the model's context of "
-            f"{architecture.context}; shorten the prompt or lower workload.max_new_tokens to "
-            f"{max(architecture.context - longest, 0)} or less"
+            f"{architecture.context}; shorten the prompt{shorter}"
         )
     capacity = cache.capacity(needed)
     if capacity < needed:

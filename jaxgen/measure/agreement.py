@@ -5,6 +5,7 @@ nothing here needs jax.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -93,6 +94,8 @@ def _examine(parting: Divergence, row: dict, logprobs: Logprobs) -> dict[str, An
     before = [*row["prompt_tokens"], *row["tokens"][: parting.position]]
     tokens = [parting.candidate, parting.baseline]
     by_arm = {arm: logprobs(arm, before, tokens) for arm in ("candidate", "baseline")}
+    if not all(math.isfinite(value) for values in by_arm.values() for value in values):  # NaN or Inf in the logits
+        return {"report": report, "moved": None, "within": lambda *_args, **_settings: False}
     margins = [abs(ours - theirs) for ours, theirs in by_arm.values()]
     moved = max(abs(a - b) for a, b in zip(by_arm["candidate"], by_arm["baseline"], strict=True))
 

@@ -32,7 +32,7 @@ class Linear(nnx.Module):
 
     def __call__(self, x: Float[Array, "*dims I"]) -> Float[Array, "*dims O"]:
         y = x @ self.kernel[...].astype(x.dtype)
-        return y if self.bias is None else y + self.bias[...].astype(x.dtype)
+        return y if self.bias is None else y + jnp.broadcast_to(self.bias[...].astype(x.dtype), y.shape)
 
 
 class Norm(nnx.Module):
@@ -113,7 +113,8 @@ class Decoder(nnx.Module):
 
     Example:
         >>> model = Decoder(architecture, rngs=nnx.Rngs(0))
-        >>> hidden, _ = model(tokens, Recompute(batch=tokens.shape[0]))
+        >>> batch, time = tokens.shape
+        >>> hidden, _ = model(tokens, Recompute(batch=batch, visible=time, static_shape=False))
         >>> logits = model.logits(hidden)
     """
 

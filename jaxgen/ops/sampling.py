@@ -47,6 +47,8 @@ def keep_top_k(logits: Float[Array, "B V"], k: int) -> Float[Array, "B V"]:
 
 def keep_top_p(logits: Float[Array, "B V"], p: float) -> Float[Array, "B V"]:
     """Keep the smallest set of likeliest tokens whose probabilities sum to `p` or more (Holtzman et al., 2020)."""
+    if p >= 1.0:  # the running sum of rounded probabilities may reach 1 before the last token
+        return logits
     order = jnp.argsort(-logits, axis=-1)
     probabilities = jax.nn.softmax(jnp.take_along_axis(logits, order, axis=-1), axis=-1)
     before = jnp.cumsum(probabilities, axis=-1) - probabilities

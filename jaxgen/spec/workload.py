@@ -46,8 +46,8 @@ class Generate:
         seed: of the sampling; same seed, same tokens, whatever the cache.
     """
 
-    batch_size: int = 1
-    max_new_tokens: int = 48
+    batch_size: int = 4
+    max_new_tokens: int = 32
     loop: Loop = Loop.device
     ignore_eos: bool = False
     temperature: float = 0.0
@@ -67,6 +67,8 @@ class Generate:
             problems.append(f"workload.top_k={self.top_k} must be 1 or more, or null for all")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             problems.append(f"workload.top_p={self.top_p} must be above 0 and at most 1, or null for all")
+        if not 0 <= self.seed < 2**32:
+            problems.append(f"workload.seed={self.seed} must be 0 or more and below 2**32")
         if problems:
             raise UserError.collected("impossible workload", problems)
 

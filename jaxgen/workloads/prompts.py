@@ -27,7 +27,11 @@ def read(spec: PromptsSpec, codec: Codec) -> list[Prompt]:
         UserError: a file that cannot be read, lines that are not prompts (all named), a prompt without tokens.
     """
     prompts = _READERS[type(spec)](spec, codec)
-    empty = [f"prompt {number} is empty" for number, prompt in enumerate(prompts) if not prompt.tokens]
+    empty = [
+        f"prompt {number} is empty"
+        for number, prompt in enumerate(prompts)
+        if not prompt.tokens or prompt.text == ""  # a tokenizer may put special tokens around nothing
+    ]
     if empty or not prompts:
         raise UserError.collected("prompts cannot be used", empty or ["there are none"])
     return prompts
@@ -82,8 +86,9 @@ def _encoded(text: str, codec: Codec) -> Prompt:
 
 
 def _lines(path: str) -> list[str]:
+    """The lines of a UTF-8 file, with or without a byte-order mark; only newlines end one (JSON may hold U+2028)."""
     try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
+        return Path(path).read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
         raise UserError(f"prompts.path={path} does not exist (relative paths start at {Path.cwd()})") from None
     except (OSError, UnicodeDecodeError) as error:

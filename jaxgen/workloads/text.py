@@ -19,7 +19,7 @@ class Codec:
     """
 
     def __init__(self, tokenizer: Path | None, *, vocab_size: int, random: bool):
-        self.tokenizer = Tokenizer.from_file(str(tokenizer)) if tokenizer else None
+        self.tokenizer = _read(tokenizer) if tokenizer else None
         self.vocab_size = vocab_size
         self._bytes_allowed = random
 
@@ -27,8 +27,12 @@ class Codec:
         """Token ids of a text, with the special tokens that the tokenizer puts around it.
 
         Raises:
-            UserError: the checkpoint has no tokenizer.
+            UserError: the checkpoint has no tokenizer, or the text is none (half of a surrogate pair).
         """
+        try:
+            utf8 = text.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"the prompt {text[:60]!r} is no Unicode text: {error.reason}") from None
         if self.tokenizer is not None:
             return self.tokenizer.encode(text).ids
         if not self._bytes_allowed:
@@ -36,10 +40,17 @@ class Codec:
                 "the checkpoint has no tokenizer.json, so text prompts cannot be read; "
                 'use prompts=synthetic, or prompts=jsonl with {"tokens": [...]} lines'
             )
-        return [byte % self.vocab_size for byte in text.encode()]
+        return [byte % self.vocab_size for byte in utf8]
 
     def decode(self, tokens: Sequence[int]) -> str | None:
         """The text of some ids, special tokens left out; null without a tokenizer."""
         if self.tokenizer is None:
             return None
         return self.tokenizer.decode(list(tokens), skip_special_tokens=True)
+
+
+def _read(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing more exact
+        raise UserError(f"{path} is no tokenizer that can be read ({error}); convert the model again") from error

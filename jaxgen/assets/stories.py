@@ -1,0 +1,75 @@
+"""Short plain-English stories for the embedded model: a random plot with random people, places and things.
+
+`plots.py` holds the sentences, `corpus.py` mixes the stories with sums and puzzles.
+"""
+
+import random
+import re
+
+from jaxgen.assets.plots import CLOSERS, INTROS, PLOTS
+
+GIRLS = ("Anna", "Mia", "Lucy", "Emma", "Ruby", "Nora", "Clara", "Ella", "Rose", "Lily")
+BOYS = ("Tom", "Ben", "Sam", "Leo", "Max", "Jack", "Finn", "Hugo", "Noah", "Adam")
+_ELDERS = (
+    ("mother", "she"),
+    ("grandmother", "she"),
+    ("aunt", "she"),
+    ("father", "he"),
+    ("grandfather", "he"),
+    ("uncle", "he"),
+)
+_SPOTS = ("under the bed", "behind the door", "in the big box", "on the shelf", "under the table", "in the garden")
+_SLOTS = {
+    "adj": ("kind", "little", "clever", "brave", "quiet", "cheerful", "shy", "curious"),
+    "colour": ("red", "blue", "green", "yellow", "white"),
+    "toy": ("ball", "drum", "boat", "doll", "car", "train", "robot"),
+    "place": ("park", "lake", "river", "hill", "forest", "farm", "beach", "bridge"),
+    "pet": ("kitten", "puppy", "rabbit", "duck"),
+    "petname": ("Star", "Snow", "Cookie", "Pepper", "Lucky"),
+    "wild": ("fox", "bear", "wolf", "goat", "lion"),
+    "small": ("mouse", "frog", "bird", "turtle", "hen"),
+    "fruit": ("apples", "pears", "plums", "cherries", "berries"),
+    "item": ("bread", "milk", "cheese", "rice"),
+    "daytime": ("morning", "afternoon", "evening"),
+    "weather": ("sunny", "windy", "cold", "warm", "cloudy"),
+}
+_WHENS = ("One day", "One {daytime}", "One {weather} {daytime}", "One {weather} day", "Last Monday", "On Sunday")
+
+
+def story(rng: random.Random) -> str:
+    """One story of three to eight sentences, with the same people and things from its opening to its end."""
+    slots = _bind(rng)
+    plot = rng.choice(PLOTS)
+    lines = [line.removeprefix("?") for line in plot if line[0] != "?" or rng.random() < 0.5]
+    about_people = any("{name}" in line for line in plot)
+    if about_people and rng.random() < 0.5:
+        lines.insert(0, rng.choice(INTROS))
+    if about_people and rng.random() < 0.4:
+        lines.append(rng.choice(CLOSERS))
+    return " ".join(_choose(rng, line).format_map(slots) for line in lines)
+
+
+def person(rng: random.Random) -> tuple[str, str, str, str, str]:
+    """(name, he, him, his, kind of child) of a random child."""
+    if rng.random() < 0.5:
+        return rng.choice(GIRLS), "she", "her", "her", "girl"
+    return rng.choice(BOYS), "he", "him", "his", "boy"
+
+
+def _bind(rng: random.Random) -> dict[str, str]:
+    slots = {slot: rng.choice(values) for slot, values in _SLOTS.items()}
+    name, he, him, his, kid = person(rng)
+    other, ohe, ohim, ohis, okid = person(rng)
+    while other == name:
+        other, ohe, ohim, ohis, okid = person(rng)
+    elder, ehe = rng.choice(_ELDERS)
+    slots |= {"name": name, "he": he, "him": him, "his": his, "kid": kid, "He": he.title(), "His": his.title()}
+    slots |= {"other": other, "ohe": ohe, "ohim": ohim, "ohis": ohis, "okid": okid, "OHe": ohe.title()}
+    slots |= {"elder": elder, "ehe": ehe}
+    slots["spot1"], slots["spot2"], slots["spot3"] = rng.sample(_SPOTS, 3)
+    slots["when"] = rng.choice(_WHENS).format_map(slots) + rng.choice(("", ","))
+    return slots
+
+
+def _choose(rng: random.Random, line: str) -> str:
+    return re.sub(r"\[([^\]]*)\]", lambda match: rng.choice(match[1].split("|")), line)

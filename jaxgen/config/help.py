@@ -1,0 +1,85 @@
+"""The text of `python -m jaxgen --help`, made from the table and the specs so that it cannot fall behind them."""
+
+import dataclasses
+import enum
+import textwrap
+
+from jaxgen.config.table import GROUPS, OPTIONS, conf_dir
+from jaxgen.spec.run import Process
+
+_INTRODUCTION = """\
+jaxgen measures two ways to run a transformer language model in JAX and answers one question:
+is the candidate really faster than the baseline here, by how much, how sure is that, and are its outputs still right?
+
+usage:
+  python -m jaxgen [GROUP=OPTION ...] [KEY=VALUE ...]      compare the candidate with the baseline
+  python -m jaxgen -m GROUP=OPTION,OPTION ...              one run for each combination
+  python -m jaxgen [...] --cfg job                         show the configuration and stop
+
+The command line is the candidate. The baseline is the same with what `baseline` replaces: by default, no KV cache.
+Results go to runs/<date>/<time>_<name>/.
+"""
+
+_EXAMPLES = """\
+examples:
+  python -m jaxgen                                         a fixed cache against none, on the embedded model
+  python -m jaxgen cache=fixed baseline.cache=dynamic      a fixed cache against one that grows
+  python -m jaxgen baseline=same baseline.jit=partial      the same cache; jit once against jit at every call
+  python -m jaxgen model=hf model.source=DIR prompts=text "prompts.text='Once upon a time'"
+  python -m jaxgen -m measure=quick dtype=float32,bfloat16 workload.batch_size=1,4,16
+
+flags: -m, --multirun; --cfg job|hydra|all [--resolve] [-p KEY]; --config-dir DIR (a folder of your own YAML files);
+       --info; --version; --hydra-help (about Hydra itself)
+exit codes: 0 done, 1 cannot be done as asked, 10 a gate found a regression, 20 the measurement is invalid,
+            30 an arm failed, 130 interrupted
+"""
+
+
+def help_text() -> str:
+    """What jaxgen does, every group with its options, every key with its default, and examples."""
+    groups = [_row(group, ", ".join(options)) for group, options in (GROUPS | _experiments()).items()]
+    keys = [_row(owner, _keys(group, spec)) for owner, group, spec in _owners() if dataclasses.fields(spec)]
+    return "\n".join(
+        [
+            _INTRODUCTION,
+            "groups (the first option is the default):",
+            *groups,
+            "",
+            "keys (with their defaults; those without are null, empty or in the option's file):",
+            *keys,
+            "",
+            _EXAMPLES,
+        ]
+    )
+
+
+def _experiments() -> dict[str, tuple[str, ...]]:
+    names = tuple(sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml")))
+    return {"experiment": names} if names else {}
+
+
+def _owners() -> list[tuple[str, str, type]]:
+    """(what to call it, group, spec class), each class once."""
+    rows: dict[type, tuple[str, str, type]] = {}
+    for group, option, spec in OPTIONS:
+        several = len({kind for other, _, kind in OPTIONS if other == group}) > 1
+        rows.setdefault(spec, (f"{group}={option}" if several else group, group, spec))
+    return [*rows.values(), ("process", "process", Process)]
+
+
+def _keys(group: str, spec: type) -> str:
+    return "  ".join(f"{group}.{field.name}{_default(field)}" for field in dataclasses.fields(spec))
+
+
+def _default(field: dataclasses.Field) -> str:
+    """`=5`, or all the choices with the default first; nothing where the default is none or a structure."""
+    value = field.default
+    if isinstance(value, enum.Enum):
+        return "=" + "|".join(sorted((kind.name for kind in type(value)), key=lambda name: name != value.name))
+    return f"={str(value).lower()}" if isinstance(value, bool | int | float) else ""
+
+
+def _row(name: str, text: str) -> str:
+    return textwrap.fill(
+        f"  {name:<18}{text}", width=118, subsequent_indent=" " * 20, break_on_hyphens=False, break_long_words=False
+    )

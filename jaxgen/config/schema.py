@@ -1,0 +1,73 @@
+"""The spec classes as Hydra's schemas: what checks every key and every type of a YAML file and of the command line.
+
+OmegaConf makes frozen dataclasses read-only and knows fewer types than Python does. So each spec has a twin here,
+derived from its fields: the same name, keys, types and defaults, but not frozen and without `__post_init__`.
+"""
+
+import dataclasses
+import typing
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from jaxgen.config.table import OPTIONS, schema_name
+from jaxgen.spec.codec import without_none
+from jaxgen.spec.prompts import Text
+from jaxgen.spec.run import Process, Run
+
+_AS_TYPED: dict[tuple[type, str], Any] = {
+    (Process, "env"): dict[str, str],
+    (Text, "text"): Any,
+}
+"""Types of what the user writes, where the spec normalises it to something that OmegaConf cannot express."""
+
+
+def _twin(spec: type) -> type:
+    hints = typing.get_type_hints(spec)
+    fields = [
+        (field.name, _AS_TYPED.get((spec, field.name), _twin_hint(hints[field.name])), _default(spec, field))
+        for field in dataclasses.fields(spec)
+    ]
+    return dataclasses.make_dataclass(spec.__name__, fields)
+
+
+def _twin_hint(hint: Any) -> Any:
+    kind = without_none(hint)
+    if not dataclasses.is_dataclass(kind):
+        return hint
+    twin = _twin(typing.cast(type, kind))
+    return twin if kind is hint else twin | None
+
+
+def _default(spec: type, field: dataclasses.Field) -> Any:
+    if (spec, field.name) == (Process, "env"):
+        return dataclasses.field(default_factory=dict)
+    if field.default is dataclasses.MISSING:
+        return MISSING
+    return field.default
+
+
+TWINS: dict[type, type] = {spec: _twin(spec) for spec in (*(spec for _, _, spec in OPTIONS), Process)}
+"""The twin of each spec that stands in a slot."""
+
+SPECS: dict[type, type] = {twin: spec for spec, twin in TWINS.items()}
+"""The way back: the spec that a composed node is made into."""
+
+
+def _root() -> DictConfig:
+    slots = [
+        (field.name, TWINS[Process] if field.name == "process" else Any, MISSING) for field in dataclasses.fields(Run)
+    ]
+    root = OmegaConf.structured(dataclasses.make_dataclass("Run", slots))
+    root.process = OmegaConf.structured(TWINS[Process])
+    OmegaConf.set_struct(root.process.env, False)  # any name may be added, without a plus
+    return root
+
+
+def register() -> None:
+    """Puts every schema into Hydra's ConfigStore, under `schema/`; doing so again changes nothing."""
+    store = ConfigStore.instance()
+    store.store(group="schema", name="run", node=_root(), provider="jaxgen")
+    for group, _, spec in OPTIONS:
+        store.store(group=f"schema/{group}", name=schema_name(spec), node=TWINS[spec], provider="jaxgen")

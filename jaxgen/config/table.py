@@ -1,0 +1,70 @@
+"""The one table of what can be chosen on the command line, and where the YAML files of the options lie.
+
+A new option is one row here, one YAML file in `conf/` and, if it is of a new kind, one spec class and its place in
+`jaxgen.spec.run.SLOTS`.
+"""
+
+from pathlib import Path
+
+from jaxgen.spec.cache import Dynamic, Fixed, NoCache
+from jaxgen.spec.dtype import Dtype
+from jaxgen.spec.jit import Jit
+from jaxgen.spec.measure import Measure
+from jaxgen.spec.model import Model
+from jaxgen.spec.prompts import Builtin, Jsonl, Synthetic, Text
+from jaxgen.spec.run import Baseline, Gate, Mesh, Tracker
+from jaxgen.spec.workload import Generate
+
+OPTIONS: tuple[tuple[str, str, type], ...] = (
+    ("model", "tiny", Model),
+    ("model", "gpt2", Model),
+    ("model", "gpt2_medium", Model),
+    ("model", "llama3_2_1b", Model),
+    ("model", "qwen2_5_0_5b", Model),
+    ("model", "qwen3_0_6b", Model),
+    ("model", "hf", Model),
+    ("cache", "fixed", Fixed),
+    ("cache", "none", NoCache),
+    ("cache", "dynamic", Dynamic),
+    ("jit", "closure", Jit),
+    ("jit", "partial", Jit),
+    ("jit", "partial_kept", Jit),
+    ("jit", "captured", Jit),
+    ("jit", "aot", Jit),
+    ("jit", "eager", Jit),
+    ("dtype", "float32", Dtype),
+    ("dtype", "bfloat16", Dtype),
+    ("dtype", "float16", Dtype),
+    ("mesh", "single", Mesh),
+    ("workload", "generate", Generate),
+    ("prompts", "builtin", Builtin),
+    ("prompts", "text", Text),
+    ("prompts", "jsonl", Jsonl),
+    ("prompts", "synthetic", Synthetic),
+    ("measure", "default", Measure),
+    ("measure", "quick", Measure),
+    ("measure", "thorough", Measure),
+    ("baseline", "nocache", Baseline),
+    ("baseline", "same", Baseline),
+    ("baseline", "off", Baseline),
+    ("gate", "off", Gate),
+    ("tracker", "none", Tracker),
+)
+"""(group, option, spec class); the first option of a group is its default."""
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    group: tuple(name for other, name, _ in OPTIONS if other == group) for group, _, _ in OPTIONS
+}
+"""The options of each group, in the table's order."""
+
+
+def schema_name(spec: type) -> str:
+    """What a YAML file calls a spec class: `NoCache` is `/schema/cache/nocache@_here_`."""
+    return spec.__name__.lower()
+
+
+def conf_dir() -> Path:
+    """The folder of YAML files: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"

@@ -1,0 +1,89 @@
+"""The command `python -m jaxgen.convert SOURCE DEST`: a Hugging Face model becomes an Orbax checkpoint."""
+
+import argparse
+import contextlib
+import json
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from jaxgen.errors import ExitCode, UserError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: the arguments; null takes the process's own.
+
+    Returns:
+        The exit code: 0, 1 for what the user can fix (one line on stderr), 130 after Ctrl-C.
+    """
+    options = _parser().parse_args(argv)
+    try:
+        _convert(options)
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return ExitCode.USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m jaxgen.convert",
+        description="Convert a Hugging Face model (safetensors) into an Orbax checkpoint that jaxgen restores.",
+        epilog="example: python -m jaxgen.convert Qwen/Qwen3-0.6B qwen3 --dtype bfloat16",
+    )
+    parser.add_argument("source", metavar="SOURCE", help="a Hugging Face folder, a hub id, or package:tiny")
+    parser.add_argument("dest", metavar="DEST", type=Path, help="the folder to make; it must not exist")
+    parser.add_argument(
+        "--dtype", choices=["float32", "bfloat16", "float16"], help="cast the weights (default: each tensor's own)"
+    )
+    return parser
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from jaxgen.checkpoints import convert, manifest  # after the arguments: these import jax
+
+    with _bar() as progress:
+        convert.convert(options.source, options.dest, dtype=options.dtype, progress=progress)
+    dest = options.dest.expanduser().absolute()
+    made = manifest.read(dest)
+    arch = made.manifest.architecture
+    print(dest)
+    print(f"  {len(made.shapes)} tensors, {made.nbytes:,} bytes, {made.manifest.dtype}")
+    print(
+        f"  {arch.family}: {arch.num_layers} layers, hidden {arch.hidden_size}, {arch.num_heads} heads "
+        f"({arch.num_kv_heads} for keys and values) of {arch.head_dim}, vocabulary {arch.vocab_size}, "
+        f"context {arch.context}"
+    )
+    print(f"  fingerprint {made.manifest.fingerprint}")
+    print(f"run it: python -m jaxgen model=hf {_override('model.checkpoint', str(dest))}")
+
+
+def _override(key: str, value: str) -> str:
+    """An override as a shell, and Hydra after it, read it back."""
+    plain = re.fullmatch(r"[\w/.:+@ -]+", value)
+    return shlex.quote(f"{key}={value}" if plain else f"{key}={json.dumps(value, ensure_ascii=False)}")
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator:
+    """A progress bar on stderr, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("start", total=None)
+        yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

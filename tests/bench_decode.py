@@ -1,0 +1,126 @@
+"""How fast decoding is on GPT-2's shapes: against Hugging Face's PyTorch, against the memory, and against itself.
+
+    python tests/bench_decode.py [--rounds 7] [--torch-python PYTHON_WITH_TORCH_AND_TRANSFORMERS]
+
+Random float32 weights, batch 1, 16 prompt and 64 new tokens. All variants take turns, round by round, in one process
+(PyTorch in a second one, idle in between), so that the ratios hold although the machine's speed drifts. Figures, not a
+test: nothing here passes or fails.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from jaxgen.arm import LoadedArm
+from jaxgen.config.arms import load_arms
+from jaxgen.engine.ledger import Ledger
+
+COMMON = (
+    "model=gpt2",
+    "model.weights=random",
+    "baseline=off",
+    "prompts=synthetic",
+    "workload.batch_size=1",
+    "workload.max_new_tokens=64",
+    "workload.ignore_eos=true",
+)
+VARIANTS = {
+    "fixed 128, device loop": ("cache.max_len=128",),
+    "fixed 128, host loop": ("cache.max_len=128", "workload.loop=host"),
+    "fixed 1024, device loop": ("cache.max_len=1024",),
+    "fixed 1024, all visible": ("cache.max_len=1024", "cache.bucket=0"),
+}
+
+TORCH = """
+import sys, time, torch
+from transformers import GPT2Config, GPT2LMHeadModel
+torch.manual_seed(0); torch.set_num_threads(int(sys.argv[1]))
+model = GPT2LMHeadModel(GPT2Config()).eval()
+prompt = torch.randint(0, 50257, (1, 16))
+for line in sys.stdin:
+    start = time.perf_counter()
+    with torch.no_grad():
+        model.generate(prompt, do_sample=False, min_new_tokens=64, max_new_tokens=64, pad_token_id=0)
+    print(time.perf_counter() - start, flush=True)
+"""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--torch-python", help="an interpreter that has torch and transformers")
+    parser.add_argument("--torch-threads", type=int, default=2)
+    options = parser.parse_args()
+    contestants = {name: _jaxgen(*overrides) for name, overrides in VARIANTS.items()}
+    if options.torch_python:
+        contestants["Hugging Face PyTorch generate"] = _torch(options.torch_python, threads=options.torch_threads)
+    for once in contestants.values():
+        once()
+        once()
+    rates: dict[str, list[float]] = {name: [] for name in contestants}
+    bandwidth = []
+    for _ in range(options.rounds):
+        bandwidth.append(_read_bandwidth())
+        for name, once in contestants.items():
+            rates[name].append(64 / once())
+    _print(rates, bandwidth)
+
+
+def _jaxgen(*overrides: str) -> Callable[[], float]:
+    run = load_arms((*COMMON, *overrides))["candidate"].run
+    arm = LoadedArm(run, ledger=_LEDGER, others={}, progress=lambda *_: None)
+    arm.prepare()
+    return lambda: arm.trial(1)["metrics"]["latency_s"]
+
+
+def _torch(python: str, *, threads: int) -> Callable[[], float]:
+    child = subprocess.Popen(
+        [python, "-c", TORCH, str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+    def once() -> float:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write("go\n")
+        child.stdin.flush()
+        return float(child.stdout.readline())
+
+    return once
+
+
+def _read_bandwidth() -> float:
+    """Bytes per second that one thread reads: the best of three sums over 512 MiB."""
+    buffer = _BUFFER
+    best = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        np.max(buffer)
+        best = min(best, time.perf_counter() - start)
+    return buffer.nbytes / best
+
+
+def _print(rates: dict[str, list[float]], bandwidth: list[float]) -> None:
+    weights = 124_439_808 * 4
+    read = statistics.median(bandwidth)
+    print(f"one thread reads {read / 1e9:.1f} GB/s")
+    first = next(iter(rates.values()))
+    for name, values in rates.items():
+        against = statistics.median(ours / theirs for ours, theirs in zip(first, values, strict=True))
+        share = statistics.median(rate * weights / each for rate, each in zip(values, bandwidth, strict=True))
+        print(
+            f"{name:32s} {statistics.median(values):6.1f} tokens/s  "
+            f"first variant is {against:5.2f}x this  weights read at {share:.0%} of one thread's bandwidth"
+        )
+
+
+_LEDGER = Ledger()
+_BUFFER = np.ones(128 * 1024 * 1024, np.float32)
+
+if __name__ == "__main__":
+    sys.exit(main())

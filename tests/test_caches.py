@@ -1,0 +1,185 @@
+"""Every cache kind of every family against the whole text run at once, and the protocol's promises."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from small_models import CACHES, FAMILIES, NEW_TOKENS, PROMPTS, weights
+
+from jaxgen import caches
+from jaxgen.models.structure import Structure
+from jaxgen.spec.cache import Dynamic, Fixed, NoCache
+
+# Logits have a standard deviation of 2 to 4; reordered float32 sums through three layers moved one by 1e-5 at most.
+# The closest two tokens on a greedy path are 500 times farther apart, as a test below asserts.
+ROUNDING = 1e-4
+NEAR_TIE = 5e-2
+MIN_KINDS = 10  # of token among the new ones: a model stuck on a few would hide a wrong cache
+LONGEST = max(map(len, PROMPTS))
+LENGTHS = np.array([len(prompt) for prompt in PROMPTS], np.int32)
+
+
+@functools.partial(jax.jit, static_argnames="structure")  # traced: weights, cache, tokens
+def forward(leaves, cache, tokens, *, structure: Structure):
+    """Logits (B, T, V) at every incoming token, and the cache with the tokens written."""
+    model = structure.model(leaves)
+    hidden, cache = model(tokens, cache)
+    return model.logits(hidden), cache
+
+
+def padded(width, texts=PROMPTS):
+    out = np.zeros((len(texts), width), np.int32)
+    for row, text in enumerate(texts):
+        out[row, : len(text)] = text
+    return out
+
+
+def greedy(spec, architecture):
+    """Decodes with one cache kind: new tokens (B, NEW_TOKENS) and the logits each was chosen from (B, NEW_TOKENS, V)."""
+    structure, leaves = weights(architecture)
+    capacity = spec.capacity(LONGEST + NEW_TOKENS)
+    cache = caches.create(spec, architecture, batch=len(PROMPTS), capacity=capacity, dtype=jnp.dtype("float32"))
+    texts, lengths, rows = padded(capacity), LENGTHS.copy(), np.arange(len(PROMPTS))
+    tokens, logits = [], []
+    for taken in range(NEW_TOKENS):
+        whole_text = taken == 0 or not cache.incremental
+        depth = spec.depth(LONGEST + taken, capacity) if taken else spec.prompt_width(LONGEST, capacity)
+        incoming = texts[:, :depth] if whole_text else texts[rows, lengths - 1][:, None]
+        counts = lengths if whole_text else np.ones_like(lengths)
+        given, cache = forward(leaves, cache.reading(depth), jnp.array(incoming), structure=structure)
+        cache = cache.advance(jnp.array(counts))  # a copy: `asarray` may share memory that changes below
+        logits.append(np.asarray(given)[rows, lengths - 1 if whole_text else 0])
+        tokens.append(logits[-1].argmax(-1))
+        texts[rows, lengths] = tokens[-1]
+        lengths += 1
+    return np.stack(tokens, 1), np.stack(logits, 1)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request):
+    """One family's architecture, its greedy tokens by the growing prefix without a cache, and the logits of the
+    finished texts run once from end to end."""
+    architecture = FAMILIES[request.param]
+    tokens, _ = greedy(NoCache(), architecture)
+    structure, leaves = weights(architecture)
+    whole = padded(LONGEST + NEW_TOKENS, [[*prompt, *new] for prompt, new in zip(PROMPTS, tokens, strict=True)])
+    batch, width = whole.shape
+    nothing = caches.create(NoCache(), architecture, batch=batch, capacity=width, dtype=jnp.dtype("float32"))
+    logits, _ = forward(leaves, nothing, jnp.asarray(whole), structure=structure)
+    at = LENGTHS[:, None] - 1 + np.arange(NEW_TOKENS)
+    return architecture, tokens, np.take_along_axis(np.asarray(logits), at[:, :, None], axis=1)
+
+
+@pytest.mark.parametrize("name", CACHES)
+def test_every_cache_agrees_with_none_at_every_step(family, name):
+    architecture, tokens, logits = family
+    given_tokens, given_logits = greedy(CACHES[name], architecture)
+    np.testing.assert_array_equal(given_tokens, tokens)
+    np.testing.assert_allclose(given_logits, logits, atol=ROUNDING)
+
+
+def test_the_greedy_paths_are_varied_and_free_of_near_ties(family):
+    _, tokens, logits = family
+    best = np.sort(logits, axis=-1)[..., -2:]
+    assert (best[..., 1] - best[..., 0]).min() > NEAR_TIE
+    assert len(np.unique(tokens)) >= MIN_KINDS
+
+
+@pytest.mark.parametrize("name", ["fixed", "dynamic"])
+def test_the_index_moves_in_advance_alone(name):
+    architecture = FAMILIES["qwen2"]
+    cache = caches.create(CACHES[name], architecture, batch=2, capacity=6, dtype=jnp.dtype("float32"))
+    q = jnp.ones((2, 3, architecture.num_heads, architecture.head_dim))
+    kv = q[:, :, : architecture.num_kv_heads]
+    written = cache
+    for layer in range(architecture.num_layers):
+        _, written = written.attend(layer, q, kv, kv)
+        np.testing.assert_array_equal(written.positions(2), [[0, 1], [0, 1]])
+    moved = written.advance(jnp.array([3, 1]))
+    np.testing.assert_array_equal(moved.positions(2), [[3, 4], [1, 2]])
+    np.testing.assert_array_equal(cache.lengths, [0, 0])
+
+
+@pytest.mark.parametrize("name", CACHES)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_keys_and_values_are_kept_in_the_cache_s_dtype(name, dtype):
+    architecture = FAMILIES["qwen2"]
+    cache = caches.create(CACHES[name], architecture, batch=2, capacity=6, dtype=jnp.dtype(dtype)).reading(3)
+    q = jnp.ones((2, 3, architecture.num_heads, architecture.head_dim))
+    kv = q[:, :, : architecture.num_kv_heads]
+    _, written = cache.attend(0, q, kv, kv)
+    kept = [leaf.dtype for leaf in jax.tree.leaves(written) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    assert all(kind == dtype for kind in kept)
+
+
+FIXED, UNSLICED = Fixed(bucket=128), Fixed(bucket=0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "needed", "slots"),
+    [
+        (FIXED, 1, 128),
+        (FIXED, 128, 128),
+        (FIXED, 129, 256),
+        (FIXED, 600, 640),
+        (UNSLICED, 17, 17),
+        (Fixed(max_len=1000), 17, 1000),
+        (Fixed(max_len=16), 17, 16),  # too small, which `capacity_for` refuses
+        (Dynamic(), 17, 17),
+        (NoCache(), 17, 17),
+        (NoCache(pad=True), 17, 17),
+    ],
+    ids=str,
+)
+def test_capacity(spec, needed, slots):
+    assert spec.capacity(needed) == slots
+
+
+@pytest.mark.parametrize(
+    ("spec", "needed", "slots"),
+    [
+        (FIXED, 1, 128),
+        (FIXED, 128, 128),
+        (FIXED, 129, 256),
+        (FIXED, 257, 512),
+        (FIXED, 300, 512),
+        (FIXED, 512, 512),
+        (FIXED, 513, 1000),
+        (Fixed(bucket=3), 7, 12),
+        (UNSLICED, 1, 1000),
+        (Dynamic(), 17, 17),
+        (NoCache(), 17, 17),
+        (NoCache(pad=True), 17, 1000),
+    ],
+    ids=str,
+)
+def test_depth_of_a_step_in_a_cache_of_1000(spec, needed, slots):
+    assert spec.depth(needed, 1000) == slots
+
+
+@pytest.mark.parametrize("spec", [FIXED, UNSLICED, Fixed(bucket=1), Fixed(bucket=7)], ids=str)
+def test_a_step_sees_all_it_needs_through_few_depths(spec):
+    depths = [spec.depth(needed, 1000) for needed in range(1, 1001)]
+    assert all(needed <= depth <= 1000 for needed, depth in enumerate(depths, 1))
+    assert depths == sorted(depths)
+    assert len(set(depths)) <= 11  # doubling from 1 to 1000
+
+
+@pytest.mark.parametrize(
+    ("spec", "longest", "width"),
+    [
+        (FIXED, 1, 16),
+        (FIXED, 16, 16),
+        (FIXED, 17, 32),
+        (FIXED, 995, 1000),
+        (UNSLICED, 17, 32),
+        (Dynamic(), 17, 17),
+        (NoCache(), 17, 17),
+        (NoCache(pad=True), 17, 1000),
+    ],
+    ids=str,
+)
+def test_width_of_prompts_in_a_cache_of_1000(spec, longest, width):
+    assert spec.prompt_width(longest, 1000) == width

@@ -1,0 +1,88 @@
+"""Runs go to a worker as JSON and come back equal: for every option of every group."""
+
+import dataclasses
+import json
+
+import pytest
+
+from jaxgen.config.arms import load_arms
+from jaxgen.errors import UserError
+from jaxgen.spec.cache import Dynamic
+from jaxgen.spec.codec import spec_from_plain, spec_to_plain, without_none
+from jaxgen.spec.measure import Isolation, Measure
+
+ROWS = [
+    ["model=tiny", "cache=fixed", "jit=closure", "measure=default", "prompts=builtin", "tracker=none", "gate=off"],
+    ["model=gpt2", "cache=none", "jit=partial", "measure=quick", "prompts=text", "prompts.text=[a,'b, c']"],
+    ["model=gpt2_medium", "cache=dynamic", "jit=partial_kept", "measure=thorough", "prompts=jsonl", "prompts.path=p"],
+    ["model=llama3_2_1b", "jit=captured", "dtype=bfloat16", "prompts=synthetic", "baseline=same", "mesh=single"],
+    ["model=qwen2_5_0_5b", "jit=aot", "dtype=float16", "workload=generate", "workload.loop=host", "baseline=nocache"],
+    ["model=qwen3_0_6b", "jit=eager", "dtype=float32", "process.env={B: '2', A: '1'}", "model.weights=random"],
+    ["model=hf", "model.source=somewhere", "baseline=off", "measure.isolation=separate"],
+]
+"""Every option of every group stands in some row; `test_config` composes each alone."""
+
+
+@pytest.mark.parametrize("overrides", ROWS, ids=lambda row: row[0])
+def test_a_run_survives_json(overrides):
+    for arm in load_arms(overrides).values():
+        message = json.dumps(spec_to_plain(arm.run))
+        back = spec_from_plain(json.loads(message))
+        assert back == arm.run
+        assert hash(back) == hash(arm.run)
+
+
+def test_the_rows_have_every_option():
+    from jaxgen.config.table import OPTIONS
+
+    named = {override for row in ROWS for override in row}
+    assert {f"{group}={name}" for group, name, _ in OPTIONS} <= named
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return spec_to_plain(load_arms(["baseline=off"])["candidate"].run)
+
+
+def test_slots_with_several_kinds_are_told_apart_by_name(plain):
+    changed = spec_from_plain(plain | {"cache": {"class": "Dynamic"}})
+    assert changed.cache == Dynamic()
+
+
+def test_enums_travel_by_value(plain):
+    assert plain["measure"]["isolation"] == "auto"
+    assert spec_from_plain(plain).measure.isolation is Isolation.auto
+
+
+def test_fields_that_are_left_out_have_their_defaults(plain):
+    assert spec_from_plain(plain | {"measure": {"class": "Measure", "trials": 9}}).measure == Measure(trials=9)
+
+
+@pytest.mark.parametrize(
+    ("change", "fragment"),
+    [
+        ({"cache": {"class": "Jit"}}, "slot cache cannot hold 'Jit'"),
+        ({"cache": {}}, "slot cache cannot hold None"),
+        ({"colour": {"class": "Red"}}, "not a run"),
+    ],
+)
+def test_a_message_that_is_no_run_is_refused(plain, change, fragment):
+    with pytest.raises(ValueError, match=fragment):
+        spec_from_plain(plain | change)
+
+
+def test_an_impossible_value_is_the_user_s_error(plain):
+    with pytest.raises(UserError, match=r"measure\.trials=0 must be 1 or more"):
+        spec_from_plain(plain | {"measure": {"class": "Measure", "trials": 0}})
+
+
+def test_without_none():
+    assert without_none(int | None) is int
+    assert without_none(int) is int
+    assert without_none(int | str | None) == int | str | None
+
+
+def test_arms_are_frozen():
+    arm = load_arms(["baseline=off"])["candidate"]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        arm.name = "other"
