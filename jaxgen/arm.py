@@ -37,8 +37,10 @@ class LoadedArm:
         self.run = run
         self._ledger = ledger
         self._twin = next((arm for arm in others.values() if _same_weights(arm.run, run)), None)
-        loaded = self._twin.loaded if self._twin else load_weights(
-            run.model, dtype=run.dtype.weights.value, progress=progress
+        loaded = (
+            self._twin.loaded
+            if self._twin
+            else load_weights(run.model, dtype=run.dtype.weights.value, progress=progress)
         )
         self._sharing: list[LoadedArm] = []
         if self._twin is not None:
@@ -93,7 +95,7 @@ class LoadedArm:
         return {"rows": generate.outputs(self._batches, timed, self._prompts, self._codec), "call_s": call_s}
 
     def place(self) -> None:
-        """Move the weights to fresh buffers. Of arms that share them the first moves them, for all, one copy at a time."""
+        """Move the weights to fresh buffers; of arms that share them, the first moves them for all."""
         if self._twin is not None:
             return
         for arm in self._sharing:

@@ -1,6 +1,7 @@
 """What the person at the terminal sees: progress while it runs, one table and one sentence when it is done."""
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,15 +35,18 @@ class Console:
     def __init__(self, arms: Mapping[str, Arm], folder: Path):
         self._arms = arms
         self._folder = folder
-        self._out = Terminal(highlight=False)
+        self._out = _terminal()
+        shown = _terminal(stderr=True)
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
             TextColumn("{task.fields[detail]}"),
             TimeElapsedColumn(),
-            console=Terminal(stderr=True),
+            console=shown,
             transient=True,
+            disable=not shown.is_terminal,
+            refresh_per_second=4,  # drawing takes processor time from the trials
         )
         self._trials: TaskID | None = None
 
@@ -85,6 +89,12 @@ class Console:
         self._out.print(Text(str(self._folder), style="dim"), soft_wrap=True)
 
 
+def _terminal(*, stderr: bool = False) -> Terminal:
+    """Standard output or error; with NO_COLOR, no escape codes at all."""
+    terminal = Terminal(highlight=False, stderr=stderr)
+    return Terminal(highlight=False, stderr=stderr, color_system=None) if terminal.no_color else terminal
+
+
 def _table(arms: Mapping[str, Arm], result: Mapping[str, Any]) -> Table:
     """One column per arm; of the choices only those that vary."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
@@ -116,16 +126,22 @@ def _measured(metric: Mapping[str, Any]) -> str:
     if metric["median"] is None:
         return "-"
     scale = 1e3 if metric["unit"] == "s" else 1.0
-    spread = f" ± {scale * metric['std']:.2g}" if metric["std"] is not None else ""
-    return f"{scale * metric['median']:.4g}{spread}"
+    spread = f" ± {_number(scale * metric['std'], digits=2)}" if metric["std"] is not None else ""
+    return f"{_number(scale * metric['median'], digits=4)}{spread}"
 
 
 def _ratio(comparison: Mapping[str, Any] | None) -> str:
     if comparison is None:
         return ""
     interval = comparison["ci95"]
-    span = f" [{interval[0]:.3g}, {interval[1]:.3g}]" if interval else ""
-    return f"{comparison['ratio']:.3g}{span}"
+    span = f" [{', '.join(_number(end, digits=3) for end in interval)}]" if interval else ""
+    return f"{_number(comparison['ratio'], digits=3)}{span}"
+
+
+def _number(value: float, *, digits: int) -> str:
+    """So many significant digits, never an exponent: 12.3, 1234, 0.0123."""
+    before = math.floor(math.log10(abs(value))) + 1 if value else 1
+    return f"{value:.{max(digits - before, 0)}f}"
 
 
 def _compiles(facts: Mapping[str, Any]) -> str:

@@ -149,9 +149,7 @@ def _note_load(record: Record, before: dict[str, Any]) -> None:
         record.note(f"other programs used {share:.0%} of the processor during the run: the figures are noisier for it")
 
 
-def _judge(
-    record: Record, trials: Trials, agreed: dict[str, Any] | None, answers: Mapping[str, dict]
-) -> ExitCode:
+def _judge(record: Record, trials: Trials, agreed: dict[str, Any] | None, answers: Mapping[str, dict]) -> ExitCode:
     """The verdict, by the rules, into the result."""
     result = record.result
     result["agreement"] = agreed

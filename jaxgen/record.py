@@ -50,7 +50,7 @@ class Record:
         self.folder = folder
         self._arms = arms
         self._trials: list[dict[str, Any]] = []
-        self._metrics: dict[str, dict[str, str]] = {}
+        self._metrics: dict[str, dict[str, Any]] = {}
         self.result: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "status": "running",

@@ -1,4 +1,4 @@
-"""The trials of a run: blocks of balanced pairs until the interval is good enough, every sample kept, voids repeated."""
+"""The trials of a run: blocks of balanced pairs until the interval is good, every sample kept, voids repeated."""
 
 import itertools
 import time
@@ -57,13 +57,17 @@ class Trials:
             self._record.summarise()
             comparison = self._record.compare()
             self._record.save()
-            self.stopped_because = "the measurement is spoilt" if self._too_many_voids() else schedule.enough(
-                comparison,
-                blocks_done=block + 1,
-                blocks=self.plan.blocks,
-                elapsed_s=time.monotonic() - start,
-                max_seconds=self.plan.max_seconds,
-                target_ci=self.plan.target_ci,
+            self.stopped_because = (
+                "the measurement is spoilt"
+                if self._too_many_voids()
+                else schedule.enough(
+                    comparison,
+                    blocks_done=block + 1,
+                    blocks=self.plan.blocks,
+                    elapsed_s=time.monotonic() - start,
+                    max_seconds=self.plan.max_seconds,
+                    target_ci=self.plan.target_ci,
+                )
             )
             if self.stopped_because:
                 break

@@ -49,9 +49,10 @@ class Worker:
 
     def __init__(self, process: Process, *, log: IO[bytes], shares_device: bool):
         ours, theirs = Pipe()
+        package = Path(__file__).resolve().parent
         try:
             self._popen = subprocess.Popen(
-                [process.python or sys.executable, "-c", _BOOT, str(Path(__file__).resolve().parent), str(theirs.fileno())],
+                [process.python or sys.executable, "-c", _BOOT, str(package), str(theirs.fileno())],
                 env=_environment(process, shares_device=shares_device),
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
@@ -90,7 +91,8 @@ class Worker:
                 if "progress" not in message:
                     break
                 if progress is not None:
-                    progress(**message["progress"])
+                    told = message["progress"]
+                    progress(told["stage"], told["done"], told["total"])
         except (EOFError, ConnectionError, OSError):
             raise WorkerFailure(self._death(command)) from None
         if "error" in message:

@@ -1,5 +1,7 @@
 """Tiny random models of every family, and the runs and answers that the tests make with them."""
 
+import copy
+import dataclasses
 import functools
 from collections.abc import Sequence
 
@@ -16,7 +18,7 @@ from jaxgen.spec.measure import Measure
 from jaxgen.spec.model import Model, Weights
 from jaxgen.spec.prompts import Builtin
 from jaxgen.spec.run import Baseline, Gate, Mesh, Process, Run, Tracker
-from jaxgen.spec.workload import Generate
+from jaxgen.spec.workload import Generate, Loop
 
 # Sizes that differ from each other, so that no two axes can be confused; three layers; two query heads to a kv head
 # where the family knows groups.
@@ -113,6 +115,13 @@ def engine(of: Run | None = None) -> Engine:
     return Engine(of, structure, tuple(leaf.astype(of.dtype.weights.value) for leaf in leaves))
 
 
+def with_loop(model: Engine, loop: Loop) -> Engine:
+    """The same engine, compiled programs and all, decoding in the other loop."""
+    other = copy.copy(model)
+    other.run = dataclasses.replace(model.run, workload=dataclasses.replace(model.run.workload, loop=loop))
+    return other
+
+
 def answers(
     model: Engine, prompts: Sequence[Sequence[int]] = PROMPTS, *, new_tokens: int | None = None
 ) -> list[tuple[list[int], str]]:
@@ -125,6 +134,8 @@ def answers(
     return given
 
 
-def tokens(model: Engine, prompts: Sequence[Sequence[int]] = PROMPTS, *, new_tokens: int | None = None):
+def tokens(
+    model: Engine, prompts: Sequence[Sequence[int]] = PROMPTS, *, new_tokens: int | None = None
+) -> list[list[int]]:
     """The new tokens alone."""
     return [new for new, _ in answers(model, prompts, new_tokens=new_tokens)]

@@ -51,6 +51,10 @@ class TestTable:
         assert type(getattr(arm.run, group)) is spec
         assert arm.choices[group] == option
 
+    def test_every_experiment_composes(self):
+        for path in (conf_dir() / "experiment").glob("*.yaml"):
+            assert load_arms([f"experiment={path.stem}"])["candidate"].choices["experiment"] == path.stem
+
     def test_every_file_is_an_option_and_every_option_a_file(self):
         files = {(path.parent.name, path.stem) for path in conf_dir().glob("*/*.yaml")}
         assert {file for file in files if file[0] != "experiment"} == {(group, name) for group, name, _ in OPTIONS}

@@ -14,18 +14,22 @@ from jaxgen.config.table import OPTIONS
 ROOT = Path(__file__).resolve().parents[1]
 
 COMPOSE_ALL = """
+import itertools
 import jaxgen
 from jaxgen.config.arms import load_arms
-from jaxgen.config.table import OPTIONS, conf_dir
+from jaxgen.config.table import GROUPS, conf_dir
 
-NEEDED = {"hf": ["model.source=x"], "text": ["prompts.text=x"], "jsonl": ["prompts.path=x"]}
-for group, option, _ in OPTIONS:
-    off = [] if group == "baseline" else ["baseline=off"]
-    load_arms([f"{group}={option}", *NEEDED.get(option, []), *off])
+columns = [[f"{group}={option}" for option in options] for group, options in GROUPS.items()]
+needed = {"model=hf": "model.source=x", "prompts=text": "prompts.text=x", "prompts=jsonl": "prompts.path=x"}
+for row in itertools.zip_longest(*columns):
+    options = [option for option in row if option]
+    options += [needed[option] for option in options if option in needed]
+    print(*load_arms(options)["candidate"].choices.items())
 for experiment in sorted((conf_dir() / "experiment").glob("*.yaml")):
     load_arms([f"experiment={experiment.stem}"])
-print(jaxgen.__file__, conf_dir(), len(OPTIONS), sep="\\n")
+print(jaxgen.__file__, conf_dir(), sep="\\n")
 """
+"""Every option of every group stands in one of seven rows."""
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +60,12 @@ def run(installed, cwd, *argv):
 
 @pytest.mark.slow
 def test_the_wheel_composes_every_option_from_its_own_files(installed, tmp_path):
-    package, conf, options = run(installed, tmp_path, "-c", COMPOSE_ALL)
+    *rows, package, conf = run(installed, tmp_path, "-c", COMPOSE_ALL)
     assert Path(package).is_relative_to(installed)
     assert Path(conf) == installed / "jaxgen" / "conf"
-    assert int(options) == len(OPTIONS)
+    composed = "\n".join(rows)
+    for group, option, _ in OPTIONS:
+        assert f"('{group}', '{option}')" in composed
 
 
 @pytest.mark.slow

@@ -41,8 +41,10 @@ def _twin_hint(hint: Any) -> Any:
 
 
 def _default(spec: type, field: dataclasses.Field) -> Any:
-    if (spec, field.name) == (Process, "env"):
+    if typing.get_origin(_AS_TYPED.get((spec, field.name))) is dict:
         return dataclasses.field(default_factory=dict)
+    if field.default_factory is not dataclasses.MISSING:
+        return dataclasses.field(default_factory=field.default_factory)
     if field.default is dataclasses.MISSING:
         return MISSING
     return field.default

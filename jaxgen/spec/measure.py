@@ -47,7 +47,7 @@ class Measure:
         problems = [
             f"measure.{key}={getattr(self, key)} must be {low} or more"
             for key, low in least.items()
-            if getattr(self, key) < low
+            if not getattr(self, key) >= low
         ]
         if self.warmup_tokens is not None and self.warmup_tokens < 1:
             problems.append(f"measure.warmup_tokens={self.warmup_tokens} must be 1 or more, or null for all")

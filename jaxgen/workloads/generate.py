@@ -55,9 +55,7 @@ def call(engine: Engine, batches: Sequence[Batch]) -> list[Timed]:
         end = time.perf_counter()
         counts = [len(tokens) for tokens, _ in completions(batch, state)]
         timed.append(
-            Timed(
-                ttft_s=first - start, latency_s=end - start, tokens=sum(counts), steps=max(counts) - 1, state=state
-            )
+            Timed(ttft_s=first - start, latency_s=end - start, tokens=sum(counts), steps=max(counts) - 1, state=state)
         )
     return timed
 
@@ -78,9 +76,7 @@ def metrics(timed: Sequence[Timed]) -> dict[str, float | None]:
     }
 
 
-def outputs(
-    batches: Sequence[Batch], timed: Sequence[Timed], prompts: Sequence[Prompt], codec: Codec
-) -> list[dict]:
+def outputs(batches: Sequence[Batch], timed: Sequence[Timed], prompts: Sequence[Prompt], codec: Codec) -> list[dict]:
     """One row per prompt: `{index, prompt, prompt_tokens, tokens, text, finish_reason}`."""
     answers = [answer for batch, each in zip(batches, timed, strict=True) for answer in completions(batch, each.state)]
     return [

@@ -1,0 +1,151 @@
+"""Whole generations: every cache and both loops agree, rows end where they should, the batch changes nothing."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from small_models import CACHES, FAMILIES, NEW_TOKENS, PROMPTS, answers, engine, run, tokens, with_loop
+
+from jaxgen.engine.ledger import Ledger
+from jaxgen.spec.cache import Dynamic, Fixed, NoCache
+from jaxgen.spec.workload import Loop
+
+STATIC = [name for name, spec in CACHES.items() if spec not in (Dynamic(), NoCache())]
+ENDING_ROW, ENDING_STEP = 1, 3  # the row and the step whose token the tests declare to end a text
+
+
+@pytest.fixture(scope="module")
+def unending():
+    """The new tokens where nothing ends a text."""
+    return tokens(engine(run(cache=Fixed(bucket=0))))
+
+
+@pytest.fixture(scope="module")
+def eos(unending):
+    """A token that ends one row early; other rows may or may not come by it."""
+    return unending[ENDING_ROW][ENDING_STEP]
+
+
+@pytest.fixture(scope="module")
+def engines(eos):
+    """One engine per cache kind, of a model that knows the ending token."""
+    architecture = dataclasses.replace(FAMILIES["llama"], eos_token_ids=(eos,))
+    return {name: engine(run(architecture=architecture, cache=spec)) for name, spec in CACHES.items()}
+
+
+def ended(rows, eos):
+    """What is left of endless rows: up to the ending token, itself included, and why they end."""
+    cut = [row[: row.index(eos) + 1] if eos in row else row for row in rows]
+    return [(row, "eos" if row[-1] == eos else "length") for row in cut]
+
+
+@pytest.mark.parametrize("loop", Loop, ids=lambda loop: loop.value)
+@pytest.mark.parametrize("name", CACHES)
+def test_every_cache_and_loop_gives_the_same_tokens_and_ends_the_same_rows(engines, unending, eos, name, loop):
+    assert answers(with_loop(engines[name], loop)) == ended(unending, eos)
+
+
+def test_one_row_ends_early_and_another_goes_on(unending, eos):
+    """What the test above compares with has both kinds of row in it."""
+    reasons = {reason for _, reason in ended(unending, eos)}
+    assert reasons == {"eos", "length"}
+    assert [len(row) for row in unending] == [NEW_TOKENS] * len(PROMPTS)
+
+
+def test_ignore_eos_goes_on(engines, unending):
+    model = engines["fixed_unsliced"]
+    heedless = engine(dataclasses.replace(model.run, workload=dataclasses.replace(model.run.workload, ignore_eos=True)))
+    assert answers(heedless) == [(row, "length") for row in unending]
+
+
+@pytest.mark.parametrize("loop", Loop, ids=lambda loop: loop.value)
+@pytest.mark.parametrize("name", STATIC)
+def test_fewer_new_tokens_run_the_same_programs(engines, unending, eos, name, loop):
+    model = with_loop(engines[name], loop)
+    answers(model)
+    ledger = Ledger()
+    for count in (1, 2, NEW_TOKENS - 1):
+        assert answers(model, new_tokens=count) == ended([row[:count] for row in unending], eos)
+    assert ledger.since(0).events == 0
+    ledger.close()
+
+
+@pytest.mark.parametrize("name", ["fixed", "none_padded"])
+def test_a_single_new_token_needs_no_decode(unending, name):
+    model = engine(run(cache=CACHES[name], max_new_tokens=1))
+    (batch,) = model.batches(PROMPTS)
+    assert batch.segments == ()
+    assert tokens(model) == [row[:1] for row in unending]
+
+
+@pytest.mark.parametrize("name", ["fixed", "dynamic", "none"])
+def test_the_host_loop_stops_when_every_row_has_ended(engines, name):
+    model = with_loop(engines[name], Loop.host)
+    (batch,) = model.batches([PROMPTS[ENDING_ROW]] * len(PROMPTS))
+    seen = []
+    cache, state = model.prefill(batch, model.empty_cache(batch))
+    model.decode(batch, cache, state, on_step=lambda state: seen.append(np.asarray(state.lengths).tolist()))
+    length = len(PROMPTS[ENDING_ROW])
+    assert seen == [[length + taken] * len(PROMPTS) for taken in range(2, ENDING_STEP + 2)]
+
+
+def test_a_batch_may_be_run_again(engines):
+    model = engines["fixed"]
+    (batch,) = model.batches(PROMPTS)
+    states = []
+    for _ in range(2):
+        cache, state = model.prefill(batch, model.empty_cache(batch))
+        states.append(model.decode(batch, cache, state)[1])
+    np.testing.assert_array_equal(states[0].sequence, states[1].sequence)
+
+
+@pytest.mark.parametrize("loop", Loop, ids=lambda loop: loop.value)
+def test_nothing_goes_to_the_device_in_secret_once_the_batch_is_there(engines, loop):
+    model = with_loop(engines["fixed"], loop)
+    answers(model)
+    (batch,) = model.batches(PROMPTS)
+    cache = model.empty_cache(batch)
+    with jax.transfer_guard_host_to_device("disallow"):
+        cache, state = model.prefill(batch, cache)
+        model.decode(batch, cache, state)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_the_batch_size_does_not_change_greedy_tokens(unending, batch_size):
+    assert tokens(engine(run(cache=Fixed(bucket=0), batch_size=batch_size))) == unending
+
+
+DRAWING = {"temperature": 1.5, "top_k": 40, "top_p": 0.95, "seed": 11, "max_new_tokens": 4}
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return tokens(engine(run(cache=Fixed(bucket=0), **DRAWING)))
+
+
+@pytest.mark.parametrize(
+    ("cache", "changed"),
+    [
+        ("fixed", {}),
+        ("fixed_unsliced", {"batch_size": 1}),
+        ("fixed_unsliced", {"batch_size": 2}),
+        ("fixed_unsliced", {"loop": Loop.host}),
+        ("dynamic", {}),
+        ("none", {}),
+        ("none_padded", {"batch_size": 2}),
+    ],
+    ids=str,
+)
+def test_a_seed_draws_the_same_tokens_whatever_the_cache_the_batch_and_the_loop(drawn, cache, changed):
+    assert tokens(engine(run(cache=CACHES[cache], **(DRAWING | changed)))) == drawn
+
+
+def test_another_seed_draws_other_tokens_from_the_same_programs(drawn):
+    model = engine(run(cache=Fixed(bucket=0), **DRAWING))
+    assert tokens(model) == drawn
+    ledger = Ledger()
+    model.run = dataclasses.replace(model.run, workload=dataclasses.replace(model.run.workload, seed=12))
+    assert tokens(model) != drawn
+    assert ledger.since(0).events == 0
+    ledger.close()
