@@ -48,8 +48,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    from jaxgen.checkpoints import convert, manifest  # after the arguments: these import jax
+    import jax  # after the arguments, which need an answer at once
 
+    from jaxgen.checkpoints import convert, manifest
+
+    jax.config.update("jax_platforms", "cpu")  # nothing is computed: leave the accelerators to others
     with _bar() as progress:
         convert.convert(options.source, options.dest, dtype=options.dtype, progress=progress)
     dest = options.dest.expanduser().absolute()

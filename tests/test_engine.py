@@ -60,6 +60,17 @@ def test_ignore_eos_goes_on(engines, unending):
 
 
 @pytest.mark.parametrize("loop", Loop, ids=lambda loop: loop.value)
+@pytest.mark.parametrize("name", CACHES)
+def test_the_second_call_traces_nothing(engines, name, loop):
+    model = with_loop(engines[name], loop)
+    answers(model)
+    ledger = Ledger()
+    answers(model)
+    assert ledger.since(0).entries == ()
+    ledger.close()
+
+
+@pytest.mark.parametrize("loop", Loop, ids=lambda loop: loop.value)
 @pytest.mark.parametrize("name", STATIC)
 def test_fewer_new_tokens_run_the_same_programs(engines, unending, eos, name, loop):
     model = with_loop(engines[name], loop)
@@ -67,7 +78,7 @@ def test_fewer_new_tokens_run_the_same_programs(engines, unending, eos, name, lo
     ledger = Ledger()
     for count in (1, 2, NEW_TOKENS - 1):
         assert answers(model, new_tokens=count) == ended([row[:count] for row in unending], eos)
-    assert ledger.since(0).events == 0
+    assert ledger.since(0).entries == ()
     ledger.close()
 
 
@@ -147,5 +158,5 @@ def test_another_seed_draws_other_tokens_from_the_same_programs(drawn):
     ledger = Ledger()
     model.run = dataclasses.replace(model.run, workload=dataclasses.replace(model.run.workload, seed=12))
     assert tokens(model) != drawn
-    assert ledger.since(0).events == 0
+    assert ledger.since(0).entries == ()
     ledger.close()

@@ -2,10 +2,11 @@
 
 import jax
 import pytest
-from small_models import PROMPTS, Strategy, engine, run, tokens, with_loop
+from small_models import PROMPTS, engine, run, tokens, with_loop
 
 from jaxgen.engine.ledger import Ledger
 from jaxgen.spec.cache import Fixed
+from jaxgen.spec.jit import Strategy
 from jaxgen.spec.workload import Loop
 
 CACHE = Fixed(bucket=0)
@@ -16,7 +17,7 @@ CAPTURES = "ignore:A large amount of constants were captured:UserWarning"  # wha
 
 @pytest.fixture(scope="module")
 def engines():
-    """One engine per strategy that keeps what it compiled."""
+    """One engine per strategy; most keep what they compiled, and share it between tests."""
     return {strategy: engine(run(cache=CACHE, jit=strategy, max_new_tokens=NEW_TOKENS)) for strategy in Strategy}
 
 

@@ -37,6 +37,11 @@ def convert(source: str, dest: str | Path, *, dtype: str | None = None, progress
         UserError: whatever is wrong with the source, all missing, unexpected, misshapen and non-finite tensors at
             once, or a destination that exists, cannot be written or has no room.
     """
+    if jax.process_count() > 1:  # Orbax writes with all processes of a job or not at all
+        raise UserError(
+            f"{source} is not converted yet, and the processes of a jax.distributed job cannot do that; run "
+            "python -m jaxgen.convert SOURCE DEST once and set model.checkpoint=DEST"
+        )
     if dtype is not None and dtype not in _NUMPY:
         raise UserError(f"--dtype {dtype} is not supported; choose one of {', '.join(_NUMPY)}")
     dest = Path(dest).expanduser().absolute()
@@ -145,10 +150,6 @@ def _save(path: Path, arrays: dict[str, np.ndarray], made: manifest.Manifest) ->
 
     context = ocp.Context()
     context.array.saving.use_compression = False  # weights hardly shrink (12 %), and take 3 times as long to load
-    alone = jax.process_index()  # in a jax.distributed job Orbax would wait for processes that wait for this one
-    context.multiprocessing.primary_host = alone
-    context.multiprocessing.active_processes = {alone}
-    context.multiprocessing.barrier_sync_key_prefix = path.parent.name.strip(".")
     try:
         with manifest.quiet(), context:
             ocp.save(str(path), arrays, custom_metadata=made.to_plain())
