@@ -28,7 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return ExitCode.USER_ERROR
     except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
+        kept = f"{options.dest} is complete" if options.dest.expanduser().exists() else "nothing was written"
+        print(f"interrupted; {kept}", file=sys.stderr)
         return ExitCode.INTERRUPTED
     return ExitCode.OK
 

@@ -9,6 +9,7 @@ import os
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
+import pytest
 
 STRICT = {
     "jax_num_cpu_devices": 4,
@@ -19,3 +20,13 @@ STRICT = {
 
 for name, value in STRICT.items():
     jax.config.update(name, value)
+
+
+@pytest.fixture
+def ledger():
+    """Hears every trace, lowering and compile of the test."""
+    from jaxgen.engine.ledger import Ledger
+
+    listening = Ledger()
+    yield listening
+    listening.close()

@@ -5,9 +5,12 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgen import caches
+from jaxgen.caches import Cache
 from jaxgen.engine.engine import Engine, completions
 from jaxgen.models.structure import Leaves, Structure, structure_of
 from jaxgen.spec.architecture import Architecture, RopeScaling
@@ -139,3 +142,46 @@ def tokens(
 ) -> list[list[int]]:
     """The new tokens alone."""
     return [new for new, _ in answers(model, prompts, new_tokens=new_tokens)]
+
+
+@functools.partial(jax.jit, static_argnames="structure")  # traced: weights, cache, tokens
+def forward(leaves: Leaves, cache: Cache, incoming: jax.Array, *, structure: Structure) -> tuple[jax.Array, Cache]:
+    """Logits (B, T, V) at every incoming token, and the cache with the tokens written."""
+    model = structure.model(leaves)
+    hidden, cache = model(incoming, cache)
+    return model.logits(hidden), cache
+
+
+def padded(texts: Sequence[Sequence[int]], *, width: int) -> np.ndarray:
+    """The texts as rows, zeros behind them."""
+    out = np.zeros((len(texts), width), np.int32)
+    for row, text in enumerate(texts):
+        out[row, : len(text)] = text
+    return out
+
+
+def step_logits(
+    structure: Structure, leaves: Leaves, spec: CacheSpec, prompts: Sequence[Sequence[int]], *, count: int, forced=None
+) -> np.ndarray:
+    """Decodes with one cache kind, by its protocol alone: the logits (B, count, V) of `count` new tokens.
+
+    What follows each is `forced` (B, count), or the greedy choice.
+    """
+    lengths, rows = np.array([len(prompt) for prompt in prompts], np.int32), np.arange(len(prompts))
+    longest = int(lengths.max())
+    capacity = spec.capacity(longest + count)
+    cache = caches.create(
+        spec, structure.architecture, batch=len(prompts), capacity=capacity, dtype=jnp.dtype("float32")
+    )
+    texts, logits = padded(prompts, width=capacity), []
+    for taken in range(count):
+        whole_text = taken == 0 or not cache.incremental
+        depth = spec.depth(longest + taken, capacity) if taken else spec.prompt_width(longest, capacity)
+        incoming = texts[:, :depth] if whole_text else texts[rows, lengths - 1][:, None]
+        counts = lengths if whole_text else np.ones_like(lengths)
+        given, cache = forward(leaves, cache.reading(depth), jnp.array(incoming), structure=structure)
+        cache = cache.advance(jnp.array(counts))  # a copy: `asarray` may share memory that changes below
+        logits.append(np.asarray(given)[rows, lengths - 1 if whole_text else 0])
+        texts[rows, lengths] = logits[-1].argmax(-1) if forced is None else forced[:, taken]
+        lengths += 1
+    return np.stack(logits, axis=1)

@@ -5,6 +5,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from small_models import run
+
 from jaxgen.config.arms import load_arms
 from jaxgen.errors import ExitCode
 from jaxgen.experiment import execute
@@ -12,7 +14,6 @@ from jaxgen.spec.arm import Arm
 from jaxgen.spec.jit import Strategy
 from jaxgen.spec.measure import Measure
 from jaxgen.spec.run import Baseline
-from small_models import run
 
 SMALL = (
     "model=tiny",
@@ -36,8 +37,9 @@ METRICS = {
 
 def arm(name: str, *, jit: Strategy = Strategy.closure, measure: Measure = Measure(), **choices: str) -> Arm:  # noqa: B008
     """An arm that no process has to run; `choices` are the options it differs in."""
+    same = {"cache": "fixed", "jit": jit.name, "dtype": "float32"}
     spec = dataclasses.replace(run(jit=jit), measure=measure, baseline=Baseline())
-    return Arm(name=name, run=spec, choices={"cache": "fixed", "jit": jit.name} | choices, resolved={"name": name})
+    return Arm(name=name, run=spec, choices=same | choices, resolved={"name": name})
 
 
 def two_arms(*, jit: Strategy = Strategy.closure, measure: Measure = Measure()) -> dict[str, Arm]:  # noqa: B008

@@ -1,15 +1,13 @@
 """Every cache kind of every family against the whole text run at once, and the protocol's promises."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_models import CACHES, FAMILIES, NEW_TOKENS, PROMPTS, weights
+from small_models import CACHES, FAMILIES, NEW_TOKENS, PROMPTS, forward, padded, step_logits, weights
 
 from jaxgen import caches
-from jaxgen.models.structure import Structure
+from jaxgen.caches.none import Recompute
 from jaxgen.spec.cache import Dynamic, Fixed, NoCache
 
 # Logits have a standard deviation of 2 to 4; reordered float32 sums through three layers moved one by 1e-5 at most.
@@ -18,66 +16,28 @@ ROUNDING = 1e-4
 NEAR_TIE = 5e-2
 MIN_KINDS = 10  # of token among the new ones: a model stuck on a few would hide a wrong cache
 LONGEST = max(map(len, PROMPTS))
-LENGTHS = np.array([len(prompt) for prompt in PROMPTS], np.int32)
-
-
-@functools.partial(jax.jit, static_argnames="structure")  # traced: weights, cache, tokens
-def forward(leaves, cache, tokens, *, structure: Structure):
-    """Logits (B, T, V) at every incoming token, and the cache with the tokens written."""
-    model = structure.model(leaves)
-    hidden, cache = model(tokens, cache)
-    return model.logits(hidden), cache
-
-
-def padded(width, texts=PROMPTS):
-    out = np.zeros((len(texts), width), np.int32)
-    for row, text in enumerate(texts):
-        out[row, : len(text)] = text
-    return out
-
-
-def greedy(spec, architecture):
-    """Decodes with one cache kind: new tokens (B, NEW_TOKENS) and the logits each was chosen from (B, NEW_TOKENS, V)."""
-    structure, leaves = weights(architecture)
-    capacity = spec.capacity(LONGEST + NEW_TOKENS)
-    cache = caches.create(spec, architecture, batch=len(PROMPTS), capacity=capacity, dtype=jnp.dtype("float32"))
-    texts, lengths, rows = padded(capacity), LENGTHS.copy(), np.arange(len(PROMPTS))
-    tokens, logits = [], []
-    for taken in range(NEW_TOKENS):
-        whole_text = taken == 0 or not cache.incremental
-        depth = spec.depth(LONGEST + taken, capacity) if taken else spec.prompt_width(LONGEST, capacity)
-        incoming = texts[:, :depth] if whole_text else texts[rows, lengths - 1][:, None]
-        counts = lengths if whole_text else np.ones_like(lengths)
-        given, cache = forward(leaves, cache.reading(depth), jnp.array(incoming), structure=structure)
-        cache = cache.advance(jnp.array(counts))  # a copy: `asarray` may share memory that changes below
-        logits.append(np.asarray(given)[rows, lengths - 1 if whole_text else 0])
-        tokens.append(logits[-1].argmax(-1))
-        texts[rows, lengths] = tokens[-1]
-        lengths += 1
-    return np.stack(tokens, 1), np.stack(logits, 1)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def family(request):
-    """One family's architecture, its greedy tokens by the growing prefix without a cache, and the logits of the
-    finished texts run once from end to end."""
-    architecture = FAMILIES[request.param]
-    tokens, _ = greedy(NoCache(), architecture)
-    structure, leaves = weights(architecture)
-    whole = padded(LONGEST + NEW_TOKENS, [[*prompt, *new] for prompt, new in zip(PROMPTS, tokens, strict=True)])
-    batch, width = whole.shape
-    nothing = caches.create(NoCache(), architecture, batch=batch, capacity=width, dtype=jnp.dtype("float32"))
-    logits, _ = forward(leaves, nothing, jnp.asarray(whole), structure=structure)
-    at = LENGTHS[:, None] - 1 + np.arange(NEW_TOKENS)
-    return architecture, tokens, np.take_along_axis(np.asarray(logits), at[:, :, None], axis=1)
+    """One family's name, its greedy tokens by the growing prefix without a cache, and the logits of the finished texts
+    run once from end to end."""
+    structure, leaves = weights(FAMILIES[request.param])
+    tokens = step_logits(structure, leaves, NoCache(), PROMPTS, count=NEW_TOKENS).argmax(-1)
+    texts = padded([[*prompt, *new] for prompt, new in zip(PROMPTS, tokens, strict=True)], width=LONGEST + NEW_TOKENS)
+    batch, width = texts.shape
+    nothing = Recompute(batch=batch, visible=width, static_shape=False)
+    logits, _ = forward(leaves, nothing, jnp.asarray(texts), structure=structure)
+    at = np.array([[len(prompt)] for prompt in PROMPTS]) - 1 + np.arange(NEW_TOKENS)
+    return request.param, tokens, np.take_along_axis(np.asarray(logits), at[:, :, None], axis=1)
 
 
 @pytest.mark.parametrize("name", CACHES)
 def test_every_cache_agrees_with_none_at_every_step(family, name):
-    architecture, tokens, logits = family
-    given_tokens, given_logits = greedy(CACHES[name], architecture)
-    np.testing.assert_array_equal(given_tokens, tokens)
-    np.testing.assert_allclose(given_logits, logits, atol=ROUNDING)
+    which, tokens, logits = family
+    given = step_logits(*weights(FAMILIES[which]), CACHES[name], PROMPTS, count=NEW_TOKENS)
+    np.testing.assert_array_equal(given.argmax(-1), tokens)
+    np.testing.assert_allclose(given, logits, rtol=0, atol=ROUNDING)
 
 
 def test_the_greedy_paths_are_varied_and_free_of_near_ties(family):

@@ -345,7 +345,7 @@ def test_a_failed_write_is_told_in_one_line_and_leaves_nothing(folder, tmp_path,
 
 
 @pytest.mark.parametrize("stage", ["read", "write"])
-def test_ctrl_c_leaves_nothing(stage, folder, tmp_path):
+def test_ctrl_c_between_tensors_leaves_nothing(stage, folder, tmp_path):
     def interrupt(at, done, total):
         if at == stage and done:
             raise KeyboardInterrupt

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from small_models import CACHES, FAMILIES, NEW_TOKENS, PROMPTS, answers, engine, run, tokens, with_loop
 
-from jaxgen.engine.ledger import Ledger
 from jaxgen.spec.cache import Dynamic, Fixed, NoCache
 from jaxgen.spec.workload import Loop
 
@@ -61,25 +60,23 @@ def test_ignore_eos_goes_on(engines, unending):
 
 @pytest.mark.parametrize("loop", Loop, ids=lambda loop: loop.value)
 @pytest.mark.parametrize("name", CACHES)
-def test_the_second_call_traces_nothing(engines, name, loop):
+def test_the_second_call_traces_nothing(engines, ledger, name, loop):
     model = with_loop(engines[name], loop)
     answers(model)
-    ledger = Ledger()
+    mark = ledger.mark()
     answers(model)
-    assert ledger.since(0).entries == ()
-    ledger.close()
+    assert ledger.since(mark).entries == ()
 
 
 @pytest.mark.parametrize("loop", Loop, ids=lambda loop: loop.value)
 @pytest.mark.parametrize("name", STATIC)
-def test_fewer_new_tokens_run_the_same_programs(engines, unending, eos, name, loop):
+def test_fewer_new_tokens_run_the_same_programs(engines, unending, eos, ledger, name, loop):
     model = with_loop(engines[name], loop)
     answers(model)
-    ledger = Ledger()
+    mark = ledger.mark()
     for count in (1, 2, NEW_TOKENS - 1):
         assert answers(model, new_tokens=count) == ended([row[:count] for row in unending], eos)
-    assert ledger.since(0).entries == ()
-    ledger.close()
+    assert ledger.since(mark).entries == ()
 
 
 @pytest.mark.parametrize("name", ["fixed", "none_padded"])
@@ -127,36 +124,34 @@ def test_the_batch_size_does_not_change_greedy_tokens(unending, batch_size):
     assert tokens(engine(run(cache=Fixed(bucket=0), batch_size=batch_size))) == unending
 
 
-DRAWING = {"temperature": 1.5, "top_k": 40, "top_p": 0.95, "seed": 11, "max_new_tokens": 4}
+DRAWING = {"temperature": 1.5, "top_k": 40, "top_p": 0.95, "seed": 11, "max_new_tokens": 3}
 
 
 @pytest.fixture(scope="module")
-def drawn():
-    return tokens(engine(run(cache=Fixed(bucket=0), **DRAWING)))
+def drawing():
+    return engine(run(cache=Fixed(bucket=0), **DRAWING))
 
 
 @pytest.mark.parametrize(
     ("cache", "changed"),
     [
         ("fixed", {}),
-        ("fixed_unsliced", {"batch_size": 1}),
         ("fixed_unsliced", {"batch_size": 2}),
         ("fixed_unsliced", {"loop": Loop.host}),
-        ("dynamic", {}),
+        ("dynamic", {"batch_size": 1}),
         ("none", {}),
-        ("none_padded", {"batch_size": 2}),
+        ("none_padded", {}),
     ],
     ids=str,
 )
-def test_a_seed_draws_the_same_tokens_whatever_the_cache_the_batch_and_the_loop(drawn, cache, changed):
-    assert tokens(engine(run(cache=CACHES[cache], **(DRAWING | changed)))) == drawn
+def test_a_seed_draws_the_same_tokens_whatever_the_cache_the_batch_and_the_loop(drawing, cache, changed):
+    assert tokens(engine(run(cache=CACHES[cache], **(DRAWING | changed)))) == tokens(drawing)
 
 
-def test_another_seed_draws_other_tokens_from_the_same_programs(drawn):
-    model = engine(run(cache=Fixed(bucket=0), **DRAWING))
-    assert tokens(model) == drawn
-    ledger = Ledger()
-    model.run = dataclasses.replace(model.run, workload=dataclasses.replace(model.run.workload, seed=12))
-    assert tokens(model) != drawn
-    assert ledger.since(0).entries == ()
-    ledger.close()
+def test_another_seed_draws_other_tokens_from_the_same_programs(drawing, ledger):
+    before = tokens(drawing)
+    other = with_loop(drawing, Loop.device)
+    other.run = dataclasses.replace(other.run, workload=dataclasses.replace(other.run.workload, seed=12))
+    mark = ledger.mark()
+    assert tokens(other) != before
+    assert ledger.since(mark).entries == ()

@@ -4,7 +4,6 @@ import jax
 import pytest
 from small_models import PROMPTS, engine, run, tokens, with_loop
 
-from jaxgen.engine.ledger import Ledger
 from jaxgen.spec.cache import Fixed
 from jaxgen.spec.jit import Strategy
 from jaxgen.spec.workload import Loop
@@ -24,13 +23,6 @@ def engines():
 @pytest.fixture(scope="module")
 def expected(engines):
     return tokens(engines[Strategy.closure])
-
-
-@pytest.fixture
-def ledger():
-    listening = Ledger()
-    yield listening
-    listening.close()
 
 
 def ids(value):

@@ -6,7 +6,6 @@ import pytest
 
 from jaxgen.measure.agreement import TOLERANCES, compare
 
-ARMS = ("candidate", "baseline")
 FLOAT32 = ["float32"] * 6
 
 
@@ -111,7 +110,10 @@ def test_the_first_divergence_is_told_with_its_figures():
 
 
 def test_the_largest_difference_of_all_divergences_is_kept():
-    by_tokens = {(1, 2): {"candidate": [-1.0, -1.0], "baseline": [-1.5, -1.0]}, (3, 4): dict.fromkeys(ARMS, [-1, -1])}
+    by_tokens = {
+        (1, 2): {"candidate": [-1.0, -1.0], "baseline": [-1.5, -1.0]},
+        (3, 4): {"candidate": [-1.0, -1.0], "baseline": [-1.0, -1.0]},
+    }
     found = agreement([[1], [3]], [[2], [4]], lambda arm, before, tokens: by_tokens[tuple(tokens)][arm])
     assert found["max_abs_logprob_diff"] == 0.5
 

@@ -75,7 +75,9 @@ def test_without_a_checkout_git_is_null(checkout):
 def test_a_checkout_has_its_commit_and_whether_it_is_dirty(checkout):
     def git(*words):
         names = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
-        return subprocess.run(["git", "-C", checkout, *names, *words], check=True, capture_output=True, text=True).stdout
+        return subprocess.run(
+            ["git", "-C", checkout, *names, *words], check=True, capture_output=True, text=True
+        ).stdout
 
     git("init")
     git("commit", "--allow-empty", "--message", "first")

@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable
 
 import pytest
+from small_runs import loaded_facts, read_result, trial_row, two_arms
 
 from jaxgen.errors import UserError
 from jaxgen.record import Record
-from small_runs import loaded_facts, read_result, trial_row, two_arms
 
 
 @pytest.fixture
@@ -184,14 +184,20 @@ class TestComparison:
         assert record.result["comparison"] == {}
 
 
-class TestIdentity:
-    ENVIRONMENT = {"git": {"commit": "c", "dirty": False}, "packages": {"jax": "1"}, "device_kind": "cpu"}
+ENVIRONMENT = {
+    "git": {"commit": "c", "dirty": False},
+    "packages": {"jax": "1"},
+    "device_kind": "cpu",
+    "device_count": 1,
+}
 
+
+class TestIdentity:
     def identity(self, folder, *, arms=None, facts=None, environment=None):
         record = Record(arms or two_arms(), folder)
         for arm in record.result["arms"]:
             record.loaded(arm, facts or loaded_facts())
-        record.result["environment"] = self.ENVIRONMENT | {"device_count": 1} | (environment or {})
+        record.result["environment"] = ENVIRONMENT | (environment or {})
         record.identify()
         return record.result["run_id"]
 
@@ -272,7 +278,7 @@ class TestFailingDisk:
         assert {path.name for path in record.folder.iterdir()} == {"result.json"}
 
     def test_a_folder_that_is_gone_is_the_user_s_to_mend(self, tmp_path):
-        with pytest.raises(UserError, match="result.json cannot be written"):
+        with pytest.raises(UserError, match=r"result\.json cannot be written"):
             Record(two_arms(), tmp_path / "gone")
 
     def test_a_trial_that_cannot_be_kept_is_the_user_s_to_mend(self, record):

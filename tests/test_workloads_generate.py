@@ -3,8 +3,8 @@
 import dataclasses
 
 import pytest
-
 import small_models
+
 from jaxgen.workloads import generate
 from jaxgen.workloads.generate import METRICS, Timed
 from jaxgen.workloads.prompts import Prompt

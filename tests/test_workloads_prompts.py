@@ -2,10 +2,10 @@
 
 import json
 
+import checkpoint_folders
 import pytest
 from tokenizers.processors import TemplateProcessing
 
-import checkpoint_folders
 from jaxgen.errors import UserError
 from jaxgen.spec.builtin_prompts import BUILTIN
 from jaxgen.spec.prompts import Builtin, Jsonl, Synthetic, Text
@@ -187,5 +187,7 @@ class TestCodec:
     def test_a_broken_tokenizer_is_the_user_s_to_mend(self, tokenizer, tmp_path):
         broken = tmp_path / "tokenizer.json"
         broken.write_text(tokenizer.read_text()[:-100])
-        with pytest.raises(UserError, match=r"tokenizer\.json is no tokenizer that can be read .*convert the model again"):
+        with pytest.raises(
+            UserError, match=r"tokenizer\.json is no tokenizer that can be read .*convert the model again"
+        ):
             Codec(broken, vocab_size=270, random=False)

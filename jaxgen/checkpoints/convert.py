@@ -13,9 +13,10 @@ import jax
 import ml_dtypes
 import numpy as np
 
-from jaxgen.checkpoints import huggingface, manifest, tokenizer
+from jaxgen.checkpoints import huggingface, manifest, orbax_files, tokenizer
 from jaxgen.checkpoints.families import architecture_of
 from jaxgen.checkpoints.keys import TABLES, Key, keys_of
+from jaxgen.checkpoints.orbax_files import OrbaxError
 from jaxgen.checkpoints.progress import Progress, silent
 from jaxgen.checkpoints.tensors import DTYPES, Entry, entries_of
 from jaxgen.errors import UserError
@@ -65,7 +66,7 @@ def convert(source: str, dest: str | Path, *, dtype: str | None = None, progress
             fingerprint=manifest.fingerprint(sha256),
         )
         progress("write", 0, len(arrays))
-        _save(partial, arrays, made)
+        orbax_files.save(partial, arrays, made.to_plain())
         tokenizer.copy(folder, partial)
         progress("write", len(arrays), len(arrays))
 
@@ -131,8 +132,9 @@ def _partial(dest: Path) -> Iterator[Path]:
     try:
         yield scratch / "checkpoint"
         os.rename(scratch / "checkpoint", dest)
-    except OSError as error:
-        raise UserError(f"cannot write {dest} ({error.strerror}); free some space or choose another") from error
+    except (OSError, OrbaxError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"cannot write {dest} ({reason}); free some space or choose another") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         for parent in [] if dest.exists() else new_parents:
@@ -143,18 +145,6 @@ def _partial(dest: Path) -> Iterator[Path]:
 def partial_prefix(dest: Path) -> str:
     """How the scratch folders of a destination begin; a killed conversion leaves one behind."""
     return f".{dest.name}.partial-"
-
-
-def _save(path: Path, arrays: dict[str, np.ndarray], made: manifest.Manifest) -> None:
-    from orbax.checkpoint import v1 as ocp
-
-    context = ocp.Context()
-    context.array.saving.use_compression = False  # weights hardly shrink (12 %), and take 3 times as long to load
-    try:
-        with manifest.quiet(), context:
-            ocp.save(str(path), arrays, custom_metadata=made.to_plain())
-    except Exception as error:  # Orbax and TensorStore raise many types; a full disk is the usual cause
-        raise OSError(errno.EIO, " ".join(str(error).split())[:200]) from error
 
 
 def _make_sure_it_fits(

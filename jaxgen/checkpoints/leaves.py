@@ -8,8 +8,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Sharding
 
-from jaxgen.checkpoints import manifest
+from jaxgen.checkpoints import manifest, orbax_files
 from jaxgen.checkpoints.manifest import Stored
+from jaxgen.checkpoints.orbax_files import OrbaxError
 from jaxgen.checkpoints.progress import Progress
 from jaxgen.errors import UserError
 from jaxgen.models.structure import Leaves, Structure
@@ -69,19 +70,14 @@ def _refuse(stored: Stored, changed: list[str], overflown: list[str]) -> None:
 
 
 def _read(stored: Stored, dtypes: dict[str, np.dtype], sharding_of: Callable[[str], Sharding]) -> dict[str, jax.Array]:
-    from orbax.checkpoint import v1 as ocp
-
     target = {
         name: jax.ShapeDtypeStruct(stored.shapes[name], dtype, sharding=sharding_of(name))
         for name, dtype in dtypes.items()
     }
     try:
-        with manifest.quiet():
-            arrays = ocp.load(str(stored.folder), target)
-    except Exception as error:  # TensorStore raises bare Exceptions of a page each
+        return orbax_files.load(stored.folder, target)
+    except OrbaxError as error:
         raise UserError(f"{stored.folder} is damaged: its arrays cannot be read; {manifest.REMEDY}") from error
-    assert all(isinstance(array, jax.Array) for array in arrays.values()), "Orbax left a leaf without numbers"
-    return arrays
 
 
 def _on_host(leaf: jax.Array) -> np.ndarray:

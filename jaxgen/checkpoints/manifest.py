@@ -1,16 +1,16 @@
 """What jaxgen writes beside the weights of an Orbax checkpoint, and how it tells its own checkpoints from others."""
 
-import contextlib
 import dataclasses
 import hashlib
-import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxgen.checkpoints import orbax_files
+from jaxgen.checkpoints.orbax_files import OrbaxError
 from jaxgen.errors import UserError
 from jaxgen.spec.architecture import Architecture
 
@@ -72,16 +72,13 @@ def read(folder: Path) -> Stored:
     Raises:
         UserError: the folder is missing, is no checkpoint of jaxgen, or is damaged.
     """
-    from orbax.checkpoint import v1 as ocp
-
     if not folder.is_dir():
         raise UserError(
             f"{folder}: there is no such checkpoint; make one with python -m jaxgen.convert SOURCE {folder}"
         )
     try:
-        with quiet():
-            found = ocp.metadata(str(folder.absolute()))
-    except Exception as error:
+        found = orbax_files.metadata(folder.absolute())
+    except OrbaxError as error:
         raise UserError(f"{folder} is not a complete Orbax checkpoint; {REMEDY}") from error
     plain, arrays = found.custom_metadata, found.metadata
     if not isinstance(plain, Mapping) or not {"format", "architecture", "sha256"} <= set(plain):
@@ -113,18 +110,6 @@ def listed(problems: list[str], *, most: int = 20) -> str:
     """The first problems of a kind, and how many more there are."""
     more = f", ... and {len(problems) - most} more" if len(problems) > most else ""
     return ", ".join(problems[:most]) + more
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep Orbax from logging what is then raised and told in one line."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _manifest(plain: Mapping[str, Any], folder: Path) -> Manifest:
