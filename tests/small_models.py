@@ -44,9 +44,7 @@ FAMILIES: dict[str, Architecture] = {
         mlp_bias=True,
         **_SIZES,
     ),
-    "llama": Architecture(
-        family="llama", rope_theta=100.0, rope_scaling=_STRETCHED, tied=False, **_GROUPED, **_SIZES
-    ),
+    "llama": Architecture(family="llama", rope_theta=100.0, rope_scaling=_STRETCHED, tied=False, **_GROUPED, **_SIZES),
     "qwen2": Architecture(family="qwen2", rope_theta=300.0, qkv_bias=True, **_GROUPED, **_SIZES),
     "qwen3": Architecture(family="qwen3", rope_theta=500.0, qk_norm=True, **_GROUPED, **_SIZES),
 }

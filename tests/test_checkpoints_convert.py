@@ -1,11 +1,16 @@
 """Conversion: what is written, what is refused, and that nothing half-written stays behind."""
 
 import json
+import resource
 import shutil
+import signal
 import socket
+import threading
 import time
+from pathlib import Path
 
 import checkpoint_folders
+import jax
 import ml_dtypes
 import numpy as np
 import pytest
@@ -334,14 +339,52 @@ def test_a_full_disk_is_told_before_anything_is_read(folder, tmp_path, monkeypat
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
-def test_a_failed_write_is_told_in_one_line_and_leaves_nothing(folder, tmp_path, monkeypatch):
+def test_a_failed_write_is_told_in_one_line_and_leaves_nothing(tmp_path, capfd):
+    source = checkpoint_folders.tensors("qwen3")
+    source["model.embed_tokens.weight"] = np.zeros((50_000, 12), np.float32)
+    folder = checkpoint_folders.write(tmp_path / "source", edits={"vocab_size": 50_000}, weights=source)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))  # the embedding alone has 2.4 MB
+    try:
+        with pytest.raises(UserError) as caught:
+            convert(str(folder), tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(caught.value).startswith(f"cannot write {tmp_path / 'out'} (")
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_a_full_disk_is_called_so(folder, tmp_path, monkeypatch):
     def save(*args, **kwargs):
-        raise ValueError("RESOURCE_EXHAUSTED: No space left on device\nand a page of details")
+        raise ValueError("RESOURCE_EXHAUSTED: " + 300 * "a path " + "No space left on device\nand a page of details")
 
     monkeypatch.setattr(ocp, "save", save)
-    with pytest.raises(UserError, match=r"cannot write .*No space left on device"):
+    with pytest.raises(UserError, match=r"cannot write .*out \(No space left on device\); free some space"):
         convert(str(folder), tmp_path / "out")
+
+
+def test_ctrl_c_waits_for_orbax_and_leaves_nothing(folder, tmp_path, monkeypatch):
+    written = []
+
+    def save(path, *args, **kwargs):
+        Path(path).mkdir()
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        time.sleep(0.3)
+        written.append(list(Path(path).parent.iterdir()))
+
+    monkeypatch.setattr(ocp, "save", save)
+    with pytest.raises(KeyboardInterrupt):
+        convert(str(folder), tmp_path / "out")
+    assert len(written) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_a_distributed_job_is_asked_to_convert_first(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(UserError, match=r"run python -m jaxgen\.convert SOURCE DEST once"):
+        convert(str(folder), tmp_path / "out")
 
 
 @pytest.mark.parametrize("stage", ["read", "write"])

@@ -125,20 +125,27 @@ def test_progress_counts_every_tensor(intact):
 # What has happened to the checkpoint, and what the one line has to say.
 
 
-def _data_file(path):
-    return max((file for file in path.rglob("*") if file.is_file()), key=lambda file: file.stat().st_size)
+def _embedding(path):
+    """The file and the offset of the embedding: which arrays share a file, and what else stands there, is chance."""
+    embedding = checkpoint_folders.tensors("qwen3")["model.embed_tokens.weight"].tobytes()
+    files = (path / "state" / "ocdbt.process_0" / "d").iterdir()
+    return next((file, start) for file in files if (start := file.read_bytes().find(embedding)) >= 0)
 
 
 def _flip(path):
-    file = _data_file(path)
+    file, start = _embedding(path)
     data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 0xFF
+    data[start + 100] ^= 0xFF
     file.write_bytes(bytes(data))
 
 
 def _truncate(path):
-    file = _data_file(path)
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    file, start = _embedding(path)
+    file.write_bytes(file.read_bytes()[: start + 100])
+
+
+def _remove(path):
+    _embedding(path)[0].unlink()
 
 
 def _rewritten(change):
@@ -181,16 +188,25 @@ def _set(**fields):
 
 CONVERT_AGAIN = "python -m jaxgen.convert"
 DAMAGE = {
-    "a flipped byte": (_flip, ["is damaged", CONVERT_AGAIN]),
+    "a flipped byte": (_flip, ["is damaged: other bytes than were written in embedding", CONVERT_AGAIN]),
     "another number": (
         _rewritten(lambda arrays, plain: arrays.update({"norm.scale": arrays["norm.scale"] + 1})),
         ["is damaged", "other bytes than were written in norm.scale", CONVERT_AGAIN],
     ),
-    "a truncated data file": (_truncate, ["is damaged", CONVERT_AGAIN]),
-    "a removed data file": (lambda path: _data_file(path).unlink(), ["is damaged", CONVERT_AGAIN]),
-    "no manifest of arrays": (lambda path: (path / "state" / "manifest.ocdbt").unlink(), ["damaged", CONVERT_AGAIN]),
+    "a truncated data file": (_truncate, ["is damaged: its arrays cannot be read", CONVERT_AGAIN]),
+    "a removed data file": (
+        _remove,
+        ["is damaged: its arrays cannot be read", CONVERT_AGAIN],
+    ),
+    "no manifest of arrays": (
+        lambda path: (path / "state" / "manifest.ocdbt").unlink(),
+        ["not a complete", CONVERT_AGAIN],
+    ),
     "no list of arrays": (lambda path: (path / "state" / "_METADATA").unlink(), ["not a complete", CONVERT_AGAIN]),
-    "an empty list of arrays": (lambda path: (path / "state" / "_METADATA").write_text(""), ["damaged", CONVERT_AGAIN]),
+    "an empty list of arrays": (
+        lambda path: (path / "state" / "_METADATA").write_text(""),
+        ["not a complete", CONVERT_AGAIN],
+    ),
     "no arrays": (lambda path: shutil.rmtree(path / "state"), ["not a complete Orbax checkpoint", CONVERT_AGAIN]),
     "no metadata": (lambda path: (path / "_CHECKPOINT_METADATA").unlink(), ["not a complete", CONVERT_AGAIN]),
     "empty metadata": (

@@ -25,8 +25,7 @@ ARCHITECTURE = FAMILIES["llama"]  # a vocabulary of 97, a context of 64
         (
             [[1], [1] * 60],
             {"max_new_tokens": 5},
-            "60 prompt tokens + workload.max_new_tokens=5 exceed the model's context of 64; shorten the prompt or "
-            "lower workload.max_new_tokens to 4 or less",
+            "the model's context of 64; shorten the prompt or lower workload.max_new_tokens to 4 or less",
         ),
         (
             [[1] * 70],
@@ -51,7 +50,9 @@ def test_no_cure_is_offered_that_cannot_work():
     assert "lower workload.max_new_tokens" not in str(refused.value)
 
 
-@pytest.mark.parametrize("cache", [Fixed(max_len=64), Fixed(bucket=0), Dynamic(), NoCache(), NoCache(pad=True)], ids=str)
+@pytest.mark.parametrize(
+    "cache", [Fixed(max_len=64), Fixed(bucket=0), Dynamic(), NoCache(), NoCache(pad=True)], ids=str
+)
 def test_the_whole_context_may_be_used(cache):
     assert capacity_for([[1] * 60], new_tokens=4, cache=cache, architecture=ARCHITECTURE) == 64
 

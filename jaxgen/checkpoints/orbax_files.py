@@ -1,6 +1,5 @@
 """The one place that calls Orbax: quietly, in one line where it fails, and never cut short by Ctrl-C."""
 
-import gc
 import logging
 import sys
 import threading
@@ -31,7 +30,14 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, An
 
 def metadata(path: Path) -> Any:
     """What stands beside a checkpoint's arrays, and their shapes and dtypes, without reading them."""
-    return _finished(lambda: ocp.metadata(str(path)))
+
+    def action() -> Any:
+        found = ocp.metadata(str(path))
+        if found.metadata is None:  # Orbax only logs why
+            raise ValueError("the list of its arrays cannot be read")
+        return found
+
+    return _finished(action)
 
 
 def load(path: Path, target: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, jax.Array]:
@@ -71,25 +77,34 @@ def _finished(action: Callable[[], Any]) -> Any:
 
 def _quietly(action: Callable[[], Any]) -> Any:
     """The action's result, or an `OrbaxError` in place of its logs and tracebacks."""
-    loggers = [(logger, logger.level) for logger in map(logging.getLogger, ("absl", "asyncio"))]
-    for logger, _ in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    hook = sys.unraisablehook
+    absl, asyncio = map(logging.getLogger, ("absl", "asyncio"))
+    level, hook = absl.level, sys.unraisablehook
+    absl.setLevel(logging.CRITICAL + 1)
+    asyncio.addFilter(_not_of_orbax)
     sys.unraisablehook = lambda unraisable: None if _late(unraisable) else hook(unraisable)
     try:
-        try:
-            result = action()
-        except Exception as error:  # Orbax and TensorStore raise many types, bare Exception among them
-            result = OrbaxError(" ".join(str(error).split())[:200] or type(error).__name__)
-        else:
-            sys.unraisablehook = hook  # after a failure it stays: reads and writes under way end when they end
-        gc.collect()  # a task logs an exception that nobody read when it is collected
+        result = action()
+    except Exception as error:  # Orbax and TensorStore raise many types, bare Exception among them
+        return OrbaxError(_short(str(error) or type(error).__name__))
+    else:  # after a failure these stay: what was under way when it happened is told of when it ends
+        asyncio.removeFilter(_not_of_orbax)
+        sys.unraisablehook = hook
         return result
     finally:
-        for logger, level in loggers:
-            logger.setLevel(level)
+        absl.setLevel(level)
 
 
 def _late(unraisable: Any) -> bool:
-    """Whether this is TensorStore telling an event loop of a read or write after another one's failure closed it."""
+    """Whether TensorStore tells an event loop of a read or write after the failure of another closed it."""
     return isinstance(unraisable.exc_value, RuntimeError) and "Event loop is closed" in str(unraisable.exc_value)
+
+
+def _not_of_orbax(record: logging.LogRecord) -> bool:
+    """Drops asyncio's complaints that nobody read the exceptions of Orbax's or TensorStore's tasks."""
+    return not any(name in record.getMessage() for name in ("orbax", "tensorstore", "OCDBT"))
+
+
+def _short(text: str) -> str:
+    """TensorStore quotes every path on the way to the reason."""
+    full = "No space left on device"
+    return full if full in text else " ".join(text.split())[:200]

@@ -87,9 +87,7 @@ class Engine:
         """Run the prompts and choose the first tokens. `cache` is from `empty_cache`."""
         return self._prefill(self.leaves, cache, batch.prompt, batch.state)
 
-    def decode(
-        self, batch: Batch, cache: Cache, state: State, *, on_step: OnStep | None = None
-    ) -> tuple[Cache, State]:
+    def decode(self, batch: Batch, cache: Cache, state: State, *, on_step: OnStep | None = None) -> tuple[Cache, State]:
         """All the tokens after the first, on device in one loop per depth or one call per token from the host.
 
         Args:

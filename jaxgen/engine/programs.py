@@ -103,9 +103,7 @@ def next_logprobs(
 
 def _append(blueprint: Blueprint, logits: Float[Array, "B V"], state: State) -> State:
     """Write the chosen token behind each row that is not done."""
-    token = next_token(
-        logits, blueprint.sampling, seed=state.seed, rows=state.rows, positions=state.lengths
-    )
+    token = next_token(logits, blueprint.sampling, seed=state.seed, rows=state.rows, positions=state.lengths)
     batch = jnp.arange(token.shape[0])
     at = jnp.minimum(state.lengths, state.sequence.shape[1] - 1)  # a done row of full length stays as it is
     kept = jnp.where(state.done, state.sequence[batch, at], token)

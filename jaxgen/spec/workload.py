@@ -47,7 +47,7 @@ class Generate:
     """
 
     batch_size: int = 4
-    max_new_tokens: int = 32
+    max_new_tokens: int = 24
     loop: Loop = Loop.device
     ignore_eos: bool = False
     temperature: float = 0.0
