@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from jaxgen.errors import ExitCode, UserError
 
@@ -21,12 +22,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 1 for what the user can fix (one line on stderr), 130 after Ctrl-C.
     """
-    options = _parser().parse_args(argv)
     try:
-        _convert(options)
+        options = _parser().parse_args(argv)
+        return _convert_or_say(options)
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return ExitCode.USER_ERROR
+
+
+def _convert_or_say(options: argparse.Namespace) -> int:
+    try:
+        _convert(options)
     except KeyboardInterrupt:
         kept = f"{options.dest} is complete" if options.dest.expanduser().exists() else "nothing was written"
         print(f"interrupted; {kept}", file=sys.stderr)
@@ -34,8 +40,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return ExitCode.OK
 
 
+class _Parser(argparse.ArgumentParser):
+    """Argparse's own `error` prints the usage and exits with 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m jaxgen.convert",
         description="Convert a Hugging Face model (safetensors) into an Orbax checkpoint that jaxgen restores.",
         epilog="example: python -m jaxgen.convert Qwen/Qwen3-0.6B qwen3 --dtype bfloat16",

@@ -8,12 +8,15 @@ import socket
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import checkpoint_folders
+import huggingface_hub
 import jax
 import ml_dtypes
 import numpy as np
 import pytest
+from huggingface_hub import errors
 from orbax.checkpoint import v1 as ocp
 
 import jaxgen.convert
@@ -309,6 +312,53 @@ def test_what_was_downloaded_before_is_found_offline(folder, tmp_path, offline_h
     assert manifest.read(tmp_path / "out").manifest.source == HUB_ID
 
 
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub that answers; what is asked of it is recorded."""
+    asked = {}
+
+    def snapshot_download(source, **options):
+        asked.update(options)
+        return f"/cache/snapshots/{options['revision']}"
+
+    monkeypatch.setattr(
+        huggingface_hub.HfApi, "model_info", lambda self, source, timeout: SimpleNamespace(sha="c0ffee")
+    )
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    return asked
+
+
+def test_nothing_but_configuration_tokenizer_and_safetensors_is_downloaded(hub):
+    assert huggingface.locate(HUB_ID) == huggingface.Folder(Path("/cache/snapshots/c0ffee"), HUB_ID, "c0ffee")
+    names = [
+        "model.safetensors",
+        "config.json",
+        "tokenizer.json",
+        "pytorch_model.bin",
+        "modeling.py",
+        "onnx/config.json",
+    ]
+    patterns = {key: hub[key] for key in ("allow_patterns", "ignore_patterns")}
+    assert list(huggingface_hub.utils.filter_repo_objects(names, **patterns)) == names[:3]
+    assert (hub["revision"], hub["local_files_only"]) == ("c0ffee", False)
+
+
+@pytest.mark.parametrize(
+    ("place", "kind", "told"),
+    [
+        ("HfApi.model_info", errors.RepositoryNotFoundError, "neither such a folder nor such a model"),
+        ("snapshot_download", errors.GatedRepoError, "its licence has to be accepted"),
+    ],
+)
+def test_a_hub_that_refuses_is_told_apart(place, kind, told, hub, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise kind.__new__(kind)
+
+    monkeypatch.setattr(f"huggingface_hub.{place}", refuse)
+    with pytest.raises(UserError, match=told):
+        huggingface.locate(HUB_ID)
+
+
 def test_values_beyond_float16_are_refused_by_name(tmp_path):
     weights = checkpoint_folders.tensors("qwen3")
     weights["model.norm.weight"][0] = 1e6
@@ -412,6 +462,15 @@ def test_the_command_ends_with_1_and_one_line(tmp_path, capsys):
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.startswith("error: ")
+    assert shown.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["source"], ["source", "dest", "--dtype", "int3"], ["a", "b", "--fast"]])
+def test_the_command_refuses_wrong_arguments_in_one_line(arguments, capsys):
+    assert jaxgen.convert.main(arguments) == 1
+    shown = capsys.readouterr()
+    assert shown.err.startswith("error: ")
+    assert shown.err.endswith("see python -m jaxgen.convert --help\n")
     assert shown.err.count("\n") == 1
 
 

@@ -150,7 +150,7 @@ def partial_prefix(dest: Path) -> str:
 def _make_sure_it_fits(
     path: Path, structure: Structure, plan: dict[str, tuple[Key, Entry]], *, dtype: str | None
 ) -> None:
-    """Refuse before reading gigabytes; Orbax compresses a little, so this asks for slightly too much."""
+    """Refuse before reading gigabytes."""
     dtypes = [_NUMPY[dtype or DTYPES[entry.dtype]] for _, entry in plan.values()]
     needed = sum(one.itemsize * math.prod(shape) for one, shape in zip(dtypes, structure.shapes, strict=True))
     free = shutil.disk_usage(path).free

@@ -1,10 +1,13 @@
 """The one place that calls Orbax: quietly, in one line where it fails, and never cut short by Ctrl-C."""
 
+import contextlib
 import logging
+import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import jax
@@ -48,31 +51,32 @@ def load(path: Path, target: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, ja
 
 
 def _finished(action: Callable[[], Any]) -> Any:
-    """Run an action in a thread, and let Ctrl-C wait for it.
+    with _interrupts_deferred():
+        outcome = _quietly(action)
+    if isinstance(outcome, OrbaxError):
+        raise outcome
+    return outcome
+
+
+@contextlib.contextmanager
+def _interrupts_deferred() -> Iterator[None]:
+    """Let Ctrl-C wait; only the main thread is ever interrupted.
 
     Interrupted, Orbax leaves threads behind that go on writing, and make their folders anew where these are cleared
     away. A gigabyte takes a second or two.
     """
-    outcome: list[Any] = []
-    ended, interrupted = threading.Event(), False
-
-    def run() -> None:
-        try:
-            outcome.append(_quietly(action))
-        finally:
-            ended.set()
-
-    threading.Thread(target=run).start()
-    while not ended.is_set():  # not `join`, which takes the thread for ended once Ctrl-C has cut it short
-        try:
-            ended.wait()
-        except KeyboardInterrupt:
-            interrupted = True
-    if interrupted:
-        raise KeyboardInterrupt
-    if isinstance(outcome[0], OrbaxError):
-        raise outcome[0]
-    return outcome[0]
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    caught: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: caught.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if caught:
+            before(*caught[0])
 
 
 def _quietly(action: Callable[[], Any]) -> Any:

@@ -24,7 +24,7 @@ class Model:
         checkpoint: an Orbax checkpoint made by `python -m jaxgen.convert`; goes before `source`.
         store: where conversions are kept; null is the user's cache directory.
         weights: `random` makes seeded random weights of the true shapes, without any download.
-        shapes: the architecture, needed only for random weights.
+        shapes: the architecture: random weights are made from it, and a checkpoint of another one is refused.
         seed: of the random weights.
         verify: compare each restored tensor's sha256 with the one taken at conversion.
     """
