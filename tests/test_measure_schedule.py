@@ -109,8 +109,9 @@ def test_the_blocks_limit_ends_the_trials_without_an_interval():
     assert stop({"ratio": 1.0, "ci95": None}, blocks_done=1, blocks=1) == "blocks limit"
 
 
-def test_the_time_limit_ends_the_trials_before_three_blocks():
-    assert stop(comparison(half_width=0.03), blocks_done=2, elapsed_s=60.0) == "max_seconds limit"
+def test_the_time_limit_waits_for_three_blocks():
+    assert stop(comparison(half_width=0.03), blocks_done=2, elapsed_s=60.0) is None
+    assert stop(comparison(half_width=0.03), blocks_done=3, elapsed_s=60.0) == "max_seconds limit"
 
 
 def test_the_limits_hold_with_nothing_to_compare():

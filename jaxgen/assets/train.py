@@ -13,6 +13,7 @@ import math
 import sys
 import tempfile
 import time
+import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,7 +167,7 @@ def _update(forward: evaluate.Forward, recipe: Recipe) -> Any:
         loss, grads = jax.value_and_grad(lambda weights: evaluate.loss(forward, weights, rows))(params)
         changes, moments = optimizer.update(grads, moments, params)
         changes = jax.tree.map(lambda change: -learning_rate * change, changes)
-        return optax.apply_updates(params, changes), moments, loss
+        return typing.cast(Leaves, optax.apply_updates(params, changes)), moments, loss
 
     return jax.jit(update, donate_argnums=(0, 1))
 

@@ -19,9 +19,7 @@ def kind(spec: specs.CacheSpec) -> type[Cache]:
     return _KINDS[type(spec)]
 
 
-def create(
-    spec: specs.CacheSpec, architecture: Architecture, *, batch: int, capacity: int, dtype: jnp.dtype
-) -> Cache:
+def create(spec: specs.CacheSpec, architecture: Architecture, *, batch: int, capacity: int, dtype: jnp.dtype) -> Cache:
     """An empty cache for `batch` rows of up to `capacity` tokens, keys and values in `dtype`."""
     return kind(spec).create(spec, architecture, batch=batch, capacity=capacity, dtype=dtype)
 

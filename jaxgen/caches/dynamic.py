@@ -25,7 +25,6 @@ class DynamicCache:
 
     incremental: ClassVar[bool] = True
     donated: ClassVar[bool] = False
-    static_shape: ClassVar[bool] = False
     keys: tuple[Float[Array, "B S K H"], ...]
     values: tuple[Float[Array, "B S K H"], ...]
     slots: Int[Array, "B S"]
@@ -44,6 +43,11 @@ class DynamicCache:
     def visible(self) -> int:
         """The slots there are; each one is read."""
         return self.slots.shape[1]
+
+    @property
+    def static_shape(self) -> bool:
+        """Every step is longer by one slot."""
+        return False
 
     def positions(self, time: int) -> Int[Array, "B T"]:
         """The positions after the tokens kept so far."""

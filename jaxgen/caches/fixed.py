@@ -28,7 +28,6 @@ class FixedCache:
 
     incremental: ClassVar[bool] = True
     donated: ClassVar[bool] = True
-    static_shape: ClassVar[bool] = True
     keys: tuple[Float[Array, "B max_len K H"], ...]
     values: tuple[Float[Array, "B max_len K H"], ...]
     lengths: Int[Array, "B"]
@@ -46,6 +45,11 @@ class FixedCache:
             lengths=jnp.zeros((batch,), jnp.int32),
             visible=capacity,
         )
+
+    @property
+    def static_shape(self) -> bool:
+        """Every step has the shapes of the one before."""
+        return True
 
     def positions(self, time: int) -> Int[Array, "B T"]:
         """The positions after the tokens kept so far; a position is its slot."""

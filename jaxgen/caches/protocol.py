@@ -18,10 +18,16 @@ class Cache(Protocol):
 
     incremental: ClassVar[bool]
     donated: ClassVar[bool]
-    visible: int
 
     @property
-    def static_shape(self) -> bool: ...
+    def visible(self) -> int:
+        """How many slots a step reads."""
+        ...
+
+    @property
+    def static_shape(self) -> bool:
+        """Whether a loop may be compiled around a step."""
+        ...
 
     @classmethod
     def create(cls, spec, architecture: Architecture, *, batch: int, capacity: int, dtype) -> Self:

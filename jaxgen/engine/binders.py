@@ -7,6 +7,7 @@ its kind allows.
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 
@@ -14,8 +15,8 @@ from jaxgen.engine.programs import Blueprint
 from jaxgen.models.structure import Leaves
 from jaxgen.spec.jit import Strategy
 
-Program = Callable[..., object]
-Bound = Callable[..., object]
+Program = Callable[..., Any]
+Bound = Callable[..., Any]
 
 CACHE_ARGUMENT = 1  # of (leaves, cache, *rest)
 
@@ -75,7 +76,7 @@ def _captured(program: Program, blueprint: Blueprint, *, leaves: Leaves, donated
 
 def _aot(program: Program, blueprint: Blueprint, donated: tuple[int, ...]) -> Bound:
     """Lowered and compiled ahead for each signature; the executable is called, without jit's dispatch."""
-    jitted = _closure(program, blueprint, donated)
+    jitted: Any = _closure(program, blueprint, donated)  # Any: a jitted function has `lower`, which Callable lacks
     executables: dict[object, Bound] = {}
 
     def call(*args):

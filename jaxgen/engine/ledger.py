@@ -75,10 +75,10 @@ class Ledger:
         jax.monitoring.unregister_event_duration_listener(self._on_duration)
         jax.monitoring.unregister_event_listener(self._on_event)
 
-    def _on_duration(self, event: str, seconds: float, **details) -> None:
+    def _on_duration(self, event: str, duration_secs: float, **details) -> None:
         if event in _KINDS:
             name = str(details.get("fun_name", "unknown"))
-            self._entries.append(Entry(_KINDS[event], _bare(name), seconds))
+            self._entries.append(Entry(_KINDS[event], _bare(name), duration_secs))
 
     def _on_event(self, event: str, **details) -> None:
         del details

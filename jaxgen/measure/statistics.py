@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 Direction = Literal["higher", "lower"]
 
@@ -125,7 +125,7 @@ def _log_interval(logs: list[np.ndarray], confidence: float, resamples: int, see
     deviations = _draw_means(logs, resamples, np.random.default_rng(seed)) - centre
     wanted = means.var(ddof=1) / k
     drawn = means.var() / k + sum(block.var() / block.size for block in logs) / k**2
-    t_over_z = stats.t.isf(tail, k - 1) / stats.norm.isf(tail)
+    t_over_z = float(special.stdtrit(k - 1, tail) / special.ndtri(tail))  # both quantiles of the same tail
     factor = max(1.0, t_over_z * math.sqrt(wanted / drawn)) if drawn > 0 else 1.0
     low, high = np.quantile(deviations, [tail, 1 - tail]).tolist()
     return centre + factor * low, centre + factor * high
@@ -145,5 +145,9 @@ def _draw_means(logs: list[np.ndarray], resamples: int, rng: np.random.Generator
 def _signed_rank_p(means: np.ndarray) -> float | None:
     """Wilcoxon's, two-sided, exact up to 50 blocks; a block without any difference is dropped, as he does."""
     differing = means[means != 0]
-    result: Any = stats.wilcoxon(differing) if differing.size >= MIN_BLOCKS_P else None  # Any: scipy types no fields
-    return None if result is None else float(result.pvalue)
+    if differing.size < MIN_BLOCKS_P:
+        return None
+    from scipy import stats  # a second and a half, which a run of few blocks need not pay
+
+    result: Any = stats.wilcoxon(differing)  # Any: scipy types no fields
+    return float(result.pvalue)
