@@ -96,7 +96,7 @@ class State(NamedTuple):
 
 def main() -> None:
     """Train, measure, and write the model's folder."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--steps", type=int, help="stop after this many steps")
     parser.add_argument("--minutes", type=float, help="stop after this many minutes (35 if no steps are given)")
     parser.add_argument("--seed", type=int, default=0, help="of the first weights and of the text, 0 to 99")
