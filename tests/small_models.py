@@ -177,9 +177,9 @@ def step_logits(
         depth = spec.depth(longest + taken, capacity) if taken else spec.prompt_width(longest, capacity)
         incoming = texts[:, :depth] if whole_text else texts[rows, lengths - 1][:, None]
         counts = lengths if whole_text else np.ones_like(lengths)
-        given, cache = forward(leaves, cache.reading(depth), jnp.array(incoming), structure=structure)
-        cache = cache.advance(jnp.array(counts))  # a copy: `asarray` may share memory that changes below
+        given, cache = forward(leaves, cache.reading(depth), jnp.asarray(incoming.copy()), structure=structure)
+        cache = cache.advance(jnp.asarray(counts))
         logits.append(np.asarray(given)[rows, lengths - 1 if whole_text else 0])
         texts[rows, lengths] = logits[-1].argmax(-1) if forced is None else forced[:, taken]
-        lengths += 1
+        lengths = lengths + 1  # a new array: the device may share the old one's memory and not have read it yet
     return np.stack(logits, axis=1)

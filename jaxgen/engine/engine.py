@@ -119,24 +119,11 @@ class Engine:
 
     def next_logprobs(self, prompt: Sequence[int]) -> np.ndarray:
         """Log-probabilities (V,) of the token after `prompt`, through this arm's dtypes. For comparing, not timing."""
-        (batch,) = [
-            make_batch(
-                [list(prompt)],
-                first_row=0,
-                capacity=len(prompt) + 1,
-                new_tokens=1,
-                cache=self.run.cache,
-                seed=0,
-            )
-        ]
-        cache = self.empty_cache(batch)
-        out = bind_once(programs.next_logprobs, self.blueprint)(self.leaves, cache, batch.prompt, batch.state)
-        return np.asarray(out)[0]
-
-
-def bind_once(program, blueprint: Blueprint):
-    """A jitted closure for a single call outside every clock; nothing is donated."""
-    return jax.jit(lambda leaves, *args: program(blueprint, leaves, *args))
+        batch = make_batch(
+            [list(prompt)], first_row=0, capacity=len(prompt) + 1, new_tokens=1, cache=self.run.cache, seed=0
+        )
+        once = jax.jit(functools.partial(programs.next_logprobs, self.blueprint))  # all traced, nothing donated
+        return np.asarray(once(self.leaves, self.empty_cache(batch), batch.prompt, batch.state))[0]
 
 
 def completions(batch: Batch, state: State) -> list[tuple[list[int], str]]:
