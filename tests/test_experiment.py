@@ -68,17 +68,18 @@ def trials(folder):
         return list(csv.DictReader(file))
 
 
-def workers_of(pid):
-    """The worker processes of a run, and what they started."""
-    return psutil.Process(pid).children(recursive=True)
+def workers_of(pid, *, besides=()):
+    """The worker processes of a run, and what they started; `besides` are those that were there before."""
+    return [child for child in psutil.Process(pid).children(recursive=True) if child not in besides]
 
 
 @pytest.fixture(scope="module")
 def ab(tmp_path_factory):
     """One run of a fixed cache against none, each arm in its own process; the folder, the exit code, the result."""
     folder = tmp_path_factory.mktemp("ab")
+    before = workers_of(os.getpid())
     code, result = execute_small(folder)
-    assert not workers_of(os.getpid())
+    assert not workers_of(os.getpid(), besides=before)
     return folder, code, result
 
 
@@ -224,6 +225,7 @@ class TestFailures:
             return call(self, arm, command, **arguments)
 
         monkeypatch.setattr(Pool, "call", watched)
+        before = workers_of(os.getpid())
         code, result = execute_small(tmp_path)
         failure = result["arms"]["baseline"]["failure"]
         assert (code, result["status"], result["verdict"]) == (ExitCode.ARM_FAILED, "failed", None)
@@ -233,7 +235,7 @@ class TestFailures:
         assert result["arms"]["candidate"]["metrics"]["tokens_per_s"]["n"] >= 2
         assert result["arms"]["baseline"]["metrics"]["tokens_per_s"]["n"] == 2
         assert len(trials(tmp_path)) >= 4
-        assert not workers_of(os.getpid())
+        assert not workers_of(os.getpid(), besides=before)
 
     def test_out_of_memory_is_told_shortly_with_its_traceback(self, tmp_path):
         """24 TB of cache: no machine gives that, so that none has to be filled."""
