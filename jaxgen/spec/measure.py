@@ -33,7 +33,7 @@ class Measure:
 
     trials: int = 4
     blocks: int = 12
-    max_seconds: float = 15.0
+    max_seconds: float = 10.0
     min_trial_s: float = 0.2
     warmup: int = 1
     warmup_tokens: int | None = None
