@@ -1,21 +1,19 @@
 """One arm inside a worker: loaded, warmed, answering, timed. The workload says what a call is; this says when."""
 
 import dataclasses
+import gc
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from jaxgen.caches import Cache
 from jaxgen.checkpoints.restore import Loaded
 from jaxgen.checkpoints.restore import load as load_weights
 from jaxgen.engine.engine import Engine
+from jaxgen.engine.faults import Faults
 from jaxgen.engine.ledger import Ledger, Window
+from jaxgen.spec.fault import Fault
 from jaxgen.spec.run import Run
-from jaxgen.workloads import generate
+from jaxgen.workloads import kinds
 from jaxgen.workloads.prompts import read
 from jaxgen.workloads.text import Codec
 
@@ -30,12 +28,18 @@ class LoadedArm:
         ledger: the process's.
         others: arms loaded before; equal weights are shared with them instead of loaded twice.
         progress: told of each tensor as (stage, done, total).
+
+    Attributes:
+        run: its spec.
+        engine: weights and programs.
+        workload: what a call is.
     """
 
     def __init__(self, run: Run, *, ledger: Ledger, others: Mapping[str, "LoadedArm"], progress: Progress):
         start = time.perf_counter()
         self.run = run
         self._ledger = ledger
+        self._faults = Faults(run.fault)
         self._twin = next((arm for arm in others.values() if _same_weights(arm.run, run)), None)
         loaded = (
             self._twin.loaded
@@ -46,11 +50,10 @@ class LoadedArm:
         if self._twin is not None:
             self._twin._sharing.append(self)
         self.loaded: Loaded = dataclasses.replace(loaded, leaves=())  # the engine alone holds them, and may move them
-        architecture = loaded.structure.architecture
-        self._codec = Codec(loaded.tokenizer, vocab_size=architecture.vocab_size, random=loaded.random)
-        self._prompts = read(run.prompts, self._codec)
-        self.engine = Engine(run, loaded.structure, self._twin.engine.leaves if self._twin else loaded.leaves)
-        self._batches = self.engine.batches([prompt.tokens for prompt in self._prompts])
+        codec = Codec(loaded.tokenizer, vocab_size=loaded.structure.architecture.vocab_size, random=loaded.random)
+        leaves = self._faults.weights(self._twin.engine.leaves if self._twin else loaded.leaves)
+        self.engine = Engine(run, loaded.structure, leaves)
+        self.workload = kinds.create(self.engine, read(run.prompts, codec), codec, faults=self._faults)
         self._load_s = time.perf_counter() - start
 
     def facts(self) -> dict[str, Any]:
@@ -66,33 +69,39 @@ class LoadedArm:
             },
             "architecture": loaded.structure.architecture.to_plain(),
             "tokenizer": loaded.tokenizer is not None,
-            "prompts": [list(prompt.tokens) for prompt in self._prompts],
-            "kv_cache_bytes": _kv_cache_bytes(self.engine.empty_cache(self._batches[0])),
-            "metrics": generate.METRICS,
+            "questions": self.workload.questions(),
+            "kv_cache_bytes": self.workload.kv_cache_bytes,
+            "metrics": self.workload.metrics,
+            "cases": [dict(case.params) for case in self.workload.cases],
         }
 
-    def prepare(self) -> dict[str, Any]:
-        """Warm-up calls, by default with the trials' own batches; what the first one compiled, in seconds.
+    def prepare(self, case: int) -> dict[str, Any]:
+        """Warm-up calls, by default with the trials' own batches.
 
         Returns:
-            `trace_s`, `lower_s`, `compile_s` of all warm-up calls, `warmup_s` of the whole, persistent-cache hits and
-            misses. Trace times of nested functions are counted once for themselves and once in their callers.
+            `calls`, one for each warm-up call: `{seconds, trace_s, lower_s, compile_s, events, functions,
+            persistent_cache_hits, persistent_cache_misses}`. Trace times of nested functions are counted once for
+            themselves and once in their callers.
         """
-        short = self.run.measure.warmup_tokens
-        prompts = [prompt.tokens for prompt in self._prompts]
-        batches = self._batches if short is None else self.engine.batches(prompts, new_tokens=short)
-        mark, start = self._ledger.mark(), time.perf_counter()
-        for _ in range(self.run.measure.warmup):
-            generate.call(self.engine, batches)
-        window = self._ledger.since(mark)
-        return {**_startup(window), "warmup_s": time.perf_counter() - start}
+        measure = self.run.measure
+        return {"calls": [self._watched(case, new_tokens=measure.warmup_tokens) for _ in range(measure.warmup)]}
 
-    def outputs(self) -> dict[str, Any]:
-        """Answer every prompt once; `call_s` is how long that took, for planning the trials."""
-        start = time.perf_counter()
-        timed = generate.call(self.engine, self._batches)
+    def precompile(self, case: int) -> dict[str, Any]:
+        """One full warm-up call, watched as in `prepare`."""
+        return self._watched(case, new_tokens=None)
+
+    def outputs(self, case: int) -> dict[str, Any]:
+        """Answer every question once; `call_s` is how long that took, for planning the trials."""
+        mark, start = self._ledger.mark(), time.perf_counter()
+        answered = self.workload.call(case)
         call_s = time.perf_counter() - start
-        return {"rows": generate.outputs(self._batches, timed, self._prompts, self._codec), "call_s": call_s}
+        window = self._ledger.since(mark)
+        return {
+            "rows": self.workload.answers(case, answered),
+            "call_s": call_s,
+            "call": _compiled(window, seconds=call_s),
+            "facts": self.workload.facts(case),
+        }
 
     def place(self) -> None:
         """Move the weights to fresh buffers; of arms that share them, the first moves them for all."""
@@ -104,42 +113,56 @@ class LoadedArm:
         for arm in self._sharing:
             arm.engine.leaves = self.engine.leaves
 
-    def trial(self, repeats: int) -> dict[str, Any]:
-        """`repeats` calls as one trial: metrics, compile events, and the tokens of the last call for checking."""
-        mark = self._ledger.mark()
-        timed = [each for _ in range(repeats) for each in generate.call(self.engine, self._batches)]
-        window = self._ledger.since(mark)
-        last = timed[-len(self._batches) :]
-        rows = generate.outputs(self._batches, last, self._prompts, self._codec)
+    def trial(self, case: int, repeats: int) -> dict[str, Any]:
+        """`repeats` calls as one trial: metrics, compile events, and the last call's answers for checking.
+
+        The garbage collector rests meanwhile.
+        """
+        gc.collect()
+        gc.disable()
+        try:
+            mark = self._ledger.mark()
+            calls = [self.workload.call(case) for _ in range(repeats)]
+            window = self._ledger.since(mark)
+        finally:
+            gc.enable()
+        answers = self.workload.answers(case, calls[-1])
         return {
-            "metrics": generate.metrics(timed),
+            "metrics": self.workload.measured(calls),
             "events": window.events,
             "functions": window.functions,
-            "tokens": [row["tokens"] for row in rows],
+            "answers": [row.get("tokens", row.get("scores")) for row in answers],
+            "call_s": [self.workload.seconds(call) for call in calls],
         }
+
+    def sabotage(self, fault: dict[str, Any]) -> None:
+        """Change what is wrong with the arm from now on; the weights stay as they are."""
+        self._faults.fault = Fault(**fault)
 
     def logprobs(self, tokens: list[int], candidates: list[int]) -> list[float]:
         """The arm's log-probabilities of `candidates` as the token after `tokens`."""
         logprobs = self.engine.next_logprobs(tokens)
         return [float(logprobs[token]) for token in candidates]
 
+    def _watched(self, case: int, *, new_tokens: int | None) -> dict[str, Any]:
+        mark, start = self._ledger.mark(), time.perf_counter()
+        self.workload.warm_up(case, new_tokens=new_tokens)
+        return _compiled(self._ledger.since(mark), seconds=time.perf_counter() - start)
+
 
 def _same_weights(one: Run, other: Run) -> bool:
-    return one.model == other.model and one.dtype.weights == other.dtype.weights
+    return one.model == other.model and one.dtype.weights == other.dtype.weights and one.fault == other.fault
 
 
-def _startup(window: Window) -> dict[str, Any]:
+def _compiled(window: Window, *, seconds: float) -> dict[str, Any]:
+    """What a call compiled, and what that took; the whole call in `seconds`."""
     return {
+        "seconds": seconds,
         "trace_s": window.seconds("trace"),
         "lower_s": window.seconds("lower"),
         "compile_s": window.seconds("compile"),
+        "events": window.events,
+        "functions": window.functions,
         "persistent_cache_hits": window.count("hit"),
         "persistent_cache_misses": window.count("miss"),
     }
-
-
-def _kv_cache_bytes(empty: Cache) -> int | None:
-    """Bytes of the keys and values; null for a cache that begins without slots and grows."""
-    arrays = [leaf for leaf in jax.tree.leaves(empty) if jnp.ndim(leaf) == 4]
-    nbytes = sum(np.dtype(leaf.dtype).itemsize * leaf.size for leaf in arrays)
-    return None if arrays and not nbytes else nbytes

@@ -1,7 +1,6 @@
 """What the person at the terminal sees: progress while it runs, one table and one sentence when it is done."""
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,9 @@ from typing import Any
 from rich.console import Console as Terminal
 from rich.console import Group
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
+from jaxgen import summary
 from jaxgen.spec.arm import Arm
 from jaxgen.spec.measure import Measure
 
@@ -68,24 +67,30 @@ class Console:
         yield advance
         self._progress.update(task, completed=1, total=1, detail="done")
 
-    def trial(self, arm: str, *, block: int, pair: int, pairs: int, plan: Measure) -> None:
-        """Show where the trials are."""
+    def block(self, done: int, *, pairs: int, plan: Measure, process: int, case: int) -> None:
+        """Show how many blocks are done, of at most how many."""
         if self._trials is None:
-            self._trials = self._progress.add_task("trials", total=plan.blocks * pairs, detail="")
-        detail = f"block {block + 1} of at most {plan.blocks}, pair {pair + 1} of {pairs}, {arm}"
-        self._progress.update(self._trials, completed=block * pairs + pair, detail=detail)
+            self._trials = self._progress.add_task("trials", total=plan.blocks, detail="")
+        where = f", processes {process + 1} of {plan.processes}" if plan.processes > 1 else ""
+        where += f", case {case + 1}" if case else ""
+        detail = f"block {done} of at most {plan.blocks}, {pairs} pairs each{where}"
+        self._progress.update(self._trials, completed=done, detail=detail)
+
+    def repetition(self, done: int, total: int, *, study: str) -> None:
+        """Show how many measurements of a study are done."""
+        if self._trials is None:
+            self._trials = self._progress.add_task(study, total=total, detail="")
+        self._progress.update(self._trials, completed=done, total=total, detail=f"{done} of {total} measurements")
 
     def summary(self, result: Mapping[str, Any]) -> None:
-        """The table of arms, the notes, the verdict, the folder."""
-        parts = [_table(self._arms, result)]
-        parts += [Text(f"note: {note}", style="yellow") for note in result["notes"]]
-        self._out.print(Group(*parts))
+        """The tables, the notes, the verdict, the folder."""
+        self._out.print(Group(*summary.parts(self._arms, result)))
         verdict = result["verdict"]
-        if verdict:
-            style = _COLOURS[verdict]
-            self._out.print(Text.assemble((f" {verdict} ", style), " ", result["verdict_reason"]), soft_wrap=True)
-        elif result["status"] == "failed":
+        if result["status"] == "failed":
             self._out.print(Text("the run failed; what was measured until then is kept", style="bold red"))
+        elif verdict:
+            style = _COLOURS[verdict]
+            self._out.print(Text.assemble((f" {verdict} ", style), " ", result["verdict_reason"] or ""), soft_wrap=True)
         self._out.print(Text(str(self._folder), style="dim"), soft_wrap=True)
 
 
@@ -93,61 +98,3 @@ def _terminal(*, stderr: bool = False) -> Terminal:
     """Standard output or error; with NO_COLOR, no escape codes at all."""
     terminal = Terminal(highlight=False, stderr=stderr)
     return Terminal(highlight=False, stderr=stderr, color_system=None) if terminal.no_color else terminal
-
-
-def _table(arms: Mapping[str, Arm], result: Mapping[str, Any]) -> Table:
-    """One column per arm; of the choices only those that vary."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("")
-    for name in arms:
-        table.add_column(name, justify="right")
-    table.add_column("ratio", justify="right")
-    first, *rest = arms.values()
-    for group, option in first.choices.items():
-        if group != "baseline" and any(arm.choices.get(group) != option for arm in rest):
-            table.add_row(group, *(str(arm.choices.get(group)) for arm in arms.values()))
-    facts = [result["arms"][name] for name in arms]
-    for metric, block in facts[0]["metrics"].items():
-        cells = [_measured(each["metrics"][metric]) for each in facts if metric in each["metrics"]]
-        table.add_row(_heading(metric, block), *cells, _ratio(result["comparison"].get(metric)))
-    table.add_row("compiles in trials", *(_compiles(each) for each in facts))
-    table.add_row("compile + warm-up", *(_seconds(each["startup"]["warmup_s"]) for each in facts))
-    if result["agreement"] is not None:
-        table.add_row("outputs", f"{result['agreement']['status']} ({result['agreement']['tokens_compared']} tokens)")
-    return table
-
-
-def _heading(metric: str, block: Mapping[str, Any]) -> str:
-    return metric.removesuffix("_s") + ", ms" if block["unit"] == "s" else f"{metric.replace('_per_s', '')}/s"
-
-
-def _measured(metric: Mapping[str, Any]) -> str:
-    """Median and, where known, the standard deviation; seconds as milliseconds."""
-    if metric["median"] is None:
-        return "-"
-    scale = 1e3 if metric["unit"] == "s" else 1.0
-    spread = f" ± {_number(scale * metric['std'], digits=2)}" if metric["std"] is not None else ""
-    return f"{_number(scale * metric['median'], digits=4)}{spread}"
-
-
-def _ratio(comparison: Mapping[str, Any] | None) -> str:
-    if comparison is None:
-        return ""
-    interval = comparison["ci95"]
-    span = f" [{', '.join(_number(end, digits=3) for end in interval)}]" if interval else ""
-    return f"{_number(comparison['ratio'], digits=3)}{span}"
-
-
-def _number(value: float, *, digits: int) -> str:
-    """So many significant digits, never an exponent: 12.3, 1234, 0.0123."""
-    before = math.floor(math.log10(abs(value))) + 1 if value else 1
-    return f"{value:.{max(digits - before, 0)}f}"
-
-
-def _compiles(facts: Mapping[str, Any]) -> str:
-    events = facts["compile"]["events_per_trial"]
-    return "-" if not events else f"{sum(events)} in {len(events)}"
-
-
-def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f} s"

@@ -1,7 +1,9 @@
 """The workers of one run: which process holds which arm, and whose failure a failure is."""
 
 import contextlib
+import dataclasses
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +33,12 @@ class Pool:
     Args:
         arms: by name.
         log: the file that gets what the workers print.
+        environment: variables for every worker, on top of what its arm asks for.
     """
 
-    def __init__(self, arms: Mapping[str, Arm], *, log: Path):
+    def __init__(self, arms: Mapping[str, Arm], *, log: Path, environment: Mapping[str, str] | None = None):
         self._arms = arms
+        self._environment = tuple((environment or {}).items())
         self._log_path = log
         self._stack = contextlib.ExitStack()
         self._workers: dict[str, Worker] = {}
@@ -73,6 +77,27 @@ class Pool:
         except WorkerFailure as failure:
             raise ArmFailed(arm, failure.record) from failure
 
+    def each(self, command: str, *, by_arm: Mapping[str, Mapping] | None = None, **arguments) -> dict[str, Any]:
+        """One command for every arm: at the same time where each has a process of its own, else one after the other.
+
+        For what is not timed. The first failure is raised when all have ended.
+
+        Args:
+            command: the same for all.
+            by_arm: what else each arm's command takes.
+            **arguments: what every command takes.
+        """
+        own = {arm: {**arguments, **(by_arm or {}).get(arm, {})} for arm in self._arms}
+        if self.isolation is not Isolation.separate:
+            return {arm: self.call(arm, command, **own[arm]) for arm in self._arms}
+        executor = ThreadPoolExecutor(max_workers=len(self._arms))
+        try:
+            futures = {arm: executor.submit(self.call, arm, command, **own[arm]) for arm in self._arms}
+            wait(futures.values())
+            return {arm: future.result() for arm, future in futures.items()}
+        finally:
+            executor.shutdown(wait=False)  # interrupted: the threads end with their workers
+
     def _start(self) -> None:
         """The candidate's worker first: `auto` needs to know its platform."""
         first, *rest = self._arms
@@ -94,5 +119,7 @@ class Pool:
                 self.environments[arm] = self.environments[first]
 
     def _launch(self, arm: str, *, shares_device: bool) -> None:
-        worker = Worker(self._arms[arm].run.process, log=self._log, shares_device=shares_device)
+        asked = self._arms[arm].run.process
+        process = dataclasses.replace(asked, env=(*asked.env, *self._environment))
+        worker = Worker(process, log=self._log, shares_device=shares_device)
         self._workers[arm] = self._stack.enter_context(worker)

@@ -1,6 +1,7 @@
 """What a run leaves behind: every trial on disk as it ends, and at any moment a whole, readable result.json."""
 
 import contextlib
+import copy
 import csv
 import datetime
 import hashlib
@@ -8,18 +9,20 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxgen.errors import UserError
-from jaxgen.measure.statistics import Pair, compare, summarise
+from jaxgen.measure import load
+from jaxgen.samples import Samples
 from jaxgen.spec.arm import Arm
+from jaxgen.spec.measure import Isolation
 
 SCHEMA_VERSION = 1
 RESULT, TRIALS, OUTPUTS, LOG = "result.json", "trials.csv", "outputs.jsonl", "jaxgen.log"
 
-_PLACE = ("process", "block", "pair", "position", "arm")
+_PLACE = ("case", "process", "block", "pair", "position", "arm")
 _WATCHED = ("compile_events", "void", "repeats")
 """The columns of trials.csv before and after the metrics."""
 
@@ -48,9 +51,6 @@ class Record:
 
     def __init__(self, arms: Mapping[str, Arm], folder: Path):
         self.folder = folder
-        self._arms = arms
-        self._trials: list[dict[str, Any]] = []
-        self._metrics: dict[str, dict[str, Any]] = {}
         self.result: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "status": "running",
@@ -79,13 +79,26 @@ class Record:
         arm["startup"]["load_s"] = facts["load_s"]
         arm["memory"]["weights_bytes"] = facts["weights"]["bytes"]
         arm["memory"]["kv_cache_bytes"] = facts["kv_cache_bytes"]
-        self._metrics = facts["metrics"]
+        if facts["cases"] != [{}]:
+            self.result["cases"] = [_empty_case(params, self.result["arms"]) for params in facts["cases"]]
         self.save()
 
-    def warmed(self, name: str, startup: Mapping[str, Any]) -> None:
-        """Note what the warm-up took."""
-        self.result["arms"][name]["startup"].update(startup)
+    def block(self, case: int) -> dict[str, Any]:
+        """Where the figures of a case stand: the result itself, or its place among the cases of a grid."""
+        return self.result["cases"][case] if self.result["cases"] else self.result
+
+    def warmed(self, name: str, calls: Sequence[Mapping[str, Any]]) -> None:
+        """Note what the calls before the trials took, of all cases together."""
+        startup = self.result["arms"][name]["startup"]
+        startup["calls"] = [*startup.get("calls", []), *calls]
+        for key in ("trace_s", "lower_s", "compile_s", "persistent_cache_hits", "persistent_cache_misses"):
+            startup[key] = sum(call[key] for call in startup["calls"])
+        startup["warmup_s"] = sum(call["seconds"] for call in startup["calls"])
         self.save()
+
+    def answered(self, name: str, call: Mapping[str, Any]) -> None:
+        """Note what the first call behind the warm-up compiled: nothing, in a warm arm."""
+        self.result["arms"][name]["startup"]["next_call"] = dict(call)
 
     def add_trial(self, row: Mapping[str, Any]) -> None:
         """Keep one trial, and append it to trials.csv at once."""
@@ -97,11 +110,36 @@ class Record:
             if new:
                 writer.writeheader()
             writer.writerow(flat)
-        self._trials.append(dict(row))
 
-    def write_outputs(self, answers: Mapping[str, list[dict]]) -> None:
-        """All answers of all arms, one line each."""
-        lines = [json.dumps({"arm": arm, **row}) for arm, rows in answers.items() for row in rows]
+    def show(self, samples: Samples, *, case: int) -> None:
+        """Figures of a case from its trials so far."""
+        block = self.block(case)
+        for name in self.result["arms"]:
+            block["arms"][name].update(samples.summary(name))
+        block["comparison"] = samples.compare()
+        self.save()
+
+    def environment(self, environments: Mapping[str, Mapping[str, Any]], *, isolation: Isolation) -> None:
+        """Note where each arm's process runs; once, where it is the same."""
+        own = ("import_s", "pid")
+        shared = {arm: {k: v for k, v in each.items() if k not in own} for arm, each in environments.items()}
+        first = next(iter(shared.values()))
+        self.result["environment"] = first | {"load_average_before": load.snapshot()["load_average"]}
+        for arm, environment in shared.items():
+            if environment != first:
+                self.result["arms"][arm]["environment"] = environment
+            self.result["arms"][arm]["startup"]["import_s"] = environments[arm]["import_s"]
+        self.result["measurement"]["isolation"] = isolation.value
+
+    def write_outputs(self, answers: Sequence[Mapping[str, Sequence[Mapping[str, Any]]]]) -> None:
+        """All answers of all arms, one line each; with a grid, every line says its case."""
+        cases = [{"case": case["params"]} for case in self.result["cases"]] or [{}]
+        lines = [
+            json.dumps({"arm": arm, **params, **row})
+            for params, given in zip(cases, answers, strict=False)
+            for arm, rows in given.items()
+            for row in rows
+        ]
         _replace(self.folder / OUTPUTS, "\n".join(lines) + "\n")
 
     def note(self, text: str) -> None:
@@ -109,50 +147,12 @@ class Record:
         if text not in self.result["notes"]:
             self.result["notes"].append(text)
 
-    def valid_trials(self, name: str) -> list[dict[str, Any]]:
-        """The trials of one arm that count."""
-        return [trial for trial in self._trials if trial["arm"] == name and not trial["void"]]
-
-    def compare(self) -> dict[str, Any] | None:
-        """The comparison of the first metric over the pairs so far; all metrics are kept in the result."""
-        if len(self._arms) < 2:
-            return None
-        for metric, facts in self._metrics.items():
-            pairs = self._pairs(metric)
-            if pairs:
-                self.result["comparison"][metric] = compare(pairs, better=facts["better"])
-        return self.result["comparison"].get(self.primary)
-
-    @property
-    def primary(self) -> str:
-        """The metric that the verdict is about."""
-        return next(iter(self._metrics))
-
-    def summarise(self) -> None:
-        """Per-arm metrics and compile events, from the trials so far."""
-        for name in self._arms:
-            trials = self.valid_trials(name)
-            for metric, facts in self._metrics.items():
-                samples = [trial["metrics"][metric] for trial in trials]
-                self.result["arms"][name]["metrics"][metric] = summarise(samples, **facts)
-            functions: dict[str, int] = {}
-            for trial in trials:
-                for function, count in trial["functions"].items():
-                    functions[function] = functions.get(function, 0) + count
-            events = [trial["compile_events"] for trial in trials]
-            self.result["arms"][name]["compile"] = {
-                "events_per_trial": events,
-                "warm": not any(events) if events else None,
-                "functions": functions,
-                "void_trials": sum(trial["arm"] == name and trial["void"] for trial in self._trials),
-            }
-
     def identify(self) -> None:
         """The run's identity: equal for equal configurations, weights, code and kind of device."""
         environment = self.result["environment"] or {}
         arms = self.result["arms"].values()
         material = {
-            "configs": [arm["config"] for arm in arms],
+            "configs": [_without_places(arm["config"]) for arm in arms],
             "weights": [(arm["weights"] or {}).get("fingerprint") for arm in arms],
             "code": [environment.get("git"), environment.get("packages")],
             "device": [environment.get("device_kind"), environment.get("device_count")],
@@ -161,7 +161,6 @@ class Record:
 
     def finish(self, status: str) -> None:
         """The last word: `completed` or `failed`."""
-        self.summarise()
         self.identify()
         self.result["status"] = status
         self.result["finished_at"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -170,19 +169,6 @@ class Record:
     def save(self) -> None:
         """Write result.json whole or not at all."""
         _replace(self.folder / RESULT, json.dumps(self.result, indent=2, allow_nan=False) + "\n")
-
-    def _pairs(self, metric: str) -> list[Pair]:
-        by_arm = {
-            name: {(t["process"], t["block"], t["pair"]): t["metrics"][metric] for t in self.valid_trials(name)}
-            for name in self._arms
-        }
-        shared = [key for key in by_arm["candidate"] if key in by_arm["baseline"]]
-        values = [(key, by_arm["baseline"][key], by_arm["candidate"][key]) for key in shared]
-        return [
-            Pair(*key, baseline=baseline, candidate=candidate)
-            for key, baseline, candidate in values
-            if baseline is not None and candidate is not None
-        ]
 
 
 def _empty_arm(arm: Arm) -> dict[str, Any]:
@@ -200,6 +186,24 @@ def _empty_arm(arm: Arm) -> dict[str, Any]:
         "roofline": dict(_NO_ROOFLINE),
         "program": {"stablehlo_sha256": None, "module_bytes": None},
         "failure": None,
+    }
+
+
+def _without_places(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without what says only where things lie on this machine."""
+    model = {key: value for key, value in config.get("model", {}).items() if key != "store"}
+    return {**config, "model": model}
+
+
+def _empty_case(params: Mapping[str, int], arms: Iterable[str]) -> dict[str, Any]:
+    empty = {"metrics": {}, "compile": {"events_per_trial": [], "warm": None, "functions": {}, "void_trials": 0}}
+    return {
+        "params": dict(params),
+        "arms": {name: copy.deepcopy(empty) for name in arms},
+        "comparison": {},
+        "agreement": None,
+        "verdict": None,
+        "verdict_reason": None,
     }
 
 

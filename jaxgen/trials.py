@@ -1,43 +1,73 @@
-"""The trials of a run: blocks of balanced pairs until the interval is good, every sample kept, voids repeated."""
+"""The trials of one case in one pair of processes: blocks of balanced pairs till the interval is good, voids repeated."""
 
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxgen.console import Console
 from jaxgen.measure import schedule
 from jaxgen.pool import Pool
-from jaxgen.record import Record
+from jaxgen.samples import Samples
 from jaxgen.spec.arm import Arm
 
 MAX_VOIDS = 3
 """So many trials spoilt by a compile make the measurement invalid."""
 
+Row = dict[str, Any]
+
 
 class Trials:
     """Drives the workers through the schedule.
+
+    Args:
+        arms: by name.
+        pool: their workers.
+        samples: get every trial.
+        case: the number of the case.
+        process: the number of the pair of processes.
+        first_block: the number of the first block, counted over all processes.
+        on_trial: told of each trial as it ends, for the disk.
+        on_block: told after each block, with its number and the pairs in it.
 
     Attributes:
         plan: the `measure` spec, which both arms share.
         names: what to call each arm in a sentence.
         repeats: calls in a trial, the same in both arms.
+        blocks: how many were measured.
         stopped_because: why no further block was measured.
         dirty: what spoilt the measurement.
+        notes: what the reader must know of compiles.
     """
 
-    def __init__(self, arms: Mapping[str, Arm], pool: Pool, record: Record, console: Console):
+    def __init__(
+        self,
+        arms: Mapping[str, Arm],
+        pool: Pool,
+        samples: Samples,
+        *,
+        case: int = 0,
+        process: int = 0,
+        first_block: int = 0,
+        on_trial: Callable[[Row], None],
+        on_block: Callable[[int, int], None],
+    ):
         self._arms = arms
         self._pool = pool
-        self._record = record
-        self._console = console
+        self._samples = samples
+        self._case = case
+        self._process = process
+        self._first_block = first_block
+        self._on_trial = on_trial
+        self._on_block = on_block
         self._voids = dict.fromkeys(arms, 0)
-        self._tokens: dict[str, list] = {arm: [] for arm in arms}
+        self._answers: dict[str, list] = {arm: [] for arm in arms}
         self.plan = arms["candidate"].run.measure
         self.names = names_of(arms)
         self.repeats = 1
+        self.blocks = 0
         self.stopped_because: str | None = None
         self.dirty: list[str] = []
+        self.notes: list[str] = []
 
     @property
     def short_warmup(self) -> bool:
@@ -52,17 +82,16 @@ class Trials:
         """
         pairs = self._sized(call_s)
         start = time.monotonic()
-        for block in itertools.count():
-            self._block(block, pairs=pairs)
-            self._record.summarise()
-            comparison = self._record.compare()
-            self._record.save()
+        for number in itertools.count():
+            self._block(self._first_block + number, pairs=pairs)
+            self.blocks = number + 1
+            self._on_block(number, pairs)
             self.stopped_because = (
                 "the measurement is spoilt"
                 if self._too_many_voids()
                 else schedule.enough(
-                    comparison,
-                    blocks_done=block + 1,
+                    self._samples.compare(process=self._process).get(self._samples.primary),
+                    blocks_done=self.blocks,
                     blocks=self.plan.blocks,
                     elapsed_s=time.monotonic() - start,
                     max_seconds=self.plan.max_seconds,
@@ -73,12 +102,13 @@ class Trials:
                 break
         self._explain_compiles()
 
-    def changed_outputs(self, answers: Mapping[str, list[dict]]) -> list[str]:
-        """Arms that wrote other tokens in any trial than in their answers for the agreement."""
+    def changed_outputs(self, answers: Mapping[str, list[Row]]) -> list[str]:
+        """Arms that wrote other tokens, or gave other scores, in any trial than in their answers for the agreement."""
+        expected = {arm: [row.get("tokens", row.get("scores")) for row in rows] for arm, rows in answers.items()}
         return [
-            f"{self.names[arm]} wrote other tokens in the trials than when the outputs were compared"
-            for arm, rows in answers.items()
-            if any(tokens != [row["tokens"] for row in rows] for tokens in self._tokens[arm])
+            f"{self.names[arm]} wrote other outputs in the trials than when the outputs were compared"
+            for arm in answers
+            if any(given != expected[arm] for given in self._answers[arm])
         ]
 
     def _sized(self, call_s: Mapping[str, float] | None) -> int:
@@ -86,7 +116,7 @@ class Trials:
         if call_s is None:
             return self.plan.trials
         fast, slow = min(call_s.values()), max(call_s.values())
-        least_blocks = min(schedule.MIN_BLOCKS_FOR_TARGET, self.plan.blocks)
+        least_blocks = min(schedule.MIN_BLOCKS_IN_TIME, self.plan.blocks)
         self.repeats = schedule.repeats(
             fast,
             slow,
@@ -105,29 +135,29 @@ class Trials:
                 self._pool.call(arm, "place")
         for pair, order in enumerate(planned.pairs):
             for position, arm in enumerate(arm for arm in order if arm in self._arms):
-                self._console.trial(arm, block=block, pair=pair, pairs=pairs, plan=self.plan)
-                self._trial(arm, {"process": 0, "block": block, "pair": pair, "position": position})
+                self._trial(arm, {"process": self._process, "block": block, "pair": pair, "position": position})
                 if self._too_many_voids():
                     return
 
     def _trial(self, arm: str, place: Mapping[str, int]) -> None:
         """One trial that counts; a void one is kept in the file and measured again."""
         while True:
-            sample = self._pool.call(arm, "trial", repeats=self.repeats)
+            sample = self._pool.call(arm, "trial", case=self._case, repeats=self.repeats)
             void = bool(sample["events"]) and not self.short_warmup and not self._recompiles(arm)
-            self._record.add_trial(
-                {
-                    **place,
-                    "arm": arm,
-                    "void": void,
-                    "repeats": self.repeats,
-                    "compile_events": sample["events"],
-                    "functions": sample["functions"],
-                    "metrics": sample["metrics"],
-                }
-            )
-            if sample["tokens"] not in self._tokens[arm]:
-                self._tokens[arm].append(sample["tokens"])
+            row = {
+                **place,
+                "case": self._case,
+                "arm": arm,
+                "void": void,
+                "repeats": self.repeats,
+                "compile_events": sample["events"],
+                "functions": sample["functions"],
+                "metrics": sample["metrics"],
+            }
+            self._samples.add(row)
+            self._on_trial(row)
+            if sample["answers"] not in self._answers[arm]:
+                self._answers[arm].append(sample["answers"])
             if not void:
                 return
             self._voids[arm] += 1
@@ -143,13 +173,13 @@ class Trials:
     def _explain_compiles(self) -> None:
         """Put into words what was compiled inside the clock, and whether that spoils the measurement."""
         for arm in self._arms:
-            compile_facts: dict[str, Any] = self._record.result["arms"][arm]["compile"]
-            events, name = compile_facts["events_per_trial"], self.names[arm]
+            facts: dict[str, Any] = self._samples.summary(arm)["compile"]
+            events, name = facts["events_per_trial"], self.names[arm]
             spoilt = sum(bool(count) for count in events)
-            functions = ", ".join(sorted(compile_facts["functions"])) or "nothing by name"
+            functions = ", ".join(sorted(facts["functions"])) or "nothing by name"
             if self._recompiles(arm):
-                kinds = len(compile_facts["functions"])
-                self._record.note(f"{name} recompiled {kinds} functions in every trial: {functions}")
+                kinds = len(facts["functions"])
+                self.notes.append(f"{name} recompiled {kinds} functions in every trial: {functions}")
             elif self._voids[arm] >= MAX_VOIDS:
                 self.dirty.append(f"{name} compiled in {self._voids[arm]} trials although it was warmed up")
             elif spoilt:
@@ -159,7 +189,7 @@ class Trials:
                     f"events in the worst), because {cut} leaves shapes of the trials cold"
                 )
         if self.short_warmup:
-            self._record.note(
+            self.notes.append(
                 "the warm-up was shorter than the trials: this shows what that does, and is no way to measure"
             )
 

@@ -5,7 +5,6 @@ as there is something to show, then one `{"value": ...}` or `{"error": ...}` out
 """
 
 import contextlib
-import gc
 import json
 import os
 import signal
@@ -28,15 +27,25 @@ class Server:
     """
 
     def __init__(self, send: Send, *, started: float):
+        from jaxgen import examination
         from jaxgen.arm import LoadedArm
         from jaxgen.engine.ledger import Ledger
         from jaxgen.measure.environment import capture
 
         self._send = send
+        self._examinations = examination.COMMANDS
         self._new_arm = LoadedArm
         self._arms: dict[str, LoadedArm] = {}
         self._ledger = Ledger()
         self._environment = {**capture(), "import_s": time.perf_counter() - started}
+
+    def answer(self, command: str, arm: str, **arguments) -> Any:
+        """`hello` and `load` are the process's, examinations have a table; anything else is the arm's own method."""
+        if command in ("hello", "load"):
+            return getattr(self, command)(arm, **arguments)
+        if command in self._examinations:
+            return self._examinations[command](self._arms[arm], **arguments)
+        return getattr(self._arms[arm], command)(**arguments)
 
     def hello(self, arm: str) -> dict:
         """The environment that this process measures in, the same for each of its arms."""
@@ -52,31 +61,6 @@ class Server:
 
         self._arms[arm] = self._new_arm(spec_from_plain(run), ledger=self._ledger, others=self._arms, progress=progress)
         return self._arms[arm].facts()
-
-    def prepare(self, arm: str) -> dict:
-        """Compile and warm up."""
-        return self._arms[arm].prepare()
-
-    def outputs(self, arm: str) -> dict:
-        """Answer every prompt once, for the agreement."""
-        return self._arms[arm].outputs()
-
-    def place(self, arm: str) -> None:
-        """Fresh buffers for the weights."""
-        self._arms[arm].place()
-
-    def trial(self, arm: str, repeats: int) -> dict:
-        """One timed trial; the garbage collector rests meanwhile."""
-        gc.collect()
-        gc.disable()
-        try:
-            return self._arms[arm].trial(repeats)
-        finally:
-            gc.enable()
-
-    def logprobs(self, arm: str, tokens: list[int], candidates: list[int]) -> list[float]:
-        """Log-probabilities of candidate next tokens."""
-        return self._arms[arm].logprobs(tokens, candidates)
 
 
 def serve(connection: Connection) -> None:
@@ -94,8 +78,7 @@ def serve(connection: Connection) -> None:
             return
         try:
             server = server or Server(send, started=started)
-            value = getattr(server, message.pop("command"))(**message)
-            send({"value": value})
+            send({"value": server.answer(**message)})
         except Exception as error:
             send({"error": describe(error)})
 

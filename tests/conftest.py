@@ -4,7 +4,10 @@ They are set before jax starts its backend. Worker processes that tests start do
 platform): they run as a user's would.
 """
 
+import logging
 import os
+import sys
+import types
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -22,6 +25,14 @@ for name, value in STRICT.items():
     jax.config.update(name, value)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_noise_floors(tmp_path_factory):
+    """A data directory of the tests' own: a margin must not depend on what this machine's user has calibrated."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
 @pytest.fixture
 def ledger():
     """Hears every trace, lowering and compile of the test."""
@@ -30,3 +41,46 @@ def ledger():
     listening = Ledger()
     yield listening
     listening.close()
+
+
+@pytest.fixture
+def own_loggers():
+    """Handlers that Hydra adds to the root logger end with the test."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    for handler in set(root.handlers) - set(handlers):
+        handler.close()
+    root.handlers, root.level = handlers, level
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, own_loggers):
+    """A folder of its own for the test, and loggers of its own: Hydra closes all handlers that it finds.
+
+    Among them may be one that absl made for pytest's own stderr, in a process where other tests have imported jax.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(logging, "_handlerList", [])
+    return tmp_path
+
+
+@pytest.fixture
+def executed(monkeypatch):
+    """Stands in for the experiment: notes its calls, does what `answers` says for the candidate's jit strategy."""
+    from jaxgen.errors import ExitCode
+
+    calls = []
+
+    def execute(arms, folder):
+        calls.append((arms, folder))
+        answer = execute.answers.get(arms["candidate"].choices["jit"], ExitCode.OK)
+        if isinstance(answer, BaseException):
+            raise answer
+        (folder / "result.json").write_text("{}")
+        return answer
+
+    execute.answers = {}
+    execute.calls = calls
+    monkeypatch.setitem(sys.modules, "jaxgen.experiment", types.SimpleNamespace(execute=execute))
+    return execute

@@ -1,5 +1,6 @@
 """Reads the golden files in `tests/golden/`: what Hugging Face transformers answered (see the README there)."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,3 +38,8 @@ def load(family: str) -> Golden:
         [arrays[f"{kind}_{i}"] for i in range(count)] for kind in ("prompt", "logits", "greedy", "step_logits")
     )
     return Golden(_ROOT / family, prompts, logits, greedy, step_logits)
+
+
+def load_scores(family: str) -> dict:
+    """One family's request for scores and the reference's answers, as `make_golden_scores.py` wrote them."""
+    return json.loads((_ROOT / "scores.json").read_text(encoding="utf-8"))[family]

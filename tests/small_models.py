@@ -16,11 +16,12 @@ from jaxgen.models.structure import Leaves, Structure, structure_of
 from jaxgen.spec.architecture import Architecture, RopeScaling
 from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed, NoCache
 from jaxgen.spec.dtype import Dtype
+from jaxgen.spec.gate import NoGate
 from jaxgen.spec.jit import Jit, Strategy
 from jaxgen.spec.measure import Measure
 from jaxgen.spec.model import Model, Weights
 from jaxgen.spec.prompts import Builtin
-from jaxgen.spec.run import Baseline, Gate, Mesh, Process, Run, Tracker
+from jaxgen.spec.run import Baseline, Mesh, Process, Run, Tracker
 from jaxgen.spec.workload import Generate, Loop
 
 # Sizes that differ from each other, so that no two axes can be confused; three layers; two query heads to a kv head
@@ -102,7 +103,7 @@ def run(
         prompts=Builtin(),
         measure=Measure(),
         baseline=Baseline(),
-        gate=Gate(),
+        gate=NoGate(),
         tracker=Tracker(),
         process=Process(),
     )

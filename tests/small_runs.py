@@ -10,6 +10,8 @@ from small_models import run
 from jaxgen.config.arms import load_arms
 from jaxgen.errors import ExitCode
 from jaxgen.experiment import execute
+from jaxgen.record import Record
+from jaxgen.samples import Samples
 from jaxgen.spec.arm import Arm
 from jaxgen.spec.jit import Strategy
 from jaxgen.spec.measure import Measure
@@ -29,6 +31,9 @@ SMALL = (
 )
 """A whole run in the time that its workers take to start; the blocks end after three."""
 
+ALONE = ("baseline=off", "measure.isolation=shared")
+"""One worker is enough."""
+
 METRICS = {
     "tokens_per_s": {"unit": "tokens/s", "better": "higher"},
     "latency_s": {"unit": "s", "better": "lower"},
@@ -37,7 +42,7 @@ METRICS = {
 
 def arm(name: str, *, jit: Strategy = Strategy.closure, measure: Measure = Measure(), **choices: str) -> Arm:  # noqa: B008
     """An arm that no process has to run; `choices` are the options it differs in."""
-    same = {"cache": "fixed", "jit": jit.name, "dtype": "float32"}
+    same = {"model": "tiny", "cache": "fixed", "jit": jit.name, "dtype": "float32", "workload": "generate"}
     spec = dataclasses.replace(run(jit=jit), measure=measure, baseline=Baseline())
     return Arm(name=name, run=spec, choices=same | choices, resolved={"name": name})
 
@@ -53,14 +58,72 @@ def two_arms(*, jit: Strategy = Strategy.closure, measure: Measure = Measure()) 
 def loaded_facts(**changed) -> dict:
     """What a worker says of an arm that it has loaded."""
     weights = {"source": "random", "fingerprint": "random:0:abc", "random": True, "bytes": 4096}
-    return {"weights": weights, "load_s": 1.5, "kv_cache_bytes": 1024, "metrics": METRICS} | changed
+    facts = {"weights": weights, "load_s": 1.5, "kv_cache_bytes": 1024, "metrics": METRICS, "cases": [{}]}
+    return facts | {"tokenizer": True, "questions": [[1, 2]]} | changed
+
+
+def warm_call(**changed) -> dict:
+    """What a worker says of a warm-up call."""
+    timed = {"seconds": 1.25, "trace_s": 0.5, "lower_s": 0.25, "compile_s": 0.125}
+    counted = {"events": 6, "functions": {"loop": 3}, "persistent_cache_hits": 0, "persistent_cache_misses": 2}
+    return timed | counted | changed
 
 
 def trial_row(arm: str, *, block: int = 0, pair: int = 0, tokens_per_s: float = 100.0, **changed) -> dict:
-    """One trial as `Record.add_trial` takes it."""
-    row = {"process": 0, "block": block, "pair": pair, "position": 0, "arm": arm}
+    """One trial as `Samples.add` and `Record.add_trial` take it."""
+    row = {"case": 0, "process": 0, "block": block, "pair": pair, "position": 0, "arm": arm}
     row |= {"void": False, "repeats": 1, "compile_events": 0, "functions": {}}
     return row | {"metrics": {"tokens_per_s": tokens_per_s, "latency_s": 4 / tokens_per_s}} | changed
+
+
+def paired(
+    speed: float = 2.0,
+    *,
+    samples: Samples | None = None,
+    processes: int = 1,
+    blocks: int = 3,
+    pairs: int = 2,
+    noise=0.0,
+) -> Samples:
+    """Samples of two arms whose candidate is `speed` times as fast; `noise` is the share that odd blocks are off by."""
+    samples = samples or Samples(("candidate", "baseline"), METRICS)
+    for process in range(processes):
+        for block in range(process * blocks, (process + 1) * blocks):
+            for pair in range(pairs):
+                base, place = 100.0 * (1 + 0.01 * pair), {"process": process, "block": block, "pair": pair}
+                off = 1 + noise * (block % 2)
+                samples.add(trial_row("baseline", tokens_per_s=base) | place)
+                samples.add(trial_row("candidate", tokens_per_s=base * speed * off) | place)
+    return samples
+
+
+def finished_result(folder: Path, *, arms: Mapping[str, Arm] | None = None, speeds=(200.0, 100.0), **changed) -> dict:
+    """A finished result without a verdict: three blocks of two pairs, whose second trials are 1 % faster."""
+    arms = arms or two_arms()
+    record = Record(arms, folder)
+    samples = Samples(arms, METRICS)
+    for name, speed in zip(arms, speeds, strict=False):
+        record.loaded(name, loaded_facts())
+        record.warmed(name, [warm_call()])
+        for block in range(3):
+            for pair in range(2):
+                samples.add(trial_row(name, block=block, pair=pair, tokens_per_s=speed * (1 + 0.01 * pair)))
+    record.show(samples, case=0)
+    record.finish("completed")
+    return record.result | changed
+
+
+VERDICT = {
+    "verdict": "faster",
+    "verdict_reason": "cache=fixed is 2.00x faster than cache=none",
+    "agreement": {
+        "status": "identical",
+        "tokens_compared": 12,
+        "max_abs_logprob_diff": 5.4e-7,
+        "first_divergence": None,
+    },
+}
+"""What a judgement adds to a finished result."""
 
 
 def read_result(folder: Path) -> dict:

@@ -1,7 +1,7 @@
 """Mistakes that only a worker or a file can reveal: one line, exit code 1, no traceback, nothing half-written.
 
-Those of the configuration alone stand in test_main.py. One worker serves all of the table: what it costs to start is
-paid once.
+Those of the configuration alone stand in test_main_mistakes.py. One worker serves all of the table: what it costs to
+start is paid once.
 """
 
 import errno
@@ -52,6 +52,27 @@ MISTAKES = {
         [*SMALL, "workload.max_new_tokens=508"],
         ["5 prompt tokens + workload.max_new_tokens=508", "context of 512", "lower workload.max_new_tokens to 507"],
     ),
+    "depth beyond the context": (
+        [*SMALL, "workload.depths=[8,600]"],
+        ["600 prompt tokens + workload.max_new_tokens=4", "the model's context of 512"],
+    ),
+    "prompt beyond the largest bucket": (
+        [*SMALL, "workload.token_buckets=[2,4]"],
+        ["a prompt of 5 tokens does not fit the largest of workload.token_buckets=[2, 4]", "add 5 or more"],
+    ),
+    "nothing to be held against": (
+        [*SMALL, "gate=regression", "gate.against={here}/nowhere"],
+        ["gate.against=", "nowhere does not exist"],
+    ),
+    "held against nothing that was measured": (
+        [*SMALL, "gate=regression", "gate.against={here}/outside.jsonl"],
+        ["outside.jsonl is nothing to compare with"],
+    ),
+    "a self-test of arms that differ": (
+        [*SMALL, "study=selftest", "baseline=nocache"],
+        ["study=selftest measures an arm against itself: it needs baseline=same"],
+    ),
+    "a calibration of one arm": ([*SMALL, "study=calibrate", "baseline=off"], ["it needs baseline=same"]),
     "ids out of range": (
         jsonl("outside.jsonl"),
         ["prompt 0 has token id 1024", "prompt 2 has token id -1", "the vocabulary of 1024 (0 to 1023)"],
@@ -157,17 +178,12 @@ class Lent:
 
 
 @pytest.fixture
-def command_line(worker, monkeypatch, tmp_path):
+def command_line(worker, monkeypatch, tmp_path, own_loggers):
     """`main` in a folder of its own, its runs served by the one worker, its conversions kept in that folder."""
     monkeypatch.setattr("jaxgen.pool.Worker", lambda *_process, **_settings: Lent(worker))
     monkeypatch.setattr(logging, "shutdown", lambda _handlers: None)  # Hydra's set-up closes pytest's stream in absl's
     monkeypatch.chdir(tmp_path)
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield lambda argv: main([*argv, f"model.store={tmp_path / 'store'}", "hydra.run.dir=run"])
-    for handler in set(root.handlers) - set(handlers):
-        handler.close()
-    root.handlers, root.level = handlers, level
+    return lambda argv: main([*argv, f"model.store={tmp_path / 'store'}", "hydra.run.dir=run"])
 
 
 @pytest.mark.parametrize(("argv", "fragments"), MISTAKES.values(), ids=MISTAKES)

@@ -14,6 +14,7 @@ from jaxgen.errors import UserError
 from jaxgen.models.structure import structure_of
 from jaxgen.spec.architecture import Architecture, RopeScaling
 from jaxgen.spec.cache import Dynamic, Fixed, NoCache
+from jaxgen.spec.fault import Fault
 from jaxgen.spec.jit import Strategy
 from jaxgen.spec.run import SLOTS, Baseline, Process
 
@@ -21,6 +22,7 @@ NEEDED = {
     ("model", "hf"): ["model.source=somewhere"],
     ("prompts", "text"): ["prompts.text=hello"],
     ("prompts", "jsonl"): ["prompts.path=prompts.jsonl"],
+    ("gate", "regression"): ["gate.against=result.json"],
 }
 """What the options that cannot stand alone need."""
 
@@ -75,7 +77,7 @@ class TestTable:
 
     def test_the_slots_of_a_run_hold_what_the_table_offers(self):
         offered = {group: {spec for other, _, spec in OPTIONS if other == group} for group in GROUPS}
-        assert {slot: set(specs) for slot, specs in SLOTS.items()} == offered | {"process": {Process}}
+        assert {slot: set(specs) for slot, specs in SLOTS.items()} == offered | {"process": {Process}, "fault": {Fault}}
 
     @pytest.mark.parametrize("model", PARAMETERS)
     def test_the_shapes_of_a_model_are_the_true_ones(self, model):

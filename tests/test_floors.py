@@ -26,6 +26,7 @@ FLOORS = {
     "measure": 5,
     "assets": 5,
     "arm": 6,
+    "examination": 6,
     "worker": 6,
     "worker_client": 6,
     "tracking": 6,
@@ -33,7 +34,16 @@ FLOORS = {
     "console": 7,
     "pool": 7,
     "record": 7,
+    "samples": 7,
     "trials": 7,
+    "session": 7,
+    "judgement": 7,
+    "summary": 7,
+    "startup": 7,
+    "repetition": 7,
+    "measuring": 7,
+    "calibration": 7,
+    "selftest": 7,
     "experiment": 7,
     "calibrate": 8,
     "convert": 8,
@@ -44,8 +54,12 @@ JAX = {"jax", "jaxlib", "flax", "orbax", "optax"}
 # The parent process holds no device; the statistics and the report run where no jax is.
 JAX_FREE = (
     *("__init__", "__main__", "errors", "spec", "config", "report"),
-    *("console", "experiment", "pool", "record", "trials", "worker_client"),
+    *(unit for unit, floor in FLOORS.items() if floor == 7),
+    *("calibrate", "worker_client"),
     *("measure.statistics", "measure.schedule", "measure.verdict", "measure.load", "measure.agreement"),
+    *("measure.gate", "measure.stored", "measure.differences", "measure.device_load", "measure.spread"),
+    *("measure.drift", "measure.outliers", "measure.noise_floor", "measure.roofline", "measure.tolerance"),
+    *("measure.excerpt", "measure.forced_differences"),
 )
 ONLY_IN = {
     "hydra": ("config", "__main__"),

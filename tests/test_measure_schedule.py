@@ -20,7 +20,7 @@ def comparison(ratio=1.0, half_width=0.01):
 
 
 def stop(result, **changed):
-    state = {"blocks_done": 4, "blocks": 10, "elapsed_s": 5.0, "max_seconds": 60.0, "target_ci": 0.02}
+    state = {"blocks_done": 6, "blocks": 10, "elapsed_s": 5.0, "max_seconds": 60.0, "target_ci": 0.02}
     return enough(result, **(state | changed))
 
 
@@ -100,8 +100,8 @@ def test_the_target_is_a_share_of_the_ratio():
     assert stop(comparison(ratio=0.1, half_width=0.03)) is None
 
 
-@pytest.mark.parametrize(("done", "reason"), [(2, None), (3, "target_ci reached")])
-def test_a_narrow_interval_needs_three_blocks(done, reason):
+@pytest.mark.parametrize(("done", "reason"), [(4, None), (5, "target_ci reached")])
+def test_a_narrow_interval_needs_five_blocks(done, reason):
     assert stop(comparison(half_width=0.001), blocks_done=done) == reason
 
 
@@ -112,6 +112,15 @@ def test_the_blocks_limit_ends_the_trials_without_an_interval():
 def test_the_time_limit_waits_for_three_blocks():
     assert stop(comparison(half_width=0.03), blocks_done=2, elapsed_s=60.0) is None
     assert stop(comparison(half_width=0.03), blocks_done=3, elapsed_s=60.0) == "max_seconds limit"
+
+
+def test_a_narrow_interval_is_not_what_ends_slow_pairs_after_three_blocks():
+    assert stop(comparison(half_width=0.001), blocks_done=3, elapsed_s=60.0) == "max_seconds limit"
+
+
+@pytest.mark.parametrize("blocks", [1, 3, 4])
+def test_a_plan_of_fewer_than_five_blocks_ends_at_its_limit(blocks):
+    assert stop(comparison(half_width=0.001), blocks_done=blocks, blocks=blocks) == "blocks limit"
 
 
 def test_the_limits_hold_with_nothing_to_compare():

@@ -89,9 +89,10 @@ def test_pair_refuses_a_value_without_a_ratio(value):
 
 def test_comparison_has_the_keys_of_the_result_and_is_json():
     comparison = compare(make_pairs(noise(np.random.default_rng(0), 6)), better="higher")
-    assert list(comparison) == ["ratio", "ci95", "blocks", "pairs", "p_value"]
+    assert list(comparison) == ["ratio", "ci95", "blocks", "pairs", "p_value", "processes", "spread"]
     assert json.loads(json.dumps(comparison)) == comparison
-    assert (comparison["blocks"], comparison["pairs"]) == (6, 24)
+    assert (comparison["processes"], comparison["blocks"], comparison["pairs"]) == (1, 6, 24)
+    assert [value is not None for value in comparison["spread"].values()] == [False, True, True]
 
 
 def test_estimate_is_the_geometric_mean():
@@ -130,8 +131,59 @@ def test_same_block_number_in_two_processes_is_two_blocks():
     assert compare(make_pairs(row) + make_pairs(row, process=1), better="higher")["blocks"] == 2
 
 
+def test_processes_weigh_the_same_however_many_blocks_they_hold():
+    pairs = make_pairs([[math.log(2)]] * 7) + make_pairs([[math.log(8)]], process=1)
+    comparison = compare(pairs, better="higher")
+    assert comparison["ratio"] == pytest.approx(4.0)
+    assert (comparison["processes"], comparison["blocks"]) == (2, 8)
+
+
+def test_one_block_in_each_of_two_processes_has_an_interval():
+    """As wide as two draws allow: t of one degree of freedom is 12.7, and the half-difference its standard error."""
+    pairs = make_pairs([[0.01]]) + make_pairs([[0.03]], process=1)
+    low, high = compare(pairs, better="higher")["ci95"]
+    assert math.log(high) == pytest.approx(0.02 + 12.7062 * 0.01, rel=1e-4)
+    assert math.log(high) + math.log(low) == pytest.approx(0.04)
+
+
+@pytest.mark.parametrize("blocks", [1, 4])
+def test_more_blocks_do_not_hide_the_draw_between_processes(blocks):
+    """Three processes of +-3 %: the interval is that of their means, whatever is inside them."""
+    rng = np.random.default_rng(8)
+    pairs = [
+        pair
+        for process, draw in enumerate([-0.03, 0.0, 0.03])
+        for pair in make_pairs(draw + rng.normal(0, 0.0001, (blocks, 4)), process=process)
+    ]
+    low, high = compare(pairs, better="higher")["ci95"]
+    student_half_width = 4.3027 * 0.03 / math.sqrt(3)
+    assert math.log(high / low) / 2 == pytest.approx(student_half_width, rel=0.01)
+
+
+def test_processes_that_agree_by_luck_do_not_hide_the_spread_inside_them():
+    pairs = [pair for process in range(3) for pair in make_pairs([[-0.1], [0.1]] * 2, process=process)]
+    low, high = compare(pairs, better="higher")["ci95"]
+    assert math.log(high / low) > 2 * 1.6 * 0.1 / math.sqrt(12)  # 1.96 but for the steps between twelve of +-0.1
+
+
+@pytest.mark.parametrize(("processes", "p_value"), [(1, 2 / 2**12), (2, None), (5, None), (6, 2 / 2**6)])
+def test_the_p_value_of_several_processes_is_over_their_means(processes, p_value):
+    pairs = [
+        pair
+        for process in range(processes)
+        for pair in make_pairs([[0.001 * (20 * process + block + 1)] for block in range(12)], process=process)
+    ]
+    assert compare(pairs, better="higher")["p_value"] == (p_value and pytest.approx(p_value))
+
+
+def test_the_interval_of_processes_repeats_with_its_seed_in_any_order():
+    pairs = [pair for p in range(3) for pair in make_pairs(noise(np.random.default_rng(p), 3), process=p)]
+    assert compare(pairs[::-1], better="lower", seed=7) == compare(pairs, better="lower", seed=7)
+
+
 def test_nothing_measured_compares_to_nulls():
-    expected = {"ratio": None, "ci95": None, "blocks": 0, "pairs": 0, "p_value": None}
+    expected = {"ratio": None, "ci95": None, "blocks": 0, "pairs": 0, "p_value": None, "processes": 0}
+    expected["spread"] = {"process": None, "block": None, "pair": None}
     assert compare([], better="higher") == expected
 
 

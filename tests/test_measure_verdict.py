@@ -5,10 +5,11 @@ import pytest
 from jaxgen.measure.verdict import verdict
 
 
-def judge(ratio, low, high, *, agreement="identical", dirty=(), margin=0.02, blocks=6, pairs=24):
+def judge(ratio, low, high, *, agreement="identical", dirty=(), margin=0.02, margin_source=None, **sizes):
     interval = None if low is None else [low, high]
-    result = {"ratio": ratio, "ci95": interval, "blocks": blocks, "pairs": pairs, "p_value": None}
-    return verdict(result, margin=margin, agreement=agreement, dirty=dirty, candidate="fixed", baseline="none")
+    result = {"ratio": ratio, "ci95": interval, "blocks": 6, "pairs": 24, "p_value": None} | sizes
+    names = {"candidate": "fixed", "baseline": "none"}
+    return verdict(result, margin=margin, margin_source=margin_source, agreement=agreement, dirty=dirty, **names)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +85,39 @@ def test_without_an_interval_nothing_is_concluded():
 
 def test_blocks_of_different_length_are_counted_in_pairs():
     assert "23 pairs in 6 blocks" in judge(1.0, 0.99, 1.01, pairs=23)[1]
+
+
+@pytest.mark.parametrize(
+    ("processes", "blocks", "pairs", "size"),
+    [
+        (1, 6, 24, "6 blocks of 4 pairs"),
+        (3, 12, 24, "3 processes of 4 blocks of 2 pairs"),
+        (2, 2, 2, "2 processes of 1 block of 1 pair"),
+        (3, 10, 20, "10 blocks of 2 pairs in 3 processes"),
+        (3, 10, 19, "19 pairs in 10 blocks in 3 processes"),
+    ],
+)
+def test_several_processes_are_counted(processes, blocks, pairs, size):
+    sentence = judge(1.1, 1.05, 1.15, processes=processes, blocks=blocks, pairs=pairs)[1]
+    assert sentence.endswith(f"(95 % interval +5.0 to +15.0 %, {size})")
+
+
+def test_an_equivalence_tells_whence_its_margin_comes():
+    sentence = judge(1.0, 0.99, 1.01, margin_source="this machine's noise floor")[1]
+    assert sentence == (
+        "fixed and none are equally fast within 2 % (this machine's noise floor): "
+        "95 % interval -1.0 to +1.0 %, 6 blocks of 4 pairs"
+    )
+
+
+def test_an_open_question_tells_whence_its_margin_comes():
+    sentence = judge(1.05, 1.01, 1.09, margin_source="this machine's noise floor")[1]
+    assert sentence.endswith("does not settle it against a margin of 2 % (this machine's noise floor)")
+
+
+@pytest.mark.parametrize(("ratio", "low", "high"), [(1.1, 1.05, 1.15), (0.9, 0.85, 0.95), (3.0, None, None)])
+def test_a_margin_that_decides_nothing_is_not_explained(ratio, low, high):
+    assert judge(ratio, low, high, margin_source="this machine's noise floor") == judge(ratio, low, high)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,12 @@ from jaxgen.config.arms import load_arms
 from jaxgen.config.table import GROUPS, conf_dir
 
 columns = [[f"{group}={option}" for option in options] for group, options in GROUPS.items()]
-needed = {"model=hf": "model.source=x", "prompts=text": "prompts.text=x", "prompts=jsonl": "prompts.path=x"}
+needed = {
+    "model=hf": "model.source=x",
+    "prompts=text": "prompts.text=x",
+    "prompts=jsonl": "prompts.path=x",
+    "gate=regression": "gate.against=x",
+}
 for row in itertools.zip_longest(*columns):
     options = [option for option in row if option]
     options += [needed[option] for option in options if option in needed]

@@ -12,8 +12,18 @@ from jaxgen.spec.codec import spec_from_plain, spec_to_plain, without_none
 from jaxgen.spec.measure import Isolation, Measure
 
 ROWS = [
-    ["model=tiny", "cache=fixed", "jit=closure", "measure=default", "prompts=builtin", "tracker=none", "gate=off"],
+    ["model=tiny", "cache=fixed", "jit=closure", "measure=default", "prompts=builtin", "study=single", "gate=off"],
     ["model=gpt2", "cache=none", "jit=partial", "measure=quick", "prompts=text", "prompts.text=[a,'b, c']"],
+    [
+        "model=tiny",
+        "gate=regression",
+        "gate.against=r",
+        "tracker=none",
+        "workload.depths=[0,8]",
+        "measure.startup=both",
+    ],
+    ["model=tiny", "study=selftest", "study.faults=false", "fault.slowdown=0.5", "fault.nan_weights=true"],
+    ["model=tiny", "study=calibrate", "study.repetitions=3", "fault.clock=0.01", "workload.token_buckets=[4,8]"],
     ["model=gpt2_medium", "cache=dynamic", "jit=partial_kept", "measure=thorough", "prompts=jsonl", "prompts.path=p"],
     ["model=llama3_2_1b", "jit=captured", "dtype=bfloat16", "prompts=synthetic", "baseline=same", "mesh=single"],
     ["model=qwen2_5_0_5b", "jit=aot", "dtype=float16", "workload=generate", "workload.loop=host", "baseline=nocache"],
@@ -23,7 +33,7 @@ ROWS = [
 """Every option of every group stands in some row; `test_config` composes each alone."""
 
 
-@pytest.mark.parametrize("overrides", ROWS, ids=lambda row: row[0])
+@pytest.mark.parametrize("overrides", ROWS, ids=lambda row: " ".join(row[:2]))
 def test_a_run_survives_json(overrides):
     for arm in load_arms(overrides).values():
         message = json.dumps(spec_to_plain(arm.run))

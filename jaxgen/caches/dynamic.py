@@ -69,6 +69,10 @@ class DynamicCache:
         )
         return context, grown
 
+    def kept(self, layer: int) -> tuple[Float[Array, "B S K H"], Float[Array, "B S K H"], Int[Array, "B S"]]:
+        """Every slot there is."""
+        return self.keys[layer], self.values[layer], self.slots
+
     def advance(self, counts: Int[Array, "B"]) -> Self:
         """Name the new slots; those past a row's `counts` were padding and become -1."""
         added = self.keys[-1].shape[1] - self.slots.shape[1]

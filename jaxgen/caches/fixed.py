@@ -74,6 +74,12 @@ class FixedCache:
         )
         return context, written
 
+    def kept(self, layer: int) -> tuple[Float[Array, "B S K H"], Float[Array, "B S K H"], Int[Array, "B S"]]:
+        """The visible slots; those from `lengths` on hold padding or nothing."""
+        slots = jnp.arange(self.visible, dtype=jnp.int32)[None, :]
+        named = jnp.where(slots < self.lengths[:, None], slots, -1)
+        return self.keys[layer][:, : self.visible], self.values[layer][:, : self.visible], named
+
     def advance(self, counts: Int[Array, "B"]) -> Self:
         """Keep `counts` more tokens per row."""
         return dataclasses.replace(self, lengths=self.lengths + counts)

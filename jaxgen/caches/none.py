@@ -49,6 +49,10 @@ class Recompute:
         positions = self.positions(q.shape[1])
         return attention(q, k, v, causal_mask(positions, positions)), self
 
+    def kept(self, layer: int) -> tuple[Float[Array, "B S K H"], Float[Array, "B S K H"], Int[Array, "B S"]]:
+        """Never asked for: `incremental` says that nothing is kept."""
+        raise NotImplementedError("without a cache there is nothing to continue from")
+
     def advance(self, counts: Int[Array, "B"]) -> Self:
         """Nothing to move."""
         del counts

@@ -44,6 +44,13 @@ class Cache(Protocol):
         """Write `k` and `v` of one layer, and attend over all that the row's queries may see."""
         ...
 
+    def kept(self, layer: int) -> tuple[Float[Array, "B S K H"], Float[Array, "B S K H"], Int[Array, "B S"]]:
+        """One layer's keys and values in the slots that are read, and each slot's position, -1 where it holds nothing.
+
+        For rows that continue a text which another call put here; only caches that are `incremental` have any.
+        """
+        ...
+
     def advance(self, counts: Int[Array, "B"]) -> Self:
         """Keep `counts` of the tokens just written to each row: the index moves here and nowhere else."""
         ...

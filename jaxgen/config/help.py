@@ -5,6 +5,7 @@ import enum
 import textwrap
 
 from jaxgen.config.table import GROUPS, OPTIONS, conf_dir
+from jaxgen.spec.fault import Fault
 from jaxgen.spec.run import Process
 
 _INTRODUCTION = """\
@@ -64,7 +65,7 @@ def _owners() -> list[tuple[str, str, type]]:
     for group, option, spec in OPTIONS:
         several = len({kind for other, _, kind in OPTIONS if other == group}) > 1
         rows.setdefault(spec, (f"{group}={option}" if several else group, group, spec))
-    return [*rows.values(), ("process", "process", Process)]
+    return [*rows.values(), ("process", "process", Process), ("fault", "fault", Fault)]
 
 
 def _keys(group: str, spec: type) -> str:

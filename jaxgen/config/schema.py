@@ -13,6 +13,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from jaxgen.config.table import OPTIONS, schema_name
 from jaxgen.spec.codec import without_none
+from jaxgen.spec.fault import Fault
 from jaxgen.spec.prompts import Text
 from jaxgen.spec.run import Process, Run
 
@@ -50,7 +51,10 @@ def _default(spec: type, field: dataclasses.Field) -> Any:
     return field.default
 
 
-TWINS: dict[type, type] = {spec: _twin(spec) for spec in (*(spec for _, _, spec in OPTIONS), Process)}
+PLAIN_SLOTS: dict[str, type] = {"process": Process, "fault": Fault}
+"""Slots without options to choose from: their keys alone are set."""
+
+TWINS: dict[type, type] = {spec: _twin(spec) for spec in (*(spec for _, _, spec in OPTIONS), *PLAIN_SLOTS.values())}
 """The twin of each spec that stands in a slot."""
 
 SPECS: dict[type, type] = {twin: spec for spec, twin in TWINS.items()}
@@ -58,11 +62,11 @@ SPECS: dict[type, type] = {twin: spec for spec, twin in TWINS.items()}
 
 
 def _root() -> DictConfig:
-    slots = [
-        (field.name, TWINS[Process] if field.name == "process" else Any, MISSING) for field in dataclasses.fields(Run)
-    ]
+    plain = {slot: TWINS[spec] for slot, spec in PLAIN_SLOTS.items()}
+    slots = [(field.name, plain.get(field.name, Any), MISSING) for field in dataclasses.fields(Run)]
     root = OmegaConf.structured(dataclasses.make_dataclass("Run", slots))
-    root.process = OmegaConf.structured(TWINS[Process])
+    for slot, twin in plain.items():
+        root[slot] = OmegaConf.structured(twin)
     OmegaConf.set_struct(root.process.env, False)  # any name may be added, without a plus
     return root
 

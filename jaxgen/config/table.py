@@ -8,11 +8,13 @@ from pathlib import Path
 
 from jaxgen.spec.cache import Dynamic, Fixed, NoCache
 from jaxgen.spec.dtype import Dtype
+from jaxgen.spec.gate import NoGate, Regression
 from jaxgen.spec.jit import Jit
 from jaxgen.spec.measure import Measure
 from jaxgen.spec.model import Model
 from jaxgen.spec.prompts import Builtin, Jsonl, Synthetic, Text
-from jaxgen.spec.run import Baseline, Gate, Mesh, Tracker
+from jaxgen.spec.run import Baseline, Mesh, Tracker
+from jaxgen.spec.study import Calibrate, Selftest, Single
 from jaxgen.spec.workload import Generate
 
 OPTIONS: tuple[tuple[str, str, type], ...] = (
@@ -47,8 +49,12 @@ OPTIONS: tuple[tuple[str, str, type], ...] = (
     ("baseline", "nocache", Baseline),
     ("baseline", "same", Baseline),
     ("baseline", "off", Baseline),
-    ("gate", "off", Gate),
+    ("gate", "off", NoGate),
+    ("gate", "regression", Regression),
     ("tracker", "none", Tracker),
+    ("study", "single", Single),
+    ("study", "calibrate", Calibrate),
+    ("study", "selftest", Selftest),
 )
 """(group, option, spec class); the first option of a group is its default."""
 

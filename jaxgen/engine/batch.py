@@ -1,10 +1,10 @@
 """Prompts become batches: arrays on the device and the plan of their decode, all built before any clock starts."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
@@ -36,7 +36,8 @@ class Batch:
     Attributes:
         prompt: right-padded to T.
         state: as it is before the prefill; never donated, so that a batch may be run again.
-        prompt_lengths: tokens of each row.
+        prompt_lengths: tokens of each row; rows behind these only fill the batch up to its bucket.
+        longest: tokens of the longest prompt, or of its bucket: what the depth of each step is counted from.
         capacity: slots of a row in the cache.
         new_tokens: the most per row.
         segments: the decode steps after the first token, in order.
@@ -45,36 +46,75 @@ class Batch:
     prompt: Int[Array, "B T"]
     state: State
     prompt_lengths: tuple[int, ...]
+    longest: int
     capacity: int
     new_tokens: int
     segments: tuple[Segment, ...]
 
+    @property
+    def rows(self) -> int:
+        """Rows that are computed, the ones that only fill it up included."""
+        return self.prompt.shape[0]
+
+
+def bucket(needed: int, buckets: Sequence[int], *, key: str, what: str) -> int:
+    """The least bucket that holds `needed`.
+
+    Raises:
+        UserError: none does. No other shape is compiled: serving it would put a compile into the clock.
+    """
+    found = next((size for size in buckets if size >= needed), None)
+    if found is None:
+        raise UserError(
+            f"{what} does not fit the largest of workload.{key}={list(buckets)}; add {needed} or more to it"
+        )
+    return found
+
 
 def capacity_for(
-    prompts: Sequence[Sequence[int]], *, new_tokens: int, cache: CacheSpec, architecture: Architecture
+    prompts: Sequence[Sequence[int]],
+    *,
+    new_tokens: int,
+    cache: CacheSpec,
+    architecture: Architecture,
+    token_buckets: Sequence[int] = (),
+    depths: Sequence[int] = (),
 ) -> int:
-    """Slots that each row of the cache needs for these prompts, or why they cannot be served.
+    """Slots that each row of the cache needs for these prompts, or for the largest bucket, or why there are not enough.
+
+    `depths` are the numbers that the user gave instead of prompts of such lengths, if any: messages name them.
 
     Raises:
         UserError: no or empty prompts, ids out of range, a text longer than the model's context or `cache.max_len`.
     """
     _check(prompts, architecture)
     longest = max(len(prompt) for prompt in prompts)
+    if token_buckets:
+        bucket(longest, token_buckets, key="token_buckets", what=f"a prompt of {longest} tokens")
+        longest = token_buckets[-1]
     needed = longest + new_tokens
+    tokens, cure = _said(longest, token_buckets, depths)
     if needed > architecture.context:
         room = architecture.context - longest
         shorter = f" or lower workload.max_new_tokens to {room} or less" if room > 0 else ""
         raise UserError(
-            f"{longest} prompt tokens + workload.max_new_tokens={new_tokens} exceed the model's context of "
-            f"{architecture.context}; shorten the prompt{shorter}"
+            f"{tokens} + workload.max_new_tokens={new_tokens} exceed the model's context of "
+            f"{architecture.context}; {cure}{shorter}"
         )
     capacity = cache.capacity(needed)
     if capacity < needed:
         raise UserError(
-            f"cache.max_len={capacity} cannot hold {longest} prompt tokens + {new_tokens} new ones; "
-            f"raise it to {needed} or more"
+            f"cache.max_len={capacity} cannot hold {tokens} + {new_tokens} new ones; raise it to {needed} or more"
         )
     return capacity
+
+
+def _said(longest: int, token_buckets: Sequence[int], depths: Sequence[int]) -> tuple[str, str]:
+    """What so many tokens are to the user, and how there would be fewer."""
+    for key, values in (("token_buckets", token_buckets), ("depths", depths)):
+        if values:
+            return f"the {longest} tokens of workload.{key}={list(values)}", "leave its last number out"
+    return f"{longest} prompt tokens", "shorten the prompt"
 
 
 def make_batch(
@@ -85,36 +125,41 @@ def make_batch(
     new_tokens: int,
     cache: CacheSpec,
     seed: int,
+    token_buckets: Sequence[int] = (),
+    batch_buckets: Sequence[int] = (),
 ) -> Batch:
     """One batch on the device; `first_row` is the number of its first prompt in the run."""
-    rows = len(prompts)
-    longest = max(len(prompt) for prompt in prompts)
-    width = cache.prompt_width(longest, capacity)
-    sequence = np.zeros((rows, capacity), np.int32)
+    rows, longest = len(prompts), max(len(prompt) for prompt in prompts)
+    if batch_buckets:
+        rows = bucket(rows, batch_buckets, key="batch_buckets", what=f"a batch of {rows} rows")
+    if token_buckets:
+        longest = bucket(longest, token_buckets, key="token_buckets", what=f"a prompt of {longest} tokens")
+    width = longest if token_buckets else cache.prompt_width(longest, capacity)
+    sequence, lengths = np.zeros((rows, capacity), np.int32), np.ones((rows,), np.int32)
     for row, prompt in enumerate(prompts):
         sequence[row, : len(prompt)] = prompt
-    lengths = np.array([len(prompt) for prompt in prompts], np.int32)
-    device = jax.devices()[0]
-    state = State(
-        sequence=jnp.asarray(sequence),
-        lengths=jnp.asarray(lengths),
-        done=jnp.zeros((rows,), bool),
-        rows=jnp.arange(first_row, first_row + rows, dtype=jnp.int32),
-        seed=jnp.uint32(seed),
-    )
+        lengths[row] = len(prompt)
+    put = functools.partial(jax.device_put, device=jax.devices()[0])  # of numpy's arrays: that compiles nothing
     batch = Batch(
-        prompt=jax.device_put(sequence[:, :width], device),
-        state=jax.device_put(state, device),
-        prompt_lengths=tuple(int(length) for length in lengths),
+        prompt=put(sequence[:, :width]),
+        state=State(
+            sequence=put(sequence),
+            lengths=put(lengths),
+            done=put(np.arange(rows) >= len(prompts)),
+            rows=put(np.arange(first_row, first_row + rows, dtype=np.int32)),
+            seed=put(np.uint32(seed)),
+        ),
+        prompt_lengths=tuple(len(prompt) for prompt in prompts),
+        longest=longest,
         capacity=capacity,
         new_tokens=new_tokens,
-        segments=_segments(longest, new_tokens=new_tokens, capacity=capacity, cache=cache, device=device),
+        segments=_segments(longest, new_tokens=new_tokens, capacity=capacity, cache=cache, put=put),
     )
     jax.block_until_ready((batch.prompt, batch.state, [segment.steps_on_device for segment in batch.segments]))
     return batch
 
 
-def _segments(longest: int, *, new_tokens: int, capacity: int, cache: CacheSpec, device) -> tuple[Segment, ...]:
+def _segments(longest: int, *, new_tokens: int, capacity: int, cache: CacheSpec, put) -> tuple[Segment, ...]:
     """Group the steps by depth. The step after n tokens (prompt and new) must see n slots.
 
     With 100 prompt tokens, 60 new ones and bucket 128: 28 steps read 128 slots, the other 31 read 256.
@@ -124,8 +169,7 @@ def _segments(longest: int, *, new_tokens: int, capacity: int, cache: CacheSpec,
     for depth in depths:
         counts[depth] = counts.get(depth, 0) + 1
     return tuple(
-        Segment(depth=depth, steps=count, steps_on_device=jax.device_put(np.int32(count), device))
-        for depth, count in counts.items()
+        Segment(depth=depth, steps=count, steps_on_device=put(np.int32(count))) for depth, count in counts.items()
     )
 
 

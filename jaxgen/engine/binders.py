@@ -2,23 +2,37 @@
 
 What is compared is only how often a program is traced and compiled, and what it carries along. Each binder takes a
 program `f(blueprint, leaves, cache, *rest)` and returns a call of `(leaves, cache, *rest)`; the cache is donated where
-its kind allows.
+its kind allows. Each call can also say what it runs: `lower` takes the same arguments, or their shapes.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import jax
+from jax.stages import Lowered
 
 from jaxgen.engine.programs import Blueprint
 from jaxgen.models.structure import Leaves
 from jaxgen.spec.jit import Strategy
 
 Program = Callable[..., Any]
-Bound = Callable[..., Any]
 
 CACHE_ARGUMENT = 1  # of (leaves, cache, *rest)
+
+
+class Bound(Protocol):
+    """One program under one strategy."""
+
+    def __call__(self, *args) -> Any:
+        """Run it on (leaves, cache, *rest)."""
+        ...
+
+    def lower(self, *args) -> Lowered | None:
+        """What a call runs, `jax.ShapeDtypeStruct`s allowed; null where nothing is lowered. Of a program that a call
+        has compiled and kept, neither this nor its `compile()` traces or compiles again."""
+        ...
 
 
 def bind(strategy: Strategy, program: Program, blueprint: Blueprint, *, leaves: Leaves, donate: bool) -> Bound:
@@ -33,71 +47,93 @@ def bind(strategy: Strategy, program: Program, blueprint: Blueprint, *, leaves: 
     """
     donated = (CACHE_ARGUMENT,) if donate else ()
     if strategy is Strategy.captured:
-        return _captured(program, blueprint, leaves=leaves, donated=donated)
+        return _Captured(program, blueprint, leaves=leaves, donated=donated)
     return _BINDERS[strategy](program, blueprint, donated)
 
 
-def _closure(program: Program, blueprint: Blueprint, donated: tuple[int, ...]) -> Bound:
-    """A closure over structure only, jitted once and kept."""
+def _closure(program: Program, blueprint: Blueprint, donated: tuple[int, ...]) -> Any:
+    """A closure over structure only, jitted once and kept: the bare jitted function, which has `lower`."""
     return jax.jit(_closed(program, blueprint), donate_argnums=donated)  # all arguments traced
 
 
-def _partial(program: Program, blueprint: Blueprint, donated: tuple[int, ...]) -> Bound:
+@dataclasses.dataclass(frozen=True)
+class _Partial:
     """Two nested partials, built and jitted anew at every call: nothing compiled is ever found again."""
 
-    def call(*args):
-        inner = functools.partial(program)
-        outer = functools.partial(inner, blueprint)
-        return jax.jit(outer, donate_argnums=donated)(*args)
+    program: Program
+    blueprint: Blueprint
+    donated: tuple[int, ...]
 
-    return call
+    def __call__(self, *args):
+        return self._anew()(*args)
+
+    def lower(self, *args) -> Lowered:
+        return self._anew().lower(*args)
+
+    def _anew(self):
+        inner = functools.partial(self.program)
+        outer = functools.partial(inner, self.blueprint)
+        return jax.jit(outer, donate_argnums=self.donated)
 
 
-def _partial_kept(program: Program, blueprint: Blueprint, donated: tuple[int, ...]) -> Bound:
+class _PartialKept:
     """Two nested partials around a jitted function that is kept: partial as such costs nothing."""
-    kept = _closure(program, blueprint, donated)
 
-    def call(*args):
-        return functools.partial(functools.partial(kept, args[0]), *args[1:])()
+    def __init__(self, program: Program, blueprint: Blueprint, donated: tuple[int, ...]):
+        self._kept = _closure(program, blueprint, donated)
+        self.lower = self._kept.lower
 
-    return call
+    def __call__(self, *args):
+        return functools.partial(functools.partial(self._kept, args[0]), *args[1:])()
 
 
-def _captured(program: Program, blueprint: Blueprint, *, leaves: Leaves, donated: tuple[int, ...]) -> Bound:
+class _Captured:
     """The closure holds the weights too: they become constants of the program, and later weights are ignored."""
 
-    def captured(cache, *rest):
-        return program(blueprint, leaves, cache, *rest)
+    def __init__(self, program: Program, blueprint: Blueprint, *, leaves: Leaves, donated: tuple[int, ...]):
+        def captured(cache, *rest):
+            return program(blueprint, leaves, cache, *rest)
 
-    captured.__name__ = program.__name__
-    kept = jax.jit(captured, donate_argnums=tuple(argument - 1 for argument in donated))
-    return lambda _leaves, *args: kept(*args)
+        captured.__name__ = program.__name__
+        self._kept = jax.jit(captured, donate_argnums=tuple(argument - 1 for argument in donated))
+
+    def __call__(self, _leaves, *args):
+        return self._kept(*args)
+
+    def lower(self, _leaves, *args) -> Lowered:
+        return self._kept.lower(*args)
 
 
-def _aot(program: Program, blueprint: Blueprint, donated: tuple[int, ...]) -> Bound:
+class _Aot:
     """Lowered and compiled ahead for each signature; the executable is called, without jit's dispatch."""
-    jitted: Any = _closure(program, blueprint, donated)  # Any: a jitted function has `lower`, which Callable lacks
-    executables: dict[object, Bound] = {}
 
-    def call(*args):
+    def __init__(self, program: Program, blueprint: Blueprint, donated: tuple[int, ...]):
+        self._jitted = _closure(program, blueprint, donated)
+        self._executables: dict[object, Callable[..., Any]] = {}
+        self.lower = self._jitted.lower
+
+    def __call__(self, *args):
         flat, treedef = jax.tree.flatten(args[CACHE_ARGUMENT:])
         signature = (treedef, tuple((leaf.shape, leaf.dtype) for leaf in flat))
-        if signature not in executables:
-            executables[signature] = jitted.lower(*args).compile()
-        return executables[signature](*args)
-
-    return call
+        if signature not in self._executables:
+            self._executables[signature] = self.lower(*args).compile()
+        return self._executables[signature](*args)
 
 
-def _eager(program: Program, blueprint: Blueprint, donated: tuple[int, ...]) -> Bound:
+@dataclasses.dataclass(frozen=True)
+class _Eager:
     """No jit at all, for debugging: loops run in Python, nothing is donated."""
-    del donated
 
-    def call(*args):
+    program: Program
+    blueprint: Blueprint
+    donated: tuple[int, ...]
+
+    def __call__(self, *args):
         with jax.disable_jit():
-            return program(blueprint, *args)
+            return self.program(self.blueprint, *args)
 
-    return call
+    def lower(self, *args) -> None:
+        del args
 
 
 def _closed(program: Program, blueprint: Blueprint) -> Program:
@@ -110,8 +146,8 @@ def _closed(program: Program, blueprint: Blueprint) -> Program:
 
 _BINDERS: dict[Strategy, Callable[[Program, Blueprint, tuple[int, ...]], Bound]] = {
     Strategy.closure: _closure,
-    Strategy.partial: _partial,
-    Strategy.partial_kept: _partial_kept,
-    Strategy.aot: _aot,
-    Strategy.eager: _eager,
+    Strategy.partial: _Partial,
+    Strategy.partial_kept: _PartialKept,
+    Strategy.aot: _Aot,
+    Strategy.eager: _Eager,
 }

@@ -37,7 +37,7 @@ class Engine:
             activations=run.dtype.activations.value,
             logits=run.dtype.logits.value,
             sampling=run.workload.sampling,
-            eos_token_ids=() if run.workload.ignore_eos else structure.architecture.eos_token_ids,
+            eos_token_ids=() if run.workload.ignores_eos else structure.architecture.eos_token_ids,
         )
         donate = caches.kind(run.cache).donated
         bound = functools.partial(bind, run.jit.strategy, blueprint=self.blueprint, leaves=leaves, donate=donate)
@@ -45,31 +45,73 @@ class Engine:
         self._step = bound(programs.step)
         self._loop = bound(programs.loop)
 
-    def batches(self, prompts: Sequence[Sequence[int]], *, new_tokens: int | None = None) -> list[Batch]:
+    def capacity(self, prompts: Sequence[Sequence[int]]) -> int:
+        """Slots of a row in the cache that serves these prompts.
+
+        Raises:
+            UserError: the prompts do not fit the model, the cache or the buckets.
+        """
+        return capacity_for(
+            prompts,
+            new_tokens=self.run.workload.max_new_tokens,
+            cache=self.run.cache,
+            architecture=self.blueprint.structure.architecture,
+            token_buckets=self.run.workload.token_buckets,
+            depths=self.run.workload.depths,
+        )
+
+    def batches(
+        self, prompts: Sequence[Sequence[int]], *, new_tokens: int | None = None, capacity: int | None = None
+    ) -> list[Batch]:
         """The prompts in batches of `workload.batch_size`, on the device.
 
         Args:
             prompts: token ids.
             new_tokens: the most per row; null takes `workload.max_new_tokens`. The cache keeps the size that the
                 workload needs, so that fewer tokens run the same programs.
+            capacity: slots of a row; null takes what these prompts need.
 
         Raises:
-            UserError: the prompts do not fit the model or the cache.
+            UserError: the prompts do not fit the model, the cache or the buckets.
         """
-        work, architecture = self.run.workload, self.blueprint.structure.architecture
-        capacity = capacity_for(
-            prompts, new_tokens=work.max_new_tokens, cache=self.run.cache, architecture=architecture
-        )
+        work = self.run.workload
+        slots = self.capacity(prompts) if capacity is None else capacity
         return [
             make_batch(
                 prompts[first : first + work.batch_size],
                 first_row=first,
+                capacity=slots,
+                new_tokens=work.max_new_tokens if new_tokens is None else new_tokens,
+                cache=self.run.cache,
+                seed=work.seed,
+                token_buckets=work.token_buckets,
+                batch_buckets=work.batch_buckets,
+            )
+            for first in range(0, len(prompts), work.batch_size)
+        ]
+
+    def bucket_batches(self, lengths: Sequence[int], *, capacity: int, new_tokens: int | None = None) -> list[Batch]:
+        """One full batch of each shape that the buckets allow: what is compiled ahead of any prompt.
+
+        Args:
+            lengths: of the prompts, in tokens: the token buckets, or what there is without them.
+            capacity: slots of a row.
+            new_tokens: the most per row; null takes `workload.max_new_tokens`.
+        """
+        work = self.run.workload
+        return [
+            make_batch(
+                [[0] * length] * size,
+                first_row=0,
                 capacity=capacity,
                 new_tokens=work.max_new_tokens if new_tokens is None else new_tokens,
                 cache=self.run.cache,
                 seed=work.seed,
+                token_buckets=work.token_buckets,
+                batch_buckets=work.batch_buckets,
             )
-            for first in range(0, len(prompts), work.batch_size)
+            for length in lengths
+            for size in work.batch_buckets or (work.batch_size,)
         ]
 
     def empty_cache(self, batch: Batch) -> Cache:
@@ -77,7 +119,7 @@ class Engine:
         cache = caches.create(
             self.run.cache,
             self.blueprint.structure.architecture,
-            batch=len(batch.prompt_lengths),
+            batch=batch.rows,
             capacity=batch.capacity,
             dtype=jnp.dtype(self.run.dtype.kv.value),
         )
@@ -87,13 +129,22 @@ class Engine:
         """Run the prompts and choose the first tokens. `cache` is from `empty_cache`."""
         return self._prefill(self.leaves, cache, batch.prompt, batch.state)
 
-    def decode(self, batch: Batch, cache: Cache, state: State, *, on_step: OnStep | None = None) -> tuple[Cache, State]:
+    def decode(
+        self,
+        batch: Batch,
+        cache: Cache,
+        state: State,
+        *,
+        on_step: OnStep | None = None,
+        every_step: bool = False,
+    ) -> tuple[Cache, State]:
         """All the tokens after the first, on device in one loop per depth or one call per token from the host.
 
         Args:
             batch: says how many steps at which depth.
             cache, state: from `prefill`; the cache is donated.
             on_step: called after each step of the host loop with the state then.
+            every_step: the host loop goes on when all rows are done: for compiling all there is.
         """
         if self.run.workload.loop is Loop.device and cache.static_shape:
             for segment in batch.segments:
@@ -102,7 +153,7 @@ class Engine:
         for segment in batch.segments:
             cache = cache.reading(segment.depth)
             for _ in range(segment.steps):
-                if np.asarray(state.done).all():
+                if not every_step and np.asarray(state.done).all():
                     return cache, state
                 cache, state = self._step(self.leaves, cache, state)
                 if on_step is not None:

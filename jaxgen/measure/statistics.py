@@ -11,10 +11,12 @@ from typing import Any, Literal
 import numpy as np
 from scipy import special
 
+from jaxgen.measure.spread import Nested, block_means, spread_by_level
+
 Direction = Literal["higher", "lower"]
 
 MIN_SAMPLES_P99 = 100  # below this the 99th percentile is little more than the maximum
-MIN_BLOCKS_P = 6  # the signed-rank p of k blocks is at least 2 / 2**k, and 2 / 2**5 > 0.05
+MIN_UNITS_P = 6  # the signed-rank p of k units is at least 2 / 2**k, and 2 / 2**5 > 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +86,7 @@ def compare(
     The estimate is a geometric mean, the mean of log ratios: swapping the arms gives exactly its reciprocal, which no
     arithmetic mean of ratios does (Fleming and Wallace, "How Not to Lie with Statistics", CACM 29, 1986). Blocks count
     equally, however many pairs they hold: a block is one draw of the placement in memory, the larger part of the noise.
+    So do processes, where there are several: each start is a draw of its own, which no number of blocks averages out.
 
     Args:
         pairs: in any order; a block is one (process, block), so that processes never share one.
@@ -92,60 +95,93 @@ def compare(
         resamples: bootstrap draws, made with `seed`.
 
     Returns:
-        The block `comparison.<metric>` of `result.json`: {ratio, ci95, blocks, pairs, p_value}. `ci95` is None below
-        two blocks: the draw from block to block is unknown. `p_value` is None where it could not reach 0.05.
+        The block `comparison.<metric>` of `result.json`: {ratio, ci95, blocks, pairs, p_value, processes, spread}.
+        `ci95` is None below two blocks: the draw from block to block is unknown. `p_value` is over block means, and
+        with several processes over process means, since blocks that share a process are no independent evidence;
+        None where so few could not reach 0.05, that is below six. `spread` is as `spread_by_level` gives it.
     """
-    blocks: dict[tuple[int, int], list[float]] = {}
-    for pair in sorted(pairs, key=lambda pair: (pair.process, pair.block, pair.pair)):
-        blocks.setdefault((pair.process, pair.block), []).append(math.log(pair.ratio(better)))
-    logs = [np.array(block) for block in blocks.values()]
-    means = np.array([block.mean() for block in logs])
-    interval = None if len(logs) < 2 else [math.exp(end) for end in _log_interval(logs, confidence, resamples, seed)]
+    logs = _nested(pairs, better)
+    units, blocks = _unit_means(logs), sum(map(len, logs))
+    interval = None if blocks < 2 else [math.exp(end) for end in _log_interval(logs, confidence, resamples, seed)]
     return {
-        "ratio": math.exp(means.mean()) if len(logs) else None,
+        "ratio": math.exp(units.mean()) if units.size else None,
         f"ci{100 * confidence:g}": interval,
-        "blocks": len(logs),
+        "blocks": blocks,
         "pairs": len(pairs),
-        "p_value": _signed_rank_p(means),
+        "p_value": _signed_rank_p(units),
+        "processes": len(logs),
+        "spread": spread_by_level(logs),
     }
 
 
-def _log_interval(logs: list[np.ndarray], confidence: float, resamples: int, seed: int) -> tuple[float, float]:
-    """Bootstraps the mean log ratio over blocks, then pairs, and widens the interval for the small number of blocks.
+def _nested(pairs: Sequence[Pair], better: Direction) -> Nested:
+    """The log ratios as processes of blocks of pairs, each in the order of its number."""
+    processes: dict[int, dict[int, list[float]]] = {}
+    for pair in sorted(pairs, key=lambda pair: (pair.process, pair.block, pair.pair)):
+        processes.setdefault(pair.process, {}).setdefault(pair.block, []).append(math.log(pair.ratio(better)))
+    return [[np.array(block) for block in blocks.values()] for blocks in processes.values()]
 
-    The plain percentile interval of k blocks is too narrow: it has (k - 1) / k of the variance and the tails of a known
-    spread (Hesterberg, "What Teachers Should Know About the Bootstrap", arXiv:1411.5279, expands it to match t[k-1]).
-    Drawing pairs too, though, counts their noise twice, as block means hold it already (Davison and Hinkley, "Bootstrap
-    Methods and their Application", 1997, section 3.8). The drawn variance has a closed form, so that one factor does
-    both: it brings the drawn standard error to the block means' own, s / sqrt(k), times t / z. It is never below 1,
-    lest block means that agree by luck hide what their pairs show.
+
+def _unit_means(logs: Nested) -> np.ndarray:
+    """The mean of each outermost unit: of a process over its block means, or of a block where there is one process."""
+    means = [block_means(process)[0] for process in logs]
+    return means[0] if len(means) == 1 else np.array([each.mean() for each in means])
+
+
+def _log_interval(logs: Nested, confidence: float, resamples: int, seed: int) -> tuple[float, float]:
+    """Bootstraps the mean log ratio level by level, and widens the interval for the small number of outermost units.
+
+    The outermost units are the processes where there are several, else the blocks. The plain percentile interval of k
+    units is too narrow: it has (k - 1) / k of the variance and the tails of a known spread (Hesterberg, "What Teachers
+    Should Know About the Bootstrap", arXiv:1411.5279, expands it to match t[k-1]). Drawing what is inside the units
+    too, though, counts that noise twice, as the units' means hold it already (Davison and Hinkley, "Bootstrap Methods
+    and their Application", 1997, section 3.8). So one factor brings what was drawn to t times the units' own standard
+    error, s / sqrt(k). It is never below 1, lest units that agree by luck hide what is inside them. Two processes have
+    one degree of freedom: their interval is honestly wide.
     """
-    k, means = len(logs), np.array([block.mean() for block in logs])
-    centre, tail = float(means.mean()), (1 - confidence) / 2
-    deviations = _draw_means(logs, resamples, np.random.default_rng(seed)) - centre
-    wanted = means.var(ddof=1) / k
-    drawn = means.var() / k + sum(block.var() / block.size for block in logs) / k**2
-    t_over_z = float(special.stdtrit(k - 1, tail) / special.ndtri(tail))  # both quantiles of the same tail
-    factor = max(1.0, t_over_z * math.sqrt(wanted / drawn)) if drawn > 0 else 1.0
-    low, high = np.quantile(deviations, [tail, 1 - tail]).tolist()
+    means, tail, rng = _unit_means(logs), (1 - confidence) / 2, np.random.default_rng(seed)
+    k, centre = means.size, float(means.mean())
+    drawn = _draw_process(logs[0], resamples, rng) if len(logs) == 1 else _draw_runs(logs, resamples, rng)
+    low, high = np.quantile(drawn - centre, [tail, 1 - tail]).tolist()
+    # Of one process the reach is z times the known deviation of what is drawn. Two or three processes, though, have so
+    # few different means to draw that z overstates how far they reach, by up to 1.96 / 1.41.
+    reach = -float(special.ndtri(tail)) * _drawn_deviation(logs[0]) if len(logs) == 1 else (high - low) / 2
+    wanted = -float(special.stdtrit(k - 1, tail)) * math.sqrt(means.var(ddof=1) / k)
+    factor = max(1.0, wanted / reach) if reach > 0 else 1.0
     return centre + factor * low, centre + factor * high
 
 
-def _draw_means(logs: list[np.ndarray], resamples: int, rng: np.random.Generator) -> np.ndarray:
+def _drawn_deviation(process: Sequence[np.ndarray]) -> float:
+    """The standard deviation of what `_draw_process` draws: of its blocks' means, and of the pairs in each block."""
+    k, (means, squares) = len(process), block_means(process)
+    return math.sqrt(means.var() / k + (squares / np.array([block.size for block in process]) ** 2).sum() / k**2)
+
+
+def _draw_runs(logs: Nested, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """Draws processes with replacement, and blocks and pairs inside each anew; gives the `resamples` means."""
+    chosen = rng.integers(len(logs), size=(resamples, len(logs)))
+    means = np.empty(chosen.shape)
+    for number, process in enumerate(logs):
+        slots = chosen == number
+        means[slots] = _draw_process(process, int(slots.sum()), rng)
+    return means.mean(axis=1)
+
+
+def _draw_process(process: Sequence[np.ndarray], resamples: int, rng: np.random.Generator) -> np.ndarray:
     """Draws blocks with replacement, then as many pairs of each as it holds; gives the `resamples` means."""
-    k, sizes = len(logs), np.array([block.size for block in logs])
+    k, sizes = len(process), np.array([block.size for block in process])
     starts, longest = np.cumsum(sizes) - sizes, sizes.max()
     chosen = rng.integers(k, size=(resamples, k, 1))
     size = sizes[chosen]
     pair = starts[chosen] + (rng.random((resamples, k, longest)) * size).astype(int)
-    drawn = np.where(np.arange(longest) < size, np.concatenate(logs)[pair], 0.0)
+    drawn = np.where(np.arange(longest) < size, np.concatenate(process)[pair], 0.0)
     return (drawn / size).sum(axis=2).mean(axis=1)
 
 
 def _signed_rank_p(means: np.ndarray) -> float | None:
-    """Wilcoxon's, two-sided, exact up to 50 blocks; a block without any difference is dropped, as he does."""
+    """Wilcoxon's, two-sided, exact up to 50 units; a unit without any difference is dropped, as he does."""
     differing = means[means != 0]
-    if differing.size < MIN_BLOCKS_P:
+    if differing.size < MIN_UNITS_P:
         return None
     from scipy import stats  # a second and a half, which a run of few blocks need not pay
 

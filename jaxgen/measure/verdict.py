@@ -18,6 +18,7 @@ def verdict(
     dirty: Sequence[str],
     candidate: str = "the candidate",
     baseline: str = "the baseline",
+    margin_source: str | None = None,
 ) -> tuple[str, str]:
     """Judges by rule: outputs and window first, then where the interval lies against 1 - margin and 1 + margin.
 
@@ -28,6 +29,7 @@ def verdict(
         dirty: what spoilt the measurement, each a clause such as "the candidate compiled in 3 trials".
         candidate: the arm's name in the sentence.
         baseline: the same.
+        margin_source: whence the margin comes, such as "this machine's noise floor"; told where the margin decides.
 
     Returns:
         The verdict (`faster`, `slower`, `equivalent`, `inconclusive` or `invalid`) and its sentence. An invalid one
@@ -41,23 +43,28 @@ def verdict(
         return "invalid", f"the measurement is invalid: {'; '.join(reasons)}"
     if comparison is None or comparison["ratio"] is None:
         return "inconclusive", f"{candidate} and {baseline} cannot be compared: no pair of trials was measured"
-    word, sentence = _judge(comparison, margin, candidate, baseline)
+    word, sentence = _judge(comparison, margin, margin_source, candidate=candidate, baseline=baseline)
     return word, sentence if agreement else f"{sentence}; the outputs were not compared"
 
 
-def _judge(comparison: dict[str, Any], margin: float, candidate: str, baseline: str) -> tuple[str, str]:
+def _judge(
+    comparison: dict[str, Any], margin: float, margin_source: str | None, *, candidate: str, baseline: str
+) -> tuple[str, str]:
     """Places the interval against the margin; a comparison that stands has a ratio, but perhaps no interval."""
     ratio, interval, size = comparison["ratio"], comparison["ci95"], _size(comparison)
     measured = f"{candidate} measured {_gain(ratio)} {baseline}"
     if interval is None:
         return "inconclusive", f"{measured}, but {size} cannot tell how far blocks differ, so there is no interval"
-    evidence = f"(95 % interval {_span(ratio, *interval)}, {size})"
+    evidence = f"95 % interval {_span(ratio, *interval)}, {size}"
+    source = f" ({margin_source})" if margin_source else ""
     low, high = interval
     if low > 1 + margin or high < 1 - margin:
-        return "faster" if low > 1 else "slower", f"{candidate} is {_gain(ratio)} {baseline} {evidence}"
+        return "faster" if low > 1 else "slower", f"{candidate} is {_gain(ratio)} {baseline} ({evidence})"
     if low >= 1 - margin and high <= 1 + margin:
-        return "equivalent", f"{candidate} and {baseline} are equally fast within {100 * margin:.3g} % {evidence}"
-    return "inconclusive", f"{measured} {evidence}, which does not settle it against a margin of {100 * margin:.3g} %"
+        equal = f"{candidate} and {baseline} are equally fast within {100 * margin:.3g} %"
+        return "equivalent", f"{equal}{source}: {evidence}" if source else f"{equal} ({evidence})"
+    unsettled = f"which does not settle it against a margin of {100 * margin:.3g} %{source}"
+    return "inconclusive", f"{measured} ({evidence}), {unsettled}"
 
 
 def _gain(ratio: float) -> str:
@@ -83,11 +90,15 @@ def _number(factor: float) -> str:
 
 
 def _size(comparison: dict[str, Any]) -> str:
-    """How much was measured: "6 blocks of 4 pairs", or "23 pairs in 6 blocks" where they are not all alike."""
-    blocks, pairs = comparison["blocks"], comparison["pairs"]
-    if pairs % blocks:
-        return f"{pairs} pairs in {blocks} blocks"
-    return f"{_count(blocks, 'block')} of {_count(pairs // blocks, 'pair')}"
+    """How much was measured: "3 processes of 4 blocks of 2 pairs", or "23 pairs in 6 blocks" if they are not alike."""
+    processes, blocks, pairs = comparison.get("processes") or 1, comparison["blocks"], comparison["pairs"]
+    size = f"{pairs} pairs in {_count(blocks, 'block')}"
+    if pairs % blocks == 0:
+        even = processes > 1 and blocks % processes == 0
+        size = f"{_count(blocks // processes if even else blocks, 'block')} of {_count(pairs // blocks, 'pair')}"
+        if even:
+            return f"{processes} processes of {size}"
+    return f"{size} in {processes} processes" if processes > 1 else size
 
 
 def _count(number: int, noun: str) -> str:

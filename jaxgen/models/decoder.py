@@ -159,3 +159,11 @@ class Decoder(nnx.Module):
         head = self.embedding if self.head is None else self.head
         table = head[...].astype(hidden.dtype)
         return jnp.einsum("...d,vd->...v", hidden, table, preferred_element_type=dtype)
+
+    def label_logits(
+        self, hidden: Float[Array, "*dims D"], labels: Int[Array, "L"], *, dtype=jnp.float32
+    ) -> Float[Array, "*dims L"]:
+        """The logits of some token ids alone: only their rows of the table are read."""
+        head = self.embedding if self.head is None else self.head
+        rows = head[...][labels].astype(hidden.dtype)
+        return jnp.einsum("...d,ld->...l", hidden, rows, preferred_element_type=dtype)

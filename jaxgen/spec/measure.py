@@ -14,6 +14,14 @@ class Isolation(enum.Enum):
     separate = "separate"
 
 
+class Startup(enum.Enum):
+    """What finds a persistent compilation cache when it starts."""
+
+    cold = "cold"
+    warm = "warm"
+    both = "both"
+
+
 @dataclasses.dataclass(frozen=True)
 class Measure:
     """The plan of a measurement; DESIGN's rules of measurement in numbers.
@@ -28,6 +36,12 @@ class Measure:
         target_ci: stop when the interval's half-width is below this share of the ratio.
         margin: ratios within 1 plus or minus this are equivalent; null takes the noise floor of this machine.
         isolation: `shared` holds both arms in one process, `separate` each in its own; `auto` decides.
+        processes: fresh pairs of worker processes, one after the other, each with blocks and seconds of its own; the
+            outermost level of the interval.
+        startup: null measures the startup as it comes; `cold` also starts fresh processes over an empty persistent
+            compilation cache, `warm` over a filled one, `both` both.
+        profile: record one more, untimed trial of each arm with jax.profiler, and name its longest operations.
+        dump_hlo: keep each arm's programs as text, as lowered and as compiled.
         seed: of the order inside pairs.
     """
 
@@ -40,10 +54,14 @@ class Measure:
     target_ci: float = 0.02
     margin: float | None = None
     isolation: Isolation = Isolation.auto
+    processes: int = 1
+    startup: Startup | None = None
+    profile: bool = False
+    dump_hlo: bool = False
     seed: int = 0
 
     def __post_init__(self):
-        least = {"trials": 1, "blocks": 1, "warmup": 0, "min_trial_s": 0, "max_seconds": 0}
+        least = {"trials": 1, "blocks": 1, "processes": 1, "warmup": 0, "min_trial_s": 0, "max_seconds": 0}
         problems = [
             f"measure.{key}={getattr(self, key)} must be {low} or more"
             for key, low in least.items()

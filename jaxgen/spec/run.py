@@ -6,21 +6,19 @@ from collections.abc import Mapping
 from jaxgen.errors import UserError
 from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed, NoCache
 from jaxgen.spec.dtype import Dtype
+from jaxgen.spec.fault import Fault
+from jaxgen.spec.gate import GateSpec, NoGate, Regression
 from jaxgen.spec.jit import Jit
 from jaxgen.spec.measure import Isolation, Measure
 from jaxgen.spec.model import Model
 from jaxgen.spec.prompts import Builtin, Jsonl, PromptsSpec, Synthetic, Text
+from jaxgen.spec.study import Calibrate, Selftest, Single, StudySpec
 from jaxgen.spec.workload import Generate
 
 
 @dataclasses.dataclass(frozen=True)
 class Mesh:
     """One device (`mesh=single`)."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Gate:
-    """No gate (`gate=off`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +80,11 @@ class Run:
     prompts: PromptsSpec
     measure: Measure
     baseline: Baseline
-    gate: Gate
+    gate: GateSpec
     tracker: Tracker
     process: Process
+    fault: Fault = Fault()  # noqa: RUF009 - frozen
+    study: StudySpec = Single()  # noqa: RUF009 - frozen
 
     def __post_init__(self):
         if self.measure.isolation is Isolation.shared and self.process != Process():
@@ -104,7 +104,9 @@ SLOTS: dict[str, tuple[type, ...]] = {
     "prompts": (Builtin, Text, Jsonl, Synthetic),
     "measure": (Measure,),
     "baseline": (Baseline,),
-    "gate": (Gate,),
+    "gate": (NoGate, Regression),
     "tracker": (Tracker,),
     "process": (Process,),
+    "fault": (Fault,),
+    "study": (Single, Calibrate, Selftest),
 }

@@ -44,6 +44,10 @@ class Generate:
         ignore_eos: go on to `max_new_tokens` whatever the model writes.
         temperature: 0 is greedy; with `top_k` and `top_p` as `Sampling` says.
         seed: of the sampling; same seed, same tokens, whatever the cache.
+        depths: measure decoding with this many tokens in the cache instead of the prompts' own numbers, a case each;
+            the prompts' tokens, repeated, fill it. A row ends at `max_new_tokens` alone then. 0 is a prompt of one token.
+        token_buckets: prompts are padded to the least of these that holds them; every one is compiled ahead.
+        batch_buckets: the same for the rows of a batch; null pads nothing.
     """
 
     batch_size: int = 4
@@ -54,9 +58,26 @@ class Generate:
     top_k: int | None = None
     top_p: float | None = None
     seed: int = 0
+    depths: tuple[int, ...] = ()
+    token_buckets: tuple[int, ...] = ()
+    batch_buckets: tuple[int, ...] = ()
 
     def __post_init__(self):
         problems = []
+        for key, least in (("depths", 0), ("token_buckets", 1), ("batch_buckets", 1)):
+            values = tuple(getattr(self, key))
+            object.__setattr__(self, key, values)
+            if any(value < least for value in values) or sorted(set(values)) != list(values):
+                problems.append(f"workload.{key}={list(values)} must be rising numbers of {least} or more")
+        if self.depths and self.token_buckets:
+            problems.append("workload.depths and workload.token_buckets cannot be given together")
+        if self.depths and self.max_new_tokens < 2:
+            problems.append("workload.depths needs workload.max_new_tokens=2 or more: the first comes from the prefill")
+        if self.batch_buckets and self.batch_size > self.batch_buckets[-1]:
+            problems.append(
+                f"workload.batch_size={self.batch_size} is more than the largest of workload.batch_buckets, "
+                f"{self.batch_buckets[-1]}"
+            )
         if self.batch_size < 1:
             problems.append(f"workload.batch_size={self.batch_size} must be 1 or more")
         if self.max_new_tokens < 1:
@@ -71,6 +92,11 @@ class Generate:
             problems.append(f"workload.seed={self.seed} must be 0 or more and below 2**32")
         if problems:
             raise UserError.collected("impossible workload", problems)
+
+    @property
+    def ignores_eos(self) -> bool:
+        """Whether rows go on to their last token whatever the model writes; at given depths they all must."""
+        return self.ignore_eos or bool(self.depths)
 
     @property
     def sampling(self) -> Sampling:

@@ -1,15 +1,24 @@
 """The generation workload: every prompt, batch by batch, timed to the first token and to the last."""
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
+from jaxgen import caches
 from jaxgen.engine.batch import Batch
 from jaxgen.engine.engine import Engine, completions
+from jaxgen.engine.faults import Faults
 from jaxgen.engine.programs import State
+from jaxgen.measure import roofline
+from jaxgen.measure.roofline import Step
 from jaxgen.workloads.prompts import Prompt
+from jaxgen.workloads.protocol import Case, Row
 from jaxgen.workloads.text import Codec
 
 METRICS: dict[str, dict[str, str]] = {
@@ -19,6 +28,9 @@ METRICS: dict[str, dict[str, str]] = {
     "tpot_s": {"unit": "s", "better": "lower"},
 }
 """What a trial yields; the first is the one that the verdict is about."""
+
+METRICS_AT_DEPTH = {"tpot_s": METRICS["tpot_s"], **METRICS}
+"""At given depths it is the decode that is asked about, whatever the prefill took."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,53 +52,178 @@ class Timed:
     state: State
 
 
-def call(engine: Engine, batches: Sequence[Batch]) -> list[Timed]:
-    """Generate once from every batch. The clock runs from the prefill until all outputs are ready, cache included;
-    the empty cache is made before it starts."""
-    timed = []
-    for batch in batches:
+class Generating:
+    """Generates from every prompt; or, with `workload.depths`, decodes at each depth as a case of its own.
+
+    Args:
+        engine: the arm's.
+        prompts: of the run.
+        codec: of the arm's checkpoint.
+        faults: what is wrong with the arm on purpose, if anything.
+
+    Raises:
+        UserError: the prompts do not fit the model, the cache or the buckets.
+    """
+
+    def __init__(self, engine: Engine, prompts: Sequence[Prompt], codec: Codec, *, faults: Faults):
+        depths = engine.run.workload.depths
+        self._engine = engine
+        self._codec = codec
+        self._faults = faults
+        self.metrics = METRICS_AT_DEPTH if depths else METRICS
+        self.cases = tuple(Case({"depth": depth}) for depth in depths) or (Case(),)
+        rows = engine.run.workload.batch_size
+        self._prompts = [at_depth(prompts, depth, rows=rows) for depth in depths] or [list(prompts)]
+        self._capacity = max(engine.capacity(_tokens(each)) for each in self._prompts)
+        self._batches = [engine.batches(_tokens(each), capacity=self._capacity) for each in self._prompts]
+        self.kv_cache_bytes = _kv_cache_bytes(engine, self._batches[0][0])
+
+    def questions(self) -> list[list[int]]:
+        """The token ids of every prompt of every case."""
+        return [tokens for prompts in self._prompts for tokens in _tokens(prompts)]
+
+    def warm_up(self, case: int, *, new_tokens: int | None) -> None:
+        """One call of the trials' own batches; or of every bucket's shape, whatever the prompts are.
+
+        Args:
+            case: its number.
+            new_tokens: fewer than the trials' leave their later shapes cold; null is as many.
+        """
+        work = self._engine.run.workload
+        if work.token_buckets or work.batch_buckets:
+            lengths = work.token_buckets or sorted({batch.longest for batch in self._batches[case]})
+            for batch in self._engine.bucket_batches(lengths, capacity=self._capacity, new_tokens=new_tokens):
+                self._run(batch, every_step=True)  # zeros may end where the trials' own prompts go on
+            return
+        tokens = _tokens(self._prompts[case])
+        short = self._engine.batches(tokens, new_tokens=new_tokens, capacity=self._capacity) if new_tokens else None
+        for batch in short or self._batches[case]:
+            self._run(batch)
+
+    def call(self, case: int) -> list[Timed]:
+        """Generate once from every batch of a case."""
+        return [self._run(batch) for batch in self._batches[case]]
+
+    def measured(self, calls: Sequence[list[Timed]]) -> dict[str, float | None]:
+        """The metrics of one trial.
+
+        `tokens_per_s` is all new tokens over all time; `latency_s` and `ttft_s` are means over the batches; `tpot_s` is
+        the time after the first tokens over the steps after them (null where one token was all there was).
+        """
+        timed = list(itertools.chain.from_iterable(calls))
+        total_s = sum(each.latency_s for each in timed)
+        steps = sum(each.steps for each in timed)
+        values = {
+            "tokens_per_s": sum(each.tokens for each in timed) / total_s,
+            "latency_s": total_s / len(timed),
+            "ttft_s": sum(each.ttft_s for each in timed) / len(timed),
+            "tpot_s": sum(each.latency_s - each.ttft_s for each in timed) / steps if steps else None,
+        }
+        return {name: values[name] for name in self.metrics}
+
+    def answers(self, case: int, call: list[Timed]) -> list[Row]:
+        """One row per prompt: `{index, prompt, prompt_tokens, tokens, text, finish_reason}`."""
+        batches = self._batches[case]
+        written = [row for batch, timed in zip(batches, call, strict=True) for row in completions(batch, timed.state)]
+        return [
+            {
+                "index": index,
+                "prompt": prompt.text,
+                "prompt_tokens": list(prompt.tokens),
+                "tokens": tokens,
+                "text": self._codec.decode(tokens),
+                "finish_reason": reason,
+            }
+            for index, (prompt, (tokens, reason)) in enumerate(zip(self._prompts[case], written, strict=True))
+        ]
+
+    def seconds(self, call: list[Timed]) -> float:
+        """How long one call took, by the arm's clock."""
+        return sum(each.latency_s for each in call)
+
+    def facts(self, case: int) -> dict[str, Any]:
+        """How the prompts became batches."""
+        batches = self._batches[case]
+        return {
+            "batches": len(batches),
+            "prompt_tokens": sum(sum(batch.prompt_lengths) for batch in batches),
+            "padded_prompt_tokens": sum(batch.prompt.size for batch in batches),
+        }
+
+    def programs(self, case: int) -> Batch:
+        """The first batch of a case."""
+        return self._batches[case][0]
+
+    def steps(self, case: int) -> dict[str, Step | None]:
+        """The mean prefill behind `ttft_s`, the mean decode step behind `tpot_s`."""
+        batches = self._batches[case]
+        prefills = [(roofline.prefill_step(**self._shape(batch)), 1) for batch in batches]
+        decodes = [(self._decode_step(batch), batch.new_tokens - 1) for batch in batches]
+        return {
+            "ttft_s": roofline.mean_step(prefills),
+            "tpot_s": roofline.mean_step([(step, count) for step, count in decodes if step is not None]),
+        }
+
+    def last_step(self, case: int) -> Step | None:
+        """The decode step that reads the most slots."""
+        batch = self._batches[case][0]
+        if not batch.segments:
+            return None
+        deepest = {**self._shape(batch), "longest": batch.longest + batch.new_tokens - 2}
+        return roofline.decode_step(**deepest, new_tokens=2)
+
+    def _decode_step(self, batch: Batch) -> Step | None:
+        return roofline.decode_step(**self._shape(batch), new_tokens=batch.new_tokens)
+
+    def _shape(self, batch: Batch) -> dict[str, Any]:
+        run = self._engine.run
+        return {
+            "architecture": self._engine.blueprint.structure.architecture,
+            "cache": run.cache,
+            "element": roofline.ElementBytes.of(run.dtype),
+            "incremental": caches.kind(run.cache).incremental,
+            "rows": batch.rows,
+            "longest": batch.longest,
+            "capacity": batch.capacity,
+        }
+
+    def _run(self, batch: Batch, *, every_step: bool = False) -> Timed:
+        """One batch. The clock runs from the prefill until all outputs are ready, cache included; the empty cache is
+        made before it starts."""
+        engine, faults = self._engine, self._faults
         cache = engine.empty_cache(batch)
-        start = time.perf_counter()
+        began_s, start = time.perf_counter(), faults.clock()
         cache, state = engine.prefill(batch, cache)
         jax.block_until_ready(state)
-        first = time.perf_counter()
-        cache, state = engine.decode(batch, cache, state)
+        first = faults.clock()
+        cache, state = engine.decode(batch, cache, state, every_step=every_step)
+        faults.after_call((cache, state), began_s)
         jax.block_until_ready((cache, state))
-        end = time.perf_counter()
+        end = faults.clock()
+        state = faults.written(state)
         counts = [len(tokens) for tokens, _ in completions(batch, state)]
-        timed.append(
-            Timed(ttft_s=first - start, latency_s=end - start, tokens=sum(counts), steps=max(counts) - 1, state=state)
+        return Timed(
+            ttft_s=first - start, latency_s=end - start, tokens=sum(counts), steps=max(counts) - 1, state=state
         )
-    return timed
 
 
-def metrics(timed: Sequence[Timed]) -> dict[str, float | None]:
-    """The metrics of one trial.
-
-    `tokens_per_s` is all new tokens over all time; `latency_s` and `ttft_s` are means over the batches; `tpot_s` is
-    the time after the first tokens over the steps after them (null where one token was all there was).
-    """
-    total_s = sum(each.latency_s for each in timed)
-    steps = sum(each.steps for each in timed)
-    return {
-        "tokens_per_s": sum(each.tokens for each in timed) / total_s,
-        "latency_s": total_s / len(timed),
-        "ttft_s": sum(each.ttft_s for each in timed) / len(timed),
-        "tpot_s": sum(each.latency_s - each.ttft_s for each in timed) / steps if steps else None,
-    }
+def at_depth(prompts: Sequence[Prompt], depth: int, *, rows: int) -> list[Prompt]:
+    """`rows` prompts of `depth` tokens (of one, for 0): the given ones end to end, again and again; row r begins with
+    the r-th of them, or, once all have had their turn, a token later, so that rows differ."""
+    tokens = [list(prompt.tokens) for prompt in prompts]
+    made = []
+    for row in range(rows):
+        later, first = divmod(row, len(tokens))
+        text = itertools.chain.from_iterable(itertools.cycle(tokens[first:] + tokens[:first]))
+        made.append(Prompt(tokens=tuple(itertools.islice(text, later, later + max(depth, 1)))))
+    return made
 
 
-def outputs(batches: Sequence[Batch], timed: Sequence[Timed], prompts: Sequence[Prompt], codec: Codec) -> list[dict]:
-    """One row per prompt: `{index, prompt, prompt_tokens, tokens, text, finish_reason}`."""
-    answers = [answer for batch, each in zip(batches, timed, strict=True) for answer in completions(batch, each.state)]
-    return [
-        {
-            "index": index,
-            "prompt": prompt.text,
-            "prompt_tokens": list(prompt.tokens),
-            "tokens": tokens,
-            "text": codec.decode(tokens),
-            "finish_reason": reason,
-        }
-        for index, (prompt, (tokens, reason)) in enumerate(zip(prompts, answers, strict=True))
-    ]
+def _tokens(prompts: Sequence[Prompt]) -> list[tuple[int, ...]]:
+    return [prompt.tokens for prompt in prompts]
+
+
+def _kv_cache_bytes(engine: Engine, batch: Batch) -> int | None:
+    arrays = [leaf for leaf in jax.tree.leaves(engine.empty_cache(batch)) if jnp.ndim(leaf) == 4]
+    nbytes = sum(np.dtype(leaf.dtype).itemsize * leaf.size for leaf in arrays)
+    return None if arrays and not nbytes else nbytes

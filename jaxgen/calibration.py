@@ -1,0 +1,81 @@
+"""A against itself, again and again: how far apart equal arms seem here, and how often that passes for a verdict."""
+
+import datetime
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from jaxgen.console import Console
+from jaxgen.errors import ExitCode, UserError
+from jaxgen.judgement import DEFAULT_MARGIN, floor_key
+from jaxgen.measure import noise_floor
+from jaxgen.pool import Pool
+from jaxgen.record import LOG, Record
+from jaxgen.repetition import Repetitions, require_same
+from jaxgen.session import Session
+from jaxgen.spec.arm import Arm
+from jaxgen.spec.study import Calibrate
+
+
+def calibrate(arms: Mapping[str, Arm], record: Record, console: Console) -> ExitCode:
+    """Measure, keep the noise floor in the user's data directory, and say what was seen (`study=calibrate`).
+
+    Raises:
+        UserError: the arms are not the same, or every measurement was spoilt.
+        ArmFailed: as in any run; nothing is kept then but the trials.
+    """
+    require_same(arms, study="calibrate")
+    study = arms["candidate"].run.study
+    assert isinstance(study, Calibrate)
+    comparisons = _comparisons(arms, study, record, console)
+    if not comparisons:
+        raise UserError("study=calibrate measured nothing that counts, so no noise floor is kept; the notes say why")
+    floor = noise_floor.floor_from([comparison["ratio"] for comparison in comparisons])
+    rates = {
+        "at_default_margin": noise_floor.false_verdicts(comparisons, DEFAULT_MARGIN),
+        "at_noise_floor": noise_floor.false_verdicts(comparisons, floor),
+        "without_margin": noise_floor.false_verdicts(comparisons, 0.0),
+    }
+    plan = arms["candidate"].run.measure
+    entry = {
+        "floor": floor,
+        "repetitions": len(comparisons),
+        "false_verdict_rate": rates["at_noise_floor"],
+        "measured_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "plan": {"trials": plan.trials, "blocks": plan.blocks, "max_seconds": plan.max_seconds},
+    }
+    key = floor_key(arms["candidate"], record.result["environment"])
+    path = noise_floor.save(key, entry)
+    record.result["calibration"] |= {
+        **entry,
+        "key": key,
+        "kept_in": str(path),
+        "false_verdict_rates": rates,
+        "default_margin": DEFAULT_MARGIN,
+    }
+    return ExitCode.OK
+
+
+def _comparisons(arms: Mapping[str, Arm], study: Calibrate, record: Record, console: Console) -> list[dict[str, Any]]:
+    """Every repetition's comparison, each on disk as soon as it is made."""
+    done: list[dict[str, Any]] = []
+    record.result["calibration"] = {"comparisons": done}
+    total, start = study.processes * study.repetitions, time.monotonic()
+    for process in range(study.processes):
+        until = start + study.max_seconds * (process + 1) / study.processes
+        with Pool(arms, log=record.folder / LOG) as pool:
+            if process == 0:
+                record.environment(pool.environments, isolation=pool.isolation)
+            session = Session(arms, pool, record, console, process=process)
+            repetitions = Repetitions(arms, pool, session, record, first=len(done))
+            for number in range(study.repetitions):
+                if number and time.monotonic() > until:
+                    break
+                comparison, dirty = repetitions.once()
+                if dirty or comparison is None:
+                    record.note(f"a measurement was spoilt: {'; '.join(dirty) or 'no pair of trials was measured'}")
+                    continue
+                done.append({"process": process, **comparison})
+                record.save()
+                console.repetition(len(done), total, study="calibrate")
+    return done

@@ -1,0 +1,73 @@
+"""What a worker finds out beside the trials: scale, memory, programs, a profile, an arm's logits on given tokens.
+
+Each function is a command of that name; none runs while a trial does.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from jaxgen.arm import LoadedArm
+from jaxgen.engine import inspection, probes, teacher
+from jaxgen.measure import memory
+from jaxgen.measure.roofline import Step
+
+
+def teach(arm: LoadedArm, rows: list[dict], path: str) -> dict[str, Any]:
+    """Write the arm's log-probabilities of its own answers to a file."""
+    return teacher.write_teacher(arm.engine, rows, path)
+
+
+def learn(arm: LoadedArm, rows: list[dict], path: str) -> dict[str, Any]:
+    """Compare the arm's log-probabilities with those in the file, on the same tokens."""
+    return teacher.against_teacher(arm.engine, rows, path)
+
+
+def scale(arm: LoadedArm, case: int) -> dict[str, Any]:
+    """What a step of a case must move and compute, and the rates that the device reaches on so much memory."""
+    steps = arm.workload.steps(case)
+    sizes = [step.nbytes for step in steps.values() if step is not None]
+    return {
+        "steps": {metric: _plain(step) for metric, step in steps.items()},
+        "probe": probes.probe(int(max(sizes, default=0)), dtype=arm.run.dtype.activations.value) if sizes else None,
+    }
+
+
+def examine(arm: LoadedArm, case: int, dump: str | None) -> dict[str, Any]:
+    """The case's programs: their hash and size, what they need of memory, and XLA's own count of their work."""
+    batch = arm.workload.programs(case)
+    facts = inspection.examine(arm.engine, batch)
+    if dump is not None:
+        inspection.dump(arm.engine, batch, Path(dump))
+    return {**facts, "last_step": _plain(arm.workload.last_step(case))}
+
+
+def profile(arm: LoadedArm, case: int, folder: str) -> dict[str, Any]:
+    """One more call under jax.profiler; the operations that took longest."""
+    from jaxgen.measure.profile import record
+
+    return record(lambda: arm.workload.call(case), Path(folder))
+
+
+def reset_peaks(arm: LoadedArm) -> dict[str, Any]:
+    """The peak until now, and whether it could be reset."""
+    del arm
+    before = memory.host_peak_rss_bytes()
+    return {"host_peak_rss_bytes": before, "reset": memory.reset_host_peak()}
+
+
+def peaks(arm: LoadedArm) -> dict[str, Any]:
+    """Peak memory since the reset, of the process and of its device."""
+    del arm
+    device_peak_bytes, reason = memory.device_peak_bytes()
+    return {
+        "host_peak_rss_bytes": memory.host_peak_rss_bytes(),
+        "device_peak_bytes": device_peak_bytes,
+        "device_reason": reason,
+    }
+
+
+def _plain(step: Step | None) -> dict[str, float] | None:
+    return None if step is None else {"bytes": step.nbytes, "flops": step.flops}
+
+
+COMMANDS = {function.__name__: function for function in (teach, learn, scale, examine, profile, reset_peaks, peaks)}

@@ -1,0 +1,138 @@
+"""From finished measurements to what may be said of them: one verdict per case, one for the run, one exit code."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxgen.errors import ExitCode
+from jaxgen.measure import noise_floor, roofline
+from jaxgen.measure.drift import drift_note
+from jaxgen.measure.spread import advice
+from jaxgen.measure.verdict import verdict
+from jaxgen.record import Record
+from jaxgen.session import Facts, Outcome, rooflines
+from jaxgen.spec.arm import Arm
+from jaxgen.spec.measure import Isolation
+from jaxgen.trials import names_of
+
+DEFAULT_MARGIN = 0.02
+"""Half the width of `equivalent` where no noise floor is known for the machine."""
+
+
+def margin_of(arm: Arm, environment: Mapping[str, Any]) -> tuple[float, str]:
+    """The smallest difference that counts, as a share, and where the figure comes from."""
+    if arm.run.measure.margin is not None:
+        return arm.run.measure.margin, "measure.margin"
+    known = noise_floor.find(floor_key(arm, environment))
+    if known is not None:
+        return known["floor"], "this machine's noise floor, as jaxgen.calibrate measured it"
+    return DEFAULT_MARGIN, "the default; python -m jaxgen.calibrate would measure this machine's"
+
+
+def floor_key(arm: Arm, environment: Mapping[str, Any]) -> str:
+    """Under which a noise floor is kept: the machine, the model, the workload."""
+    kind, cpu = str(environment.get("device_kind")), str(environment.get("cpu"))
+    return noise_floor.key_of(kind, cpu, workload=arm.choices["workload"], model=arm.choices["model"])
+
+
+def judge_case(arms: Mapping[str, Arm], record: Record, outcome: Outcome, *, case: int) -> None:
+    """The figures and the verdict of one case, into its block of the result."""
+    block, names = record.block(case), names_of(arms)
+    record.show(outcome.samples, case=case)
+    dirty = [*outcome.dirty, *outcome.samples.problems()]
+    for arm in arms:
+        facts, impossible = rooflines(outcome, arm)
+        block["arms"][arm].setdefault("roofline", {}).update(facts)
+        if impossible:
+            dirty.append(f"{names[arm]} {impossible}")
+    compared = block["comparison"].get(outcome.samples.primary)
+    block["stability"] = _stability(outcome, compared, names=names, record=record)
+    block["agreement"] = outcome.agreed
+    margin, source = margin_of(arms["candidate"], record.result["environment"])
+    if len(arms) == 2:
+        agreed = outcome.agreed or {"status": None, "reasons": [], "warnings": []}
+        block["verdict"], block["verdict_reason"] = verdict(
+            compared,
+            margin=margin,
+            margin_source=source,
+            agreement=agreed["status"],
+            dirty=[*agreed["reasons"], *dirty],
+            candidate=names["candidate"],
+            baseline=names["baseline"],
+        )
+        for warning in agreed["warnings"]:
+            record.note(warning)
+    elif dirty:
+        block["verdict"], block["verdict_reason"] = "invalid", f"the measurement is invalid: {'; '.join(dirty)}"
+    if block["verdict"] == "invalid":
+        block["comparison"] = {}
+    block["measurement"] = {
+        **(record.result["measurement"] if block is record.result else {}),
+        "margin": margin,
+        "margin_source": source,
+        "stopped_because": outcome.stopped_because,
+        "repeats": outcome.repeats,
+    }
+
+
+def _stability(outcome: Outcome, compared: Facts | None, *, names: Mapping[str, str], record: Record) -> Facts:
+    """How steady the machine was, and what would narrow the interval."""
+    drifted = outcome.samples.drift()
+    note = drift_note(drifted, names)
+    if note:
+        record.note(note)
+    told = None
+    if compared is not None:
+        told = advice(compared["spread"], **{key: compared[key] for key in ("blocks", "pairs", "processes")})
+    return {"drift": drifted, "outliers": outcome.samples.outliers(), "advice": told}
+
+
+def judge_grid(record: Record) -> None:
+    """One verdict over all cases: theirs if they agree, `invalid` if any is."""
+    cases = record.result["cases"]
+    counted = Counter(case["verdict"] for case in cases)
+    told = ", ".join(f"{verdict} in {count}" for verdict, count in counted.most_common() if verdict)
+    record.result["verdict_reason"] = f"of {len(cases)} cases: {told}" if told else None
+    if counted["invalid"]:
+        record.result["verdict"] = "invalid"
+    elif len(counted) == 1:
+        record.result["verdict"] = next(iter(counted))
+    else:
+        record.result["verdict"] = "inconclusive"
+
+
+def describe_arms(arms: Mapping[str, Arm], record: Record, facts: Mapping[str, Facts], *, isolation: Isolation) -> None:
+    """Programs, memory and profile of each arm, and whether the two run the same program."""
+    names = names_of(arms)
+    for arm, each in facts.items():
+        block, examined, peaks = record.result["arms"][arm], each["examined"], each["peaks"]
+        block["program"].update({key: examined[key] for key in ("stablehlo_sha256", "module_bytes", "programs")})
+        block["program"] |= {key: examined[key] for key in ("cost", "copies")}
+        block["memory"] |= {key: examined[key] for key in ("program_temp_bytes", "program_alias_bytes")}
+        block["memory"]["device_peak_bytes"] = peaks["device_peak_bytes"]
+        reasons = {**examined["reasons"], "device_peak_bytes": peaks["device_reason"]}
+        if isolation is Isolation.separate:
+            block["memory"]["host_peak_rss_bytes"] = peaks["host_peak_rss_bytes"]
+        else:
+            reasons["host_peak_rss_bytes"] = "both arms share a process; measure.isolation=separate tells them apart"
+        block["memory"]["reasons"] = {key: reason for key, reason in reasons.items() if reason}
+        if each["profile"] is not None:
+            block["profile"] = each["profile"]
+        step = examined["last_step"]
+        apart = roofline.cost_disagreement(
+            roofline.Step(nbytes=step["bytes"], flops=step["flops"]) if step else None, examined["cost"]
+        )
+        if apart:
+            record.note(f"{names[arm]}: {apart}; its shares of bandwidth and FLOP/s are rough for that")
+    hashes = {each["examined"]["stablehlo_sha256"] for each in facts.values()}
+    same = len(facts) == 2 and len(hashes) == 1 and None not in hashes
+    record.result["same_program"] = same if len(facts) == 2 and None not in hashes else None
+    if same:
+        record.note("the two arms are the same program: their lowered StableHLO is equal")
+
+
+def exit_code(result: Mapping[str, Any], codes: Sequence[ExitCode] = ()) -> ExitCode:
+    """20 where the measurement is invalid, whatever else; then the gate's."""
+    if result["verdict"] == "invalid":
+        return ExitCode.INVALID
+    return max(codes, default=ExitCode.OK)

@@ -1,0 +1,133 @@
+"""What this machine's noise is worth: kept in one JSON file per user, written by calibration, read before a verdict.
+
+An A/A run, the same program in both arms, has a true ratio of 1. How far its ratios stray from 1 is the smallest
+difference that an A/B run can claim; `measure.margin: null` takes it from here.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+
+from jaxgen.errors import UserError
+from jaxgen.measure.verdict import verdict
+
+FILE = "noise_floor.json"
+LEAST_FLOOR = 0.001  # a quiet hour does not make a tenth of a percent worth a claim
+
+
+def key_of(device_kind: str, cpu: str, *, workload: str, model: str) -> str:
+    """Names what a noise floor belongs to: it holds for no other machine, workload or model.
+
+    Example:
+        >>> key_of("cpu", "EPYC 9R14", workload="generate", model="tiny")
+        'cpu | EPYC 9R14 | generate | tiny'
+    """
+    return " | ".join((device_kind, cpu, workload, model))
+
+
+def save(key: str, entry: Mapping[str, Any], folder: Path | None = None) -> Path:
+    """Keeps one noise floor beside the others, in place of an earlier one of the same key.
+
+    Args:
+        key: as `key_of` gives it.
+        entry: {"floor": share, "repetitions", "false_verdict_rate", "measured_at", "plan"}.
+        folder: of the file; None is the user's data directory.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: the file cannot be written, or what stands in it cannot be read.
+    """
+    path = _path(folder)
+    if not _is_entry(entry):
+        raise ValueError(f"a noise floor needs a positive, finite 'floor': {entry}")
+    text = json.dumps(_read(path) | {key: dict(entry)}, indent=2, allow_nan=False) + "\n"
+    beside = path.with_name(f"{path.name}.{os.getpid()}.partial")  # another run may be calibrating too
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            beside.write_text(text, encoding="utf-8")
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"the noise floor cannot be kept in {path} ({error.strerror}); make room, or make the folder writable"
+        ) from error
+    return path
+
+
+def find(key: str, folder: Path | None = None) -> dict[str, Any] | None:
+    """Looks a noise floor up.
+
+    Args:
+        key: as `key_of` gives it.
+        folder: of the file; None is the user's data directory.
+
+    Returns:
+        The entry as it was saved, or None where none was measured.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    return _read(_path(folder)).get(key)
+
+
+def floor_from(ratios: Sequence[float]) -> float:
+    """The noise floor that A/A runs show: what their ratios stray from 1 in all but one of twenty, as a share.
+
+    It is the 95th percentile of |log ratio|, interpolated, which is then read back as a share: 1.02 and 1 / 1.02 are
+    equally far. Never below 0.001.
+
+    Args:
+        ratios: one of each A/A run, positive.
+    """
+    if not ratios or not all(math.isfinite(ratio) and ratio > 0 for ratio in ratios):
+        raise ValueError(f"a noise floor needs positive, finite ratios: {list(ratios)}")
+    strayed = float(np.percentile(np.abs(np.log(ratios)), 95, method="linear"))
+    return max(LEAST_FLOOR, math.expm1(strayed))
+
+
+def false_verdicts(comparisons: Sequence[Mapping[str, Any]], margin: float) -> float | None:
+    """The share of A/A comparisons that would be called faster or slower; None without any comparison.
+
+    Args:
+        comparisons: as `statistics.compare` gives them.
+        margin: as `verdict` takes it, a share.
+    """
+    words = [verdict(dict(each), margin=margin, agreement="identical", dirty=())[0] for each in comparisons]
+    return sum(word in ("faster", "slower") for word in words) / len(words) if words else None
+
+
+def _path(folder: Path | None) -> Path:
+    return (Path(platformdirs.user_data_dir("jaxgen")) if folder is None else folder) / FILE
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """All entries; none where there is no file yet."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:  # ValueError: no JSON, or no UTF-8
+        reason = error.strerror if isinstance(error, OSError) else "it is no JSON"
+        raise UserError(_unreadable(path, str(reason))) from error
+    if not isinstance(entries, dict) or not all(_is_entry(entry) for entry in entries.values()):
+        raise UserError(_unreadable(path, "an entry has no floor, which is a positive number"))
+    return entries
+
+
+def _unreadable(path: Path, reason: str) -> str:
+    return f"the noise floors in {path} cannot be read ({reason}); delete the file, and calibrate again"
+
+
+def _is_entry(entry: Any) -> bool:
+    floor = entry.get("floor") if isinstance(entry, Mapping) else None
+    return isinstance(floor, int | float) and not isinstance(floor, bool) and 0 < floor < math.inf

@@ -1,0 +1,224 @@
+"""The absolute scale: what a step must move and compute at least, and how near the measured time comes to that.
+
+Arithmetic over the architecture alone, free of jax. Bytes are those that no implementation can avoid: each weight in
+use is read once a step, the slots that the cache's rule makes visible are read, the new token's slots are written.
+Activations are ignored (they fit a processor's caches), and so is whatever an arm copies beside: that is what its
+utilisation is too low by. FLOPs are those that the program runs, padding included.
+"""
+
+import dataclasses
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxgen.spec.architecture import Architecture
+from jaxgen.spec.cache import CacheSpec
+from jaxgen.spec.dtype import Dtype
+
+_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "int8": 1.0}
+DISAGREEMENT = 2.0  # XLA counts fused traffic and element-wise work, we do not: less than this is no contradiction
+LEAST_TOLERANCE = 0.1  # a probe of a few hundred milliseconds on a machine that is not ours alone
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """What one step moves and computes.
+
+    Attributes:
+        nbytes: bytes read and written.
+        flops: floating-point operations; a multiply-add is two.
+    """
+
+    nbytes: float
+    flops: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ElementBytes:
+    """Bytes of one element; fractions are allowed, where scales come with narrow numbers."""
+
+    weights: float
+    kv: float
+
+    @classmethod
+    def of(cls, dtype: Dtype) -> "ElementBytes":
+        """Those of a run's dtypes."""
+        return cls(weights=_BYTES[dtype.weights.value], kv=_BYTES[dtype.kv.value])
+
+
+def weight_elements(architecture: Architecture) -> dict[str, int]:
+    """How many weights each part of the model has; together they are all of its leaves.
+
+    Returns:
+        `embedding`, `position` and `head` (0 where there is none), `kernels` of all layers, and `vectors`: every bias
+        and norm.
+    """
+    arch = architecture
+    queries, kv = arch.num_heads * arch.head_dim, arch.num_kv_heads * arch.head_dim
+    norm = arch.hidden_size * (2 if arch.norm == "layer" else 1)
+    biases = arch.qkv_bias * (queries + 2 * kv) + arch.out_bias * arch.hidden_size
+    biases += arch.mlp_bias * ((2 if arch.gated else 1) * arch.intermediate_size + arch.hidden_size)
+    vectors = arch.num_layers * (2 * norm + biases + arch.qk_norm * 2 * arch.head_dim) + norm
+    table = arch.vocab_size * arch.hidden_size
+    return {
+        "embedding": table,
+        "position": arch.context * arch.hidden_size if arch.position == "learned" else 0,
+        "head": 0 if arch.tied else table,
+        "kernels": arch.num_layers * _kernels(arch),
+        "vectors": vectors,
+    }
+
+
+def forward(
+    architecture: Architecture, element: ElementBytes, *, rows: int, tokens: int, depth: int, kept: bool
+) -> Step:
+    """One pass of the model over `tokens` tokens of each row, and logits for the last one.
+
+    Args:
+        element: bytes per element.
+        rows: of the batch.
+        tokens: per row: 1 for a step with a cache, else the padded prompt or prefix.
+        depth: slots that each token's attention runs over, masked ones included.
+        kept: whether keys and values are written to a cache and read from it; else they are activations.
+    """
+    arch, parts = architecture, weight_elements(architecture)
+    table = parts["embedding"]  # as the head it is read whole, tied or not
+    lookups = rows * tokens * arch.hidden_size
+    looked_up = (0 if arch.tied else min(lookups, table)) + min(lookups, parts["position"])
+    weights = parts["kernels"] + parts["vectors"] + table + looked_up
+    slot = 2 * arch.num_layers * arch.num_kv_heads * arch.head_dim  # keys and values of one token
+    traffic = rows * (depth + tokens) * slot if kept else 0
+    matmuls = 2 * rows * (tokens * parts["kernels"] + table)
+    attention = 4 * rows * tokens * depth * arch.num_layers * arch.num_heads * arch.head_dim
+    return Step(nbytes=weights * element.weights + traffic * element.kv, flops=float(matmuls + attention))
+
+
+def decode_step(
+    architecture: Architecture,
+    cache: CacheSpec,
+    *,
+    element: ElementBytes,
+    incremental: bool,
+    rows: int,
+    longest: int,
+    new_tokens: int,
+    capacity: int,
+) -> Step | None:
+    """The mean step of a decode; null where the first token was all there was.
+
+    Args:
+        cache: its `depth` rule says how many slots each step reads.
+        incremental: as the cache's kind has it: a step is fed the newest token alone, else the whole prefix.
+        longest: tokens of the longest prompt in the batch.
+        new_tokens: taken per row, the one of the prefill included.
+        capacity: slots of a row in the cache.
+    """
+    depths = [cache.depth(longest + taken, capacity) for taken in range(1, new_tokens)]
+    steps = [
+        forward(architecture, element, rows=rows, tokens=1 if incremental else depth, depth=depth, kept=incremental)
+        for depth in depths
+    ]
+    return mean_step([(step, 1) for step in steps])
+
+
+def prefill_step(
+    architecture: Architecture,
+    cache: CacheSpec,
+    *,
+    element: ElementBytes,
+    incremental: bool,
+    rows: int,
+    longest: int,
+    capacity: int,
+) -> Step:
+    """The prefill of one batch, padded as the cache has it; arguments as of `decode_step`."""
+    width = cache.prompt_width(longest, capacity)
+    return forward(architecture, element, rows=rows, tokens=width, depth=width, kept=incremental)
+
+
+def mean_step(parts: Sequence[tuple[Step, int]]) -> Step | None:
+    """The mean over several batches, each with how many steps it took; null without any step."""
+    total = sum(count for _, count in parts)
+    if not total:
+        return None
+    return Step(
+        nbytes=sum(step.nbytes * count for step, count in parts) / total,
+        flops=sum(step.flops * count for step, count in parts) / total,
+    )
+
+
+def utilisation(
+    step: Step | None, step_s: float | None, *, bandwidth_bytes_per_s: float | None, peak_flops_per_s: float | None
+) -> dict[str, float | None]:
+    """Shares of the machine's best that a step of `step_s` seconds reaches: `mbu` of bandwidth, `mfu` of FLOPs."""
+    if step is None or not step_s:
+        return {"mbu": None, "mfu": None}
+    return {
+        "mbu": step.nbytes / step_s / bandwidth_bytes_per_s if bandwidth_bytes_per_s else None,
+        "mfu": step.flops / step_s / peak_flops_per_s if peak_flops_per_s else None,
+    }
+
+
+def best_probe(probes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Several probes of one arm as one: all their samples, and the best rates with the forms that reached them.
+
+    Args:
+        probes: at least one, as `engine.probes.probe` returns them.
+    """
+    bandwidth = max(probes, key=lambda each: each["bandwidth_bytes_per_s"])
+    flops = max(probes, key=lambda each: each["peak_flops_per_s"])
+    return {
+        **bandwidth,
+        "bandwidth_samples": [sample for each in probes for sample in each["bandwidth_samples"]],
+        "peak_flops_per_s": flops["peak_flops_per_s"],
+        "flops_samples": [sample for each in probes for sample in each["flops_samples"]],
+        "flops_form": flops["flops_form"],
+    }
+
+
+def tolerance(samples: Sequence[float]) -> float:
+    """How far beyond a probe's best one may honestly get: as far as that best lies above its median.
+
+    Example:
+        >>> tolerance([50e9, 60e9, 40e9])
+        0.2
+    """
+    spread = max(samples) / statistics.median(samples) - 1 if samples else 0.0
+    return max(spread, LEAST_TOLERANCE)
+
+
+def too_fast(used: Mapping[str, float | None], *, mbu_tolerance: float, mfu_tolerance: float) -> str | None:
+    """What no machine can do, as a clause about an arm; null where all is plausible.
+
+    Args:
+        used: `mbu` and `mfu` of `utilisation`.
+        mbu_tolerance, mfu_tolerance: shares beyond 1 that the probe's own uncertainty explains.
+    """
+    limits = (("mbu", "memory bandwidth", mbu_tolerance), ("mfu", "peak FLOP/s", mfu_tolerance))
+    beyond = [f"{share:.0%} of the {name}" for key, name, slack in limits if (share := used[key]) and share > 1 + slack]
+    return f"reaches {' and '.join(beyond)} that the probe measured: the timer is wrong" if beyond else None
+
+
+def cost_disagreement(step: Step | None, cost: Mapping[str, float | None] | None) -> str | None:
+    """Where XLA's own count of a step and ours differ by more than twofold, as a clause; null where they agree.
+
+    Args:
+        step: ours, of the very program that `cost` is of: the decode at its last depth.
+        cost: `flops` and `bytes_accessed` as `engine.inspection.examine` has them.
+    """
+    if step is None or not cost:
+        return None
+    pairs = (("FLOPs", cost["flops"], step.flops), ("bytes", cost["bytes_accessed"], step.nbytes))
+    apart = [
+        f"{theirs:.3g} {name} where {ours:.3g} were expected"
+        for name, theirs, ours in pairs
+        if theirs and ours and max(theirs / ours, ours / theirs) > DISAGREEMENT
+    ]
+    return f"XLA counts {' and '.join(apart)} in a decode step" if apart else None
+
+
+def _kernels(arch: Architecture) -> int:
+    """Weights in the matrices of one layer."""
+    queries, kv = arch.num_heads * arch.head_dim, arch.num_kv_heads * arch.head_dim
+    mlp = (3 if arch.gated else 2) * arch.hidden_size * arch.intermediate_size
+    return arch.hidden_size * (2 * queries + 2 * kv) + mlp

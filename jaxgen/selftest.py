@@ -1,0 +1,122 @@
+"""The benchmark benchmarked: equal arms, a known slowdown, and every fault that must end a run as invalid."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from jaxgen import measuring
+from jaxgen.console import Console
+from jaxgen.errors import ExitCode
+from jaxgen.judgement import margin_of
+from jaxgen.measure.verdict import verdict
+from jaxgen.pool import Pool
+from jaxgen.record import LOG, RESULT, Record
+from jaxgen.repetition import Repetitions, require_same
+from jaxgen.session import Session
+from jaxgen.spec.arm import Arm
+from jaxgen.spec.fault import Fault
+from jaxgen.spec.study import Selftest
+
+FAULTS: dict[str, tuple[Fault, str]] = {
+    "recompile": (Fault(recompile=True), "compiled in"),
+    "wrong_token": (Fault(wrong_token=True), "outputs"),
+    "nan_weights": (Fault(nan_weights=True), "NaN"),
+    "clock": (Fault(clock=1e-3), "the timer is wrong"),
+}
+"""Each fault, and what the reason of the verdict must say of it."""
+
+GOOD_RATE = 0.95
+
+
+def selftest(arms: Mapping[str, Arm], record: Record, console: Console) -> ExitCode:
+    """Measure, and say how often jaxgen was right (`study=selftest`).
+
+    Returns:
+        0 where equal arms were left alone and the slowdown was found in 95 % of the measurements, and every fault was
+        found; else 20.
+
+    Raises:
+        UserError: the arms are not the same.
+        ArmFailed: as in any run; what was measured until then is on disk.
+    """
+    require_same(arms, study="selftest")
+    study = arms["candidate"].run.study
+    assert isinstance(study, Selftest)
+    told: dict[str, Any] = {"same": [], "slowed": [], "slowdown": study.slowdown, "faults": {}}
+    record.result["selftest"] = told
+    for process in range(study.processes):
+        _repeat(arms, study, record, console, process=process)
+    told["rates"] = {
+        "same_left_alone": _rate(told["same"], "equivalent", "inconclusive"),
+        "slowdown_found": _rate(told["slowed"], "slower"),
+    }
+    if study.faults:
+        for name, (fault, words) in FAULTS.items():
+            told["faults"][name] = _with_fault(arms, name, fault, words, record=record, console=console)
+            record.save()
+    failures = _failures(told)
+    if not failures:
+        return ExitCode.OK
+    record.result["verdict"] = "invalid"
+    record.result["verdict_reason"] = f"the self-test failed: {'; '.join(failures)}"
+    return ExitCode.INVALID
+
+
+def _failures(told: Mapping[str, Any]) -> list[str]:
+    """What was not as it should be."""
+    words = {
+        "same_left_alone": "equal arms were left alone",
+        "slowdown_found": f"a slowdown of {100 * told['slowdown']:.3g} % was found",
+    }
+    rates = {words[name]: rate for name, rate in told["rates"].items() if rate < GOOD_RATE}
+    missed = [name for name, fault in told["faults"].items() if not fault["found"]]
+    return [
+        *(f"{what} in {100 * rate:.3g} % of the measurements only" for what, rate in rates.items()),
+        *(f"the fault {name} was not found" for name in missed),
+    ]
+
+
+def _repeat(arms: Mapping[str, Arm], study: Selftest, record: Record, console: Console, *, process: int) -> None:
+    """One pair of processes' share: equal arms and the slowed candidate in turn."""
+    told = record.result["selftest"]
+    share = range(process, study.repetitions, study.processes)
+    with Pool(arms, log=record.folder / LOG) as pool:
+        if process == 0:
+            record.environment(pool.environments, isolation=pool.isolation)
+        margin, _ = margin_of(arms["candidate"], record.result["environment"])
+        told["margin"] = margin
+        session = Session(arms, pool, record, console, process=process)
+        repetitions = Repetitions(arms, pool, session, record, first=len(told["same"]) + len(told["slowed"]))
+        for _ in share:
+            for kind, fault in (("same", {}), ("slowed", {"slowdown": study.slowdown})):
+                comparison, dirty = repetitions.once(**fault)
+                word, reason = verdict(comparison, margin=margin, agreement="identical", dirty=dirty)
+                told[kind].append({"process": process, "verdict": word, "reason": reason, **(comparison or {})})
+            record.save()
+            console.repetition(len(told["same"]), study.repetitions, study="selftest")
+
+
+def _with_fault(
+    arms: Mapping[str, Arm], name: str, fault: Fault, words: str, *, record: Record, console: Console
+) -> dict[str, Any]:
+    """One whole measurement with the fault in the candidate, in a folder of its own."""
+    folder = record.folder / "faults" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    candidate = arms["candidate"]
+    broken = {**arms, "candidate": dataclasses.replace(candidate, run=dataclasses.replace(candidate.run, fault=fault))}
+    own = Record(broken, folder)
+    try:
+        measuring.measure(broken, own, console)
+    except BaseException:
+        own.finish("failed")
+        raise
+    own.finish("completed")
+    reason = own.result["verdict_reason"] or ""
+    found = own.result["verdict"] == "invalid" and words in reason
+    return {"verdict": own.result["verdict"], "reason": reason, "found": found, "result": f"faults/{name}/{RESULT}"}
+
+
+def _rate(measured: list[dict[str, Any]], *right: str) -> float:
+    counted = Counter(each["verdict"] for each in measured)
+    return sum(counted[word] for word in right) / len(measured)

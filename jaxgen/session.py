@@ -1,0 +1,230 @@
+"""One pair of worker processes, from their start to their last trial; every figure goes into the record as it comes."""
+
+import dataclasses
+import functools
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxgen.console import Console
+from jaxgen.errors import UserError
+from jaxgen.measure import agreement, roofline
+from jaxgen.pool import Pool
+from jaxgen.record import Record
+from jaxgen.samples import Samples
+from jaxgen.spec.arm import Arm
+from jaxgen.trials import Trials, names_of
+
+Facts = dict[str, Any]
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What is known of one case; several pairs of processes add to it.
+
+    Attributes:
+        samples: all trials.
+        answers: rows of each arm, from the first processes.
+        agreed: the block `agreement`; null with one arm alone.
+        dirty: what spoils the measurement.
+        blocks: measured so far.
+        stopped_because: why each pair of processes measured no further block.
+        repeats: calls in a trial.
+        scale: of each arm, work and probed rates.
+    """
+
+    samples: Samples
+    answers: dict[str, list[dict]] = dataclasses.field(default_factory=dict)
+    agreed: Facts | None = None
+    dirty: list[str] = dataclasses.field(default_factory=list)
+    blocks: int = 0
+    stopped_because: list[str] = dataclasses.field(default_factory=list)
+    repeats: int = 1
+    scale: dict[str, Facts] = dataclasses.field(default_factory=dict)
+
+
+class Session:
+    """Drives one pool.
+
+    Args:
+        arms: by name.
+        pool: their workers, started.
+        record: of the run.
+        console: of the run.
+        process: the number of this pair of processes; the first one also fills the record's facts about the arms.
+
+    Attributes:
+        cases: the parameters of each case, once the arms are loaded.
+    """
+
+    def __init__(self, arms: Mapping[str, Arm], pool: Pool, record: Record, console: Console, *, process: int = 0):
+        self._arms = arms
+        self._pool = pool
+        self._record = record
+        self._console = console
+        self._process = process
+        self._metrics: dict[str, dict[str, str]] = {}
+        self._plan = arms["candidate"].run.measure
+        self.cases: list[Facts] = []
+
+    def load(self) -> None:
+        """Load every arm, and see that they are asked the same.
+
+        Raises:
+            UserError: they are not, or an arm found something that the user can mend.
+        """
+        facts = {}
+        for arm in self._arms:
+            with self._console.stage(arm, "load") as progress:
+                facts[arm] = self._pool.load(arm, progress)
+        if any(other["questions"] != facts["candidate"]["questions"] for other in facts.values()):
+            raise UserError(
+                "the arms would answer different prompts: their prompts or tokenizers differ; "
+                "compare arms of one tokenizer, or use prompts=synthetic or prompts=jsonl with token ids"
+            )
+        self.cases, self._metrics = facts["candidate"]["cases"], facts["candidate"]["metrics"]
+        if self._process:
+            return
+        for arm, each in facts.items():
+            self._record.loaded(arm, each)
+            if each["weights"]["random"]:
+                self._record.note("random weights: speed and memory are those of the true shapes, text means nothing")
+            if each["weights"]["random"] and not each["tokenizer"]:
+                self._record.note("random weights have no tokenizer: prompts are UTF-8 bytes, nothing is decoded")
+
+    def outcome(self) -> Outcome:
+        """An empty one, for one case."""
+        return Outcome(Samples(self._arms, self._metrics))
+
+    def measure(self, outcome: Outcome, *, case: int) -> None:
+        """Warm up, answer, compare, and then the trials of one case."""
+        self.prepare(case)
+        trials = Trials(
+            self._arms,
+            self._pool,
+            outcome.samples,
+            case=case,
+            process=self._process,
+            first_block=outcome.blocks,
+            on_trial=self._record.add_trial,
+            on_block=functools.partial(self._after_block, outcome, case=case),
+        )
+        if trials.short_warmup:  # an agreement run would warm what is left cold on purpose
+            trials.run(call_s=None)
+            answers = self.answer(outcome, case=case)
+        else:
+            answers = self.answer(outcome, case=case)
+            self._pool.each("reset_peaks")
+            trials.run(call_s={arm: answer["call_s"] for arm, answer in answers.items()})
+        outcome.dirty += [*trials.dirty, *trials.changed_outputs(outcome.answers)]
+        outcome.blocks += trials.blocks
+        outcome.repeats = trials.repeats
+        outcome.stopped_because.append(str(trials.stopped_because))
+        for note in trials.notes:
+            self._record.note(note)
+
+    def prepare(self, case: int) -> None:
+        """Compile and warm up, one arm after the other, so that neither disturbs the other's clock."""
+        for arm in self._arms:
+            with self._console.stage(arm, "compile and warm up"):
+                calls = self._pool.call(arm, "prepare", case=case)["calls"]
+            if not self._process:
+                self._record.warmed(arm, calls)
+
+    def answer(self, outcome: Outcome, *, case: int) -> dict[str, Facts]:
+        """Every question once, by each arm; the first processes' answers are compared and kept."""
+        answers = {}
+        for arm in self._arms:
+            with self._console.stage(arm, "answer the questions"):
+                answers[arm] = self._pool.call(arm, "outputs", case=case)
+        rows = {arm: answer["rows"] for arm, answer in answers.items()}
+        if self._process:
+            names = names_of(self._arms)
+            outcome.dirty += [
+                f"{names[arm]} wrote other outputs in process pair {self._process + 1} than in the first"
+                for arm in rows
+                if rows[arm] != outcome.answers[arm]
+            ]
+            return answers
+        for arm, answer in answers.items():
+            self._record.answered(arm, answer["call"])
+        outcome.answers = rows
+        with self._console.stage("both", "compare the outputs"):
+            outcome.agreed = self._agreement(rows)
+            outcome.scale = self._pool.each("scale", case=case)
+        return answers
+
+    def examine(self, *, case: int) -> dict[str, Facts]:
+        """Programs and peaks of each arm, after its trials; a profile and the programs' text where asked for."""
+        folder, plan = self._record.folder, self._plan
+        with self._console.stage("both", "look at the programs"):
+            peaks = self._pool.each("peaks")
+            dumps = {arm: str(folder / "hlo" / arm) if plan.dump_hlo else None for arm in self._arms}
+            examined = self._pool.each("examine", by_arm={arm: {"dump": dumps[arm]} for arm in dumps}, case=case)
+        facts = {arm: {"peaks": peaks[arm], "examined": examined[arm], "profile": None} for arm in self._arms}
+        if plan.profile:
+            for arm in self._arms:
+                with self._console.stage(arm, "profile one more trial"):
+                    where = folder / "profile" / arm
+                    told = self._pool.call(arm, "profile", case=case, folder=str(where))
+                    facts[arm]["profile"] = told
+        return facts
+
+    def _agreement(self, rows: Mapping[str, list[dict]]) -> Facts | None:
+        if len(rows) < 2:
+            return None
+        knobs = ("weights", "activations", "kv", "logits")
+        dtypes = {name: [getattr(arm.run.dtype, knob).value for knob in knobs] for name, arm in self._arms.items()}
+
+        def logprobs(arm: str, tokens: list[int], candidates: list[int]) -> list[float]:
+            return self._pool.call(arm, "logprobs", tokens=tokens, candidates=candidates)
+
+        return agreement.compare(
+            rows["candidate"],
+            rows["baseline"],
+            dtypes=dtypes,
+            greedy=all(arm.run.workload.sampling.greedy for arm in self._arms.values()),
+            logprobs=logprobs,
+            forced=self._forced(rows["baseline"]),
+        )
+
+    def _forced(self, teacher: list[dict]) -> Facts:
+        """Both arms' logits on the baseline's own answers, through a file: they are too many for the pipe."""
+        with tempfile.TemporaryDirectory(prefix="jaxgen-") as folder:
+            path = str(Path(folder) / "teacher.npy")
+            rows = [{key: row[key] for key in ("prompt_tokens", "tokens")} for row in teacher]
+            taught = self._pool.call("baseline", "teach", rows=rows, path=path)
+            learnt = self._pool.call("candidate", "learn", rows=rows, path=path)
+        methods = {"baseline": taught["forced"], **learnt["forced"]}
+        return {**learnt, "forced": methods, "positions_total": taught["positions_total"]}
+
+    def _after_block(self, outcome: Outcome, number: int, pairs: int, *, case: int) -> None:
+        if not self._process:
+            self._record.show(outcome.samples, case=case)
+        self._console.block(number + 1, pairs=pairs, plan=self._plan, process=self._process, case=case)
+
+
+def rooflines(outcome: Outcome, arm: str) -> tuple[Facts, str | None]:
+    """An arm's place on the absolute scale, and what is impossible about it, if anything."""
+    scale, metrics = outcome.scale.get(arm), outcome.samples.summary(arm)["metrics"]
+    if scale is None or scale["probe"] is None:
+        return {}, None
+    probe, used, impossible = scale["probe"], {}, None
+    rates = {key: probe[key] for key in ("bandwidth_bytes_per_s", "peak_flops_per_s")}
+    for metric, plain in scale["steps"].items():
+        step = roofline.Step(nbytes=plain["bytes"], flops=plain["flops"]) if plain else None
+        used[metric] = roofline.utilisation(step, metrics[metric]["median"], **rates)
+        impossible = impossible or roofline.too_fast(
+            used[metric],
+            mbu_tolerance=roofline.tolerance(probe["bandwidth_samples"]),
+            mfu_tolerance=roofline.tolerance(probe["flops_samples"]),
+        )
+    *first, last = scale["steps"]
+    step = scale["steps"][last] or {"bytes": None, "flops": None}
+    facts = {"bytes_per_step": step["bytes"], "flops_per_step": step["flops"], **rates, **used[last]}
+    facts |= {"of": last, "working_set_bytes": probe["working_set_bytes"], "bandwidth_form": probe["bandwidth_form"]}
+    if first:
+        prefill = scale["steps"][first[0]] or {"bytes": None, "flops": None}
+        facts["prefill"] = {"bytes": prefill["bytes"], "flops": prefill["flops"], **used[first[0]]}
+    return facts, impossible

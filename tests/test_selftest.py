@@ -1,0 +1,113 @@
+"""The benchmark of the benchmark, with a clock and a machine that are arithmetic: how often the verdict is right."""
+
+import pytest
+from stand_in_machine import Machine, same_arms
+
+from jaxgen import selftest
+from jaxgen.console import Console
+from jaxgen.errors import ExitCode, UserError
+from jaxgen.record import Record
+from jaxgen.selftest import FAULTS
+from jaxgen.spec.study import Selftest
+
+PLAN = {"trials": 2, "blocks": 8, "margin": 0.01}
+REASONS = {
+    "recompile": "the measurement is invalid: the candidate compiled in 3 trials although it was warmed up",
+    "wrong_token": "the measurement is invalid: the outputs of the candidate and the baseline differ",
+    "nan_weights": "the measurement is invalid: the candidate's logits hold NaN or Inf",
+    "clock": "the measurement is invalid: the candidate reaches 900% of the memory bandwidth: the timer is wrong",
+}
+
+
+def self_tested(folder, monkeypatch, study, *, machine=None, faulty=None, **plan):
+    """Runs the self-test; `faulty` takes the place of a whole measurement with a fault."""
+    monkeypatch.setattr(selftest, "Pool", (machine or Machine(seed=7)).pool)
+    monkeypatch.setattr(selftest.measuring, "measure", faulty or _faulty)
+    arms = same_arms(study, **(PLAN | plan))
+    record, console = Record(arms, folder), Console(arms, folder)
+    return selftest.selftest(arms, record, console), record.result, console
+
+
+def _faulty(arms, record, console):
+    del console
+    name = next(name for name, (fault, _) in FAULTS.items() if arms["candidate"].run.fault == fault)
+    assert not arms["baseline"].run.fault.any
+    record.result |= {"verdict": "invalid", "verdict_reason": REASONS[name]}
+    return ExitCode.INVALID
+
+
+def test_equal_arms_are_left_alone_and_a_slowdown_of_5_percent_is_found_95_times_in_100(tmp_path, monkeypatch):
+    code, result, console = self_tested(tmp_path, monkeypatch, Selftest(repetitions=100, processes=5))
+    told = result["selftest"]
+    assert (len(told["same"]), len(told["slowed"])) == (100, 100)
+    assert {each["process"] for each in told["same"]} == set(range(5))
+    assert told["rates"]["same_left_alone"] >= 0.95
+    assert told["rates"]["slowdown_found"] >= 0.95
+    assert (code, result["verdict"]) == (ExitCode.OK, None)
+
+
+def test_each_fault_is_put_into_the_candidate_alone_and_found_by_its_reason(tmp_path, monkeypatch):
+    code, result, _ = self_tested(tmp_path, monkeypatch, Selftest(repetitions=1, processes=1))
+    assert {name: (fault["found"], fault["reason"]) for name, fault in result["selftest"]["faults"].items()} == {
+        name: (True, reason) for name, reason in REASONS.items()
+    }
+    for fault in result["selftest"]["faults"].values():
+        assert (tmp_path / fault["result"]).is_file()
+
+
+def test_rates_and_faults_are_printed(tmp_path, monkeypatch, capsys):
+    _, result, console = self_tested(tmp_path, monkeypatch, Selftest(repetitions=2, processes=1, slowdown=0.2))
+    console.summary(result)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "equal arms left alone 100 % of 2 measurements" in printed
+    assert "20 % slowdown found 100 % of 2 measurements" in printed
+    assert all(f"{name} found: " in printed for name in FAULTS)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"verdict": "equivalent", "verdict_reason": "equally fast"},
+        {"verdict": "invalid", "verdict_reason": "the measurement is invalid: for another reason"},
+    ],
+    ids=["passed", "another reason"],
+)
+def test_a_fault_that_goes_by_fails_the_self_test(tmp_path, monkeypatch, said):
+    study = Selftest(repetitions=1, processes=1, slowdown=0.2)
+    code, result, _ = self_tested(
+        tmp_path, monkeypatch, study, faulty=lambda arms, record, console: record.result.update(said)
+    )
+    assert (code, result["verdict"]) == (ExitCode.INVALID, "invalid")
+    assert "the fault recompile was not found" in result["verdict_reason"]
+
+
+def test_a_slowdown_that_is_not_found_fails_the_self_test(tmp_path, monkeypatch):
+    study = Selftest(repetitions=4, processes=2, slowdown=0.005, faults=False)
+    code, result, _ = self_tested(tmp_path, monkeypatch, study, margin=0.02)
+    assert code is ExitCode.INVALID
+    assert result["verdict_reason"].startswith("the self-test failed: a slowdown of 0.5 % was found in 0 % of the")
+    assert result["selftest"]["faults"] == {}
+
+
+def test_compiles_in_equal_arms_are_no_good_verdict(tmp_path, monkeypatch):
+    study = Selftest(repetitions=2, processes=1, faults=False)
+    code, result, _ = self_tested(tmp_path, monkeypatch, study, machine=Machine(seed=1, events=1))
+    assert code is ExitCode.INVALID
+    assert {each["verdict"] for each in result["selftest"]["same"]} == {"invalid"}
+    assert "compiled in 3 trials" in result["selftest"]["same"][0]["reason"]
+
+
+def test_a_fault_s_run_that_breaks_off_is_known_as_failed(tmp_path, monkeypatch):
+    def interrupted(arms, record, console):
+        raise KeyboardInterrupt
+
+    study = Selftest(repetitions=1, processes=1)
+    with pytest.raises(KeyboardInterrupt):
+        self_tested(tmp_path, monkeypatch, study, faulty=interrupted)
+    assert '"status": "failed"' in (tmp_path / "faults" / "recompile" / "result.json").read_text()
+
+
+def test_arms_that_differ_are_refused(tmp_path, monkeypatch):
+    arms = same_arms(Selftest())
+    with pytest.raises(UserError, match="study=selftest measures an arm against itself"):
+        selftest.selftest({"candidate": arms["candidate"]}, Record(arms, tmp_path), Console(arms, tmp_path))
