@@ -1,4 +1,4 @@
-"""The trials of one case in one pair of processes: blocks of balanced pairs till the interval is good, voids repeated."""
+"""The trials of one case in one pair of processes: blocks of balanced pairs, voids repeated."""
 
 import itertools
 import time

@@ -1,10 +1,12 @@
 """The smallest runs that are still whole: arms for stand-ins, and the command line's words for real workers."""
 
+import csv
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import psutil
 from small_models import run
 
 from jaxgen.config.arms import load_arms
@@ -129,6 +131,17 @@ VERDICT = {
 def read_result(folder: Path) -> dict:
     """A run's result.json."""
     return json.loads((folder / "result.json").read_text())
+
+
+def trials_of(folder: Path) -> list[dict[str, str]]:
+    """The rows of a run's trials.csv."""
+    with (folder / "trials.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def workers_of(pid: int, *, besides: Iterable[psutil.Process] = ()) -> list[psutil.Process]:
+    """The worker processes of a run, and what they started; `besides` are those that were there before."""
+    return [child for child in psutil.Process(pid).children(recursive=True) if child not in besides]
 
 
 def execute_small(folder: Path, *overrides: str) -> tuple[ExitCode, dict]:

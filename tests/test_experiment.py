@@ -1,56 +1,48 @@
 """Whole runs in real workers, as small as they can be: what they leave, and how they end when something goes wrong."""
 
-import contextlib
-import csv
 import json
 import os
 import signal
 import stat
-import subprocess
 import sys
 import threading
-import time
-from pathlib import Path
 
-import psutil
 import pytest
-from small_runs import SMALL, execute_small, read_result
+from small_runs import ALONE, execute_small, read_result, trials_of, workers_of
 
-import jaxgen
 from jaxgen.errors import ExitCode, UserError
 from jaxgen.pool import Pool
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(jaxgen.__file__).parents[1]
-
-ALONE = ("baseline=off", "measure.isolation=shared")
-"""One worker is enough."""
-
-ENDLESS = ("measure.blocks=1000000", "measure.max_seconds=600", "measure.target_ci=0.000001")
-"""Trials that go on until something happens."""
-
 STATISTICS = "unit better samples n mean std median min max p50 p90 p95 p99"
 CONTRACT = {
-    "": "schema_version status verdict run_id arms comparison agreement cases environment",
+    "": "schema_version status verdict verdict_reason run_id arms comparison agreement cases environment "
+    "measurement stability same_program notes",
     "arms": "candidate baseline",
     "arms.*": "choices config weights startup metrics compile memory roofline program failure",
-    "arms.*.choices": "model cache jit dtype mesh workload prompts measure baseline tracker gate",
-    "arms.*.config": "model cache jit dtype mesh workload prompts measure baseline tracker gate process",
+    "arms.*.choices": "model cache jit dtype mesh workload prompts measure baseline tracker gate study",
+    "arms.*.config": "model cache jit dtype mesh workload prompts measure baseline tracker gate study process fault",
     "arms.*.weights": "source fingerprint random bytes",
-    "arms.*.startup": "load_s trace_s lower_s compile_s warmup_s persistent_cache_hits persistent_cache_misses",
+    "arms.*.startup": "load_s trace_s lower_s compile_s warmup_s persistent_cache_hits persistent_cache_misses "
+    "calls next_call import_s",
     "arms.*.metrics": "tokens_per_s latency_s ttft_s tpot_s",
     "arms.*.metrics.*": STATISTICS,
-    "arms.*.compile": "events_per_trial warm functions",
+    "arms.*.compile": "events_per_trial warm functions void_trials",
     "arms.*.memory": "weights_bytes kv_cache_bytes device_peak_bytes program_temp_bytes program_alias_bytes "
-    "host_peak_rss_bytes",
-    "arms.*.roofline": "bytes_per_step flops_per_step bandwidth_bytes_per_s peak_flops_per_s mbu mfu",
-    "arms.*.program": "stablehlo_sha256 module_bytes",
+    "host_peak_rss_bytes reasons",
+    "arms.*.roofline": "bytes_per_step flops_per_step bandwidth_bytes_per_s peak_flops_per_s mbu mfu of prefill "
+    "working_set_bytes bandwidth_form",
+    "arms.*.program": "stablehlo_sha256 module_bytes programs cost copies",
     "comparison": "tokens_per_s latency_s ttft_s tpot_s",
-    "comparison.*": "ratio ci95 blocks pairs p_value",
-    "agreement": "status tokens_compared first_divergence max_abs_logprob_diff kl_max tolerance",
+    "comparison.*": "ratio ci95 blocks pairs p_value processes spread",
+    "agreement": "status tokens_compared first_divergence max_abs_logprob_diff kl_max kl_mean tolerance "
+    "tolerance_reason reasons warnings prompts_compared prompts_diverging forced",
+    "measurement": "isolation margin margin_source stopped_because repeats",
+    "stability": "drift outliers advice",
+    "stability.drift": "candidate baseline",
     "environment": "packages device_kind device_count cpu xla_flags jax_environment jax_config git "
-    "load_average_before load_average_after",
+    "load_average_before load_average_after foreign_cpu_share foreign_device_load",
 }
 """The keys of result.json that others read; `*` stands for each key there is."""
 
@@ -61,16 +53,6 @@ def at(value, path):
     for part in filter(None, path.split(".")):
         found = [child for each in found for child in (each.values() if part == "*" else [each[part]])]
     return found
-
-
-def trials(folder):
-    with (folder / "trials.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def workers_of(pid, *, besides=()):
-    """The worker processes of a run, and what they started; `besides` are those that were there before."""
-    return [child for child in psutil.Process(pid).children(recursive=True) if child not in besides]
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +88,7 @@ class TestComparison:
 
     def test_every_trial_is_a_row_and_a_sample(self, ab):
         folder, _, result = ab
-        rows = trials(folder)
+        rows = trials_of(folder)
         for name, arm in result["arms"].items():
             samples = [float(row["tokens_per_s"]) for row in rows if row["arm"] == name]
             assert samples == arm["metrics"]["tokens_per_s"]["samples"]
@@ -114,7 +96,7 @@ class TestComparison:
         assert {row["repeats"] for row in rows} == {str(result["measurement"]["repeats"])}
 
     def test_the_parts_of_a_trial_add_up(self, ab):
-        for row in trials(ab[0]):
+        for row in trials_of(ab[0]):
             assert float(row["ttft_s"]) + 3 * float(row["tpot_s"]) == pytest.approx(float(row["latency_s"]))
             assert float(row["tokens_per_s"]) * float(row["latency_s"]) == pytest.approx(4)
 
@@ -134,6 +116,46 @@ class TestComparison:
             assert all(startup[part] > 0 for part in ("load_s", "trace_s", "lower_s", "compile_s"))
             assert startup["warmup_s"] > startup["compile_s"]
 
+    def test_nothing_behind_the_warm_up_compiles(self, ab):
+        for arm in ab[2]["arms"].values():
+            assert arm["startup"]["next_call"]["events"] == 0
+
+    def test_logits_are_compared_on_the_same_tokens(self, ab):
+        agreement = ab[2]["agreement"]
+        assert 0 <= agreement["max_abs_logprob_diff"] <= agreement["tolerance"]
+        assert agreement["kl_max"] is not None
+        assert (agreement["reasons"], agreement["warnings"], agreement["first_divergence"]) == ([], [], None)
+
+    def test_an_arm_s_place_on_the_absolute_scale_is_known(self, ab):
+        for arm in ab[2]["arms"].values():
+            roofline = arm["roofline"]
+            for key in ("bytes_per_step", "flops_per_step", "bandwidth_bytes_per_s", "peak_flops_per_s", "mbu", "mfu"):
+                assert roofline[key] > 0
+            assert roofline["of"] == "tpot_s"
+            assert roofline["prefill"].keys() == {"bytes", "flops", "mbu", "mfu"}
+
+    def test_different_programs_have_different_hashes(self, ab):
+        one, other = (arm["program"] for arm in ab[2]["arms"].values())
+        assert len(one["stablehlo_sha256"]) == len(other["stablehlo_sha256"]) == 64
+        assert one["stablehlo_sha256"] != other["stablehlo_sha256"]
+        assert min(one["module_bytes"], other["module_bytes"]) > 1000
+        assert ab[2]["same_program"] is False
+
+    def test_memory_is_told_or_why_not(self, ab):
+        fixed, none = (arm["memory"] for arm in ab[2]["arms"].values())
+        assert (fixed["kv_cache_bytes"], none["kv_cache_bytes"]) == (2 * 128 * 2 * 32 * 4, 0)
+        assert fixed["program_alias_bytes"] >= fixed["kv_cache_bytes"]
+        for memory in (fixed, none):
+            assert memory["program_temp_bytes"] >= 0
+            assert memory["host_peak_rss_bytes"] > 10_000_000  # each arm has a process of its own
+            assert memory["device_peak_bytes"] is None
+            assert memory["reasons"] == {"device_peak_bytes": "the cpu backend keeps no account of device memory"}
+
+    def test_the_margin_is_told_with_its_source(self, ab):
+        measurement = ab[2]["measurement"]
+        assert (measurement["margin"], measurement["margin_source"].split(";")[0]) == (0.02, "the default")
+        assert measurement["stopped_because"] == ["blocks limit"]
+
     def test_the_environment_is_that_of_the_workers(self, ab):
         environment = ab[2]["environment"]
         assert environment["platform"] == "cpu"
@@ -142,16 +164,6 @@ class TestComparison:
 
     def test_nothing_half_written_is_left(self, ab):
         assert {path.name for path in ab[0].iterdir()} == {"result.json", "trials.csv", "outputs.jsonl", "jaxgen.log"}
-
-
-def test_both_arms_can_share_one_process_and_its_weights(tmp_path):
-    code, result = execute_small(tmp_path, "measure.isolation=shared", "measure.target_ci=0.000001", "baseline=same")
-    assert code == ExitCode.OK
-    assert result["measurement"]["isolation"] == "shared"
-    assert result["agreement"]["status"] == "identical"
-    for arm in result["arms"].values():
-        assert set(arm["compile"]["events_per_trial"]) == {0}
-    assert result["arms"]["baseline"]["startup"]["load_s"] < result["arms"]["candidate"]["startup"]["load_s"]
 
 
 def test_a_strategy_that_recompiles_is_told_and_not_invalid(tmp_path):
@@ -234,7 +246,7 @@ class TestFailures:
         assert result["arms"]["candidate"]["failure"] is None
         assert result["arms"]["candidate"]["metrics"]["tokens_per_s"]["n"] >= 2
         assert result["arms"]["baseline"]["metrics"]["tokens_per_s"]["n"] == 2
-        assert len(trials(tmp_path)) >= 4
+        assert len(trials_of(tmp_path)) >= 4
         assert not workers_of(os.getpid(), besides=before)
 
     def test_out_of_memory_is_told_shortly_with_its_traceback(self, tmp_path):
@@ -247,70 +259,3 @@ class TestFailures:
         assert "Out of memory" in failure["message"]
         assert "\n" not in failure["message"]
         assert "Traceback" in failure["traceback"]
-
-
-@contextlib.contextmanager
-def command_line(folder, *overrides):
-    """`python -m jaxgen` in a session of its own, as a terminal starts it."""
-    command = [sys.executable, "-m", "jaxgen", *SMALL, *overrides, f"hydra.run.dir={folder}"]
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.kill()
-
-
-def wait_for_trials(folder, process, *, count=4, seconds=120):
-    """Waits until so many trials are on disk."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and process.poll() is None:
-        if (folder / "trials.csv").exists() and len(trials(folder)) >= count:
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"no {count} trials; exit code {process.poll()}")
-
-
-class TestSignals:
-    @pytest.mark.parametrize(
-        ("sent", "arms"), [(signal.SIGINT, ("baseline=same",)), (signal.SIGTERM, ALONE)], ids=["Ctrl-C", "SIGTERM"]
-    )
-    def test_an_interrupted_run_keeps_its_trials_and_ends_its_workers(self, sent, arms, tmp_path):
-        with command_line(tmp_path, *arms, *ENDLESS) as process:
-            wait_for_trials(tmp_path, process)
-            workers = workers_of(process.pid)
-            os.killpg(process.pid, sent)  # as a terminal does it: to the whole foreground group
-            out, err = process.communicate(timeout=60)
-        result = read_result(tmp_path)
-        _, alive = psutil.wait_procs(workers, timeout=10)
-        assert process.returncode == ExitCode.INTERRUPTED
-        assert (err, len(workers), alive) == ("", 2 if arms is not ALONE else 1, [])
-        assert (result["status"], result["verdict"]) == ("failed", None)
-        assert result["arms"]["candidate"]["metrics"]["tokens_per_s"]["n"] >= 2
-        assert len(trials(tmp_path)) >= 4
-        assert "interrupted: what was measured until then is kept" in " ".join(out.split())
-
-    def test_workers_end_by_themselves_when_the_parent_is_killed(self, tmp_path):
-        with command_line(tmp_path, *ALONE, *ENDLESS) as process:
-            wait_for_trials(tmp_path, process, count=2)
-            workers = workers_of(process.pid)
-            process.kill()
-            process.communicate(timeout=60)
-        _, alive = psutil.wait_procs(workers, timeout=30)
-        assert (len(workers), alive) == (1, [])
-        assert read_result(tmp_path)["status"] == "running"
-
-    def test_a_reader_that_goes_away_does_not_cost_the_result(self, tmp_path):
-        with command_line(tmp_path, *ALONE) as process:
-            process.stdout.close()
-            assert process.stderr.read() == ""
-        assert read_result(tmp_path)["status"] == "completed"

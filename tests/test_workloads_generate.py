@@ -159,7 +159,7 @@ class TestDepths:
         assert [dict(case.params) for case in deep.cases] == [{"depth": 0}, {"depth": 6}]
 
     def test_all_cases_are_asked(self, plain, deep):
-        assert plain.questions() == list(small_models.PROMPTS)
+        assert plain.questions() == [list(prompt) for prompt in small_models.PROMPTS]
         assert [len(tokens) for tokens in deep.questions()] == [1, 1, 6, 6]
 
     def test_all_cases_share_one_capacity(self, deep):

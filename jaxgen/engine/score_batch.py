@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -78,6 +79,6 @@ def padded(rows: Sequence[Sequence[int]], *, count: int, width: int) -> np.ndarr
     return tokens
 
 
-def on_device(array: np.ndarray) -> Array:
-    """The array where the programs run, there before this returns."""
+def on_device(array: Any) -> Any:
+    """The arrays where the programs run, there before this returns."""
     return jax.block_until_ready(jax.device_put(array, jax.devices()[0]))

@@ -45,7 +45,7 @@ class Generate:
         temperature: 0 is greedy; with `top_k` and `top_p` as `Sampling` says.
         seed: of the sampling; same seed, same tokens, whatever the cache.
         depths: measure decoding with this many tokens in the cache instead of the prompts' own numbers, a case each;
-            the prompts' tokens, repeated, fill it. A row ends at `max_new_tokens` alone then. 0 is a prompt of one token.
+            the prompts' tokens, repeated, fill it, and rows end at `max_new_tokens` alone. 0 is a prompt of one token.
         token_buckets: prompts are padded to the least of these that holds them; every one is compiled ahead.
         batch_buckets: the same for the rows of a batch; null pads nothing.
     """

@@ -80,7 +80,7 @@ class Generating:
 
     def questions(self) -> list[list[int]]:
         """The token ids of every prompt of every case."""
-        return [tokens for prompts in self._prompts for tokens in _tokens(prompts)]
+        return [list(tokens) for prompts in self._prompts for tokens in _tokens(prompts)]
 
     def warm_up(self, case: int, *, new_tokens: int | None) -> None:
         """One call of the trials' own batches; or of every bucket's shape, whatever the prompts are.
