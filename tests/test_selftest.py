@@ -37,7 +37,7 @@ def _faulty(arms, record, console):
 
 
 def test_equal_arms_are_left_alone_and_a_slowdown_of_5_percent_is_found_95_times_in_100(tmp_path, monkeypatch):
-    code, result, console = self_tested(tmp_path, monkeypatch, Selftest(repetitions=100, processes=5))
+    code, result, _console = self_tested(tmp_path, monkeypatch, Selftest(repetitions=100, processes=5))
     told = result["selftest"]
     assert (len(told["same"]), len(told["slowed"])) == (100, 100)
     assert {each["process"] for each in told["same"]} == set(range(5))
@@ -47,7 +47,7 @@ def test_equal_arms_are_left_alone_and_a_slowdown_of_5_percent_is_found_95_times
 
 
 def test_each_fault_is_put_into_the_candidate_alone_and_found_by_its_reason(tmp_path, monkeypatch):
-    code, result, _ = self_tested(tmp_path, monkeypatch, Selftest(repetitions=1, processes=1))
+    _code, result, _ = self_tested(tmp_path, monkeypatch, Selftest(repetitions=1, processes=1))
     assert {name: (fault["found"], fault["reason"]) for name, fault in result["selftest"]["faults"].items()} == {
         name: (True, reason) for name, reason in REASONS.items()
     }
