@@ -115,7 +115,8 @@ def describe_arms(arms: Mapping[str, Arm], record: Record, facts: Mapping[str, F
             block["memory"]["host_peak_rss_bytes"] = peaks["host_peak_rss_bytes"]
         else:
             reasons["host_peak_rss_bytes"] = "both arms share a process; measure.isolation=separate tells them apart"
-        block["memory"]["reasons"] = {key: reason for key, reason in reasons.items() if reason}
+        block["memory"]["reasons"] = {key: told for key, told in reasons.items() if told and key in block["memory"]}
+        block["program"]["reasons"] = {key: told for key, told in reasons.items() if told and key in block["program"]}
         if each["profile"] is not None:
             block["profile"] = each["profile"]
         step = examined["last_step"]

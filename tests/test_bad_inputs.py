@@ -54,7 +54,7 @@ MISTAKES = {
     ),
     "depth beyond the context": (
         [*SMALL, "workload.depths=[8,600]"],
-        ["600 prompt tokens + workload.max_new_tokens=4", "the model's context of 512"],
+        ["the 600 tokens of workload.depths=[8, 600] + workload.max_new_tokens=4", "the model's context of 512"],
     ),
     "prompt beyond the largest bucket": (
         [*SMALL, "workload.token_buckets=[2,4]"],

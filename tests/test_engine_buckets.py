@@ -157,7 +157,7 @@ def test_making_a_batch_compiles_nothing(ledger):
             {"token_buckets": (4, 62)},
             (
                 "the 62 tokens of workload.token_buckets=[4, 62] + workload.max_new_tokens=4 exceed the model's context of "
-                "64; leave its last number out or lower workload.max_new_tokens to 2 or less"
+                "of 64; leave its last number out or lower workload.max_new_tokens to 2 or less"
             ),
         ),
         (

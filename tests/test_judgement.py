@@ -256,6 +256,12 @@ class TestArms:
         assert arm["memory"]["reasons"] == {"device_peak_bytes": "no account is kept"}
         assert "profile" not in arm
 
+    def test_a_reason_stands_beside_what_it_is_the_reason_of(self, described):
+        reasons = {"copies": "no cache is kept", "program_temp_bytes": "it is not said"}
+        arm = described(facts(reasons=reasons), facts())["arms"]["candidate"]
+        assert arm["program"]["reasons"] == {"copies": "no cache is kept"}
+        assert arm["memory"]["reasons"]["program_temp_bytes"] == "it is not said"
+
     @pytest.mark.parametrize(("isolation", "peak"), [(Isolation.separate, 5000), (Isolation.shared, None)])
     def test_the_peak_of_the_host_is_an_arm_s_own_only_in_a_process_of_its_own(self, isolation, peak, described):
         memory = described(facts(), facts(), isolation)["arms"]["baseline"]["memory"]
