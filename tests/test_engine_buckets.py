@@ -156,8 +156,8 @@ def test_making_a_batch_compiles_nothing(ledger):
             [[1]],
             {"token_buckets": (4, 62)},
             (
-                "the 62 tokens of workload.token_buckets=[4, 62] + workload.max_new_tokens=4 exceed the model's context of "
-                "of 64; leave its last number out or lower workload.max_new_tokens to 2 or less"
+                "the 62 tokens of workload.token_buckets=[4, 62] + workload.max_new_tokens=4 exceed the model's "
+                "context of 64; leave its last number out or lower workload.max_new_tokens to 2 or less"
             ),
         ),
         (
