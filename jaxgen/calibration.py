@@ -8,13 +8,15 @@ from typing import Any
 from jaxgen.console import Console
 from jaxgen.errors import ExitCode, UserError
 from jaxgen.judgement import DEFAULT_MARGIN, floor_key
-from jaxgen.measure import noise_floor
+from jaxgen.measure import load, noise_floor
 from jaxgen.pool import Pool
 from jaxgen.record import LOG, Record
 from jaxgen.repetition import Repetitions, require_same
 from jaxgen.session import Session
 from jaxgen.spec.arm import Arm
 from jaxgen.spec.study import Calibrate
+
+_BUSY = 0.05  # of the processor, by other programs
 
 
 def calibrate(arms: Mapping[str, Arm], record: Record, console: Console) -> ExitCode:
@@ -27,7 +29,12 @@ def calibrate(arms: Mapping[str, Arm], record: Record, console: Console) -> Exit
     require_same(arms, study="calibrate")
     study = arms["candidate"].run.study
     assert isinstance(study, Calibrate)
+    before = load.snapshot()
     comparisons = _comparisons(arms, study, record, console)
+    share = load.foreign_cpu_share(before, load.snapshot())
+    record.result["environment"]["foreign_cpu_share"] = share
+    if share is not None and share > _BUSY:
+        record.note(f"other programs used {share:.0%} of the processor: the noise floor is that of a busy machine")
     if not comparisons:
         raise UserError("study=calibrate measured nothing that counts, so no noise floor is kept; the notes say why")
     floor = noise_floor.floor_from([comparison["ratio"] for comparison in comparisons])

@@ -34,10 +34,10 @@ def scale(arm: LoadedArm, case: int) -> dict[str, Any]:
 
 def examine(arm: LoadedArm, case: int, dump: str | None) -> dict[str, Any]:
     """The case's programs: their hash and size, what they need of memory, and XLA's own count of their work."""
-    batch = arm.workload.programs(case)
-    facts = inspection.examine(arm.engine, batch)
+    programs = arm.workload.programs(case)
+    facts = inspection.examine(arm.engine, programs)
     if dump is not None:
-        inspection.dump(arm.engine, batch, Path(dump))
+        inspection.dump(arm.engine, programs, Path(dump))
     return {**facts, "last_step": _plain(arm.workload.last_step(case))}
 
 
@@ -45,7 +45,8 @@ def profile(arm: LoadedArm, case: int, folder: str) -> dict[str, Any]:
     """One more call under jax.profiler; the operations that took longest."""
     from jaxgen.measure.profile import record
 
-    return record(lambda: arm.workload.call(case), Path(folder))
+    meanings = inspection.meanings(arm.workload.programs(case))
+    return record(lambda: arm.workload.call(case), Path(folder), meanings=meanings)
 
 
 def reset_peaks(arm: LoadedArm) -> dict[str, Any]:

@@ -87,11 +87,12 @@ def _profiles(result: Mapping[str, Any]) -> Iterator[RenderableType]:
         if not arm.get("profile"):
             continue
         table = Table(box=None, pad_edge=False, header_style="bold", title=f"{name}: where the time goes")
-        for column in ("operation", "count", "total, ms", "share"):
-            table.add_column(column, justify="left" if column == "operation" else "right")
+        for column in ("operation", "of", "count", "total, ms", "share"):
+            table.add_column(column, justify="left" if column in ("operation", "of") else "right")
         for row in arm["profile"]["operations"]:
             total = _number(1e3 * row["total_s"], digits=3)
-            table.add_row(row["name"], str(row["count"]), total, _percent(row["share"]))
+            meant = row["meaning"] or ""
+            table.add_row(row["name"], f"{row['program']} {meant}", str(row["count"]), total, _percent(row["share"]))
         yield table
 
 

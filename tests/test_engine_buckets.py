@@ -77,6 +77,7 @@ def test_any_shape_within_the_buckets_is_served_without_a_compile(cache, jit, lo
     assert [len(rows) for rows in answers] == [len(prompts) for prompts in RAGGED]
 
 
+@pytest.mark.parametrize(("cache", "loop"), SERVED, ids=lambda value: getattr(value, "name", value))
 def test_prompts_that_end_later_than_the_dummies_find_every_step_compiled(cache, loop, ledger):
     model = plain()
     (of_zeros,) = small_models.tokens(model, [[0] * 4])

@@ -12,6 +12,7 @@ from small_models import CACHES, FAMILIES, PROMPTS, engine, run, tokens, with_lo
 from jaxgen import caches
 from jaxgen.engine import inspection
 from jaxgen.engine.inspection import dump, examine, meanings
+from jaxgen.engine.uses import generation_uses
 from jaxgen.measure import roofline
 from jaxgen.measure.roofline import ElementBytes
 from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed
@@ -40,7 +41,7 @@ def examined(*, cache: CacheSpec = CACHE, jit=Strategy.closure, warm=False, **ot
     if warm:
         tokens(model)
     (batch,) = model.batches(PROMPTS)
-    return examine(model, batch)
+    return examine(model, generation_uses(model, batch))
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def test_looking_at_a_warm_engine_lowers_and_compiles_nothing(ledger, strategy, 
     (batch,) = model.batches(PROMPTS)
     model.empty_cache(batch)
     mark = ledger.mark()
-    facts = examine(model, batch)
+    facts = examine(model, generation_uses(model, batch))
     assert ledger.since(mark).entries == ()
     assert list(facts["programs"]) == ["prefill", *(f"{'loop' if loop is Loop.device else 'step'}_{n}" for n in (4, 8))]
 
@@ -108,7 +109,7 @@ def test_the_last_program_of_a_growing_shape_is_one_that_ran(ledger, cache):
     tokens(model)
     (batch,) = model.batches(PROMPTS)
     mark = ledger.mark()
-    facts = examine(model, batch)
+    facts = examine(model, generation_uses(model, batch))
     assert not {"lower", "compile"} & {entry.kind for entry in ledger.since(mark).entries}
     assert list(facts["programs"]) == ["prefill", "step_5"]
 
@@ -117,7 +118,7 @@ def test_looking_leaves_the_batch_and_the_weights_usable():
     model = engine(run(cache=CACHE, max_new_tokens=NEW_TOKENS))
     before = tokens(model)
     (batch,) = model.batches(PROMPTS)
-    examine(model, batch)
+    examine(model, generation_uses(model, batch))
     assert tokens(model) == before
 
 
@@ -139,7 +140,7 @@ def test_a_loop_is_counted_as_one_step(facts):
     loop = facts[Strategy.closure]["cost"]
     model = with_loop(engine(run(cache=CACHE, max_new_tokens=NEW_TOKENS)), Loop.host)
     (batch,) = model.batches(PROMPTS)
-    step = examine(model, batch)["cost"]
+    step = examine(model, generation_uses(model, batch))["cost"]
     assert loop["flops"] == pytest.approx(step["flops"], rel=0.01)
     assert loop["bytes_accessed"] == pytest.approx(step["bytes_accessed"], rel=0.05)
 
@@ -167,16 +168,16 @@ def test_many_captured_weights_are_not_written_as_text(monkeypatch, tmp_path):
     monkeypatch.setattr(inspection, "MOST_CONSTANTS_BYTES", 1000)
     model = engine(run(cache=CACHE, jit=Strategy.captured, max_new_tokens=1))
     (batch,) = model.batches(PROMPTS)
-    told = examine(model, batch)
+    told = examine(model, generation_uses(model, batch))
     assert (told["stablehlo_sha256"], told["module_bytes"], told["programs"]) == (None, None, {})
     assert "captured weights" in told["reasons"]["stablehlo_sha256"]
-    assert [path.name for path in dump(model, batch, tmp_path)] == ["prefill.hlo.txt"]
+    assert [path.name for path in dump(model, generation_uses(model, batch), tmp_path)] == ["prefill.hlo.txt"]
 
 
 def test_the_dump_has_both_texts_of_every_program(tmp_path):
     model = engine(run(cache=CACHE, max_new_tokens=NEW_TOKENS))
     (batch,) = model.batches(PROMPTS)
-    written = dump(model, batch, tmp_path / "programs")
+    written = dump(model, generation_uses(model, batch), tmp_path / "programs")
     assert sorted(path.name for path in written) == [
         f"{program}.{text}.txt" for program in ("loop_6", "prefill") for text in ("hlo", "stablehlo")
     ]
@@ -187,7 +188,7 @@ def test_the_dump_has_both_texts_of_every_program(tmp_path):
 def test_instructions_are_traced_back_to_the_operations_they_came_from():
     model = engine(run(cache=CACHE, max_new_tokens=NEW_TOKENS))
     (batch,) = model.batches(PROMPTS)
-    told = meanings(model, batch)
+    told = meanings(generation_uses(model, batch))
     assert "while/body/dot_general" in told.values()
     assert {name.split("/")[0] for name in told} == {"prefill", "loop"}
 
@@ -195,6 +196,6 @@ def test_instructions_are_traced_back_to_the_operations_they_came_from():
 def test_a_batch_of_one_token_each_is_a_prefill_alone():
     model = engine(run(cache=CACHE, max_new_tokens=1))
     (batch,) = model.batches(PROMPTS)
-    told = examine(model, batch)
+    told = examine(model, generation_uses(model, batch))
     assert list(told["programs"]) == ["prefill"]
     assert told["program_argument_bytes"] >= sum(leaf.nbytes for leaf in jax.tree.leaves(model.leaves))

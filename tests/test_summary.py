@@ -141,10 +141,17 @@ class TestNotes:
 
     def test_a_profile_is_a_table_for_each_arm_that_has_one(self, tmp_path):
         result = finished_result(tmp_path)
-        operation = {"name": "fusion.1", "program": "step", "count": 3, "total_s": 0.0125, "share": 0.25}
+        operation = {
+            "name": "fusion.1",
+            "program": "step",
+            "meaning": "dot",
+            "count": 3,
+            "total_s": 0.0125,
+            "share": 0.25,
+        }
         result["arms"]["candidate"]["profile"] = {"operations": [operation]}
         shown = lines(result)
-        assert row(shown, "fusion.1") == ["fusion.1", "3", "12.5", "25 %"]
+        assert row(shown, "fusion.1") == ["fusion.1", "step dot", "3", "12.5", "25 %"]
         assert sum("where the time goes" in line for line in shown) == 1
 
 

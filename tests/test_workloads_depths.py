@@ -45,14 +45,14 @@ def test_without_depths_there_is_one_case_without_parameters():
 
 @pytest.mark.parametrize(("case", "tokens"), [(0, 1), (1, 8), (2, 32)])
 def test_decoding_starts_with_so_many_tokens_in_the_cache(workload, case, tokens):
-    model, batch = workload._engine, workload.programs(case)
+    model, batch = workload._engine, workload._batches[case][0]
     cache, state = model.prefill(batch, model.empty_cache(batch))
     np.testing.assert_array_equal(cache.lengths, [tokens] * 2)
     np.testing.assert_array_equal(state.lengths, [tokens + 1] * 2)
 
 
 def test_every_case_has_the_cache_of_the_deepest(workload):
-    assert [workload.programs(case).capacity for case in range(3)] == [32 + NEW_TOKENS] * 3
+    assert [workload._batches[case][0].capacity for case in range(3)] == [32 + NEW_TOKENS] * 3
     assert [[len(tokens) for tokens in workload.questions()[first : first + 2]] for first in (0, 2, 4)] == [
         [1, 1],
         [8, 8],

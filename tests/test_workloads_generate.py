@@ -163,8 +163,8 @@ class TestDepths:
         assert [len(tokens) for tokens in deep.questions()] == [1, 1, 6, 6]
 
     def test_all_cases_share_one_capacity(self, deep):
-        assert deep.programs(0).capacity == deep.programs(1).capacity
-        assert (deep.programs(0).longest, deep.programs(1).longest) == (1, 6)
+        assert deep._batches[0][0].capacity == deep._batches[1][0].capacity
+        assert (deep._batches[0][0].longest, deep._batches[1][0].longest) == (1, 6)
 
     def test_the_answers_of_a_case_are_those_to_its_prompts(self, deep):
         rows = deep.answers(1, deep.call(1))

@@ -27,6 +27,7 @@ class Engine:
         run: the arm's spec.
         leaves: the weights; `place` puts them into fresh buffers.
         blueprint: what the programs are closed over.
+        prefill_program, step_program, loop_program: the bound programs that `prefill` and `decode` call.
     """
 
     def __init__(self, run: Run, structure: Structure, leaves: Leaves):
@@ -41,9 +42,9 @@ class Engine:
         )
         donate = caches.kind(run.cache).donated
         bound = functools.partial(bind, run.jit.strategy, blueprint=self.blueprint, leaves=leaves, donate=donate)
-        self._prefill = bound(programs.prefill)
-        self._step = bound(programs.step)
-        self._loop = bound(programs.loop)
+        self.prefill_program = bound(programs.prefill)
+        self.step_program = bound(programs.step)
+        self.loop_program = bound(programs.loop)
 
     def capacity(self, prompts: Sequence[Sequence[int]]) -> int:
         """Slots of a row in the cache that serves these prompts.
@@ -127,7 +128,7 @@ class Engine:
 
     def prefill(self, batch: Batch, cache: Cache) -> tuple[Cache, State]:
         """Run the prompts and choose the first tokens. `cache` is from `empty_cache`."""
-        return self._prefill(self.leaves, cache, batch.prompt, batch.state)
+        return self.prefill_program(self.leaves, cache, batch.prompt, batch.state)
 
     def decode(
         self,
@@ -148,14 +149,16 @@ class Engine:
         """
         if self.run.workload.loop is Loop.device and cache.static_shape:
             for segment in batch.segments:
-                cache, state = self._loop(self.leaves, cache.reading(segment.depth), state, segment.steps_on_device)
+                cache, state = self.loop_program(
+                    self.leaves, cache.reading(segment.depth), state, segment.steps_on_device
+                )
             return cache, state
         for segment in batch.segments:
             cache = cache.reading(segment.depth)
             for _ in range(segment.steps):
                 if not every_step and np.asarray(state.done).all():
                     return cache, state
-                cache, state = self._step(self.leaves, cache, state)
+                cache, state = self.step_program(self.leaves, cache, state)
                 if on_step is not None:
                     on_step(state)
         return cache, state

@@ -1,24 +1,21 @@
-"""What an engine runs for a batch: its lowered programs' identity, and what the compiler made of the last one.
+"""What an engine runs: its lowered programs' identity, and what the compiler made of the last one.
 
 Asked after the calls that are measured. What those have traced and compiled is found again by jax (0.10.2), so that
 looking is free; only `partial`, which keeps nothing, is compiled once more. `eager` has no programs.
 """
 
-import dataclasses
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 from jax.stages import Compiled, Lowered
 
-from jaxgen.engine import programs
-from jaxgen.engine.batch import Batch
-from jaxgen.engine.binders import CACHE_ARGUMENT, Bound
 from jaxgen.engine.engine import Engine
+from jaxgen.engine.uses import Use
 from jaxgen.spec.jit import Strategy
-from jaxgen.spec.workload import Loop
 
 MOST_CONSTANTS_BYTES = 64 * 2**20  # as text, each byte of a captured weight is two characters
 
@@ -29,39 +26,20 @@ _MEMORY = ("program_temp_bytes", "program_alias_bytes", "program_argument_bytes"
 _COST = {"flops": "flops", "bytes_accessed": "bytes accessed"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Use:
-    """One program as a batch uses it: `prefill`, or `loop` or `step` with the depth that it reads."""
-
-    name: str
-    bound: Bound
-    arguments: tuple[Any, ...]
-
-    @property
-    def cache(self) -> Any:
-        """The shapes of its cache."""
-        return self.arguments[CACHE_ARGUMENT]
-
-    def lower(self) -> Lowered | None:
-        """Null under `eager`."""
-        return self.bound.lower(*self.arguments)
-
-
-def examine(engine: Engine, batch: Batch) -> dict[str, Any]:
-    """Facts about the programs of one batch, as plain data.
+def examine(engine: Engine, uses: Sequence[Use]) -> dict[str, Any]:
+    """Facts about programs, in the order of their use, as plain data.
 
     Returns:
         `stablehlo_sha256` over the StableHLO text of all programs, module names and locations left out: arms with equal
         hashes run the same program. `module_bytes`, the length of those texts. `programs`, {name: {sha256,
         module_bytes}}.
-        Of the decode's last and deepest program (the prefill's where there is no decode): `program_temp_bytes`,
-        `program_alias_bytes`, `program_argument_bytes`; `cost` as XLA counts one step, {flops, bytes_accessed}, a
-        loop's body being counted once; `copies`, how many of its instructions copy a whole layer of the cache.
+        Of the last program, a decode's deepest: `program_temp_bytes`, `program_alias_bytes`, `program_argument_bytes`;
+        `cost` as XLA counts one step, {flops, bytes_accessed}, a loop's body being counted once; `copies`, how many of
+        its instructions copy a whole layer of the cache.
         `reasons`, {key: why it is null}.
     """
-    used = uses(engine, batch)
-    lowered = {use.name: use.lower() for use in used}
-    last = lowered[used[-1].name]
+    lowered = {use.name: use.lower() for use in uses}
+    last = lowered[uses[-1].name]
     keys = (*_IDENTITY, *_MEMORY, "cost", "copies")
     facts: dict[str, Any] = {**dict.fromkeys(keys), "programs": {}, "reasons": {}}
     if last is None:
@@ -69,10 +47,10 @@ def examine(engine: Engine, batch: Batch) -> dict[str, Any]:
         return facts | {"reasons": dict.fromkeys(keys, reason)}
     facts |= _identity(lowered, facts["reasons"], captured_bytes=_captured_bytes(engine))
     compiled = last.compile()
-    return facts | _needs(compiled, facts["reasons"]) | _copies(compiled, used[-1].cache, facts["reasons"])
+    return facts | _needs(compiled, facts["reasons"]) | _copies(compiled, uses[-1].cache, facts["reasons"])
 
 
-def dump(engine: Engine, batch: Batch, folder: Path) -> list[Path]:
+def dump(engine: Engine, uses: Sequence[Use], folder: Path) -> list[Path]:
     """Write `<program>.stablehlo.txt` and, compiled, `<program>.hlo.txt`; nothing under `eager`.
 
     The StableHLO of programs that capture many weights is left out: it would be gigabytes.
@@ -82,7 +60,7 @@ def dump(engine: Engine, batch: Batch, folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     texts: dict[str, str] = {}
-    for use in uses(engine, batch):
+    for use in uses:
         lowered = use.lower()
         if lowered is None:
             continue
@@ -94,62 +72,17 @@ def dump(engine: Engine, batch: Batch, folder: Path) -> list[Path]:
     return [folder / name for name in texts]
 
 
-def meanings(engine: Engine, batch: Batch) -> dict[str, str]:
+def meanings(uses: Sequence[Use]) -> dict[str, str]:
     """What the compiled instructions are for: {"loop/fusion.54": "while/body/dot_general"}, as far as it is known.
 
     A profile names instructions; fused ones often have a name that says nothing.
     """
     found: dict[str, str] = {}
-    for use in uses(engine, batch):
+    for use in uses:
         lowered = use.lower()
         text = lowered.compile().as_text() if lowered is not None else None
-        program = use.name.partition("_")[0]
-        found |= {f"{program}/{name}": meaning for name, meaning in _MEANING.findall(text or "")}
+        found |= {f"{use.program}/{name}": meaning for name, meaning in _MEANING.findall(text or "")}
     return found
-
-
-def uses(engine: Engine, batch: Batch) -> list[Use]:
-    """The programs of one batch in the order of their use, with arguments like those of the true calls.
-
-    A cache that grows has a program for every step: only the last is among them.
-    """
-    empty = engine.empty_cache(batch)
-    found = [Use("prefill", engine._prefill, (engine.leaves, _shapes(empty), batch.prompt, batch.state))]
-    looped = engine.run.workload.loop is Loop.device and empty.static_shape
-    for segment in batch.segments if empty.static_shape else batch.segments[-1:]:
-        cache = _before_step(engine, batch, empty, depth=segment.depth)
-        if looped:
-            arguments = (engine.leaves, cache, batch.state, segment.steps_on_device)
-            found.append(Use(f"loop_{segment.depth}", engine._loop, arguments))
-        else:
-            found.append(Use(f"step_{segment.depth}", engine._step, (engine.leaves, cache, batch.state)))
-    return found
-
-
-def _before_step(engine: Engine, batch: Batch, empty, *, depth: int) -> Any:
-    """The shapes of the cache as the step that reads `depth` slots gets it: on a device, as a program left it."""
-    cache = empty.reading(depth)
-    if cache.incremental and not cache.static_shape:  # as a prefill of all the tokens before would have left it
-        prompt = jax.ShapeDtypeStruct((batch.prompt.shape[0], depth - 1), batch.prompt.dtype)
-        cache, _ = jax.eval_shape(
-            lambda *args: programs.prefill(engine.blueprint, *args), engine.leaves, _shapes(empty), prompt, batch.state
-        )
-    placed = [leaf.sharding for leaf in jax.tree.leaves(empty)]
-    leaves, treedef = jax.tree.flatten(cache)
-    shapes = [
-        jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-        for leaf, sharding in zip(leaves, placed, strict=True)
-    ]
-    return jax.tree.unflatten(treedef, shapes)
-
-
-def _shapes(tree) -> Any:
-    """The arrays without their numbers. Where one is not bound to its device, its shape must not be either: jax would
-    take it for another program."""
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding if leaf.committed else None),
-        tree,
-    )
 
 
 def _captured_bytes(engine: Engine) -> int:

@@ -15,6 +15,7 @@ from jaxgen.engine.batch import Batch
 from jaxgen.engine.engine import Engine, completions
 from jaxgen.engine.faults import Faults
 from jaxgen.engine.programs import State
+from jaxgen.engine.uses import Use, generation_uses
 from jaxgen.measure import roofline
 from jaxgen.measure.roofline import Step
 from jaxgen.workloads.prompts import Prompt
@@ -150,9 +151,9 @@ class Generating:
             "padded_prompt_tokens": sum(batch.prompt.size for batch in batches),
         }
 
-    def programs(self, case: int) -> Batch:
-        """The first batch of a case."""
-        return self._batches[case][0]
+    def programs(self, case: int) -> list[Use]:
+        """What the first batch of a case runs."""
+        return generation_uses(self._engine, self._batches[case][0])
 
     def steps(self, case: int) -> dict[str, Step | None]:
         """The mean prefill behind `ttft_s`, the mean decode step behind `tpot_s`."""

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from jaxgen.engine.batch import Batch
+from jaxgen.engine.uses import Use
 from jaxgen.measure.roofline import Step
 
 Row = dict[str, Any]
@@ -63,8 +63,8 @@ class Workload(Protocol):
         """What else is worth knowing of a case, as plain data; none of it is timed."""
         ...
 
-    def programs(self, case: int) -> Batch:
-        """The first batch of a case, whose programs may be looked at."""
+    def programs(self, case: int) -> Sequence[Use]:
+        """What the first batch of a case runs, in the order of its use: programs that may be looked at."""
         ...
 
     def steps(self, case: int) -> dict[str, Step | None]:
@@ -72,5 +72,5 @@ class Workload(Protocol):
         ...
 
     def last_step(self, case: int) -> Step | None:
-        """The work of the deepest step of the first batch: what XLA's own count is held against."""
+        """The work of one step of the last of `programs`: what XLA's own count is held against."""
         ...
