@@ -1,8 +1,30 @@
-"""Warmed, paired, checked A/B runs of transformer language models in JAX, composed with Hydra."""
+"""Warmed, paired, checked A/B runs of transformer language models in JAX, composed with Hydra.
+
+In Python, `load` gives one composed arm's model to generate and score with:
+
+    >>> import jaxgen
+    >>> engine = jaxgen.load("cache=fixed")
+    >>> engine.score("I pledge allegiance", [" to the flag"], labels=[" to", " of", " for"])
+"""
 
 import importlib.metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxgen.api import Completion, Engine, Likelihood, UserError, load
+
+__all__ = ["Completion", "Engine", "Likelihood", "UserError", "__version__", "load"]
 
 try:
     __version__ = importlib.metadata.version("jaxgen")
 except importlib.metadata.PackageNotFoundError:  # a checkout that is not installed
     __version__ = "0+checkout"
+
+
+def __getattr__(name: str) -> Any:
+    """The API is imported when it is asked for: the command line's own process must stay without jax."""
+    if name in __all__:
+        from jaxgen import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

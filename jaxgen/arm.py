@@ -14,7 +14,6 @@ from jaxgen.engine.ledger import Ledger, Window
 from jaxgen.spec.fault import Fault
 from jaxgen.spec.run import Run
 from jaxgen.workloads import kinds
-from jaxgen.workloads.prompts import read
 from jaxgen.workloads.text import Codec
 
 Progress = Callable[[str, int, int], None]
@@ -53,7 +52,7 @@ class LoadedArm:
         codec = Codec(loaded.tokenizer, vocab_size=loaded.structure.architecture.vocab_size, random=loaded.random)
         leaves = self._faults.weights(self._twin.engine.leaves if self._twin else loaded.leaves)
         self.engine = Engine(run, loaded.structure, leaves)
-        self.workload = kinds.create(self.engine, read(run.prompts, codec), codec, faults=self._faults)
+        self.workload = kinds.create(self.engine, codec, faults=self._faults)
         self._load_s = time.perf_counter() - start
 
     def facts(self) -> dict[str, Any]:

@@ -8,10 +8,12 @@ from jaxgen.errors import ExitCode
 from jaxgen.measure import gate, load
 from jaxgen.measure.device_load import foreign_device_load
 from jaxgen.measure.gate import Stored
+from jaxgen.measure.score_table import score_table
 from jaxgen.pool import Pool
-from jaxgen.record import LOG, Record
+from jaxgen.record import LOG, SCORES, Record
 from jaxgen.session import Outcome, Session
 from jaxgen.spec.arm import Arm
+from jaxgen.spec.score import Score
 from jaxgen.startup import startups
 
 
@@ -24,7 +26,7 @@ def measure(arms: Mapping[str, Arm], record: Record, console: Console) -> ExitCo
     Raises:
         UserError, ArmFailed: what was measured until then is in the record.
     """
-    plan = arms["candidate"].run.measure
+    plan = arms["candidate"].run.plan
     yardstick = gate.yardstick(arms["candidate"].run.gate)  # refused before anything is measured
     strangers = foreign_device_load([])
     outcomes: list[Outcome] = []
@@ -50,6 +52,8 @@ def measure(arms: Mapping[str, Arm], record: Record, console: Console) -> ExitCo
         judgement.judge_case(arms, record, outcome, case=case)
     if record.result["cases"]:
         judgement.judge_grid(record)
+    if isinstance(arms["candidate"].run.workload, Score) and record.result["cases"]:
+        record.write(SCORES, score_table(record.result))
     return _gated(arms["candidate"], record, yardstick)
 
 

@@ -20,7 +20,7 @@ from jaxgen.spec.arm import Arm
 from jaxgen.spec.measure import Isolation
 
 SCHEMA_VERSION = 1
-RESULT, TRIALS, OUTPUTS, LOG = "result.json", "trials.csv", "outputs.jsonl", "jaxgen.log"
+RESULT, TRIALS, OUTPUTS, SCORES, LOG = "result.json", "trials.csv", "outputs.jsonl", "scores.csv", "jaxgen.log"
 
 _PLACE = ("case", "process", "block", "pair", "position", "arm")
 _WATCHED = ("compile_events", "void", "repeats")
@@ -68,7 +68,7 @@ class Record:
             "notes": [],
         }
         with _writing(folder):
-            for name in (TRIALS, OUTPUTS):  # of an earlier run in the same folder
+            for name in (TRIALS, OUTPUTS, SCORES):  # of an earlier run in the same folder
                 (folder / name).unlink(missing_ok=True)
         self.save()
 
@@ -96,9 +96,10 @@ class Record:
         startup["warmup_s"] = sum(call["seconds"] for call in startup["calls"])
         self.save()
 
-    def answered(self, name: str, call: Mapping[str, Any]) -> None:
-        """Note what the first call behind the warm-up compiled: nothing, in a warm arm."""
+    def answered(self, name: str, call: Mapping[str, Any], *, facts: Mapping[str, Any], case: int) -> None:
+        """Note what the first call behind the warm-up compiled (nothing, in a warm arm), and what was asked."""
         self.result["arms"][name]["startup"]["next_call"] = dict(call)
+        self.block(case)["arms"][name]["workload"] = dict(facts)
 
     def add_trial(self, row: Mapping[str, Any]) -> None:
         """Keep one trial, and append it to trials.csv at once."""
@@ -141,6 +142,10 @@ class Record:
             for row in rows
         ]
         _replace(self.folder / OUTPUTS, "\n".join(lines) + "\n")
+
+    def write(self, name: str, text: str) -> None:
+        """Another file of the run folder, whole or not at all."""
+        _replace(self.folder / name, text)
 
     def note(self, text: str) -> None:
         """A sentence that the reader of the result must see."""

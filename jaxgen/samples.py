@@ -27,7 +27,7 @@ class Samples:
         return next(iter(self._metrics))
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """One trial: its place, `arm`, `metrics`, `compile_events`, `functions`, `void`."""
+        """One trial: its place, `arm`, `metrics`, `call_s`, `compile_events`, `functions`, `void`."""
         self._trials.append(dict(row))
 
     def valid(self, arm: str) -> list[dict[str, Any]]:
@@ -35,7 +35,7 @@ class Samples:
         return [trial for trial in self._trials if trial["arm"] == arm and not trial["void"]]
 
     def summary(self, arm: str) -> dict[str, Any]:
-        """`{metrics, compile}` of one arm, as they stand in the result."""
+        """`{metrics, calls, compile}` of one arm, as they stand in the result; `calls` are seconds, call by call."""
         trials = self.valid(arm)
         functions: dict[str, int] = {}
         for trial in trials:
@@ -47,6 +47,7 @@ class Samples:
                 metric: summarise([trial["metrics"][metric] for trial in trials], **facts)
                 for metric, facts in self._metrics.items()
             },
+            "calls": summarise([call_s for trial in trials for call_s in trial["call_s"]], unit="s", better="lower"),
             "compile": {
                 "events_per_trial": events,
                 "warm": not any(events) if events else None,

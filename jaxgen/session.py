@@ -2,14 +2,13 @@
 
 import dataclasses
 import functools
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from jaxgen import comparison
 from jaxgen.console import Console
 from jaxgen.errors import UserError
-from jaxgen.measure import agreement, roofline
+from jaxgen.measure import roofline
 from jaxgen.pool import Pool
 from jaxgen.record import Record
 from jaxgen.samples import Samples
@@ -69,7 +68,7 @@ class Session:
         self._console = console
         self._process = process
         self._metrics: dict[str, dict[str, str]] = {}
-        self._plan = arms["candidate"].run.measure
+        self._plan = arms["candidate"].run.plan
         self.cases: list[Facts] = []
 
     def load(self) -> None:
@@ -84,8 +83,8 @@ class Session:
                 facts[arm] = self._pool.load(arm, progress)
         if any(other["questions"] != facts["candidate"]["questions"] for other in facts.values()):
             raise UserError(
-                "the arms would answer different prompts: their prompts or tokenizers differ; "
-                "compare arms of one tokenizer, or use prompts=synthetic or prompts=jsonl with token ids"
+                "the arms would answer different questions: their prompts, items or tokenizers differ; compare arms of "
+                "one tokenizer, or give token ids: prompts=synthetic, prompts=jsonl, workload.item_tokens"
             )
         self.cases, self._metrics = facts["candidate"]["cases"], facts["candidate"]["metrics"]
         if self._process:
@@ -154,10 +153,10 @@ class Session:
             ]
             return answers
         for arm, answer in answers.items():
-            self._record.answered(arm, answer["call"])
+            self._record.answered(arm, answer["call"], facts=answer["facts"], case=case)
         outcome.answers = rows
         with self._console.stage("both", "compare the outputs"):
-            outcome.agreed = self._agreement(rows)
+            outcome.agreed = comparison.agreement_of(self._arms, self._pool, rows)
             # One after the other: two probes at once would halve each other's rates.
             outcome.scale = {arm: self._pool.call(arm, "scale", case=case) for arm in self._arms}
         return answers
@@ -177,34 +176,6 @@ class Session:
                     told = self._pool.call(arm, "profile", case=case, folder=str(where))
                     facts[arm]["profile"] = told
         return facts
-
-    def _agreement(self, rows: Mapping[str, list[dict]]) -> Facts | None:
-        if len(rows) < 2:
-            return None
-        knobs = ("weights", "activations", "kv", "logits")
-        dtypes = {name: [getattr(arm.run.dtype, knob).value for knob in knobs] for name, arm in self._arms.items()}
-
-        def logprobs(arm: str, tokens: list[int], candidates: list[int]) -> list[float]:
-            return self._pool.call(arm, "logprobs", tokens=tokens, candidates=candidates)
-
-        return agreement.compare(
-            rows["candidate"],
-            rows["baseline"],
-            dtypes=dtypes,
-            greedy=all(arm.run.workload.sampling.greedy for arm in self._arms.values()),
-            logprobs=logprobs,
-            forced=self._forced(rows["baseline"]),
-        )
-
-    def _forced(self, teacher: list[dict]) -> Facts:
-        """Both arms' logits on the baseline's own answers, through a file: they are too many for the pipe."""
-        with tempfile.TemporaryDirectory(prefix="jaxgen-") as folder:
-            path = str(Path(folder) / "teacher.npy")
-            rows = [{key: row[key] for key in ("prompt_tokens", "tokens")} for row in teacher]
-            taught = self._pool.call("baseline", "teach", rows=rows, path=path)
-            learnt = self._pool.call("candidate", "learn", rows=rows, path=path)
-        methods = {"baseline": taught["forced"], **learnt["forced"]}
-        return {**learnt, "forced": methods, "positions_total": taught["positions_total"]}
 
     def _after_block(self, outcome: Outcome, number: int, pairs: int, *, case: int) -> None:
         if not self._process:

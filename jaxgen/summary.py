@@ -1,6 +1,5 @@
 """A finished result as tables and sentences for the terminal."""
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,6 +7,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from jaxgen import figures
 from jaxgen.spec.arm import Arm
 
 
@@ -42,34 +42,53 @@ def _table(arms: Mapping[str, Arm], result: Mapping[str, Any]) -> Table:
             table.add_row(group, *(str(arm.choices.get(group)) for arm in arms.values()))
     facts = [result["arms"][name] for name in arms]
     for metric, block in facts[0]["metrics"].items():
-        cells = [_measured(each["metrics"][metric]) for each in facts if metric in each["metrics"]]
-        table.add_row(_heading(metric, block), *cells, _ratio(result["comparison"].get(metric)))
+        cells = [figures.median_and_std(each["metrics"][metric]) for each in facts if metric in each["metrics"]]
+        table.add_row(
+            figures.heading(metric, block), *cells, figures.ratio_and_interval(result["comparison"].get(metric))
+        )
     if not result["cases"]:
-        table.add_row("compiles in trials", *(_compiles(each) for each in facts))
-    table.add_row("compile + warm-up", *(_seconds(each["startup"]["warmup_s"]) for each in facts))
+        table.add_row("compiles in trials", *(figures.compiles_in_trials(each) for each in facts))
+    table.add_row("compile + warm-up", *(figures.seconds(each["startup"]["warmup_s"]) for each in facts))
     for row in _scale_rows(facts):
         table.add_row(*row)
-    if result["agreement"] is not None:
-        table.add_row("outputs", result["agreement"]["status"], f"{result['agreement']['tokens_compared']} tokens")
-        moved = result["agreement"]["max_abs_logprob_diff"]
-        if moved is not None:
-            table.add_row("log-probs apart", _number(moved, digits=1))
+    for row in _agreement_rows(result["agreement"] or {}):
+        table.add_row(*row)
     return table
+
+
+def _agreement_rows(agreement: Mapping[str, Any]) -> Iterator[list[str]]:
+    for counted, apart, told in (("tokens", "logprob", "log-probs"), ("scores", "score", "scores")):
+        if f"{counted}_compared" in agreement:
+            yield ["outputs", agreement["status"], f"{agreement[f'{counted}_compared']} {counted}"]
+            moved = agreement[f"max_abs_{apart}_diff"]
+            if moved is not None:
+                yield [f"{told} apart", figures.number(moved, digits=1)]
 
 
 def _scale_rows(facts: list[Mapping[str, Any]]) -> Iterator[list[str]]:
     """Rows that need not be there: what could not be had of either arm is left to the result's file."""
     rows = (
-        ("share of bandwidth", [_percent(each["roofline"]["mbu"]) for each in facts]),
-        ("share of FLOP/s", [_percent(each["roofline"]["mfu"]) for each in facts]),
-        ("KV cache", [_bytes(each["memory"]["kv_cache_bytes"]) for each in facts]),
-        ("program temporaries", [_bytes(each["memory"]["program_temp_bytes"]) for each in facts]),
-        ("peak memory, host", [_bytes(each["memory"]["host_peak_rss_bytes"]) for each in facts]),
-        ("peak memory, device", [_bytes(each["memory"]["device_peak_bytes"]) for each in facts]),
-        ("precompile, cold / warm", [_precompile(each["startup"]) for each in facts]),
+        ("share of bandwidth", [figures.percent(each["roofline"]["mbu"]) for each in facts]),
+        ("share of FLOP/s", [figures.percent(each["roofline"]["mfu"]) for each in facts]),
+        ("KV cache", [figures.size(each["memory"]["kv_cache_bytes"]) for each in facts]),
+        ("program temporaries", [figures.size(each["memory"]["program_temp_bytes"]) for each in facts]),
+        ("peak memory, host", [figures.size(each["memory"]["host_peak_rss_bytes"]) for each in facts]),
+        ("peak memory, device", [figures.size(each["memory"]["device_peak_bytes"]) for each in facts]),
+        ("precompile, cold / warm", [figures.precompile(each["startup"]) for each in facts]),
+        (
+            "items with / without reuse",
+            [figures.prefix_reuse(each.get("workload", {}).get("prefix")) for each in facts],
+        ),
     )
     for name, cells in rows:
         if any(cell != "-" for cell in cells):
+            yield [name, *cells]
+    differing = (
+        ("compiles, 1st / next call", [figures.compile_events(each["startup"]) for each in facts]),
+        ("programs as text", [figures.size(each["program"]["module_bytes"]) for each in facts]),
+    )
+    for name, cells in differing:
+        if len(set(cells)) > 1:
             yield [name, *cells]
 
 
@@ -90,9 +109,11 @@ def _profiles(result: Mapping[str, Any]) -> Iterator[RenderableType]:
         for column in ("operation", "of", "count", "total, ms", "share"):
             table.add_column(column, justify="left" if column in ("operation", "of") else "right")
         for row in arm["profile"]["operations"]:
-            total = _number(1e3 * row["total_s"], digits=3)
+            total = figures.number(1e3 * row["total_s"], digits=3)
             meant = row["meaning"] or ""
-            table.add_row(row["name"], f"{row['program']} {meant}", str(row["count"]), total, _percent(row["share"]))
+            table.add_row(
+                row["name"], f"{row['program']} {meant}", str(row["count"]), total, figures.percent(row["share"])
+            )
         yield table
 
 
@@ -106,18 +127,22 @@ def _cases(arms: Mapping[str, Arm], result: Mapping[str, Any]) -> Table:
     if measured is None:
         return table
     metric, block = next(iter(measured["arms"]["candidate"]["metrics"].items()))
+    scoring = metric == "items_per_s"
+    beside = ("p50, ms", "p95, ms", "p99, ms") if scoring else ("MBU",)
     for arm in arms:
-        table.add_column(f"{arm}\n{_heading(metric, block)}", justify="right")
-        table.add_column("MBU", justify="right")
-    for column in ("ratio", "verdict"):
-        table.add_column(column, justify="right" if column == "ratio" else "left")
+        for column in (f"{arm}\n{figures.heading(metric, block)}", *beside):
+            table.add_column(column, justify="right")
+    for column in ("change" if scoring else "ratio", "verdict"):
+        table.add_column(column, justify="left" if column == "verdict" else "right")
     for case in cases:
         cells = [str(value) for value in case["params"].values()]
         for arm in arms:
             facts = case["arms"][arm]
-            cells.append(_measured(facts["metrics"][metric]) if facts["metrics"] else "-")
-            cells.append(_percent(facts.get("roofline", {}).get("mbu")))
-        table.add_row(*cells, _ratio(case["comparison"].get(metric)), case["verdict"] or "")
+            cells.append(figures.median_and_std(facts["metrics"][metric]) if facts["metrics"] else "-")
+            cells += (
+                figures.call_percentiles(facts) if scoring else [figures.percent(facts.get("roofline", {}).get("mbu"))]
+            )
+        table.add_row(*cells, figures.ratio_and_interval(case["comparison"].get(metric)), case["verdict"] or "")
     return table
 
 
@@ -128,7 +153,7 @@ def _gate(gate: Mapping[str, Any]) -> Iterator[RenderableType]:
     for row in gate["rows"]:
         case = " ".join(f"{name}={value}" for name, value in row["params"].items())
         change = "-" if row["change"] is None else f"{100 * row['change']:+.1f} %"
-        then, now = (("-" if row[key] is None else _number(row[key], digits=4)) for key in ("old", "new"))
+        then, now = (("-" if row[key] is None else figures.number(row[key], digits=4)) for key in ("old", "new"))
         table.add_row(f"{row['metric']} {case}".strip(), then, now, change, row["status"])
     yield table
     for note in gate["notes"]:
@@ -143,9 +168,11 @@ def _calibration(told: Mapping[str, Any]) -> Iterator[RenderableType]:
     rates = told["false_verdict_rates"]
     yield Text(f"noise floor of {told['key']}: {100 * told['floor']:.2f} %", style="bold")
     yield Text(f"{told['repetitions']} measurements of an arm against itself; false verdicts among them:")
-    yield Text(f"  without any margin        {_percent(rates['without_margin'])}")
-    yield Text(f"  at the default of {100 * told['default_margin']:.0f} %     {_percent(rates['at_default_margin'])}")
-    yield Text(f"  at the noise floor        {_percent(rates['at_noise_floor'])}")
+    yield Text(f"  without any margin        {figures.percent(rates['without_margin'])}")
+    yield Text(
+        f"  at the default of {100 * told['default_margin']:.0f} %     {figures.percent(rates['at_default_margin'])}"
+    )
+    yield Text(f"  at the noise floor        {figures.percent(rates['at_noise_floor'])}")
     yield Text(f"kept in {told['kept_in']}; from now on it is the margin where measure.margin is null")
 
 
@@ -154,66 +181,12 @@ def _selftest(told: Mapping[str, Any]) -> Iterator[RenderableType]:
         return
     rates, margin = told["rates"], 100 * told["margin"]
     yield Text(
-        f"equal arms left alone       {_percent(rates['same_left_alone'])} of {len(told['same'])} measurements "
+        f"equal arms left alone       {figures.percent(rates['same_left_alone'])} of {len(told['same'])} measurements "
         f"(margin {margin:.2g} %)"
     )
     yield Text(
-        f"{100 * told['slowdown']:.0f} % slowdown found         {_percent(rates['slowdown_found'])} of "
+        f"{100 * told['slowdown']:.0f} % slowdown found         {figures.percent(rates['slowdown_found'])} of "
         f"{len(told['slowed'])} measurements"
     )
     for name, fault in told["faults"].items():
         yield Text(f"{name:<27} {'found' if fault['found'] else 'NOT FOUND'}: {fault['reason']}")
-
-
-def _heading(metric: str, block: Mapping[str, Any]) -> str:
-    return metric.removesuffix("_s") + ", ms" if block["unit"] == "s" else f"{metric.replace('_per_s', '')}/s"
-
-
-def _measured(metric: Mapping[str, Any]) -> str:
-    """Median and, where known, the standard deviation; seconds as milliseconds."""
-    if metric["median"] is None:
-        return "-"
-    scale = 1e3 if metric["unit"] == "s" else 1.0
-    spread = f" ± {_number(scale * metric['std'], digits=2)}" if metric["std"] is not None else ""
-    return f"{_number(scale * metric['median'], digits=4)}{spread}"
-
-
-def _ratio(comparison: Mapping[str, Any] | None) -> str:
-    if comparison is None:
-        return ""
-    interval = comparison["ci95"]
-    span = f" [{', '.join(_number(end, digits=3) for end in interval)}]" if interval else ""
-    return f"{_number(comparison['ratio'], digits=3)}{span}"
-
-
-def _number(value: float, *, digits: int) -> str:
-    """So many significant digits, never an exponent: 12.3, 1234, 0.0123."""
-    before = math.floor(math.log10(abs(value))) + 1 if value else 1
-    return f"{value:.{max(digits - before, 0)}f}"
-
-
-def _compiles(facts: Mapping[str, Any]) -> str:
-    events = facts["compile"]["events_per_trial"]
-    return "-" if not events else f"{sum(events)} in {len(events)}"
-
-
-def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f} s"
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.3g} %"
-
-
-def _bytes(count: int | None) -> str:
-    if count is None:
-        return "-"
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
-
-
-def _precompile(startup: Mapping[str, Any]) -> str:
-    """Trace, lower and compile seconds of a fresh process, over an empty and over a filled cache folder."""
-    sides = [startup.get("cold"), startup.get("warm")]
-    parts = ("trace_s", "lower_s", "compile_s")
-    told = [f"{sum(side['first_call'][part] for part in parts):.2f} s" if side else "-" for side in sides]
-    return " / ".join(told) if any(sides) else "-"

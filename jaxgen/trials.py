@@ -61,7 +61,7 @@ class Trials:
         self._on_block = on_block
         self._voids = dict.fromkeys(arms, 0)
         self._answers: dict[str, list] = {arm: [] for arm in arms}
-        self.plan = arms["candidate"].run.measure
+        self.plan = arms["candidate"].run.plan
         self.names = names_of(arms)
         self.repeats = 1
         self.blocks = 0
@@ -153,6 +153,7 @@ class Trials:
                 "compile_events": sample["events"],
                 "functions": sample["functions"],
                 "metrics": sample["metrics"],
+                "call_s": sample["call_s"],
             }
             self._samples.add(row)
             self._on_trial(row)

@@ -33,6 +33,15 @@ SMALL = (
 )
 """A whole run in the time that its workers take to start; the blocks end after three."""
 
+SCORING = (
+    *SMALL[:4],
+    "workload=score",
+    "workload.query=[3,1,4,1,5]",
+    "workload.items=[[9],[2,6]]",
+    "workload.label_token_ids=[5,3,5]",
+)
+"""The same model, asked for scores."""
+
 ALONE = ("baseline=off", "measure.isolation=shared")
 """One worker is enough."""
 
@@ -74,7 +83,7 @@ def warm_call(**changed) -> dict:
 def trial_row(arm: str, *, block: int = 0, pair: int = 0, tokens_per_s: float = 100.0, **changed) -> dict:
     """One trial as `Samples.add` and `Record.add_trial` take it."""
     row = {"case": 0, "process": 0, "block": block, "pair": pair, "position": 0, "arm": arm}
-    row |= {"void": False, "repeats": 1, "compile_events": 0, "functions": {}}
+    row |= {"void": False, "repeats": 1, "compile_events": 0, "functions": {}, "call_s": [0.1]}
     return row | {"metrics": {"tokens_per_s": tokens_per_s, "latency_s": 4 / tokens_per_s}} | changed
 
 
@@ -146,6 +155,11 @@ def workers_of(pid: int, *, besides: Iterable[psutil.Process] = ()) -> list[psut
 
 def execute_small(folder: Path, *overrides: str) -> tuple[ExitCode, dict]:
     """Measure for real, in workers; the exit code and the result as it lies on disk."""
-    arms: Mapping[str, Arm] = load_arms([*SMALL, *overrides])
+    return execute_composed(folder, *SMALL, *overrides)
+
+
+def execute_composed(folder: Path, *overrides: str) -> tuple[ExitCode, dict]:
+    """The same of any run."""
+    arms: Mapping[str, Arm] = load_arms(overrides)
     code = execute(arms, folder)
     return code, read_result(folder)

@@ -94,4 +94,5 @@ class StandInPool:
             "events": events,
             "functions": {"step": events} if events else {},
             "answers": [[1]],
+            "call_s": [repeats / speed],
         }

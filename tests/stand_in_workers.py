@@ -38,6 +38,7 @@ class Workers:
             "metrics": {"tokens_per_s": speed, "latency_s": arguments["repeats"] / speed},
             "events": events,
             "functions": {"step": 1, "prefill": 1} if events else {},
+            "call_s": [1 / speed] * arguments["repeats"],
             "answers": self._answers.get((arm, number), [row["tokens"] for row in ANSWERS[arm]]),
         }
 

@@ -85,7 +85,7 @@ MISTAKES = {
     "a folder of prompts": (jsonl("good"), ["prompts.path=", "cannot be read"]),
     "different questions": (
         [*SMALL, "baseline=same", "baseline.overrides=['prompts.seed=1']"],
-        ["the arms would answer different prompts", "prompts=synthetic"],
+        ["the arms would answer different questions", "prompts=synthetic"],
     ),
     "missing checkpoint": (
         [*HF, "model.checkpoint={here}/nowhere"],

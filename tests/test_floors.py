@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = {
     "errors": 0,
+    "figures": 0,
     "spec": 0,
     "ops": 1,
     "config": 1,
@@ -36,6 +37,7 @@ FLOORS = {
     "record": 7,
     "samples": 7,
     "trials": 7,
+    "comparison": 7,
     "session": 7,
     "judgement": 7,
     "summary": 7,
@@ -45,6 +47,7 @@ FLOORS = {
     "calibration": 7,
     "selftest": 7,
     "experiment": 7,
+    "api": 8,
     "calibrate": 8,
     "convert": 8,
     "__main__": 8,
@@ -53,13 +56,13 @@ FLOORS = {
 JAX = {"jax", "jaxlib", "flax", "orbax", "optax"}
 # The parent process holds no device; the statistics and the report run where no jax is.
 JAX_FREE = (
-    *("__init__", "__main__", "errors", "spec", "config", "report"),
+    *("__init__", "__main__", "errors", "figures", "spec", "config", "report"),
     *(unit for unit, floor in FLOORS.items() if floor == 7),
     *("calibrate", "worker_client"),
     *("measure.statistics", "measure.schedule", "measure.verdict", "measure.load", "measure.agreement"),
     *("measure.gate", "measure.stored", "measure.differences", "measure.device_load", "measure.spread"),
     *("measure.drift", "measure.outliers", "measure.noise_floor", "measure.roofline", "measure.tolerance"),
-    *("measure.excerpt", "measure.forced_differences"),
+    *("measure.excerpt", "measure.forced_differences", "measure.score_agreement", "measure.score_table"),
 )
 ONLY_IN = {
     "hydra": ("config", "__main__"),
@@ -98,11 +101,16 @@ def tree(module: str) -> ast.Module:
 
 @functools.cache
 def imports(module: str) -> tuple[Import, ...]:
-    functions = [node for node in ast.walk(tree(module)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    inside = {id(node) for function in functions for node in ast.walk(function)}
+    inside = {id(node) for late in filter(runs_later, ast.walk(tree(module))) for node in ast.walk(late)}
     return tuple(
         Import(*target, lazy=id(node) in inside) for node in ast.walk(tree(module)) for target in targets(node)
     )
+
+
+def runs_later(node: ast.AST) -> bool:
+    """A function; or what type checkers alone read."""
+    is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    return is_function or (isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING")
 
 
 def targets(node: ast.AST) -> Iterator[tuple[str, bool]]:

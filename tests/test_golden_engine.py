@@ -29,6 +29,7 @@ STATIC = {"fixed": Fixed(bucket=16), "none_padded": NoCache(pad=True)}
 # A program for every token: all tokens of one family, the last few of the others. That these caches agree with the
 # others in every family, from the first token on, is for test_caches.py.
 GROWING = {"dynamic": Dynamic(), "none": NoCache()}
+FIRST_TOKENS = 8  # each is a program of its own
 LAST_TOKENS = 3
 
 
@@ -77,12 +78,12 @@ def test_growing_caches_get_the_reference_s_last_tokens(golden, name):
         assert answers(with_loop(model, loop), prompts) == tokens
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("golden", ["llama"], indirect=True)
-def test_the_dynamic_cache_gets_all_the_reference_s_tokens(golden):
+def test_the_dynamic_cache_gets_the_reference_s_first_tokens(golden):
     reference, _, engine = golden
     prompts, tokens = expected(reference, first=0)
-    assert answers(engine(Dynamic(), max_new_tokens=NEW_TOKENS), prompts) == tokens
+    given = answers(engine(Dynamic(), max_new_tokens=FIRST_TOKENS), prompts)
+    assert given == [row[:FIRST_TOKENS] for row in tokens]
 
 
 def test_logits_stay_with_the_reference_at_every_step_through_the_cache(golden):

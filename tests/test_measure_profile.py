@@ -6,6 +6,7 @@ import pytest
 from small_models import PROMPTS, engine, run
 
 from jaxgen.engine.inspection import meanings
+from jaxgen.engine.uses import generation_uses
 from jaxgen.measure.profile import TOP, Event, innermost, rank, record
 from jaxgen.spec.cache import Fixed
 
@@ -24,7 +25,7 @@ def profiled(tmp_path_factory):
 
     call()
     folder = tmp_path_factory.mktemp("profile")
-    return folder, record(call, folder, meanings=meanings(model, batch))
+    return folder, record(call, folder, meanings=meanings(generation_uses(model, batch)))
 
 
 def test_the_operations_of_the_decode_loop_are_found(profiled):

@@ -41,9 +41,10 @@ class TestFigures:
         assert startup["load_s"] == 1.5
 
     def test_the_call_behind_the_warm_up_is_told_apart(self, record):
-        record.answered("baseline", warm_call(events=0, compile_s=0.0))
+        record.answered("baseline", warm_call(events=0, compile_s=0.0), facts={"batches": 1}, case=0)
         startup = record.result["arms"]["baseline"]["startup"]
         assert startup["next_call"]["events"] == 0
+        assert record.result["arms"]["baseline"]["workload"] == {"batches": 1}
         assert startup["compile_s"] is None
 
 

@@ -42,6 +42,11 @@ class TestSummary:
         assert found.summary("baseline")["metrics"]["tokens_per_s"]["max"] == pytest.approx(101)
         assert found.summary("candidate")["metrics"]["tokens_per_s"]["max"] == pytest.approx(202)
 
+    def test_every_call_counts_whatever_the_trial_it_was_in(self):
+        rows = [trial_row("candidate", call_s=call_s) for call_s in ([0.1, 0.3], [0.2])]
+        calls = samples(*rows).summary("candidate")["calls"]
+        assert (calls["samples"], calls["unit"], calls["p50"]) == ([0.1, 0.3, 0.2], "s", 0.2)
+
     def test_the_first_metric_is_the_one_of_the_verdict(self):
         assert samples().primary == "tokens_per_s"
         assert samples(metrics=dict(reversed(METRICS.items()))).primary == "latency_s"

@@ -107,7 +107,7 @@ class TestTable:
 class TestScale:
     def test_rows_that_neither_arm_fills_are_left_out(self, tmp_path):
         shown = lines(finished_result(tmp_path))
-        assert row(shown, "KV cache")[1:] == ["0.0 MB", "0.0 MB"]
+        assert row(shown, "KV cache")[1:] == ["1.0 kB", "1.0 kB"]
         for start in ("share of", "program temporaries", "peak memory", "precompile"):
             assert not has(shown, start)
 

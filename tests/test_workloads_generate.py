@@ -10,7 +10,6 @@ from jaxgen.engine.faults import Faults
 from jaxgen.errors import UserError
 from jaxgen.spec.cache import Dynamic, Fixed, NoCache
 from jaxgen.spec.fault import Fault
-from jaxgen.workloads import kinds
 from jaxgen.workloads.generate import METRICS, METRICS_AT_DEPTH, Generating, Timed, at_depth
 from jaxgen.workloads.prompts import Prompt
 from jaxgen.workloads.text import Codec
@@ -29,7 +28,7 @@ def workload(**changed):
     """The workload of a small engine of few programs, two rows at a time."""
     given = {"architecture": ONE_LAYER, "cache": Fixed(bucket=0), "batch_size": 2}
     engine = small_models.engine(small_models.run(**(given | changed)))
-    return kinds.create(engine, PROMPTS, BYTES, faults=Faults(Fault()))
+    return Generating(engine, PROMPTS, BYTES, faults=Faults(Fault()))
 
 
 def faulty(other, **fault):

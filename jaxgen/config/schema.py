@@ -16,9 +16,12 @@ from jaxgen.spec.codec import without_none
 from jaxgen.spec.fault import Fault
 from jaxgen.spec.prompts import Text
 from jaxgen.spec.run import Process, Run
+from jaxgen.spec.score import Score
 
 _AS_TYPED: dict[tuple[type, str], Any] = {
     (Process, "env"): dict[str, str],
+    (Score, "query"): Any,
+    (Score, "items"): Any,
     (Text, "text"): Any,
 }
 """Types of what the user writes, where the spec normalises it to something that OmegaConf cannot express."""

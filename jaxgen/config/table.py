@@ -14,6 +14,7 @@ from jaxgen.spec.measure import Measure
 from jaxgen.spec.model import Model
 from jaxgen.spec.prompts import Builtin, Jsonl, Synthetic, Text
 from jaxgen.spec.run import Baseline, Mesh, Tracker
+from jaxgen.spec.score import Score
 from jaxgen.spec.study import Calibrate, Selftest, Single
 from jaxgen.spec.workload import Generate
 
@@ -39,6 +40,7 @@ OPTIONS: tuple[tuple[str, str, type], ...] = (
     ("dtype", "float16", Dtype),
     ("mesh", "single", Mesh),
     ("workload", "generate", Generate),
+    ("workload", "score", Score),
     ("prompts", "builtin", Builtin),
     ("prompts", "text", Text),
     ("prompts", "jsonl", Jsonl),

@@ -15,7 +15,7 @@ from jaxgen.engine.binders import bind
 from jaxgen.engine.programs import Blueprint, State
 from jaxgen.models.structure import Leaves, Structure
 from jaxgen.spec.run import Run
-from jaxgen.spec.workload import Loop
+from jaxgen.spec.workload import Generate, Loop
 
 OnStep = Callable[[State], None]
 
@@ -37,8 +37,8 @@ class Engine:
             structure=structure,
             activations=run.dtype.activations.value,
             logits=run.dtype.logits.value,
-            sampling=run.workload.sampling,
-            eos_token_ids=() if run.workload.ignores_eos else structure.architecture.eos_token_ids,
+            sampling=self.generation.sampling,
+            eos_token_ids=() if self.generation.ignores_eos else structure.architecture.eos_token_ids,
         )
         donate = caches.kind(run.cache).donated
         bound = functools.partial(bind, run.jit.strategy, blueprint=self.blueprint, leaves=leaves, donate=donate)
@@ -46,19 +46,28 @@ class Engine:
         self.step_program = bound(programs.step)
         self.loop_program = bound(programs.loop)
 
-    def capacity(self, prompts: Sequence[Sequence[int]]) -> int:
+    @property
+    def generation(self) -> Generate:
+        """How text is generated: the run's workload, or the defaults where that is another one."""
+        return self.run.workload if isinstance(self.run.workload, Generate) else Generate()
+
+    def capacity(self, prompts: Sequence[Sequence[int]], *, new_tokens: int | None = None) -> int:
         """Slots of a row in the cache that serves these prompts.
+
+        Args:
+            prompts: token ids.
+            new_tokens: the most per row; null takes `workload.max_new_tokens`.
 
         Raises:
             UserError: the prompts do not fit the model, the cache or the buckets.
         """
         return capacity_for(
             prompts,
-            new_tokens=self.run.workload.max_new_tokens,
+            new_tokens=self.generation.max_new_tokens if new_tokens is None else new_tokens,
             cache=self.run.cache,
             architecture=self.blueprint.structure.architecture,
-            token_buckets=self.run.workload.token_buckets,
-            depths=self.run.workload.depths,
+            token_buckets=self.generation.token_buckets,
+            depths=self.generation.depths,
         )
 
     def batches(
@@ -75,7 +84,7 @@ class Engine:
         Raises:
             UserError: the prompts do not fit the model, the cache or the buckets.
         """
-        work = self.run.workload
+        work = self.generation
         slots = self.capacity(prompts) if capacity is None else capacity
         return [
             make_batch(
@@ -99,7 +108,7 @@ class Engine:
             capacity: slots of a row.
             new_tokens: the most per row; null takes `workload.max_new_tokens`.
         """
-        work = self.run.workload
+        work = self.generation
         return [
             make_batch(
                 [[0] * length] * size,
@@ -147,7 +156,7 @@ class Engine:
             on_step: called after each step of the host loop with the state then.
             every_step: the host loop goes on when all rows are done: for compiling all there is.
         """
-        if self.run.workload.loop is Loop.device and cache.static_shape:
+        if self.generation.loop is Loop.device and cache.static_shape:
             for segment in batch.segments:
                 cache, state = self.loop_program(
                     self.leaves, cache.reading(segment.depth), state, segment.steps_on_device

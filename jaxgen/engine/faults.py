@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -80,6 +80,10 @@ class Faults:
         sequence, last = np.array(state.sequence), int(np.asarray(state.lengths)[0]) - 1
         sequence[0, last] += 1 if sequence[0, last] == 0 else -1
         return dataclasses.replace(state, sequence=jax.device_put(sequence))
+
+    def scored(self, scores: Sequence[float]) -> list[float]:
+        """The scores that the arm says an item has: as they are, or the first one turned round."""
+        return [1 - scores[0], *scores[1:]] if self.fault.wrong_token else list(scores)
 
 
 def _compile_one_more() -> None:

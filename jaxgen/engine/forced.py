@@ -71,7 +71,7 @@ def forced_logprobs(engine: Engine, prompts: Sequence[Sequence[int]], *, answers
     Raises:
         ValueError: an answer is longer than the arm's cache is planned for.
     """
-    room = engine.run.workload.max_new_tokens
+    room = engine.generation.max_new_tokens
     if any(len(answer) > room for answer in answers):
         raise ValueError(f"an answer has {max(map(len, answers))} tokens, workload.max_new_tokens={room}")
     batches = engine.batches(prompts)
@@ -164,7 +164,7 @@ def _batch_by_batch(
 
 
 def _in_steps(engine: Engine, batch: Batch, answers: Sequence[Sequence[int]]) -> Iterator[Piece]:
-    most = engine.run.workload.max_new_tokens
+    most = engine.generation.max_new_tokens
     tokens, counts = _padded(answers, rows=batch.rows, width=most)
     room = _room(engine, batch, most=most - 1)
     cache = engine.empty_cache(batch)
@@ -189,7 +189,7 @@ def _chunks(batch: Batch, *, total: int, room: int) -> Iterator[tuple[int, int, 
 
 def _in_one_pass(engine: Engine, batch: Batch, answers: Sequence[Sequence[int]], *, longest: int) -> Iterator[Piece]:
     """Each chunk runs the texts again: one program, and few chunks, since who asks keeps what it reads in bounds."""
-    most = engine.run.workload.max_new_tokens
+    most = engine.generation.max_new_tokens
     width = engine.run.cache.depth(longest + most - 1, batch.capacity)  # the last answer token predicts nothing
     tokens, counts = _padded(answers, rows=batch.rows, width=most)
     lengths = np.asarray(batch.state.lengths)

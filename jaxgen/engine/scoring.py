@@ -15,6 +15,7 @@ from jaxgen.engine.binders import bind
 from jaxgen.engine.engine import Engine
 from jaxgen.engine.score_batch import Rows, make_rows, on_device, padded, width
 from jaxgen.engine.score_request import Encoder, Request, Text, make_request
+from jaxgen.engine.uses import Use
 
 NO_PREFIX_CACHE = "this cache keeps nothing from call to call, so the query's prefix is computed again for every item"
 
@@ -91,12 +92,12 @@ class Scorer:
         self._among_labels = bound(score_programs.score_labels)
         self._in_vocabulary = bound(score_programs.score_vocabulary)
 
-    def prepare(self, request: Request) -> Prepared:
-        """Put a request on the device: everything that `call` needs."""
+    def prepare(self, request: Request, *, batch_size: int | None = None) -> Prepared:
+        """Put a request on the device: everything that `call` needs; null takes the scorer's own batch size."""
         context = self.engine.blueprint.structure.architecture.context
         continued, whole, reuse = self._divided(request)
         start = len(request.query)
-        make = functools.partial(make_rows, batch_size=self.batch_size)
+        make = functools.partial(make_rows, batch_size=batch_size or self.batch_size)
         possible = caches.kind(self.engine.run.cache).incremental
         return Prepared(
             prefix=self._prefix(request.query) if continued else None,
@@ -120,6 +121,24 @@ class Scorer:
             program(leaves, rows.from_the_beginning, rows.tokens, rows.lengths, labels) for rows in prepared.whole
         ]
         return tuple(scores)
+
+    def uses(self, prepared: Prepared) -> list[Use]:
+        """The programs of `call`, in the order of their use, each once; the query's prefill is run for it."""
+        program = self._among_labels if prepared.apply_softmax else self._in_vocabulary
+        name = "score_labels" if prepared.apply_softmax else "score_vocabulary"
+        leaves, prefix, found = self.engine.leaves, prepared.prefix, {}
+        if prefix is not None:
+            arguments = (leaves, prefix.empty, prefix.query, prefix.length)
+            found["prefill"] = Use("prefill_query", self._prefill, arguments)
+            kept = self._prefill(*arguments)
+            for rows in prepared.continued:
+                variant = f"continued_{_shape(rows)}"
+                asked = (leaves, kept, rows.tokens, rows.lengths, prepared.labels)
+                found.setdefault(variant, Use(name, program, asked, variant=variant))
+        for rows in prepared.whole:
+            asked = (leaves, rows.from_the_beginning, rows.tokens, rows.lengths, prepared.labels)
+            found.setdefault(_shape(rows), Use(name, program, asked, variant=_shape(rows)))
+        return list(found.values())
 
     def results(self, prepared: Prepared, scores: Sequence[Float[Array, "B L"]]) -> list[list[float]]:
         """The scores of `call` as numbers: rows in the order of the items, columns in that of the labels."""
@@ -152,6 +171,10 @@ class Scorer:
             length=on_device(np.array([len(query)], np.int32)),
             empty=on_device(empty.reading(slots)),
         )
+
+
+def _shape(rows: Rows) -> str:
+    return "x".join(map(str, rows.tokens.shape))
 
 
 def score(

@@ -97,7 +97,7 @@ def against_teacher(engine: Engine, rows: Sequence[Mapping], path: Path | str) -
         return facts | _report([], [], method=None) | {"skipped": skipped}
     counts = _evenly(lengths, teacher.shape[0])
     starts = _starts(counts)
-    most = engine.run.workload.max_new_tokens  # perhaps fewer than the teacher's: its cache holds no more
+    most = engine.generation.max_new_tokens  # perhaps fewer than the teacher's: its cache holds no more
     reading = _read(engine, rows, [min(count, most) for count in counts])
     found: list[list[Differences]] = [[] for _ in rows]
     for piece in reading.pieces:

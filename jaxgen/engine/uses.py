@@ -51,7 +51,7 @@ def generation_uses(engine: Engine, batch: Batch) -> list[Use]:
     """
     empty = engine.empty_cache(batch)
     found = [Use("prefill", engine.prefill_program, (engine.leaves, shapes_of(empty), batch.prompt, batch.state))]
-    looped = engine.run.workload.loop is Loop.device and empty.static_shape
+    looped = engine.generation.loop is Loop.device and empty.static_shape
     for segment in batch.segments if empty.static_shape else batch.segments[-1:]:
         cache = _before_step(engine, batch, empty, depth=segment.depth)
         if looped:

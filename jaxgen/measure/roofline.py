@@ -70,7 +70,14 @@ def weight_elements(architecture: Architecture) -> dict[str, int]:
 
 
 def forward(
-    architecture: Architecture, element: ElementBytes, *, rows: int, tokens: int, depth: int, kept: bool
+    architecture: Architecture,
+    element: ElementBytes,
+    *,
+    rows: int,
+    tokens: int,
+    depth: int,
+    kept: bool,
+    logits: int | None = None,
 ) -> Step:
     """One pass of the model over `tokens` tokens of each row, and logits for the last one.
 
@@ -80,15 +87,18 @@ def forward(
         tokens: per row: 1 for a step with a cache, else the padded prompt or prefix.
         depth: slots that each token's attention runs over, masked ones included.
         kept: whether keys and values are written to a cache and read from it; else they are activations.
+        logits: of so many tokens of the vocabulary; null is all.
     """
     arch, parts = architecture, weight_elements(architecture)
-    table = parts["embedding"]  # as the head it is read whole, tied or not
+    table = parts["embedding"]
+    head = table if logits is None else min(logits * arch.hidden_size, table)
     lookups = rows * tokens * arch.hidden_size
-    looked_up = (0 if arch.tied else min(lookups, table)) + min(lookups, parts["position"])
-    weights = parts["kernels"] + parts["vectors"] + table + looked_up
+    covered = arch.tied and logits is None  # the head reads the embedding whole
+    looked_up = (0 if covered else min(lookups, table)) + min(lookups, parts["position"])
+    weights = parts["kernels"] + parts["vectors"] + head + looked_up
     slot = 2 * arch.num_layers * arch.num_kv_heads * arch.head_dim  # keys and values of one token
     traffic = rows * (depth + tokens) * slot if kept else 0
-    matmuls = 2 * rows * (tokens * parts["kernels"] + table)
+    matmuls = 2 * rows * (tokens * parts["kernels"] + head)
     attention = 4 * rows * tokens * depth * arch.num_layers * arch.num_heads * arch.head_dim
     return Step(nbytes=weights * element.weights + traffic * element.kv, flops=float(matmuls + attention))
 

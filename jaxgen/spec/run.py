@@ -12,8 +12,13 @@ from jaxgen.spec.jit import Jit
 from jaxgen.spec.measure import Isolation, Measure
 from jaxgen.spec.model import Model
 from jaxgen.spec.prompts import Builtin, Jsonl, PromptsSpec, Synthetic, Text
+from jaxgen.spec.score import Score
 from jaxgen.spec.study import Calibrate, Selftest, Single, StudySpec
 from jaxgen.spec.workload import Generate
+
+WorkloadSpec = Generate | Score
+
+_NO_LIMIT_S, _NEVER = 1e9, 1e-12  # of a measurement whose calls are counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +81,7 @@ class Run:
     jit: Jit
     dtype: Dtype
     mesh: Mesh
-    workload: Generate
+    workload: WorkloadSpec
     prompts: PromptsSpec
     measure: Measure
     baseline: Baseline
@@ -92,6 +97,24 @@ class Run:
                 "measure.isolation=shared cannot give an arm process settings of its own (process.xla_flags, "
                 "process.env, process.python); use measure.isolation=separate or auto"
             )
+        if self.measure.warmup_tokens is not None and not isinstance(self.workload, Generate):
+            raise UserError("measure.warmup_tokens cuts a generation short; this workload generates nothing")
+
+    @property
+    def plan(self) -> Measure:
+        """The measurement as the workload has it: `workload.num_runs` calls, one in a trial, whatever they take."""
+        runs = self.workload.num_runs if isinstance(self.workload, Score) else None
+        if runs is None:
+            return self.measure
+        in_block = max(count for count in range(1, min(self.measure.trials, runs) + 1) if runs % count == 0)
+        return dataclasses.replace(
+            self.measure,
+            trials=in_block,
+            blocks=runs // in_block,
+            min_trial_s=0.0,
+            max_seconds=_NO_LIMIT_S,
+            target_ci=_NEVER,
+        )
 
 
 SLOTS: dict[str, tuple[type, ...]] = {
@@ -100,7 +123,7 @@ SLOTS: dict[str, tuple[type, ...]] = {
     "jit": (Jit,),
     "dtype": (Dtype,),
     "mesh": (Mesh,),
-    "workload": (Generate,),
+    "workload": (Generate, Score),
     "prompts": (Builtin, Text, Jsonl, Synthetic),
     "measure": (Measure,),
     "baseline": (Baseline,),

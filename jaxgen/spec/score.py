@@ -29,6 +29,11 @@ class Score:
         tokenization: `joint` joins the texts first, `separate` joins their tokens.
         prefix_cache: compute the query once and continue each item from its cache.
         batch_size: items at a time.
+        batch_sizes: measure requests of so many items, all of them one batch, a case each.
+        num_labels: measure so many labels, whichever they are, a case each with each of `batch_sizes`.
+        num_runs: time exactly so many calls of each arm and case, each a trial of its own; null leaves that to
+            `measure`.
+        item_tokens: items of so many random token ids instead of `items`, of which then only the number counts.
     """
 
     query: str | tuple[int, ...] = "I pledge allegiance"
@@ -40,6 +45,10 @@ class Score:
     tokenization: Tokenization = Tokenization.joint
     prefix_cache: bool = True
     batch_size: int = 16
+    batch_sizes: tuple[int, ...] = ()
+    num_labels: tuple[int, ...] = ()
+    num_runs: int | None = None
+    item_tokens: int | None = None
 
     def __post_init__(self):
         if self.label_token_ids is not None:
@@ -47,11 +56,17 @@ class Score:
         problems = input_problems(
             self.query, self.items, label_token_ids=self.label_token_ids, labels=self.labels, prefix="workload."
         )
-        if self.batch_size < 1:
-            problems.append(f"workload.batch_size={self.batch_size} must be 1 or more")
+        for key in ("batch_size", "num_runs", "item_tokens"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                problems.append(f"workload.{key}={value} must be 1 or more")
+        for key in ("batch_sizes", "num_labels"):
+            values = list(getattr(self, key))
+            if any(value < 1 for value in values) or len(set(values)) < len(values):
+                problems.append(f"workload.{key}={values} must be different numbers of 1 or more")
         if problems:
             raise UserError.collected("impossible workload", problems)
-        for key in ("query", "items", "labels", "label_token_ids"):
+        for key in ("query", "items", "labels", "label_token_ids", "batch_sizes", "num_labels"):
             object.__setattr__(self, key, _frozen(getattr(self, key)))
 
 

@@ -67,13 +67,13 @@ class Generating:
     """
 
     def __init__(self, engine: Engine, prompts: Sequence[Prompt], codec: Codec, *, faults: Faults):
-        depths = engine.run.workload.depths
+        depths = engine.generation.depths
         self._engine = engine
         self._codec = codec
         self._faults = faults
         self.metrics = METRICS_AT_DEPTH if depths else METRICS
         self.cases = tuple(Case({"depth": depth}) for depth in depths) or (Case(),)
-        rows = engine.run.workload.batch_size
+        rows = engine.generation.batch_size
         self._prompts = [at_depth(prompts, depth, rows=rows) for depth in depths] or [list(prompts)]
         self._capacity = max(engine.capacity(_tokens(each)) for each in self._prompts)
         self._batches = [engine.batches(_tokens(each), capacity=self._capacity) for each in self._prompts]
@@ -90,7 +90,7 @@ class Generating:
             case: its number.
             new_tokens: fewer than the trials' leave their later shapes cold; null is as many.
         """
-        work = self._engine.run.workload
+        work = self._engine.generation
         if work.token_buckets or work.batch_buckets:
             lengths = work.token_buckets or sorted({batch.longest for batch in self._batches[case]})
             for batch in self._engine.bucket_batches(lengths, capacity=self._capacity, new_tokens=new_tokens):

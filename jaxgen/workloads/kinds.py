@@ -1,22 +1,33 @@
 """Which workload serves which spec: the one place that knows them all."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from jaxgen.engine.engine import Engine
 from jaxgen.engine.faults import Faults
+from jaxgen.spec.score import Score
 from jaxgen.spec.workload import Generate
 from jaxgen.workloads.generate import Generating
-from jaxgen.workloads.prompts import Prompt
+from jaxgen.workloads.prompts import read
 from jaxgen.workloads.protocol import Workload
+from jaxgen.workloads.score import Scoring
 from jaxgen.workloads.text import Codec
 
-_KINDS: Mapping[type, Callable[..., Workload]] = {Generate: Generating}
 
-
-def create(engine: Engine, prompts: Sequence[Prompt], codec: Codec, *, faults: Faults) -> Workload:
+def create(engine: Engine, codec: Codec, *, faults: Faults) -> Workload:
     """The workload of the engine's run.
 
     Raises:
-        UserError: what is asked does not fit the model or the cache.
+        UserError: what is asked does not fit the model or the cache, or the prompts cannot be read.
     """
-    return _KINDS[type(engine.run.workload)](engine, prompts, codec, faults=faults)
+    return _KINDS[type(engine.run.workload)](engine, codec, faults)
+
+
+def _generating(engine: Engine, codec: Codec, faults: Faults) -> Workload:
+    return Generating(engine, read(engine.run.prompts, codec), codec, faults=faults)
+
+
+def _scoring(engine: Engine, codec: Codec, faults: Faults) -> Workload:
+    return Scoring(engine, codec, faults=faults)
+
+
+_KINDS: Mapping[type, Callable[[Engine, Codec, Faults], Workload]] = {Generate: _generating, Score: _scoring}

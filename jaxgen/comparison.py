@@ -1,0 +1,54 @@
+"""How the arms' answers are compared: token by token or score by score, with what the workers are asked beside."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxgen.measure import agreement, score_agreement
+from jaxgen.pool import Pool
+from jaxgen.spec.arm import Arm
+from jaxgen.spec.score import Score
+
+Rows = list[dict[str, Any]]
+
+_KNOBS = ("weights", "activations", "kv", "logits")
+
+
+def agreement_of(arms: Mapping[str, Arm], pool: Pool, rows: Mapping[str, Rows]) -> dict[str, Any] | None:
+    """The block `agreement` of a case; null with one arm alone.
+
+    Args:
+        arms: by name.
+        pool: their workers.
+        rows: what each arm answered.
+    """
+    if len(rows) < 2:
+        return None
+    dtypes = {name: [getattr(arm.run.dtype, knob).value for knob in _KNOBS] for name, arm in arms.items()}
+    workloads = [arm.run.workload for arm in arms.values()]
+    if any(isinstance(work, Score) for work in workloads):
+        return score_agreement.compare(rows["candidate"], rows["baseline"], dtypes=dtypes)
+
+    def logprobs(arm: str, tokens: list[int], candidates: list[int]) -> list[float]:
+        return pool.call(arm, "logprobs", tokens=tokens, candidates=candidates)
+
+    return agreement.compare(
+        rows["candidate"],
+        rows["baseline"],
+        dtypes=dtypes,
+        greedy=all(work.sampling.greedy for work in workloads if not isinstance(work, Score)),
+        logprobs=logprobs,
+        forced=_forced(pool, rows["baseline"]),
+    )
+
+
+def _forced(pool: Pool, teacher: Rows) -> dict[str, Any]:
+    """Both arms' logits on the baseline's own answers, through a file: they are too many for the pipe."""
+    with tempfile.TemporaryDirectory(prefix="jaxgen-") as folder:
+        path = str(Path(folder) / "teacher.npy")
+        rows = [{key: row[key] for key in ("prompt_tokens", "tokens")} for row in teacher]
+        taught = pool.call("baseline", "teach", rows=rows, path=path)
+        learnt = pool.call("candidate", "learn", rows=rows, path=path)
+    methods = {"baseline": taught["forced"], **learnt["forced"]}
+    return {**learnt, "forced": methods, "positions_total": taught["positions_total"]}

@@ -1,0 +1,85 @@
+"""Figures as the cells of a table; what is unknown is a dash."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def heading(metric: str, block: Mapping[str, Any]) -> str:
+    """A metric's name and unit, as a row's or a column's."""
+    return metric.removesuffix("_s") + ", ms" if block["unit"] == "s" else f"{metric.replace('_per_s', '')}/s"
+
+
+def median_and_std(metric: Mapping[str, Any]) -> str:
+    """Median and, where known, the standard deviation; seconds as milliseconds."""
+    if metric["median"] is None:
+        return "-"
+    scale = 1e3 if metric["unit"] == "s" else 1.0
+    spread = f" ± {number(scale * metric['std'], digits=2)}" if metric["std"] is not None else ""
+    return f"{number(scale * metric['median'], digits=4)}{spread}"
+
+
+def ratio_and_interval(comparison: Mapping[str, Any] | None) -> str:
+    """Such as `1.52 [1.48, 1.57]`."""
+    if comparison is None:
+        return ""
+    interval = comparison["ci95"]
+    span = f" [{', '.join(number(end, digits=3) for end in interval)}]" if interval else ""
+    return f"{number(comparison['ratio'], digits=3)}{span}"
+
+
+def number(value: float, *, digits: int) -> str:
+    """So many significant digits, never an exponent: 12.3, 1234, 0.0123."""
+    before = math.floor(math.log10(abs(value))) + 1 if value else 1
+    return f"{value:.{max(digits - before, 0)}f}"
+
+
+def compiles_in_trials(facts: Mapping[str, Any]) -> str:
+    """Compile events of all trials, and how many trials."""
+    events = facts["compile"]["events_per_trial"]
+    return "-" if not events else f"{sum(events)} in {len(events)}"
+
+
+def seconds(value: float | None) -> str:
+    """To a tenth."""
+    return "-" if value is None else f"{value:.1f} s"
+
+
+def percent(share: float | None) -> str:
+    """Of a share."""
+    return "-" if share is None else f"{100 * share:.3g} %"
+
+
+def size(count: int | None) -> str:
+    """Bytes, in powers of ten."""
+    if count is None:
+        return "-"
+    if count < 1e6:
+        return f"{count / 1e3:.1f} kB"
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def call_percentiles(facts: Mapping[str, Any]) -> list[str]:
+    """Of single calls, in milliseconds; p99 is unknown below a hundred."""
+    calls = facts.get("calls") or {}
+    known = [calls.get(key) for key in ("p50", "p95", "p99")]
+    return ["-" if value is None else number(1e3 * value, digits=3) for value in known]
+
+
+def prefix_reuse(prefix: Mapping[str, Any] | None) -> str:
+    """How many items continued the query's cache, and how many did not."""
+    return "-" if prefix is None else f"{prefix['hits']} / {prefix['misses'] + prefix['fallbacks']}"
+
+
+def compile_events(startup: Mapping[str, Any]) -> str:
+    """Compile events of the first call of all, and of the first behind the warm-up."""
+    calls, after = startup.get("calls"), startup.get("next_call")
+    return f"{calls[0]['events']} / {after['events']}" if calls and after else "-"
+
+
+def precompile(startup: Mapping[str, Any]) -> str:
+    """Trace, lower and compile seconds of a fresh process, over an empty and over a filled cache folder."""
+    sides = [startup.get("cold"), startup.get("warm")]
+    parts = ("trace_s", "lower_s", "compile_s")
+    told = [f"{sum(side['first_call'][part] for part in parts):.2f} s" if side else "-" for side in sides]
+    return " / ".join(told) if any(sides) else "-"
