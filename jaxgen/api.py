@@ -144,9 +144,9 @@ class Engine:
         """
         return self._likelihoods.loglikelihood(context, continuation)
 
-    def loglikelihoods(self, pairs: Sequence[tuple[Text, Text]]) -> list[Likelihood]:
-        """The same for many (context, continuation), in batches."""
-        return self._likelihoods.loglikelihoods(pairs)
+    def loglikelihoods(self, pairs: Sequence[tuple[Text, Text]], *, truncate: bool = False) -> list[Likelihood]:
+        """The same for many (context, continuation), in batches; `truncate` shortens contexts that are too long."""
+        return self._likelihoods.loglikelihoods(pairs, truncate=truncate)
 
     def rolling_loglikelihood(self, text: Text) -> float:
         """Log-likelihood of a whole text; one beyond the model's context is cut into stretches that fill it."""

@@ -75,6 +75,13 @@ def judge_case(arms: Mapping[str, Arm], record: Record, outcome: Outcome, *, cas
     }
 
 
+def advise(record: Record) -> None:
+    """What would settle a measurement that did not settle anything, as a note."""
+    told = (record.result.get("stability") or {}).get("advice")
+    if record.result["verdict"] == "inconclusive" and told:
+        record.note(told)
+
+
 def _stability(outcome: Outcome, compared: Facts | None, *, names: Mapping[str, str], record: Record) -> Facts:
     """How steady the machine was, and what would narrow the interval."""
     drifted = outcome.samples.drift()

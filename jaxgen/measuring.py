@@ -50,6 +50,7 @@ def measure(arms: Mapping[str, Arm], record: Record, console: Console) -> ExitCo
             record.result["arms"][arm]["startup"].update(facts)
     for case, outcome in enumerate(outcomes):
         judgement.judge_case(arms, record, outcome, case=case)
+    judgement.advise(record)
     if record.result["cases"]:
         judgement.judge_grid(record)
     if isinstance(arms["candidate"].run.workload, Score) and record.result["cases"]:

@@ -55,7 +55,7 @@ class LikelihoodScorer:
         """Of `continuation` right after `context`; see `loglikelihoods`."""
         return self.loglikelihoods([(context, continuation)])[0]
 
-    def loglikelihoods(self, pairs: Sequence[tuple[Text, Text]]) -> list[Likelihood]:
+    def loglikelihoods(self, pairs: Sequence[tuple[Text, Text]], *, truncate: bool = False) -> list[Likelihood]:
         """Of each continuation after its context, in order.
 
         Args:
@@ -66,7 +66,7 @@ class LikelihoodScorer:
             UserError: a pair is empty, mixed, out of the vocabulary, or longer than the model's context by more than
                 the continuation's last token, which is never fed.
         """
-        made = [self._pair(*pair, number=number) for number, pair in enumerate(pairs)]
+        made = [self._pair(*pair, number=number, truncate=truncate) for number, pair in enumerate(pairs)]
         return self._of(made)
 
     def rolling(self, text: Text) -> float:
@@ -98,7 +98,7 @@ class LikelihoodScorer:
             found |= _summed(rows.numbers, wanted, np.asarray(logprobs, np.float64), np.asarray(likeliest))
         return [found[number] for number in range(len(pairs))]
 
-    def _pair(self, context: Text, continuation: Text, *, number: int) -> Pair:
+    def _pair(self, context: Text, continuation: Text, *, number: int, truncate: bool) -> Pair:
         names = f"context of pair {number}", f"continuation of pair {number}"
         self._check({names[0]: context, names[1]: continuation}, may_be_empty=names[0])
         if context and isinstance(context, str) != isinstance(continuation, str):
@@ -107,6 +107,8 @@ class LikelihoodScorer:
         if not second:
             raise UserError(f"{names[1]} becomes no token at all: give a text that the tokenizer keeps")
         limit = self._architecture.context
+        if truncate and len(second) <= limit:
+            first = first[-(limit + 1 - len(second)) :]
         if len(first) + len(second) - 1 > limit:
             raise UserError(
                 f"{names[0]} and {names[1]} are {len(first)} + {len(second)} tokens, beyond the model's context of "
