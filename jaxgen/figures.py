@@ -47,7 +47,9 @@ def seconds(value: float | None) -> str:
 
 def percent(share: float | None) -> str:
     """Of a share."""
-    return "-" if share is None else f"{100 * share:.3g} %"
+    if share is None:
+        return "-"
+    return f"{100 * share:.0f} %" if share >= 10 else f"{100 * share:.3g} %"
 
 
 def size(count: int | None) -> str:

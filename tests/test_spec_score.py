@@ -22,6 +22,10 @@ def test_the_defaults_are_a_request():
     assert not input_problems(spec.query, spec.items, label_token_ids=spec.label_token_ids, labels=spec.labels)
 
 
+def test_items_that_are_only_counted_may_be_of_another_kind_than_the_query():
+    assert Score(query=(1, 2), item_tokens=4).items == Score().items
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
@@ -33,6 +37,10 @@ def test_the_defaults_are_a_request():
         ({"labels": (" to", 5)}, "workload.labels[1]=5 is no text"),
         ({"label_token_ids": (True,)}, "workload.label_token_ids[0]=True is no token id"),
         ({"batch_size": 0}, "workload.batch_size=0 must be 1 or more"),
+        ({"num_runs": 0}, "workload.num_runs=0 must be 1 or more"),
+        ({"item_tokens": 0}, "workload.item_tokens=0 must be 1 or more"),
+        ({"batch_sizes": (4, 0)}, "workload.batch_sizes=[4, 0] must be different numbers of 1 or more"),
+        ({"num_labels": (2, 2)}, "workload.num_labels=[2, 2] must be different numbers of 1 or more"),
     ],
     ids=str,
 )

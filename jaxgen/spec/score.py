@@ -53,8 +53,9 @@ class Score:
     def __post_init__(self):
         if self.label_token_ids is not None:
             object.__setattr__(self, "labels", None)
+        items = self.items if self.item_tokens is None else [self.query for _ in self.items]  # alike: only counted
         problems = input_problems(
-            self.query, self.items, label_token_ids=self.label_token_ids, labels=self.labels, prefix="workload."
+            self.query, items, label_token_ids=self.label_token_ids, labels=self.labels, prefix="workload."
         )
         for key in ("batch_size", "num_runs", "item_tokens"):
             value = getattr(self, key)
