@@ -46,6 +46,14 @@ def test_ci_runs_the_readme_test_command():
     assert command in (ROOT / ".ci" / "run").read_text()
 
 
+@pytest.mark.slow
+def test_the_python_in_the_readme_runs():
+    (block,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    names: dict[str, object] = {}
+    exec(block, names)
+    assert names["engine"]
+
+
 def test_readme_table_names_every_option():
     for group, options in GROUPS.items():
         for option in options:
