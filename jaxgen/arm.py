@@ -101,11 +101,12 @@ class LoadedArm:
         window = self._ledger.since(mark)
         gc.collect()
         gc.freeze()
+        rows = self.workload.answers(case, answered)
         return {
-            "rows": self.workload.answers(case, answered),
+            "rows": rows,
             "call_s": call_s,
             "call": _compiled(window, seconds=call_s),
-            "facts": self.workload.facts(case),
+            "facts": self.workload.facts(case, rows),
         }
 
     def place(self) -> None:

@@ -73,6 +73,11 @@ def prefix_reuse(prefix: Mapping[str, Any] | None) -> str:
     return "-" if prefix is None else f"{prefix['hits']} / {prefix['misses'] + prefix['fallbacks']}"
 
 
+def grids(tally: Mapping[str, Any] | None) -> str:
+    """Of ARC tasks: solved, of which a grid could be parsed, asked."""
+    return "-" if tally is None else f"{tally['correct']} / {tally['parsed']} / {tally['asked']}"
+
+
 def compile_events(startup: Mapping[str, Any]) -> str:
     """Compile events of the first call of all, and of the first behind the warm-up."""
     calls, after = startup.get("calls"), startup.get("next_call")

@@ -50,13 +50,13 @@ class Harness(LM):
     def loglikelihood(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Sum of log-probabilities of each continuation, and whether it is greedy; contexts lose what is too long."""
         del disable_tqdm
-        pairs = [(str(request.args[0]), str(request.args[1])) for request in requests]
-        return [tuple(each) for each in self.engine.loglikelihoods(pairs, truncate=True)]
+        pairs = [_arguments(request) for request in requests]
+        return [(each.logprob, each.is_greedy) for each in self.engine.loglikelihoods(pairs, truncate=True)]
 
     def loglikelihood_rolling(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[float]:
         """Log-likelihood of each whole text."""
         del disable_tqdm
-        return [self.engine.rolling_loglikelihood(str(request.args[0])) for request in requests]
+        return [self.engine.rolling_loglikelihood(_arguments(request)[0]) for request in requests]
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
         """What is written after each context, up to the first of the strings that end it.
@@ -65,16 +65,15 @@ class Harness(LM):
             UserError: a task wants tokens drawn by chance, or more of them than the model's context holds.
         """
         del disable_tqdm
-        asked = [(number, str(request.args[0]), dict(request.args[1])) for number, request in enumerate(requests)]
+        asked = [(number, _arguments(request)) for number, request in enumerate(requests)]
         written: dict[int, str] = {}
-        by_limit = sorted(asked, key=lambda each: _limit(each[2]))
-        for limit, group in itertools.groupby(by_limit, key=lambda each: _limit(each[2])):
+        by_limit = sorted(asked, key=lambda each: _limit(each[1][1]))
+        for limit, group in itertools.groupby(by_limit, key=lambda each: _limit(each[1][1])):
             several = list(group)
-            prompts = [self._shortened(context, room=self.engine.context - limit) for _, context, _ in several]
-            for (number, _, settings), done in zip(
-                several, self.engine.generate(prompts, max_new_tokens=limit), strict=True
-            ):
-                written[number] = _cut(done.text or "", settings.get("until") or [])
+            prompts = [self._shortened(context, room=self.engine.context - limit) for _, (context, _) in several]
+            completed = self.engine.generate(prompts, max_new_tokens=limit)
+            for (number, (_, settings)), completion in zip(several, completed, strict=True):
+                written[number] = _cut(completion.text or "", settings.get("until") or [])
         return [written[number] for number in range(len(asked))]
 
     def _shortened(self, context: str, *, room: int) -> list[int]:
@@ -84,6 +83,11 @@ class Harness(LM):
                 f"{self.engine.context}: set max_gen_toks lower"
             )
         return self.engine.encode(context)[-room:]
+
+
+def _arguments(request: Instance) -> Any:
+    """What a request asks: (context, continuation), (text,) or (context, settings); the harness types them as empty."""
+    return request.args
 
 
 def _limit(settings: dict[str, Any]) -> int:

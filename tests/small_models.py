@@ -14,14 +14,15 @@ from jaxgen.caches import Cache
 from jaxgen.engine.engine import Engine, completions
 from jaxgen.models.structure import Leaves, Structure, structure_of
 from jaxgen.spec.architecture import Architecture, RopeScaling
-from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed, NoCache
+from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed, NoCache, Paged, PageKernel
 from jaxgen.spec.dtype import Dtype
 from jaxgen.spec.gate import NoGate
 from jaxgen.spec.jit import Jit, Strategy
 from jaxgen.spec.measure import Measure
 from jaxgen.spec.model import Model, Weights
 from jaxgen.spec.prompts import Builtin
-from jaxgen.spec.run import Baseline, Mesh, Process, Run, Tracker
+from jaxgen.spec.run import Baseline, Mesh, Process, Run
+from jaxgen.spec.tracker import NoTracker
 from jaxgen.spec.workload import Generate, Loop
 
 # Sizes that differ from each other, so that no two axes can be confused; three layers; two query heads to a kv head
@@ -53,6 +54,8 @@ FAMILIES: dict[str, Architecture] = {
 CACHES: dict[str, CacheSpec] = {
     "fixed": Fixed(bucket=2),  # with the prompts and the new tokens below, decode reads 4, 8, then all 10 slots
     "fixed_unsliced": Fixed(bucket=0),
+    "paged": Paged(page_size=2, bucket=2),  # the rows take 4, 5 and 5 pages; decode reads 2, 4, then all 5
+    "paged_gather": Paged(page_size=3, bucket=0, kernel=PageKernel.gather),
     "dynamic": Dynamic(),
     "none": NoCache(),
     "none_padded": NoCache(pad=True),
@@ -104,7 +107,7 @@ def run(
         measure=Measure(),
         baseline=Baseline(),
         gate=NoGate(),
-        tracker=Tracker(),
+        tracker=NoTracker(),
         process=Process(),
     )
 

@@ -9,7 +9,7 @@ from small_models import FAMILIES, PROMPTS, engine, run
 
 from jaxgen.engine import programs
 from jaxgen.engine.binders import bind
-from jaxgen.spec.cache import Fixed
+from jaxgen.spec.cache import Fixed, Paged
 from jaxgen.spec.jit import Strategy
 
 MAX_LEN = 56  # no other axis, nor product of axes, is as long
@@ -64,6 +64,18 @@ def test_a_step_needs_less_than_a_second_cache(compiled, depth):
     cache, executable = compiled[depth]
     keys_and_values = sum(leaf.nbytes for leaf in (*cache.keys, *cache.values))
     assert executable.memory_analysis().temp_size_in_bytes < keys_and_values
+
+
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
+def test_pools_and_tables_of_pages_are_all_aliased(program):
+    model = engine(run(architecture=FAMILIES["llama"], cache=Paged(page_size=4, num_pages=40, bucket=8)))
+    (batch,) = model.batches(PROMPTS)
+    steps = (jnp.int32(3),) if program is programs.loop else ()
+    cache = model.empty_cache(batch).reading(8)
+    bound = bind(Strategy.closure, program, model.blueprint, leaves=model.leaves, donate=True)
+    needs = bound.lower(model.leaves, cache, batch.state, *steps).compile().memory_analysis()
+    assert needs.alias_size_in_bytes == sum(leaf.nbytes for leaf in jax.tree.leaves(cache))
+    assert needs.temp_size_in_bytes < sum(leaf.nbytes for leaf in (*cache.keys, *cache.values))
 
 
 def test_a_donated_cache_is_gone():

@@ -24,6 +24,7 @@ needed = {
     "model=hf": "model.source=x",
     "prompts=text": "prompts.text=x",
     "prompts=jsonl": "prompts.path=x",
+    "prompts=arc": "prompts.path=x",
     "gate=regression": "gate.against=x",
 }
 for row in itertools.zip_longest(*columns):
@@ -31,7 +32,7 @@ for row in itertools.zip_longest(*columns):
     options += [needed[option] for option in options if option in needed]
     print(*load_arms(options)["candidate"].choices.items())
 for experiment in sorted((conf_dir() / "experiment").glob("*.yaml")):
-    load_arms([f"experiment={experiment.stem}"])
+    load_arms([f"experiment={experiment.stem}", *(["prompts.path=x"] if experiment.stem == "arc" else [])])
 print(jaxgen.__file__, conf_dir(), sep="\\n")
 """
 """Every option of every group stands in one of seven rows."""

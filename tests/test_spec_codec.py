@@ -29,8 +29,11 @@ ROWS = [
     ["model=qwen2_5_0_5b", "jit=aot", "dtype=float16", "workload=generate", "workload.loop=host", "baseline=nocache"],
     ["model=qwen3_0_6b", "jit=eager", "dtype=float32", "process.env={B: '2', A: '1'}", "model.weights=random"],
     ["workload=score", "workload.query=[3,1]", "workload.items=[[4],[]]", "workload.label_token_ids=[1,5]"],
+    ["prompts=arc", "prompts.path=tasks", "prompts.max_tokens=400", "prompts.count=3"],
+    ["cache=paged", "cache.num_pages=40", "cache.kernel=gather"],
     ["workload=score", "workload.batch_sizes=[1,4]", "workload.num_runs=20", "workload.tokenization=separate"],
     ["model=hf", "model.source=somewhere", "baseline=off", "measure.isolation=separate"],
+    ["tracker=wandb", "tracker.mode=online", "tracker.tags=[a,b]", "tracker.init_timeout_s=5"],
 ]
 """Every option of every group stands in some row; `test_config` composes each alone."""
 

@@ -1,8 +1,10 @@
 """Floor 2: the KV caches. One protocol, one file each; `create` is the one place that picks by spec."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 
-from jaxgen.caches import dynamic, fixed, none
+from jaxgen.caches import dynamic, fixed, none, paged
 from jaxgen.caches.protocol import Cache
 from jaxgen.spec import cache as specs
 from jaxgen.spec.architecture import Architecture
@@ -11,6 +13,7 @@ _KINDS: dict[type, type[Cache]] = {
     specs.Fixed: fixed.FixedCache,
     specs.NoCache: none.Recompute,
     specs.Dynamic: dynamic.DynamicCache,
+    specs.Paged: paged.PagedCache,
 }
 
 
@@ -19,9 +22,21 @@ def kind(spec: specs.CacheSpec) -> type[Cache]:
     return _KINDS[type(spec)]
 
 
-def create(spec: specs.CacheSpec, architecture: Architecture, *, batch: int, capacity: int, dtype: jnp.dtype) -> Cache:
-    """An empty cache for `batch` rows of up to `capacity` tokens, keys and values in `dtype`."""
-    return kind(spec).create(spec, architecture, batch=batch, capacity=capacity, dtype=dtype)
+def create(
+    spec: specs.CacheSpec,
+    architecture: Architecture,
+    *,
+    batch: int,
+    capacity: int,
+    dtype: jnp.dtype,
+    needed: Sequence[int] = (),
+) -> Cache:
+    """An empty cache for `batch` rows of up to `capacity` tokens, keys and values in `dtype`.
+
+    Args:
+        needed: tokens that each row may come to hold, where that is known and the kind can make use of it.
+    """
+    return kind(spec).create(spec, architecture, batch=batch, capacity=capacity, dtype=dtype, needed=needed)
 
 
 __all__ = ["Cache", "create", "kind"]

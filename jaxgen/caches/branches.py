@@ -1,6 +1,7 @@
 """Rows that all continue one and the same text: a view of a cache of one row, which is read and never copied."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import jax
@@ -30,9 +31,11 @@ class Branches:
     rows: int = dataclasses.field(metadata={"static": True})
 
     @classmethod
-    def create(cls, spec, architecture: Architecture, *, batch: int, capacity: int, dtype) -> Self:
+    def create(
+        cls, spec, architecture: Architecture, *, batch: int, capacity: int, dtype, needed: Sequence[int] = ()
+    ) -> Self:
         """Rows that continue the empty text."""
-        del spec
+        del spec, needed
         nothing = DynamicCache.create(Dynamic(), architecture, batch=1, capacity=capacity, dtype=dtype)
         return cls(prefix=nothing, rows=batch)
 

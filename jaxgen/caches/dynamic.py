@@ -1,6 +1,7 @@
 """The cache that grows: keys and values are concatenated, so that every token has a new shape and compiles anew."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import jax
@@ -31,9 +32,11 @@ class DynamicCache:
     lengths: Int[Array, "B"]
 
     @classmethod
-    def create(cls, spec: Dynamic, architecture: Architecture, *, batch: int, capacity: int, dtype) -> Self:
+    def create(
+        cls, spec: Dynamic, architecture: Architecture, *, batch: int, capacity: int, dtype, needed: Sequence[int] = ()
+    ) -> Self:
         """No slots at all: `capacity` does not matter."""
-        del spec, capacity
+        del spec, capacity, needed
         shape = (batch, 0, architecture.num_kv_heads, architecture.head_dim)
         empty = tuple(jnp.zeros(shape, dtype) for _ in range(architecture.num_layers))
         none_yet = jnp.zeros((batch,), jnp.int32)

@@ -1,6 +1,7 @@
 """The preallocated cache: shapes never change, so that one compiled step serves every token, in place."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import jax
@@ -34,9 +35,11 @@ class FixedCache:
     visible: int = dataclasses.field(metadata={"static": True})
 
     @classmethod
-    def create(cls, spec: Fixed, architecture: Architecture, *, batch: int, capacity: int, dtype) -> Self:
+    def create(
+        cls, spec: Fixed, architecture: Architecture, *, batch: int, capacity: int, dtype, needed: Sequence[int] = ()
+    ) -> Self:
         """`capacity` is `max_len`: the slots of a row, all visible at first."""
-        del spec
+        del spec, needed
         shape = (batch, capacity, architecture.num_kv_heads, architecture.head_dim)
         layers = range(architecture.num_layers)
         return cls(

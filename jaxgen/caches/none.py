@@ -1,6 +1,7 @@
 """No cache: every step runs the whole prefix again. The baseline that the seed benchmarks compare with."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import jax
@@ -32,9 +33,11 @@ class Recompute:
     static_shape: bool = dataclasses.field(metadata={"static": True})
 
     @classmethod
-    def create(cls, spec: NoCache, architecture: Architecture, *, batch: int, capacity: int, dtype) -> Self:
+    def create(
+        cls, spec: NoCache, architecture: Architecture, *, batch: int, capacity: int, dtype, needed: Sequence[int] = ()
+    ) -> Self:
         """`architecture` and `dtype` do not matter: nothing is kept."""
-        del architecture, dtype
+        del architecture, dtype, needed
         return cls(batch=batch, visible=capacity, static_shape=spec.pad)
 
     def positions(self, time: int) -> Int[Array, "B T"]:

@@ -1,5 +1,6 @@
 """What the model and the decode loop ask of a KV cache, so that neither needs an `if cache`."""
 
+from collections.abc import Sequence
 from typing import ClassVar, Protocol, Self
 
 from jaxtyping import Array, Float, Int
@@ -30,8 +31,13 @@ class Cache(Protocol):
         ...
 
     @classmethod
-    def create(cls, spec, architecture: Architecture, *, batch: int, capacity: int, dtype) -> Self:
-        """An empty cache for `batch` rows of up to `capacity` tokens; `spec` is the kind's own spec class."""
+    def create(
+        cls, spec, architecture: Architecture, *, batch: int, capacity: int, dtype, needed: Sequence[int] = ()
+    ) -> Self:
+        """An empty cache for `batch` rows of up to `capacity` tokens; `spec` is the kind's own spec class.
+
+        Only a kind whose rows may have different room looks at `needed`, the tokens that each may come to hold.
+        """
         ...
 
     def positions(self, time: int) -> Int[Array, "B T"]:

@@ -6,16 +6,17 @@ A new option is one row here, one YAML file in `conf/` and, if it is of a new ki
 
 from pathlib import Path
 
-from jaxgen.spec.cache import Dynamic, Fixed, NoCache
+from jaxgen.spec.cache import Dynamic, Fixed, NoCache, Paged
 from jaxgen.spec.dtype import Dtype
 from jaxgen.spec.gate import NoGate, Regression
 from jaxgen.spec.jit import Jit
 from jaxgen.spec.measure import Measure
 from jaxgen.spec.model import Model
-from jaxgen.spec.prompts import Builtin, Jsonl, Synthetic, Text
-from jaxgen.spec.run import Baseline, Mesh, Tracker
+from jaxgen.spec.prompts import Arc, Builtin, Jsonl, Synthetic, Text
+from jaxgen.spec.run import Baseline, Mesh
 from jaxgen.spec.score import Score
 from jaxgen.spec.study import Calibrate, Selftest, Single
+from jaxgen.spec.tracker import NoTracker, Wandb
 from jaxgen.spec.workload import Generate
 
 OPTIONS: tuple[tuple[str, str, type], ...] = (
@@ -29,6 +30,7 @@ OPTIONS: tuple[tuple[str, str, type], ...] = (
     ("cache", "fixed", Fixed),
     ("cache", "none", NoCache),
     ("cache", "dynamic", Dynamic),
+    ("cache", "paged", Paged),
     ("jit", "closure", Jit),
     ("jit", "partial", Jit),
     ("jit", "partial_kept", Jit),
@@ -45,6 +47,7 @@ OPTIONS: tuple[tuple[str, str, type], ...] = (
     ("prompts", "text", Text),
     ("prompts", "jsonl", Jsonl),
     ("prompts", "synthetic", Synthetic),
+    ("prompts", "arc", Arc),
     ("measure", "default", Measure),
     ("measure", "quick", Measure),
     ("measure", "thorough", Measure),
@@ -53,7 +56,8 @@ OPTIONS: tuple[tuple[str, str, type], ...] = (
     ("baseline", "off", Baseline),
     ("gate", "off", NoGate),
     ("gate", "regression", Regression),
-    ("tracker", "none", Tracker),
+    ("tracker", "none", NoTracker),
+    ("tracker", "wandb", Wandb),
     ("study", "single", Single),
     ("study", "calibrate", Calibrate),
     ("study", "selftest", Selftest),

@@ -132,6 +132,7 @@ class Engine:
             batch=batch.rows,
             capacity=batch.capacity,
             dtype=jnp.dtype(self.run.dtype.kv.value),
+            needed=[length + batch.new_tokens for length in batch.prompt_lengths],
         )
         return jax.block_until_ready(cache.reading(batch.prompt.shape[1]))
 

@@ -1,6 +1,7 @@
 """The KV caches a run can choose from (`cache=`)."""
 
 import dataclasses
+import enum
 
 from jaxgen.errors import UserError
 
@@ -84,7 +85,49 @@ class Dynamic:
         return longest
 
 
-CacheSpec = Fixed | NoCache | Dynamic
+class PageKernel(enum.Enum):
+    """How attention reads pages."""
+
+    auto = "auto"
+    gather = "gather"
+    blockwise = "blockwise"
+
+
+@dataclasses.dataclass(frozen=True)
+class Paged:
+    """Pages of a pool, found through a table: a row has as many as its own length needs.
+
+    Attributes:
+        page_size: tokens of a page.
+        num_pages: of the pool, one of which is reserved; null takes what full rows need.
+        bucket: attention reads the slots in use rounded up to this times a power of two; 0 reads all of them.
+        kernel: `gather` copies the pages together, `blockwise` attends to a few at a time, `auto` is the faster one.
+    """
+
+    page_size: int = 16
+    num_pages: int | None = None
+    bucket: int = 128
+    kernel: PageKernel = PageKernel.auto
+
+    def __post_init__(self):
+        _at_least("cache.page_size", self.page_size, 1)
+        _at_least("cache.num_pages", self.num_pages, 2)
+        _at_least("cache.bucket", self.bucket, 0)
+
+    def capacity(self, needed: int) -> int:
+        """Slots of a row that must hold `needed` tokens: whole pages."""
+        return -(-needed // self.page_size) * self.page_size
+
+    def depth(self, needed: int, capacity: int) -> int:
+        """How many slots a step reads, as a fixed cache has it."""
+        return Fixed(bucket=self.bucket).depth(needed, capacity)
+
+    def prompt_width(self, longest: int, capacity: int) -> int:
+        """What prompts are padded to, as with a fixed cache."""
+        return Fixed(bucket=self.bucket).prompt_width(longest, capacity)
+
+
+CacheSpec = Fixed | NoCache | Dynamic | Paged
 
 
 def _at_least(key: str, value: int | None, least: int) -> None:

@@ -80,4 +80,27 @@ class Synthetic:
                 raise UserError(f"prompts.{key}={value} must be 1 or more")
 
 
-PromptsSpec = Builtin | Text | Jsonl | Synthetic
+@dataclasses.dataclass(frozen=True)
+class Arc:
+    """Tasks in ARC-AGI's format; what is answered is parsed back and scored by exact match of the grid.
+
+    Attributes:
+        path: a folder of .json files, searched to the bottom, or one such file.
+        count: the first so many of those that are short enough; null takes all.
+        max_tokens: longer prompts are left out, and counted; null keeps all, and the model's context must hold them.
+    """
+
+    path: str | None = None
+    count: int | None = None
+    max_tokens: int | None = None
+
+    def __post_init__(self):
+        if not self.path:
+            raise UserError("prompts=arc has no tasks: set prompts.path=FOLDER")
+        for key in ("count", "max_tokens"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise UserError(f"prompts.{key}={value} must be 1 or more, or null for all")
+
+
+PromptsSpec = Builtin | Text | Jsonl | Synthetic | Arc

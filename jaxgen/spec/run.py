@@ -4,16 +4,17 @@ import dataclasses
 from collections.abc import Mapping
 
 from jaxgen.errors import UserError
-from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed, NoCache
+from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed, NoCache, Paged
 from jaxgen.spec.dtype import Dtype
 from jaxgen.spec.fault import Fault
 from jaxgen.spec.gate import GateSpec, NoGate, Regression
 from jaxgen.spec.jit import Jit
 from jaxgen.spec.measure import Isolation, Measure
 from jaxgen.spec.model import Model
-from jaxgen.spec.prompts import Builtin, Jsonl, PromptsSpec, Synthetic, Text
+from jaxgen.spec.prompts import Arc, Builtin, Jsonl, PromptsSpec, Synthetic, Text
 from jaxgen.spec.score import Score
 from jaxgen.spec.study import Calibrate, Selftest, Single, StudySpec
+from jaxgen.spec.tracker import NoTracker, TrackerSpec, Wandb
 from jaxgen.spec.workload import Generate
 
 WorkloadSpec = Generate | Score
@@ -24,11 +25,6 @@ _NO_LIMIT_S, _NEVER = 1e9, 1e-12  # of a measurement whose calls are counted
 @dataclasses.dataclass(frozen=True)
 class Mesh:
     """One device (`mesh=single`)."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Tracker:
-    """No tracker (`tracker=none`): the run folder alone is written."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +82,7 @@ class Run:
     measure: Measure
     baseline: Baseline
     gate: GateSpec
-    tracker: Tracker
+    tracker: TrackerSpec
     process: Process
     fault: Fault = Fault()  # noqa: RUF009 - frozen
     study: StudySpec = Single()  # noqa: RUF009 - frozen
@@ -119,16 +115,16 @@ class Run:
 
 SLOTS: dict[str, tuple[type, ...]] = {
     "model": (Model,),
-    "cache": (Fixed, NoCache, Dynamic),
+    "cache": (Fixed, NoCache, Dynamic, Paged),
     "jit": (Jit,),
     "dtype": (Dtype,),
     "mesh": (Mesh,),
     "workload": (Generate, Score),
-    "prompts": (Builtin, Text, Jsonl, Synthetic),
+    "prompts": (Builtin, Text, Jsonl, Synthetic, Arc),
     "measure": (Measure,),
     "baseline": (Baseline,),
     "gate": (NoGate, Regression),
-    "tracker": (Tracker,),
+    "tracker": (NoTracker, Wandb),
     "process": (Process,),
     "fault": (Fault,),
     "study": (Single, Calibrate, Selftest),

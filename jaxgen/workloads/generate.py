@@ -18,6 +18,7 @@ from jaxgen.engine.programs import State
 from jaxgen.engine.uses import Use, generation_uses
 from jaxgen.measure import roofline
 from jaxgen.measure.roofline import Step
+from jaxgen.workloads import arc
 from jaxgen.workloads.prompts import Prompt
 from jaxgen.workloads.protocol import Case, Row
 from jaxgen.workloads.text import Codec
@@ -123,7 +124,7 @@ class Generating:
         return {name: values[name] for name in self.metrics}
 
     def answers(self, case: int, call: list[Timed]) -> list[Row]:
-        """One row per prompt: `{index, prompt, prompt_tokens, tokens, text, finish_reason}`."""
+        """One row per prompt: `{index, prompt, prompt_tokens, tokens, text, finish_reason}`, and an ARC task's marks."""
         batches = self._batches[case]
         written = [row for batch, timed in zip(batches, call, strict=True) for row in completions(batch, timed.state)]
         return [
@@ -134,6 +135,7 @@ class Generating:
                 "tokens": tokens,
                 "text": self._codec.decode(tokens),
                 "finish_reason": reason,
+                **(arc.marked(prompt.task, self._codec.decode(tokens)) if prompt.task else {}),
             }
             for index, (prompt, (tokens, reason)) in enumerate(zip(self._prompts[case], written, strict=True))
         ]
@@ -142,13 +144,14 @@ class Generating:
         """How long one call took, by the arm's clock."""
         return sum(each.latency_s for each in call)
 
-    def facts(self, case: int) -> dict[str, Any]:
-        """How the prompts became batches."""
-        batches = self._batches[case]
+    def facts(self, case: int, rows: Sequence[Row]) -> dict[str, Any]:
+        """How the prompts became batches, and how many ARC tasks were solved."""
+        batches, tasks = self._batches[case], [prompt.task for prompt in self._prompts[case] if prompt.task]
         return {
             "batches": len(batches),
             "prompt_tokens": sum(sum(batch.prompt_lengths) for batch in batches),
             "padded_prompt_tokens": sum(batch.prompt.size for batch in batches),
+            **({"grids": arc.tally(rows, of=tasks[0].of)} if tasks else {}),
         }
 
     def programs(self, case: int) -> list[Use]:

@@ -8,16 +8,18 @@ import numpy as np
 
 from jaxgen.errors import UserError
 from jaxgen.spec.builtin_prompts import BUILTIN
-from jaxgen.spec.prompts import Builtin, Jsonl, PromptsSpec, Synthetic, Text
+from jaxgen.spec.prompts import Arc, Builtin, Jsonl, PromptsSpec, Synthetic, Text
+from jaxgen.workloads.arc import Task, read_tasks
 from jaxgen.workloads.text import Codec
 
 
 @dataclasses.dataclass(frozen=True)
 class Prompt:
-    """One prompt: its ids, and its text where it came as text."""
+    """One prompt: its ids, its text where it came as text, and the task that an answer is marked by, if there is one."""
 
     tokens: tuple[int, ...]
     text: str | None = None
+    task: Task | None = None
 
 
 def read(spec: PromptsSpec, codec: Codec) -> list[Prompt]:
@@ -81,6 +83,16 @@ def _synthetic(spec: Synthetic, codec: Codec) -> list[Prompt]:
     return [Prompt(tokens=tuple(row)) for row in ids.tolist()]
 
 
+def _arc(spec: Arc, codec: Codec) -> list[Prompt]:
+    tasks = read_tasks(spec.path or "")
+    made = [Prompt(tokens=tuple(codec.encode(text)), text=text, task=task) for text, task in tasks]
+    short = [prompt for prompt in made if spec.max_tokens is None or len(prompt.tokens) <= spec.max_tokens]
+    if not short:
+        least = min(len(prompt.tokens) for prompt in made)
+        raise UserError(f"prompts.max_tokens={spec.max_tokens} leaves no task: the shortest has {least} tokens")
+    return short[: spec.count]
+
+
 def _encoded(text: str, codec: Codec) -> Prompt:
     return Prompt(tokens=tuple(codec.encode(text)), text=text)
 
@@ -95,4 +107,4 @@ def _lines(path: str) -> list[str]:
         raise UserError(f"prompts.path={path} cannot be read: {error}") from None
 
 
-_READERS = {Builtin: _builtin, Text: _text, Jsonl: _jsonl, Synthetic: _synthetic}
+_READERS = {Builtin: _builtin, Text: _text, Jsonl: _jsonl, Synthetic: _synthetic, Arc: _arc}

@@ -59,8 +59,8 @@ class Workload(Protocol):
         """How long one call took, by the arm's clock."""
         ...
 
-    def facts(self, case: int) -> dict[str, Any]:
-        """What else is worth knowing of a case, as plain data; none of it is timed."""
+    def facts(self, case: int, rows: Sequence[Row]) -> dict[str, Any]:
+        """What else is worth knowing of a case and of its answers, as plain data; none of it is timed."""
         ...
 
     def programs(self, case: int) -> Sequence[Use]:
