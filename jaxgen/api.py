@@ -98,22 +98,22 @@ class Engine:
         query: Text,
         items: Sequence[Text],
         label_token_ids: Sequence[int] | None = None,
-        *,
-        labels: Sequence[str] | None = None,
         apply_softmax: bool = False,
         item_first: bool = False,
         tokenization: str = "joint",
+        *,
+        labels: Sequence[str] | None = None,
     ) -> list[list[float]]:
         """The probability of each label right after the query and each item.
 
         Args:
             query: a text or token ids.
             items: of the same kind as the query; an item may be empty.
-            label_token_ids: the labels' ids, or
-            labels: their texts, each of them one token.
+            label_token_ids: the labels' ids; one score per occurrence.
             apply_softmax: probabilities among the labels alone; else over the whole vocabulary.
             item_first: the item stands before the query.
             tokenization: `joint` tokenises query and item as one text, `separate` joins the tokens of both.
+            labels: instead of ids their texts, each of them one token.
 
         Returns:
             One row per item, one column per label, in their orders.
