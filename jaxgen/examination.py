@@ -49,6 +49,11 @@ def profile(arm: LoadedArm, case: int, folder: str) -> dict[str, Any]:
     return record(lambda: arm.workload.call(case), Path(folder), meanings=meanings)
 
 
+def capture(arm: LoadedArm, case: int, path: str) -> dict[str, Any] | None:
+    """The activations that the arm keeps, into a file; null where it keeps none."""
+    return arm.workload.capture(case, Path(path))
+
+
 def reset_peaks(arm: LoadedArm) -> dict[str, Any]:
     """The peak until now, and whether it could be reset."""
     del arm
@@ -71,4 +76,6 @@ def _plain(step: Step | None) -> dict[str, float] | None:
     return None if step is None else {"bytes": step.nbytes, "flops": step.flops}
 
 
-COMMANDS = {function.__name__: function for function in (teach, learn, scale, examine, profile, reset_peaks, peaks)}
+COMMANDS = {
+    function.__name__: function for function in (teach, learn, scale, examine, profile, capture, reset_peaks, peaks)
+}

@@ -61,11 +61,10 @@ def size(count: int | None) -> str:
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
-def call_percentiles(facts: Mapping[str, Any]) -> list[str]:
+def call_percentile(facts: Mapping[str, Any], *, name: str) -> str:
     """Of single calls, in milliseconds; p99 is unknown below a hundred."""
-    calls = facts.get("calls") or {}
-    known = [calls.get(key) for key in ("p50", "p95", "p99")]
-    return ["-" if value is None else number(1e3 * value, digits=3) for value in known]
+    value = (facts.get("calls") or {}).get(name)
+    return "-" if value is None else number(1e3 * value, digits=3)
 
 
 def prefix_reuse(prefix: Mapping[str, Any] | None) -> str:

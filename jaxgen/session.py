@@ -122,6 +122,7 @@ class Session:
             trials.run(call_s={arm: answer["call_s"] for arm, answer in answers.items()})
         for arm, again in self._pool.each("scale", case=case).items():  # the machine may have been disturbed before
             outcome.scale.setdefault(arm, again)["probe"] = _better(outcome.scale[arm]["probe"], again["probe"])
+        self._capture(case)
         outcome.dirty += [*trials.dirty, *trials.changed_outputs(outcome.answers)]
         outcome.blocks += trials.blocks
         outcome.repeats = trials.repeats
@@ -176,6 +177,17 @@ class Session:
                     told = self._pool.call(arm, "profile", case=case, folder=str(where))
                     facts[arm]["profile"] = told
         return facts
+
+    def _capture(self, case: int) -> None:
+        """Files with the activations of the arms that keep any, from the first processes."""
+        if self._process:
+            return
+        name = f"_{case}" if len(self.cases) > 1 else ""
+        for arm in self._arms:
+            path = self._record.folder / "activations" / f"{arm}{name}.safetensors"
+            kept = self._pool.call(arm, "capture", case=case, path=str(path))
+            if kept is not None:
+                self._record.block(case)["arms"][arm]["capture"] = kept
 
     def _after_block(self, outcome: Outcome, number: int, pairs: int, *, case: int) -> None:
         if not self._process:

@@ -1,6 +1,7 @@
 """A finished result as tables and sentences for the terminal."""
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rich.console import RenderableType
@@ -75,6 +76,7 @@ def _scale_rows(facts: list[Mapping[str, Any]]) -> Iterator[list[str]]:
         ("peak memory, host", [figures.size(each["memory"]["host_peak_rss_bytes"]) for each in facts]),
         ("peak memory, device", [figures.size(each["memory"]["device_peak_bytes"]) for each in facts]),
         ("precompile, cold / warm", [figures.precompile(each["startup"]) for each in facts]),
+        ("grids right / parsed / asked", [figures.grids(each.get("workload", {}).get("grids")) for each in facts]),
         (
             "items with / without reuse",
             [figures.prefix_reuse(each.get("workload", {}).get("prefix")) for each in facts],
@@ -122,28 +124,33 @@ def _cases(arms: Mapping[str, Arm], result: Mapping[str, Any]) -> Table:
     cases = result["cases"]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for param in cases[0]["params"]:
-        table.add_column(param, justify="right")
+        table.add_column(param.replace("_", "\n"), justify="right")
     measured = next((case for case in cases if case["arms"]["candidate"]["metrics"]), None)
     if measured is None:
         return table
     metric, block = next(iter(measured["arms"]["candidate"]["metrics"].items()))
-    scoring = metric == "items_per_s"
-    beside = ("p50, ms", "p95, ms", "p99, ms") if scoring else ("MBU",)
+    beside = {arm: _beside(arm, metric) for arm in arms}
     for arm in arms:
-        for column in (f"{arm}\n{figures.heading(metric, block)}", *beside):
+        for column in (f"{arm}\n{figures.heading(metric, block)}", *beside[arm]):
             table.add_column(column, justify="right")
-    for column in ("change" if scoring else "ratio", "verdict"):
-        table.add_column(column, justify="left" if column == "verdict" else "right")
+    table.add_column("ratio", justify="right")
+    table.add_column("verdict")
     for case in cases:
         cells = [str(value) for value in case["params"].values()]
         for arm in arms:
             facts = case["arms"][arm]
             cells.append(figures.median_and_std(facts["metrics"][metric]) if facts["metrics"] else "-")
-            cells += (
-                figures.call_percentiles(facts) if scoring else [figures.percent(facts.get("roofline", {}).get("mbu"))]
-            )
+            cells += [told(facts) for told in beside[arm].values()]
         table.add_row(*cells, figures.ratio_and_interval(case["comparison"].get(metric)), case["verdict"] or "")
     return table
+
+
+def _beside(arm: str, metric: str) -> dict[str, Callable[[Mapping[str, Any]], str]]:
+    """Columns behind an arm's metric, and what stands in them: the candidate's tail of requests, or the bandwidth."""
+    if metric != "items_per_s":
+        return {"MBU": lambda facts: figures.percent(facts.get("roofline", {}).get("mbu"))}
+    percentiles = ("p50", "p95", "p99") if arm == "candidate" else ()
+    return {f"{name}, ms": functools.partial(figures.call_percentile, name=name) for name in percentiles}
 
 
 def _gate(gate: Mapping[str, Any]) -> Iterator[RenderableType]:

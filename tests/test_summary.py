@@ -6,11 +6,12 @@ import re
 
 import pytest
 from rich.console import Console as Terminal
-from small_runs import METRICS, VERDICT, arm, finished_result, loaded_facts, paired, two_arms
+from small_runs import METRICS, VERDICT, arm, finished_result, loaded_facts, paired, trial_row, two_arms
 
 from jaxgen import summary
 from jaxgen.measure.statistics import summarise
 from jaxgen.record import Record
+from jaxgen.samples import Samples
 
 
 def lines(result, *, arms=None):
@@ -180,6 +181,20 @@ class TestCases:
             "faster",
         ]
         assert next(line for line in shown if line.strip().startswith("4096")).split() == ["4096", "-", "-", "-", "-"]
+
+    def test_a_grid_of_scores_shows_the_tail_of_the_candidate_s_requests(self, tmp_path):
+        record = Record(two_arms(), tmp_path)
+        metrics = {"items_per_s": {"unit": "items/s", "better": "higher"}}
+        samples = Samples(("candidate", "baseline"), metrics)
+        for name in two_arms():
+            record.loaded(name, loaded_facts(cases=[{"batch_size": 4, "num_labels": 2}]))
+            for pair in range(4):
+                samples.add(trial_row(name, pair=pair, metrics={"items_per_s": 40.0}, call_s=[0.1]))
+        record.show(samples, case=0)
+        shown = lines(record.result)
+        assert "p95, ms  p99, ms  items/s  ratio" in next(line for line in shown if "p95, ms" in line)
+        cells = re.split(r"\s{2,}", next(line for line in shown if line.strip().startswith("4 ")).strip())
+        assert cells == ["4", "2", "40.00 ± 0.0", "100", "100", "-", "40.00 ± 0.0", "1.00"]
 
     def test_no_case_measured_can_be_shown_too(self, tmp_path):
         record = Record(two_arms(), tmp_path)

@@ -5,6 +5,7 @@ derived from its fields: the same name, keys, types and defaults, but not frozen
 """
 
 import dataclasses
+import functools
 import typing
 from typing import Any
 
@@ -27,6 +28,7 @@ _AS_TYPED: dict[tuple[type, str], Any] = {
 """Types of what the user writes, where the spec normalises it to something that OmegaConf cannot express."""
 
 
+@functools.cache  # one twin per spec, wherever it stands
 def _twin(spec: type) -> type:
     hints = typing.get_type_hints(spec)
     fields = [
@@ -51,6 +53,10 @@ def _default(spec: type, field: dataclasses.Field) -> Any:
         return dataclasses.field(default_factory=field.default_factory)
     if field.default is dataclasses.MISSING:
         return MISSING
+    if dataclasses.is_dataclass(field.default):
+        values = {each.name: getattr(field.default, each.name) for each in dataclasses.fields(field.default)}
+        twin = _twin(type(field.default))
+        return dataclasses.field(default_factory=lambda: twin(**values))
     return field.default
 
 

@@ -3,11 +3,13 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import Self
 
 import jax
 import numpy as np
 from jaxtyping import Array, Int
 
+from jaxgen.engine.capturing import Captured
 from jaxgen.engine.programs import State
 from jaxgen.errors import UserError
 from jaxgen.spec.architecture import Architecture
@@ -55,6 +57,10 @@ class Batch:
     def rows(self) -> int:
         """Rows that are computed, the ones that only fill it up included."""
         return self.prompt.shape[0]
+
+    def with_captured(self, captured: Captured) -> Self:
+        """The same, its state with room for activations."""
+        return dataclasses.replace(self, state=dataclasses.replace(self.state, captured=captured))
 
 
 def bucket(needed: int, buckets: Sequence[int], *, key: str, what: str) -> int:

@@ -12,6 +12,7 @@ from jaxgen.caches.protocol import Cache
 from jaxgen.engine import programs
 from jaxgen.engine.batch import Batch, capacity_for, make_batch
 from jaxgen.engine.binders import bind
+from jaxgen.engine.capturing import Captured
 from jaxgen.engine.programs import Blueprint, State
 from jaxgen.models.structure import Leaves, Structure
 from jaxgen.spec.run import Run
@@ -39,6 +40,7 @@ class Engine:
             logits=run.dtype.logits.value,
             sampling=self.generation.sampling,
             eos_token_ids=() if self.generation.ignores_eos else structure.architecture.eos_token_ids,
+            capture=self.generation.capture,
         )
         donate = caches.kind(run.cache).donated
         bound = functools.partial(bind, run.jit.strategy, blueprint=self.blueprint, leaves=leaves, donate=donate)
@@ -86,7 +88,7 @@ class Engine:
         """
         work = self.generation
         slots = self.capacity(prompts) if capacity is None else capacity
-        return [
+        made = [
             make_batch(
                 prompts[first : first + work.batch_size],
                 first_row=first,
@@ -99,6 +101,7 @@ class Engine:
             )
             for first in range(0, len(prompts), work.batch_size)
         ]
+        return [self._with_room_for_activations(batch) for batch in made]
 
     def bucket_batches(self, lengths: Sequence[int], *, capacity: int, new_tokens: int | None = None) -> list[Batch]:
         """One full batch of each shape that the buckets allow: what is compiled ahead of any prompt.
@@ -109,7 +112,7 @@ class Engine:
             new_tokens: the most per row; null takes `workload.max_new_tokens`.
         """
         work = self.generation
-        return [
+        made = [
             make_batch(
                 [[0] * length] * size,
                 first_row=0,
@@ -123,6 +126,19 @@ class Engine:
             for length in lengths
             for size in work.batch_buckets or (work.batch_size,)
         ]
+        return [self._with_room_for_activations(batch) for batch in made]
+
+    def _with_room_for_activations(self, batch: Batch) -> Batch:
+        """The batch with buffers for what is captured of it; the same batch where nothing is."""
+        blueprint = self.blueprint
+        captured = Captured.empty(
+            blueprint.capture,
+            blueprint.structure.architecture,
+            rows=batch.rows,
+            steps=batch.new_tokens,
+            dtype=blueprint.activations,
+        )
+        return batch if captured is None else batch.with_captured(captured)
 
     def empty_cache(self, batch: Batch) -> Cache:
         """A fresh cache for one run of a batch, ready on the device: it will be donated."""

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxgen.caches.protocol import Cache
+from jaxgen.engine.capturing import Captured, Taps
 from jaxgen.models.structure import Leaves, Structure
 from jaxgen.ops.sampling import next_token
-from jaxgen.spec.workload import Sampling
+from jaxgen.spec.workload import Capture, Sampling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Blueprint:
     Attributes:
         activations, logits: dtype names.
         eos_token_ids: tokens that end a row; empty to go on regardless.
+        capture: activations to keep.
     """
 
     structure: Structure
@@ -29,6 +31,7 @@ class Blueprint:
     logits: str
     sampling: Sampling
     eos_token_ids: tuple[int, ...]
+    capture: Capture = Capture()  # noqa: RUF009 - frozen
 
 
 @jax.tree_util.register_dataclass
@@ -42,6 +45,7 @@ class State:
         done: rows that have ended; they are computed along and change no more.
         rows: the number of each row's prompt in the run.
         seed: of the sampling.
+        captured: activations of the steps so far; null, and no part of any program, where none are asked for.
     """
 
     sequence: Int[Array, "B W"]
@@ -49,6 +53,7 @@ class State:
     done: Bool[Array, "B"]
     rows: Int[Array, "B"]
     seed: Int[Array, ""]
+    captured: Captured | None = None
 
 
 def prefill(
@@ -56,9 +61,11 @@ def prefill(
 ) -> tuple[Cache, State]:
     """Run the right-padded prompts and choose each row's first new token."""
     model = blueprint.structure.model(leaves)
-    hidden, cache = model(prompt, cache, dtype=jnp.dtype(blueprint.activations))
+    taps = Taps(blueprint.capture) if state.captured else None
+    hidden, cache = model(prompt, cache, dtype=jnp.dtype(blueprint.activations), tap=taps)
     last = jnp.take_along_axis(hidden, (state.lengths - 1)[:, None, None], axis=1)[:, 0]
     logits = model.logits(last, dtype=jnp.dtype(blueprint.logits))
+    state = _captured(blueprint, taps, state, positions=state.lengths - 1)
     return cache.advance(state.lengths), _append(blueprint, logits, state)
 
 
@@ -68,8 +75,10 @@ def step(blueprint: Blueprint, leaves: Leaves, cache: Cache, state: State) -> tu
         return prefill(blueprint, leaves, cache, state.sequence[:, : cache.visible], state)
     model = blueprint.structure.model(leaves)
     newest = jnp.take_along_axis(state.sequence, (state.lengths - 1)[:, None], axis=1)  # B 1
-    hidden, cache = model(newest, cache, dtype=jnp.dtype(blueprint.activations))
+    taps = Taps(blueprint.capture) if state.captured else None
+    hidden, cache = model(newest, cache, dtype=jnp.dtype(blueprint.activations), tap=taps)
     logits = model.logits(hidden[:, 0], dtype=jnp.dtype(blueprint.logits))
+    state = _captured(blueprint, taps, state, positions=jnp.zeros_like(state.lengths))
     return cache.advance((~state.done).astype(jnp.int32)), _append(blueprint, logits, state)
 
 
@@ -99,6 +108,13 @@ def next_logprobs(
     last = jnp.take_along_axis(hidden, (state.lengths - 1)[:, None, None], axis=1)[:, 0]
     logits = model.logits(last, dtype=jnp.dtype(blueprint.logits))
     return jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
+
+
+def _captured(blueprint: Blueprint, taps: Taps | None, state: State, *, positions: Int[Array, "B"]) -> State:
+    """The state with the activations of this step, where any are asked for."""
+    if taps is None or state.captured is None:
+        return state
+    return dataclasses.replace(state, captured=state.captured.with_step(blueprint.capture, taps, positions))
 
 
 def _append(blueprint: Blueprint, logits: Float[Array, "B V"], state: State) -> State:

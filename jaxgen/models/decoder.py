@@ -5,6 +5,7 @@ Kernels are stored (in, out); the embedding and an untied head (V, D), contracte
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,9 @@ _ACTIVATIONS = {
     "silu": jax.nn.silu,
     "relu": jax.nn.relu,
 }
+
+Tap = Callable[[str, int, Array], None]
+"""(site, layer, activations): called while the model is traced."""
 
 
 class Linear(nnx.Module):
@@ -102,10 +106,15 @@ class Block(nnx.Module):
         self.mlp_norm = norm()
         self.mlp = Mlp(arch, rngs=rngs)
 
-    def __call__(self, x, layer: int, cache: Cache, turn) -> tuple[Float[Array, "B T D"], Cache]:
+    def __call__(self, x, layer: int, cache: Cache, turn, tap: Tap | None) -> tuple[Float[Array, "B T D"], Cache]:
         mixed, cache = self.attention(self.attention_norm(x), layer, cache, turn)
         x = x + mixed
-        return x + self.mlp(self.mlp_norm(x)), cache
+        thought = self.mlp(self.mlp_norm(x))
+        x = x + thought
+        if tap is not None:
+            for site, activations in (("attention", mixed), ("mlp", thought), ("residual", x)):
+                tap(site, layer, activations)
+        return x, cache
 
 
 class Decoder(nnx.Module):
@@ -130,7 +139,7 @@ class Decoder(nnx.Module):
         self.arch = arch
 
     def __call__(
-        self, tokens: Int[Array, "B T"], cache: Cache, *, dtype=jnp.float32
+        self, tokens: Int[Array, "B T"], cache: Cache, *, dtype=jnp.float32, tap: Tap | None = None
     ) -> tuple[Float[Array, "B T D"], Cache]:
         """Run the layers over the incoming tokens.
 
@@ -138,6 +147,8 @@ class Decoder(nnx.Module):
             tokens: ids, right-padded.
             cache: says the tokens' positions, keeps their keys and values; its index does not move here.
             dtype: of the activations.
+            tap: told of each layer's (B, T, D) activations while this is traced, as (site, layer, array): what
+                `attention` and `mlp` add, and the `residual` stream after both.
 
         Returns:
             The normalised last hidden states in `dtype`, and the cache with the tokens written.
@@ -151,7 +162,7 @@ class Decoder(nnx.Module):
             freqs = rope.frequencies(self.arch.head_dim, theta=self.arch.rope_theta, scaling=self.arch.rope_scaling)
             turn = rope.rotation(positions, freqs)
         for layer, block in enumerate(self.blocks):
-            x, cache = block(x, layer, cache, turn)
+            x, cache = block(x, layer, cache, turn, tap)
         return self.norm(x), cache
 
     def logits(self, hidden: Float[Array, "*dims D"], *, dtype=jnp.float32) -> Float[Array, "*dims V"]:

@@ -33,6 +33,39 @@ class Sampling:
         return self.temperature == 0.0
 
 
+class Site(enum.Enum):
+    """Where in a layer activations are taken: what attention or the MLP adds, or the stream after both."""
+
+    residual = "residual"
+    attention = "attention"
+    mlp = "mlp"
+
+
+@dataclasses.dataclass(frozen=True)
+class Capture:
+    """Activations to keep of every step; none without layers.
+
+    Attributes:
+        layers: their numbers, from 0.
+        sites: where in each of them.
+    """
+
+    layers: tuple[int, ...] = ()
+    sites: tuple[Site, ...] = (Site.residual,)
+
+    def __post_init__(self):
+        for key in ("layers", "sites"):
+            object.__setattr__(self, key, tuple(getattr(self, key)))
+        problems = []
+        if any(layer < 0 for layer in self.layers) or sorted(set(self.layers)) != list(self.layers):
+            problems.append(f"workload.capture.layers={list(self.layers)} must be rising numbers of 0 or more")
+        if not self.sites or len(set(self.sites)) < len(self.sites):
+            names = ", ".join(site.value for site in self.sites)
+            problems.append(f"workload.capture.sites=[{names}] must be different ones, one at least")
+        if problems:
+            raise UserError.collected("impossible workload", problems)
+
+
 @dataclasses.dataclass(frozen=True)
 class Generate:
     """Generate text from every prompt.
@@ -48,6 +81,7 @@ class Generate:
             the prompts' tokens, repeated, fill it, and rows end at `max_new_tokens` alone. 0 is a prompt of one token.
         token_buckets: prompts are padded to the least of these that holds them; every one is compiled ahead.
         batch_buckets: the same for the rows of a batch; null pads nothing.
+        capture: activations to keep of the position that each new token is predicted from; off where no layer is named.
     """
 
     batch_size: int = 4
@@ -61,6 +95,7 @@ class Generate:
     depths: tuple[int, ...] = ()
     token_buckets: tuple[int, ...] = ()
     batch_buckets: tuple[int, ...] = ()
+    capture: Capture = Capture()
 
     def __post_init__(self):
         problems = []

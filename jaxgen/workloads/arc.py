@@ -1,7 +1,7 @@
 """ARC tasks (Chollet, "On the Measure of Intelligence", arXiv:1911.01547) as prompts, and grids out of what is written.
 
-A prompt shows every training pair and asks for the first test pair's output, digits for colours, as the embedded model has
-seen grids in training:
+A prompt shows every training pair and asks for the first test pair's output, digits for colours, as the embedded model
+has seen grids in training:
 
     grid
     0 7 7

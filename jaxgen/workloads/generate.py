@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen import caches
+from jaxgen.engine import capturing
 from jaxgen.engine.batch import Batch
 from jaxgen.engine.engine import Engine, completions
 from jaxgen.engine.faults import Faults
@@ -124,7 +126,7 @@ class Generating:
         return {name: values[name] for name in self.metrics}
 
     def answers(self, case: int, call: list[Timed]) -> list[Row]:
-        """One row per prompt: `{index, prompt, prompt_tokens, tokens, text, finish_reason}`, and an ARC task's marks."""
+        """One row per prompt: `{index, prompt, prompt_tokens, tokens, text, finish_reason}`, and marks of ARC."""
         batches = self._batches[case]
         written = [row for batch, timed in zip(batches, call, strict=True) for row in completions(batch, timed.state)]
         return [
@@ -153,6 +155,19 @@ class Generating:
             "padded_prompt_tokens": sum(batch.prompt.size for batch in batches),
             **({"grids": arc.tally(rows, of=tasks[0].of)} if tasks else {}),
         }
+
+    def capture(self, case: int, path: Path) -> dict[str, Any] | None:
+        """One more call, whose activations go into a file; null where none are asked for.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        call = self.call(case)
+        captured = [timed.state.captured for timed in call]
+        kept = [each for each in captured if each is not None]
+        if not kept:
+            return None
+        return capturing.save(path, self._engine.generation.capture, kept, self.answers(case, call))
 
     def programs(self, case: int) -> list[Use]:
         """What the first batch of a case runs."""

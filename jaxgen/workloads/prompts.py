@@ -15,7 +15,7 @@ from jaxgen.workloads.text import Codec
 
 @dataclasses.dataclass(frozen=True)
 class Prompt:
-    """One prompt: its ids, its text where it came as text, and the task that an answer is marked by, if there is one."""
+    """One prompt: its ids, its text where it came as text, and the task that its answer is marked by, if any."""
 
     tokens: tuple[int, ...]
     text: str | None = None

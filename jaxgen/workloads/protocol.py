@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from jaxgen.engine.uses import Use
@@ -61,6 +62,10 @@ class Workload(Protocol):
 
     def facts(self, case: int, rows: Sequence[Row]) -> dict[str, Any]:
         """What else is worth knowing of a case and of its answers, as plain data; none of it is timed."""
+        ...
+
+    def capture(self, case: int, path: Path) -> dict[str, Any] | None:
+        """Write the activations that are asked for into a file, and say what it is; null where none are."""
         ...
 
     def programs(self, case: int) -> Sequence[Use]:

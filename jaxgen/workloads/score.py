@@ -5,6 +5,7 @@ import itertools
 import math
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -130,6 +131,10 @@ class Scoring:
             "query_tokens": len(request.query),
             "longest_row_tokens": max(map(len, request.rows)),
         }
+
+    def capture(self, case: int, path: Path) -> None:
+        """Nothing: activations are kept of generation alone."""
+        del case, path
 
     def programs(self, case: int) -> list[Use]:
         """What the request of a case runs."""
