@@ -72,6 +72,11 @@ def prefix_reuse(prefix: Mapping[str, Any] | None) -> str:
     return "-" if prefix is None else f"{prefix['hits']} / {prefix['misses'] + prefix['fallbacks']}"
 
 
+def cache_use(facts: Mapping[str, Any] | None) -> str:
+    """What the rows of a batch keep from others, and how much of it holds a token at the end."""
+    return "-" if not facts else f"{size(facts['reserved_bytes'])} / {size(facts['used_bytes'])}"
+
+
 def grids(tally: Mapping[str, Any] | None) -> str:
     """Of ARC tasks: solved, of which a grid could be parsed, asked."""
     return "-" if tally is None else f"{tally['correct']} / {tally['parsed']} / {tally['asked']}"

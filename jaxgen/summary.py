@@ -72,6 +72,7 @@ def _scale_rows(facts: list[Mapping[str, Any]]) -> Iterator[list[str]]:
         ("share of bandwidth", [figures.percent(each["roofline"]["mbu"]) for each in facts]),
         ("share of FLOP/s", [figures.percent(each["roofline"]["mfu"]) for each in facts]),
         ("KV cache", [figures.size(each["memory"]["kv_cache_bytes"]) for each in facts]),
+        ("KV cache, reserved / used", [figures.cache_use(each.get("workload", {}).get("cache")) for each in facts]),
         ("program temporaries", [figures.size(each["memory"]["program_temp_bytes"]) for each in facts]),
         ("peak memory, host", [figures.size(each["memory"]["host_peak_rss_bytes"]) for each in facts]),
         ("peak memory, device", [figures.size(each["memory"]["device_peak_bytes"]) for each in facts]),

@@ -83,7 +83,7 @@ def test_a_grid_is_what_a_text_begins_with(text, grid):
 )
 def test_what_is_no_task_is_named(folder, content, words):
     (folder / "bad.json").write_text(content)
-    with pytest.raises(UserError, match="bad.json") as caught:
+    with pytest.raises(UserError, match=r"bad\.json") as caught:
         read_tasks(str(folder))
     assert words in str(caught.value)
 
@@ -91,7 +91,7 @@ def test_what_is_no_task_is_named(folder, content, words):
 @pytest.mark.parametrize("name", ["nowhere", "more/none"])
 def test_a_place_without_tasks_is_refused(folder, name):
     (folder / "more" / "none").mkdir()
-    with pytest.raises(UserError, match="prompts.path="):
+    with pytest.raises(UserError, match=r"prompts\.path="):
         read_tasks(str(folder / name))
 
 

@@ -195,7 +195,8 @@ class TestWork:
         assert deep.last_step(1).nbytes >= deep.steps(1)["tpot_s"].nbytes
 
     def test_how_prompts_became_batches_is_told(self, plain, deep):
-        assert plain.facts(0, []) == {"batches": 2, "prompt_tokens": 6, "padded_prompt_tokens": 2 * 10 + 1 * 10}
+        facts = plain.facts(0, [])
+        assert facts == {"batches": 2, "prompt_tokens": 6, "padded_prompt_tokens": 2 * 10 + 1 * 10, "cache": None}
         assert deep.facts(1, [])["prompt_tokens"] == 12
 
     def test_a_call_lasted_as_long_as_its_batches(self, plain):

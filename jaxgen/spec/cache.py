@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+from collections.abc import Sequence
 
 from jaxgen.errors import UserError
 
@@ -27,6 +28,10 @@ class Fixed:
         if self.max_len is not None:
             return self.max_len
         return -(-needed // self.bucket) * self.bucket if self.bucket else needed
+
+    def reserved(self, needed: Sequence[int], capacity: int) -> int:
+        """Slots that nobody else can have: all of every row, whatever its tokens."""
+        return len(needed) * capacity
 
     def depth(self, needed: int, capacity: int) -> int:
         """How many slots a step reads that must see `needed`: few different depths, few programs.
@@ -57,6 +62,11 @@ class NoCache:
         """The longest prefix."""
         return needed
 
+    def reserved(self, needed: Sequence[int], capacity: int) -> int:
+        """No slots at all."""
+        del needed, capacity
+        return 0
+
     def depth(self, needed: int, capacity: int) -> int:
         """The tokens that a step runs again: the prefix as it is, or padded to the longest."""
         return capacity if self.pad else needed
@@ -73,6 +83,11 @@ class Dynamic:
     def capacity(self, needed: int) -> int:
         """Slots at the end of the text."""
         return needed
+
+    def reserved(self, needed: Sequence[int], capacity: int) -> int:
+        """As many as the longest row has, for every row."""
+        del capacity
+        return len(needed) * max(needed, default=0)
 
     def depth(self, needed: int, capacity: int) -> int:
         """All slots there are."""
@@ -117,6 +132,11 @@ class Paged:
     def capacity(self, needed: int) -> int:
         """Slots of a row that must hold `needed` tokens: whole pages."""
         return -(-needed // self.page_size) * self.page_size
+
+    def reserved(self, needed: Sequence[int], capacity: int) -> int:
+        """The pages of each row, by its own tokens."""
+        del capacity
+        return sum(self.capacity(tokens) for tokens in needed)
 
     def depth(self, needed: int, capacity: int) -> int:
         """How many slots a step reads, as a fixed cache has it."""

@@ -8,19 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from jaxgen import caches
 from jaxgen.engine import capturing
 from jaxgen.engine.batch import Batch
 from jaxgen.engine.engine import Engine, completions
 from jaxgen.engine.faults import Faults
 from jaxgen.engine.programs import State
 from jaxgen.engine.uses import Use, generation_uses
-from jaxgen.measure import roofline
 from jaxgen.measure.roofline import Step
-from jaxgen.workloads import arc
+from jaxgen.workloads import arc, cost
 from jaxgen.workloads.prompts import Prompt
 from jaxgen.workloads.protocol import Case, Row
 from jaxgen.workloads.text import Codec
@@ -80,7 +76,7 @@ class Generating:
         self._prompts = [at_depth(prompts, depth, rows=rows) for depth in depths] or [list(prompts)]
         self._capacity = max(engine.capacity(_tokens(each)) for each in self._prompts)
         self._batches = [engine.batches(_tokens(each), capacity=self._capacity) for each in self._prompts]
-        self.kv_cache_bytes = _kv_cache_bytes(engine, self._batches[0][0])
+        self.kv_cache_bytes = cost.kv_cache_bytes(engine, self._batches[0][0])
 
     def questions(self) -> list[list[int]]:
         """The token ids of every prompt of every case."""
@@ -147,12 +143,13 @@ class Generating:
         return sum(each.latency_s for each in call)
 
     def facts(self, case: int, rows: Sequence[Row]) -> dict[str, Any]:
-        """How the prompts became batches, and how many ARC tasks were solved."""
+        """How the prompts became batches, what the cache held, and how many ARC tasks were solved."""
         batches, tasks = self._batches[case], [prompt.task for prompt in self._prompts[case] if prompt.task]
         return {
             "batches": len(batches),
             "prompt_tokens": sum(sum(batch.prompt_lengths) for batch in batches),
             "padded_prompt_tokens": sum(batch.prompt.size for batch in batches),
+            "cache": cost.cache_facts(self._engine, batches[0], rows),
             **({"grids": arc.tally(rows, of=tasks[0].of)} if tasks else {}),
         }
 
@@ -175,36 +172,11 @@ class Generating:
 
     def steps(self, case: int) -> dict[str, Step | None]:
         """The mean prefill behind `ttft_s`, the mean decode step behind `tpot_s`."""
-        batches = self._batches[case]
-        prefills = [(roofline.prefill_step(**self._shape(batch)), 1) for batch in batches]
-        decodes = [(self._decode_step(batch), batch.new_tokens - 1) for batch in batches]
-        return {
-            "ttft_s": roofline.mean_step(prefills),
-            "tpot_s": roofline.mean_step([(step, count) for step, count in decodes if step is not None]),
-        }
+        return cost.steps(self._engine, self._batches[case])
 
     def last_step(self, case: int) -> Step | None:
         """The decode step that reads the most slots."""
-        batch = self._batches[case][0]
-        if not batch.segments:
-            return None
-        deepest = {**self._shape(batch), "longest": batch.longest + batch.new_tokens - 2}
-        return roofline.decode_step(**deepest, new_tokens=2)
-
-    def _decode_step(self, batch: Batch) -> Step | None:
-        return roofline.decode_step(**self._shape(batch), new_tokens=batch.new_tokens)
-
-    def _shape(self, batch: Batch) -> dict[str, Any]:
-        run = self._engine.run
-        return {
-            "architecture": self._engine.blueprint.structure.architecture,
-            "cache": run.cache,
-            "element": roofline.ElementBytes.of(run.dtype),
-            "incremental": caches.kind(run.cache).incremental,
-            "rows": batch.rows,
-            "longest": batch.longest,
-            "capacity": batch.capacity,
-        }
+        return cost.last_step(self._engine, self._batches[case][0])
 
     def _run(self, batch: Batch, *, every_step: bool = False) -> Timed:
         """One batch. The clock runs from the prefill until all outputs are ready, cache included; the empty cache is
@@ -240,9 +212,3 @@ def at_depth(prompts: Sequence[Prompt], depth: int, *, rows: int) -> list[Prompt
 
 def _tokens(prompts: Sequence[Prompt]) -> list[tuple[int, ...]]:
     return [prompt.tokens for prompt in prompts]
-
-
-def _kv_cache_bytes(engine: Engine, batch: Batch) -> int | None:
-    arrays = [leaf for leaf in jax.tree.leaves(engine.empty_cache(batch)) if jnp.ndim(leaf) == 4]
-    nbytes = sum(np.dtype(leaf.dtype).itemsize * leaf.size for leaf in arrays)
-    return None if arrays and not nbytes else nbytes

@@ -1,0 +1,42 @@
+"""What a cache reserves for a batch and how much of it is used, kind by kind."""
+
+import pytest
+import small_models
+from small_models import CACHES
+
+from jaxgen.spec.cache import Dynamic, Fixed, NoCache, Paged
+from jaxgen.workloads import cost
+
+NEW_TOKENS = 5
+TOKEN_BYTES = 2 * 3 * 2 * 10 * 4  # keys and values, layers, kv heads, head size, float32
+
+
+def facts_of(cache):
+    model = small_models.engine(small_models.run(cache=cache, max_new_tokens=NEW_TOKENS))
+    (batch,) = model.batches(small_models.PROMPTS)  # 1, 3 and 2 tokens
+    rows = [{"prompt_tokens": prompt, "tokens": [0] * NEW_TOKENS} for prompt in small_models.PROMPTS]
+    return cost.cache_facts(model, batch, rows)
+
+
+@pytest.mark.parametrize(
+    ("cache", "slots"),
+    [(Fixed(bucket=0), 3 * 8), (Fixed(max_len=20), 3 * 20), (Dynamic(), 3 * 8), (Paged(page_size=4), 8 + 8 + 8)],
+    ids=str,
+)
+def test_reserved_slots_and_used_ones(cache, slots):
+    facts = facts_of(cache)
+    used = (1 + 3 + 2) + 3 * (NEW_TOKENS - 1)
+    assert facts["reserved_bytes"] == slots * TOKEN_BYTES
+    assert facts["used_bytes"] == used * TOKEN_BYTES
+    assert facts["unused_share"] == pytest.approx(1 - used / slots)
+
+
+def test_pages_are_counted():
+    facts = facts_of(Paged(page_size=2))
+    assert (facts["page_size"], facts["pages"]) == (2, 3 + 4 + 4)
+    assert facts["allocated_bytes"] == (3 * 4 + 1) * 2 * TOKEN_BYTES  # full rows, and the reserved page
+    assert "pages" not in facts_of(CACHES["fixed"])
+
+
+def test_nothing_kept_is_nothing_told():
+    assert facts_of(NoCache()) is None
