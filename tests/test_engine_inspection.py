@@ -64,6 +64,7 @@ def test_captured_weights_are_part_of_the_program(facts):
     weights = sum(leaf.nbytes for leaf in engine(run()).leaves)
     assert captured["stablehlo_sha256"] != closure["stablehlo_sha256"]
     assert captured["module_bytes"] > closure["module_bytes"] + 2 * weights
+    assert (captured["captured_bytes"], closure["captured_bytes"]) == (weights, 0)
     assert captured["program_argument_bytes"] <= closure["program_argument_bytes"] - weights
 
 

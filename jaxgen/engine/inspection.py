@@ -32,7 +32,7 @@ def examine(engine: Engine, uses: Sequence[Use]) -> dict[str, Any]:
     Returns:
         `stablehlo_sha256` over the StableHLO text of all programs, module names and locations left out: arms with equal
         hashes run the same program. `module_bytes`, the length of those texts. `programs`, {name: {sha256,
-        module_bytes}}.
+        module_bytes}}. `captured_bytes`, weights that are constants of each program.
         Of the last program, a decode's deepest: `program_temp_bytes`, `program_alias_bytes`, `program_argument_bytes`;
         `cost` as XLA counts one step, {flops, bytes_accessed}, a loop's body being counted once; `copies`, how many of
         its instructions copy a whole layer of the cache.
@@ -42,6 +42,7 @@ def examine(engine: Engine, uses: Sequence[Use]) -> dict[str, Any]:
     last = lowered[uses[-1].name]
     keys = (*_IDENTITY, *_MEMORY, "cost", "copies")
     facts: dict[str, Any] = {**dict.fromkeys(keys), "programs": {}, "reasons": {}}
+    facts["captured_bytes"] = _captured_bytes(engine)
     if last is None:
         reason = f"jit={engine.run.jit.strategy.value} compiles no program"
         return facts | {"reasons": dict.fromkeys(keys, reason)}
