@@ -80,21 +80,26 @@ def _with_hydra(flags: dict[str, Any], overrides: list[str]) -> int:
 
     from jaxgen.config import explain, run_folder, schema, table
     from jaxgen.config.typed import quoted
+    from jaxgen.console import terminal
+    from jaxgen.sweep import Sweep
 
     schema.register()
     run_folder.register_resolvers()
     codes: list[int] = []
+    sweep = Sweep()
     typed = [quoted(override) for override in overrides]
     application = hydra.main(version_base="1.3", config_path=str(table.conf_dir()), config_name="config")
     with _arguments(flags, typed):
         try:
-            application(lambda cfg: codes.append(_job(cfg)))()
+            application(lambda cfg: codes.append(_job(cfg, sweep)))()
         except explain.CAUGHT as error:
             raise explain.user_error(error, typed, sweep=flags["multirun"]) from error
         except OSError as error:
             raise UserError(f"cannot write the run folder ({error}); choose another with hydra.run.dir=DIR") from error
         finally:
             run_folder.remove_unused(run_folder.sweep_folder())
+            if len(sweep.rows) > 1:
+                terminal().print(sweep.table())
     return max(codes, default=ExitCode.OK)
 
 
@@ -118,17 +123,27 @@ def _arguments(flags: dict[str, Any], overrides: list[str]) -> Iterator[None]:
             os.environ["HYDRA_FULL_ERROR"] = shown
 
 
-def _job(cfg: Any) -> int:
+def _job(cfg: Any, sweep: Any) -> int:
     """One run: in a sweep, one of several, none of which stops the others."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    job = HydraConfig.get()
+    folder = Path(job.runtime.output_dir)
+    if job.mode is not RunMode.MULTIRUN:
+        return _measured(cfg, folder)[0]
+    code, reason = _measured(cfg, folder, label=f"job {job.job.num} ({' '.join(job.overrides.task)}): ")
+    sweep.add(list(job.overrides.task), folder, code=code, reason=reason)
+    if code == ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt  # ends a sweep too
+    return code
+
+
+def _measured(cfg: Any, folder: Path, *, label: str = "") -> tuple[int, str | None]:
+    """The exit code of a run, and why there is no result, where there is none."""
     from jaxgen.config.arms import compose_arms
     from jaxgen.config.run_folder import remove_unused
 
-    job = HydraConfig.get()
-    folder = Path(job.runtime.output_dir)
-    label = f"job {job.job.num} ({' '.join(job.overrides.task)}): " if job.mode is RunMode.MULTIRUN else ""
     try:
         arms = compose_arms(cfg)
         from jaxgen.experiment import execute
@@ -136,16 +151,14 @@ def _job(cfg: Any) -> int:
         code = execute(arms, folder)
     except UserError as error:
         remove_unused(folder)
-        return _refuse(error, label)
+        return _refuse(error, label), str(error)
     except BrokenPipeError:
         raise SystemExit(_unheard()) from None
-    except Exception:
+    except Exception as error:
         logging.getLogger(__name__).exception("the run ended with an error of jaxgen's own")
         traceback.print_exc()
-        return ExitCode.USER_ERROR
-    if code == ExitCode.INTERRUPTED:
-        raise KeyboardInterrupt  # ends a sweep too
-    return code
+        return ExitCode.USER_ERROR, f"{type(error).__name__}: {error}"
+    return code, None
 
 
 def _refuse(error: UserError, label: str = "") -> int:

@@ -10,8 +10,9 @@ from jaxgen.errors import ExitCode, UserError
 from jaxgen.judgement import DEFAULT_MARGIN, floor_key
 from jaxgen.measure import load, noise_floor
 from jaxgen.pool import Pool
-from jaxgen.record import LOG, Record
+from jaxgen.record import Record
 from jaxgen.repetition import Repetitions, require_same
+from jaxgen.run_files import LOG
 from jaxgen.session import Session
 from jaxgen.spec.arm import Arm
 from jaxgen.spec.study import Calibrate

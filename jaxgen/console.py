@@ -34,8 +34,8 @@ class Console:
     def __init__(self, arms: Mapping[str, Arm], folder: Path):
         self._arms = arms
         self._folder = folder
-        self._out = _terminal()
-        shown = _terminal(stderr=True)
+        self._out = terminal()
+        shown = terminal(stderr=True)
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -94,7 +94,7 @@ class Console:
         self._out.print(Text(str(self._folder), style="dim"), soft_wrap=True)
 
 
-def _terminal(*, stderr: bool = False) -> Terminal:
+def terminal(*, stderr: bool = False) -> Terminal:
     """Standard output or error; with NO_COLOR, no escape codes at all."""
     terminal = Terminal(highlight=False, stderr=stderr)
     return Terminal(highlight=False, stderr=stderr, color_system=None) if terminal.no_color else terminal

@@ -10,7 +10,8 @@ from jaxgen.measure.device_load import foreign_device_load
 from jaxgen.measure.gate import Stored
 from jaxgen.measure.score_table import score_table
 from jaxgen.pool import Pool
-from jaxgen.record import LOG, SCORES, Record
+from jaxgen.record import Record
+from jaxgen.run_files import LOG, SCORES
 from jaxgen.session import Outcome, Session
 from jaxgen.spec.arm import Arm
 from jaxgen.spec.score import Score

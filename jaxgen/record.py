@@ -1,26 +1,23 @@
 """What a run leaves behind: every trial on disk as it ends, and at any moment a whole, readable result.json."""
 
-import contextlib
 import copy
 import csv
 import datetime
 import hashlib
 import json
-import os
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxgen.errors import UserError
 from jaxgen.measure import load
+from jaxgen.run_files import OUTPUTS, RESULT, SCORES, TRIALS, replace, writing
 from jaxgen.samples import Samples
 from jaxgen.spec.arm import Arm
 from jaxgen.spec.measure import Isolation
 
 SCHEMA_VERSION = 1
-RESULT, TRIALS, OUTPUTS, SCORES, LOG = "result.json", "trials.csv", "outputs.jsonl", "scores.csv", "jaxgen.log"
 
 _PLACE = ("case", "process", "block", "pair", "position", "arm")
 _WATCHED = ("compile_events", "void", "repeats")
@@ -67,7 +64,7 @@ class Record:
             "measurement": {},
             "notes": [],
         }
-        with _writing(folder):
+        with writing(folder):
             for name in (TRIALS, OUTPUTS, SCORES):  # of an earlier run in the same folder
                 (folder / name).unlink(missing_ok=True)
         self.save()
@@ -106,7 +103,7 @@ class Record:
         path = self.folder / TRIALS
         flat = {key: row[key] for key in _PLACE} | row["metrics"] | {key: row[key] for key in _WATCHED}
         new = not path.exists()
-        with _writing(path), path.open("a", newline="") as file:
+        with writing(path), path.open("a", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(flat), lineterminator="\n")
             if new:
                 writer.writeheader()
@@ -141,11 +138,11 @@ class Record:
             for arm, rows in given.items()
             for row in rows
         ]
-        _replace(self.folder / OUTPUTS, "\n".join(lines) + "\n")
+        replace(self.folder / OUTPUTS, "\n".join(lines) + "\n")
 
     def write(self, name: str, text: str) -> None:
         """Another file of the run folder, whole or not at all."""
-        _replace(self.folder / name, text)
+        replace(self.folder / name, text)
 
     def note(self, text: str) -> None:
         """A sentence that the reader of the result must see."""
@@ -173,7 +170,7 @@ class Record:
 
     def save(self) -> None:
         """Write result.json whole or not at all."""
-        _replace(self.folder / RESULT, json.dumps(self.result, indent=2, allow_nan=False) + "\n")
+        replace(self.folder / RESULT, json.dumps(self.result, indent=2, allow_nan=False) + "\n")
 
 
 def _empty_arm(arm: Arm) -> dict[str, Any]:
@@ -210,29 +207,3 @@ def _empty_case(params: Mapping[str, int], arms: Iterable[str]) -> dict[str, Any
         "verdict": None,
         "verdict_reason": None,
     }
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one, never half."""
-    beside = path.with_name(path.name + ".partial")
-    with _writing(path):
-        try:
-            with beside.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """A full disk or a folder that is read-only is the user's to mend."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written ({error.strerror}); make room, or choose another folder with hydra.run.dir=DIR"
-        ) from error

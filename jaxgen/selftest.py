@@ -11,8 +11,9 @@ from jaxgen.errors import ExitCode
 from jaxgen.judgement import margin_of
 from jaxgen.measure.verdict import verdict
 from jaxgen.pool import Pool
-from jaxgen.record import LOG, RESULT, Record
+from jaxgen.record import Record
 from jaxgen.repetition import Repetitions, require_same
+from jaxgen.run_files import LOG, RESULT
 from jaxgen.session import Session
 from jaxgen.spec.arm import Arm
 from jaxgen.spec.fault import Fault

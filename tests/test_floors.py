@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "errors": 0,
     "figures": 0,
+    "run_files": 1,
     "spec": 0,
     "ops": 1,
     "config": 1,
@@ -47,6 +48,7 @@ FLOORS = {
     "calibration": 7,
     "selftest": 7,
     "experiment": 7,
+    "sweep": 7,
     "api": 8,
     "calibrate": 8,
     "convert": 8,
@@ -57,7 +59,7 @@ FLOORS = {
 JAX = {"jax", "jaxlib", "flax", "orbax", "optax"}
 # The parent process holds no device; the statistics and the report run where no jax is.
 JAX_FREE = (
-    *("__init__", "__main__", "errors", "figures", "spec", "config", "report"),
+    *("__init__", "__main__", "errors", "figures", "run_files", "spec", "config", "report"),
     *(unit for unit, floor in FLOORS.items() if floor == 7),
     *("calibrate", "worker_client"),
     *("measure.statistics", "measure.schedule", "measure.verdict", "measure.load", "measure.agreement"),

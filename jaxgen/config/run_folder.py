@@ -9,9 +9,11 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from jaxgen.config.table import conf_dir
+from jaxgen.run_files import LOG, SWEEP, SWEEP_TABLE
 
 _LONGEST = 80  # characters; with the time before it well below the 255 of a file system
-_WRITTEN_BY_HYDRA = {".hydra", "jaxgen.log", "multirun.yaml"}
+_WORTHLESS_ALONE = {".hydra", LOG, "multirun.yaml", SWEEP, SWEEP_TABLE}
+"""What Hydra writes whatever happens, and the record of a sweep: its errors have been shown."""
 
 
 def register_resolvers() -> None:
@@ -44,8 +46,8 @@ def short_name(overrides: str) -> str:
 
 
 def remove_unused(folder: Path) -> None:
-    """Removes a folder that holds nothing but what Hydra wrote, and the folders around it that are empty then."""
-    if not folder.is_dir() or {path.name for path in folder.iterdir()} - _WRITTEN_BY_HYDRA:
+    """Removes a folder that holds nothing of worth, and the folders around it that are empty then."""
+    if not folder.is_dir() or {path.name for path in folder.iterdir()} - _WORTHLESS_ALONE:
         return
     _close_logs(folder)
     shutil.rmtree(folder)

@@ -1,0 +1,109 @@
+"""A sweep's own record: one row for each point, on disk as soon as its job ends, and a table of them all."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from jaxgen import figures
+from jaxgen.config.typed import split
+from jaxgen.errors import ExitCode
+from jaxgen.run_files import RESULT, SWEEP, SWEEP_TABLE, replace
+
+_FIGURES = ("status", "exit_code", "verdict", "metric", "candidate", "baseline", "ratio", "low", "high", "agreement")
+
+
+class Sweep:
+    """The points of one sweep, in the order of their jobs.
+
+    Attributes:
+        rows: `{number, overrides, folder, reason}` and what the point's result says: `status`, `exit_code`, `verdict`,
+            `metric` (the one of the verdict), `candidate` and `baseline` (medians), `ratio`, `low`, `high`,
+            `agreement`, `run_id`; null where there is none, as in a grid, whose cases have figures of their own.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def add(self, overrides: Sequence[str], folder: Path, *, code: int, reason: str | None = None) -> None:
+        """One more point has ended; `sweep.json` and `sweep.csv` beside its folder say so.
+
+        Args:
+            overrides: of the job, as typed.
+            folder: of the run; it need not be there any more.
+            code: its exit code.
+            reason: why there is no result; null takes the result's own.
+        """
+        row = {"number": len(self.rows), "overrides": dict(map(split, overrides)), "folder": folder.name}
+        self.rows.append({**row, "exit_code": int(code), **_figures(folder / RESULT, reason)})
+        replace(folder.parent / SWEEP, json.dumps({"points": self.rows}, indent=2, allow_nan=False) + "\n")
+        replace(folder.parent / SWEEP_TABLE, self._csv())
+
+    def table(self) -> Table:
+        """One row per point: what varies among them, both arms' medians, the ratio, the verdict or the reason."""
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), title="the sweep")
+        varying = [key for key in self._keys() if len({row["overrides"].get(key) for row in self.rows}) > 1]
+        for key in ("#", *varying):
+            table.add_column(key)
+        for key in ("metric", "candidate", "baseline", "ratio"):
+            table.add_column(key, justify="left" if key == "metric" else "right")
+        table.add_column("verdict", overflow="fold")
+        for row in self.rows:
+            medians = [_cell(row[arm]) for arm in ("candidate", "baseline")]
+            compared = None if row["ratio"] is None else {"ratio": row["ratio"], "ci95": _interval(row)}
+            told = row["verdict"] or row["reason"] or ExitCode(row["exit_code"]).name.lower()
+            named = [str(row["overrides"].get(key, "-")) for key in varying]
+            ratio = figures.ratio_and_interval(compared)
+            table.add_row(str(row["number"]), *named, row["metric"] or "-", *medians, ratio, told)
+        return table
+
+    def _keys(self) -> list[str]:
+        return list(dict.fromkeys(key for row in self.rows for key in row["overrides"]))
+
+    def _csv(self) -> str:
+        keys, text = self._keys(), io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["number", *keys, *_FIGURES, "reason", "folder"])
+        for row in self.rows:
+            given = [row["overrides"].get(key, "") for key in keys]
+            known = ["" if row[name] is None else row[name] for name in (*_FIGURES, "reason", "folder")]
+            writer.writerow([row["number"], *given, *known])
+        return text.getvalue()
+
+
+def _figures(result: Path, reason: str | None) -> dict[str, Any]:
+    """What a result says of its point; nulls where there is none that can be read."""
+    empty = dict.fromkeys(("status", *_FIGURES[2:], "reason", "run_id"))
+    try:
+        told = json.loads(result.read_text(encoding="utf-8"))
+        arms, compared = told["arms"], told["comparison"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return empty | {"reason": reason}
+    metric = next(iter(arms["candidate"]["metrics"]), None)
+    medians = {arm: (each["metrics"].get(metric) or {}).get("median") for arm, each in arms.items()}
+    ratio = compared.get(metric) or {}
+    low, high = ratio.get("ci95") or (None, None)
+    failures = [each["failure"]["message"] for each in arms.values() if each.get("failure")]
+    return {
+        **empty,
+        **{key: told.get(key) for key in ("status", "verdict", "run_id")},
+        "metric": metric,
+        **medians,
+        "ratio": ratio.get("ratio"),
+        "low": low,
+        "high": high,
+        "agreement": (told.get("agreement") or {}).get("status"),
+        "reason": reason or "; ".join(failures) or told.get("verdict_reason"),
+    }
+
+
+def _interval(row: Mapping[str, Any]) -> list[float] | None:
+    return None if row["low"] is None else [row["low"], row["high"]]
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else figures.number(value, digits=4)
