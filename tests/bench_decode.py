@@ -9,11 +9,11 @@ test: nothing here passes or fails.
 
 import argparse
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 
+import contest
 import numpy as np
 
 from jaxgen.arm import LoadedArm
@@ -35,6 +35,8 @@ VARIANTS = {
     "fixed 1024, device loop": ("cache.max_len=1024",),
     "fixed 1024, all visible": ("cache.max_len=1024", "cache.bucket=0"),
 }
+
+WEIGHTS_BYTES = 124_439_808 * 4
 
 TORCH = """
 import sys, time, torch
@@ -59,39 +61,27 @@ def main() -> None:
     options = parser.parse_args()
     contestants = {name: _jaxgen(*overrides) for name, overrides in VARIANTS.items()}
     if options.torch_python:
-        contestants["Hugging Face PyTorch generate"] = _torch(options.torch_python, threads=options.torch_threads)
-    for once in contestants.values():
-        once()
-        once()
-    rates: dict[str, list[float]] = {name: [] for name in contestants}
-    bandwidth = []
-    for _ in range(options.rounds):
-        bandwidth.append(_read_bandwidth())
-        for name, once in contestants.items():
-            rates[name].append(64 / once())
-    _print(rates, bandwidth)
+        contestants["Hugging Face PyTorch generate"] = contest.other_process(
+            options.torch_python, TORCH, str(options.torch_threads)
+        )
+    bandwidth: list[float] = []
+    rates = contest.take_turns(
+        contestants, rounds=options.rounds, work=64, before_each_round=lambda: bandwidth.append(_read_bandwidth())
+    )
+    print(f"one thread reads {statistics.median(bandwidth) / 1e9:.1f} GB/s")
+
+    def share(name: str) -> str:
+        read = [rate * WEIGHTS_BYTES / each for rate, each in zip(rates[name], bandwidth, strict=True)]
+        return f"weights read at {statistics.median(read):.0%} of one thread's bandwidth"
+
+    contest.show(rates, unit="tokens/s", extra=share)
 
 
 def _jaxgen(*overrides: str) -> Callable[[], float]:
     run = load_arms((*COMMON, *overrides))["candidate"].run
     arm = LoadedArm(run, ledger=_LEDGER, others={}, progress=lambda *_: None)
-    arm.prepare()
-    return lambda: arm.trial(1)["metrics"]["latency_s"]
-
-
-def _torch(python: str, *, threads: int) -> Callable[[], float]:
-    child = subprocess.Popen(
-        [python, "-c", TORCH, str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-
-    def once() -> float:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        child.stdin.write("go\n")
-        child.stdin.flush()
-        return float(child.stdout.readline())
-
-    return once
+    arm.prepare(0)
+    return lambda: arm.trial(0, 1)["metrics"]["latency_s"]
 
 
 def _read_bandwidth() -> float:
@@ -103,20 +93,6 @@ def _read_bandwidth() -> float:
         np.max(buffer)
         best = min(best, time.perf_counter() - start)
     return buffer.nbytes / best
-
-
-def _print(rates: dict[str, list[float]], bandwidth: list[float]) -> None:
-    weights = 124_439_808 * 4
-    read = statistics.median(bandwidth)
-    print(f"one thread reads {read / 1e9:.1f} GB/s")
-    first = next(iter(rates.values()))
-    for name, values in rates.items():
-        against = statistics.median(ours / theirs for ours, theirs in zip(first, values, strict=True))
-        share = statistics.median(rate * weights / each for rate, each in zip(values, bandwidth, strict=True))
-        print(
-            f"{name:32s} {statistics.median(values):6.1f} tokens/s  "
-            f"first variant is {against:5.2f}x this  weights read at {share:.0%} of one thread's bandwidth"
-        )
 
 
 _LEDGER = Ledger()

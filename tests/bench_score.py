@@ -8,12 +8,11 @@ between), so that the ratios hold although the machine's speed drifts. Figures, 
 """
 
 import argparse
-import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 
+import contest
 import jax
 import numpy as np
 
@@ -58,22 +57,9 @@ def main() -> None:
     options = parser.parse_args()
     contestants = {name: _jaxgen(**variant) for name, variant in VARIANTS.items()}
     if options.torch_python:
-        contestants["Hugging Face PyTorch"] = _torch(options.torch_python, threads=options.torch_threads)
-    for once in contestants.values():
-        once()
-        once()
-    rates: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(options.rounds):
-        for name, once in contestants.items():
-            rates[name].append(ITEMS / once())
-    first = next(iter(rates.values()))
-    for name, values in rates.items():
-        against = statistics.median(ours / theirs for ours, theirs in zip(first, values, strict=True))
-        spread = f"{min(values):6.1f} to {max(values):6.1f}"
-        print(
-            f"{name:30s} {statistics.median(values):6.1f} items/s ({spread})  first variant is {against:5.2f}x this",
-            flush=True,
-        )
+        sizes = map(str, (QUERY, ITEM, ITEMS, BATCH, VOCAB, options.torch_threads))
+        contestants["Hugging Face PyTorch"] = contest.other_process(options.torch_python, TORCH, *sizes)
+    contest.show(contest.take_turns(contestants, rounds=options.rounds, work=ITEMS), unit="items/s")
 
 
 def _jaxgen(*, cache: str, prefix_cache: bool = True, apply_softmax: bool = False) -> Callable[[], float]:
@@ -89,20 +75,6 @@ def _jaxgen(*, cache: str, prefix_cache: bool = True, apply_softmax: bool = Fals
         start = time.perf_counter()
         jax.block_until_ready(scorer.call(prepared))
         return time.perf_counter() - start
-
-    return once
-
-
-def _torch(python: str, *, threads: int) -> Callable[[], float]:
-    sizes = map(str, (QUERY, ITEM, ITEMS, BATCH, VOCAB, threads))
-    child = subprocess.Popen([python, "-c", TORCH, *sizes], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def once() -> float:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        child.stdin.write("go\n")
-        child.stdin.flush()
-        return float(child.stdout.readline())
 
     return once
 

@@ -1,0 +1,95 @@
+"""The command `python -m jaxgen.report RUN_OR_SWEEP...`: pages and plots of finished runs; with `--list`, all runs."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from jaxgen.errors import ExitCode, UserError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: the arguments; null takes the process's own.
+
+    Returns:
+        The exit code: 0, 1 for what the user can fix (one line on stderr), 130 after Ctrl-C.
+    """
+    try:
+        options = _parser().parse_args(argv)
+        if options.list:
+            _list(options)
+        else:
+            _report(options)
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return ExitCode.USER_ERROR
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK
+
+
+class _Parser(argparse.ArgumentParser):
+    """Argparse's own `error` prints the usage and exits with 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m jaxgen.report",
+        description="Write report.md, report.html and plots/ of finished runs; or list them.",
+        epilog="examples: python -m jaxgen.report runs/sweeps/2026-11-21/10-00-00 | "
+        "python -m jaxgen.report --list runs --where cache=fixed --where verdict=faster",
+        allow_abbrev=False,
+    )
+    what = "run folders, folders of runs (a sweep's) or result.json files; with --list one folder (default: runs)"
+    parser.add_argument("paths", metavar="RUN_OR_SWEEP", nargs="*", help=what)
+    home = "where to write (default: the folder of the one run or sweep; of several, report/ in the folder they share)"
+    parser.add_argument("--out", metavar="DIR", type=Path, help=home)
+    parser.add_argument("--list", action="store_true", help="a table of all runs in a folder and below it")
+    where = "only such runs, as verdict=faster, model=gpt2*, cache=fixed, baseline.cache=none, dtype.kv=bfloat16"
+    parser.add_argument("--where", metavar="KEY=VALUE", action="append", default=[], help=f"with --list: {where}")
+    return parser
+
+
+def _report(options: argparse.Namespace) -> None:
+    if options.where:
+        raise UserError("--where filters the list of runs; add --list")
+    if not options.paths:
+        raise UserError("nothing to report: give run folders, a sweep's folder or result.json files; --list shows runs")
+    from jaxgen.report.writing import write_report
+
+    written = write_report(options.paths, out=options.out)
+    for each in written.unread:
+        print(f"not shown: {each.name}: {each.reason}", file=sys.stderr)
+    print(written.html)
+    print(written.markdown)
+    if written.plots:
+        print(f"{written.plots[0].parent} ({len(written.plots)} plots, each as PNG and SVG)")
+    for left in written.left_out:
+        print(f"left out: {left.subject}: {left.reason}")
+
+
+def _list(options: argparse.Namespace) -> None:
+    if options.out is not None or len(options.paths) > 1:
+        raise UserError("--list takes one folder and no --out")
+    from rich.console import Console
+
+    from jaxgen.report import listing
+
+    root = Path(*options.paths) if options.paths else Path("runs")
+    filters = [listing.Filter.parse(typed) for typed in options.where]
+    found = listing.filtered(listing.find(root), filters)
+    if not found:
+        print(f"no run in {root}{' passes' if filters else ''}", file=sys.stderr)
+        return
+    Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(listing.table(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
