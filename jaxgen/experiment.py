@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from jaxgen import calibration, measuring, selftest
+from jaxgen import calibration, measuring, selftest, tracking
 from jaxgen.console import Console
 from jaxgen.errors import ExitCode, UserError
 from jaxgen.pool import ArmFailed
@@ -34,6 +34,7 @@ def execute(arms: Mapping[str, Arm], folder: Path) -> ExitCode:
     story = _STORIES[type(arms["candidate"].run.study)]
     with contextlib.ExitStack() as stack:
         stack.enter_context(_terminated_like_interrupted())
+        stack.callback(_track, arms, record)
         stack.enter_context(console)
         try:
             code = story(arms, record, console)
@@ -56,6 +57,16 @@ def execute(arms: Mapping[str, Arm], folder: Path) -> ExitCode:
             raise
     console.summary(record.result)
     return code
+
+
+def _track(arms: Mapping[str, Arm], record: Record) -> None:
+    """However the run ended: the tracker hears of what is on disk, and adds nothing but notes."""
+    notes = tracking.track(arms["candidate"].run.tracker, record.folder)
+    for note in notes:
+        record.note(note)
+    if notes:
+        with contextlib.suppress(UserError):  # the numbers are there; only the note is not
+            record.save()
 
 
 @contextlib.contextmanager

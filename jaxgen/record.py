@@ -192,9 +192,9 @@ def _empty_arm(arm: Arm) -> dict[str, Any]:
 
 
 def _without_places(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration without what says only where things lie on this machine."""
+    """A configuration without what says only where things lie on this machine, or who else hears of the result."""
     model = {key: value for key, value in config.get("model", {}).items() if key != "store"}
-    return {**config, "model": model}
+    return {**{slot: values for slot, values in config.items() if slot != "tracker"}, "model": model}
 
 
 def _empty_case(params: Mapping[str, int], arms: Iterable[str]) -> dict[str, Any]:

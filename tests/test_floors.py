@@ -59,7 +59,7 @@ FLOORS = {
 JAX = {"jax", "jaxlib", "flax", "orbax", "optax"}
 # The parent process holds no device; the statistics and the report run where no jax is.
 JAX_FREE = (
-    *("__init__", "__main__", "errors", "figures", "run_files", "spec", "config", "report"),
+    *("__init__", "__main__", "errors", "figures", "run_files", "spec", "config", "report", "tracking"),
     *(unit for unit, floor in FLOORS.items() if floor == 7),
     *("calibrate", "worker_client"),
     *("measure.statistics", "measure.schedule", "measure.verdict", "measure.load", "measure.agreement"),

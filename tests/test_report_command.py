@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from stored_runs import RATIO, arm, invalid, result, sweep, write
 
+from jaxgen.errors import ExitCode
 from jaxgen.report.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,9 +102,21 @@ def test_the_command_works_where_no_jax_is(runs, tmp_path):
     """And matplotlib is not imported for a list."""
     code = (
         "import sys; sys.modules.update(jax=None, matplotlib=None);"
-        "from jaxgen.report.__main__ import main; sys.exit(main(['--list', 'runs']))"
+        "from jaxgen.errors import ExitCode
+from jaxgen.report.__main__ import main; sys.exit(main(['--list', 'runs']))"
     )
     path = os.environ | {"PYTHONPATH": str(ROOT)}
     ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=path, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "2026-11-20/one" in ended.stdout
+
+
+def test_sync_without_anything_logged_is_one_line_and_exit_1(tmp_path, capsys):
+    write(tmp_path / "one", result())
+    assert main(["--sync", str(tmp_path / "one")]) == ExitCode.USER_ERROR
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_sync_takes_runs_and_nothing_else(tmp_path, capsys):
+    assert main(["--sync", str(tmp_path), "--out", str(tmp_path)]) == ExitCode.USER_ERROR
+    assert "--sync takes run folders" in capsys.readouterr().err

@@ -22,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(argv)
         if options.list:
             _list(options)
+        elif options.sync:
+            return _sync(options)
         else:
             _report(options)
     except UserError as error:
@@ -51,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("paths", metavar="RUN_OR_SWEEP", nargs="*", help=what)
     home = "where to write (default: the folder of the one run or sweep; of several, report/ in the folder they share)"
     parser.add_argument("--out", metavar="DIR", type=Path, help=home)
+    parser.add_argument("--sync", action="store_true", help="send what the runs logged to wandb offline, and no more")
     parser.add_argument("--list", action="store_true", help="a table of all runs in a folder and below it")
     where = "only such runs, as verdict=faster, model=gpt2*, cache=fixed, baseline.cache=none, dtype.kv=bfloat16"
     parser.add_argument("--where", metavar="KEY=VALUE", action="append", default=[], help=f"with --list: {where}")
@@ -73,6 +76,18 @@ def _report(options: argparse.Namespace) -> None:
         print(f"{written.plots[0].parent} ({len(written.plots)} plots, each as PNG and SVG)")
     for left in written.left_out:
         print(f"left out: {left.subject}: {left.reason}")
+
+
+def _sync(options: argparse.Namespace) -> int:
+    """Every run's offline files to wandb; 1 if any could not be sent."""
+    from jaxgen.tracking import State, sync
+
+    if options.where or options.out is not None or not options.paths:
+        raise UserError("--sync takes run folders, and neither --out nor --where")
+    sent = [each for path in options.paths for each in sync(Path(path))]
+    for each in sent:
+        print(each)
+    return ExitCode.USER_ERROR if any(each.state is State.kept for each in sent) else ExitCode.OK
 
 
 def _list(options: argparse.Namespace) -> None:

@@ -5,7 +5,8 @@ import enum
 
 from jaxgen.errors import UserError
 
-_LONGEST, _LONGEST_TAG = 128, 64  # characters, as wandb has it
+_LONGEST = {"project": 128, "entity": 128, "group": 128, "name": 100}  # characters; a name is followed by the arm
+_LONGEST_TAG = 64
 _NOT_IN_A_PROJECT = "/\\#?%:"
 _DAY_S = 86400
 
@@ -47,17 +48,17 @@ class Wandb:
     finish_timeout_s: float = 30.0
 
     def __post_init__(self):
-        object.__setattr__(self, "tags", tuple(str(tag) for tag in self.tags))
+        object.__setattr__(self, "tags", tuple(dict.fromkeys(str(tag) for tag in self.tags)))
         problems = [*self._impossible_names(), *self._impossible_times()]
         if problems:
             raise UserError("; ".join(problems))
 
     def _impossible_names(self) -> list[str]:
         found = []
-        for key in ("project", "entity", "group", "name"):
+        for key, longest in _LONGEST.items():
             text = getattr(self, key)
-            if text is not None and not 0 < len(text) <= _LONGEST:
-                found.append(f"tracker.{key}={text} must have 1 to {_LONGEST} characters, not {len(text)}")
+            if text is not None and not 0 < len(text) <= longest:
+                found.append(f"tracker.{key}={text} must have 1 to {longest} characters, not {len(text)}")
         wrong = [letter for letter in _NOT_IN_A_PROJECT if letter in self.project]
         if wrong:
             found.append(
