@@ -1,4 +1,4 @@
-"""Strict settings for every test: nothing that jax lets pass in silence passes here.
+"""Strict settings for every test: nothing that jax lets pass in silence passes here, and little time goes to LLVM.
 
 They are set before jax starts its backend. Worker processes that tests start do not inherit them (but for the
 platform): they run as a user's would.
@@ -15,6 +15,7 @@ import jax
 import pytest
 
 STRICT = {
+    "jax_disable_most_optimizations": True,  # half of the tests' time was LLVM's; what workers compile is optimised
     "jax_num_cpu_devices": 4,
     "jax_numpy_dtype_promotion": "strict",
     "jax_numpy_rank_promotion": "raise",

@@ -102,8 +102,7 @@ def test_the_command_works_where_no_jax_is(runs, tmp_path):
     """And matplotlib is not imported for a list."""
     code = (
         "import sys; sys.modules.update(jax=None, matplotlib=None);"
-        "from jaxgen.errors import ExitCode
-from jaxgen.report.__main__ import main; sys.exit(main(['--list', 'runs']))"
+        "from jaxgen.report.__main__ import main; sys.exit(main(['--list', 'runs']))"
     )
     path = os.environ | {"PYTHONPATH": str(ROOT)}
     ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=path, capture_output=True, text=True)
