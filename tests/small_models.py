@@ -55,7 +55,6 @@ CACHES: dict[str, CacheSpec] = {
     "fixed": Fixed(bucket=2),  # with the prompts and the new tokens below, decode reads 4, 8, then all 10 slots
     "fixed_unsliced": Fixed(bucket=0),
     "paged": Paged(page_size=2, bucket=2),  # the rows take 4, 5 and 5 pages; decode reads 2, 4, then all 5
-    "paged_gather": Paged(page_size=3, bucket=0, kernel=PageKernel.gather),
     "dynamic": Dynamic(),
     "none": NoCache(),
     "none_padded": NoCache(pad=True),
