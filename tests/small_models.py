@@ -14,7 +14,7 @@ from jaxgen.caches import Cache
 from jaxgen.engine.engine import Engine, completions
 from jaxgen.models.structure import Leaves, Structure, structure_of
 from jaxgen.spec.architecture import Architecture, RopeScaling
-from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed, NoCache, Paged, PageKernel
+from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed, NoCache, Paged
 from jaxgen.spec.dtype import Dtype
 from jaxgen.spec.gate import NoGate
 from jaxgen.spec.jit import Jit, Strategy
