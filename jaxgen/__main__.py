@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jaxgen
+from jaxgen.command import refuse
 from jaxgen.errors import ExitCode, UserError
 
 _HINT = "see python -m jaxgen --help"
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         return code
     except UserError as error:
-        return _refuse(error)
+        return refuse(error)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
@@ -151,7 +152,7 @@ def _measured(cfg: Any, folder: Path, *, label: str = "") -> tuple[int, str | No
         code = execute(arms, folder)
     except UserError as error:
         remove_unused(folder)
-        return _refuse(error, label), str(error)
+        return refuse(error, label), str(error)
     except BrokenPipeError:
         raise SystemExit(_unheard()) from None
     except Exception as error:
@@ -159,11 +160,6 @@ def _measured(cfg: Any, folder: Path, *, label: str = "") -> tuple[int, str | No
         traceback.print_exc()
         return ExitCode.USER_ERROR, f"{type(error).__name__}: {error}"
     return code, None
-
-
-def _refuse(error: UserError, label: str = "") -> int:
-    print(f"error: {label}{' '.join(str(error).split())}", file=sys.stderr)
-    return ExitCode.USER_ERROR
 
 
 def _unheard() -> int:

@@ -8,8 +8,8 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from jaxgen.command import Parser, refuse
 from jaxgen.errors import ExitCode, UserError
 
 
@@ -26,8 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(argv)
         return _convert_or_say(options)
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return ExitCode.USER_ERROR
+        return refuse(error)
 
 
 def _convert_or_say(options: argparse.Namespace) -> int:
@@ -40,15 +39,8 @@ def _convert_or_say(options: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-class _Parser(argparse.ArgumentParser):
-    """Argparse's own `error` prints the usage and exits with 2."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see {self.prog} --help")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m jaxgen.convert",
         description="Convert a Hugging Face model (safetensors) into an Orbax checkpoint that jaxgen restores.",
         epilog="example: python -m jaxgen.convert Qwen/Qwen3-0.6B qwen3 --dtype bfloat16",

@@ -17,6 +17,7 @@ FLOORS = {
     "errors": 0,
     "figures": 0,
     "run_files": 1,
+    "command": 1,
     "spec": 0,
     "ops": 1,
     "config": 1,
@@ -59,7 +60,7 @@ FLOORS = {
 JAX = {"jax", "jaxlib", "flax", "orbax", "optax"}
 # The parent process holds no device; the statistics and the report run where no jax is.
 JAX_FREE = (
-    *("__init__", "__main__", "errors", "figures", "run_files", "spec", "config", "report", "tracking"),
+    *("__init__", "__main__", "errors", "figures", "run_files", "command", "spec", "config", "report", "tracking"),
     *(unit for unit, floor in FLOORS.items() if floor == 7),
     *("calibrate", "worker_client"),
     *("measure.statistics", "measure.schedule", "measure.verdict", "measure.load", "measure.agreement"),

@@ -86,22 +86,12 @@ class Engine:
         Raises:
             UserError: the prompts do not fit the model, the cache or the buckets.
         """
-        work = self.generation
+        size = self.generation.batch_size
         slots = self.capacity(prompts) if capacity is None else capacity
-        made = [
-            make_batch(
-                prompts[first : first + work.batch_size],
-                first_row=first,
-                capacity=slots,
-                new_tokens=work.max_new_tokens if new_tokens is None else new_tokens,
-                cache=self.run.cache,
-                seed=work.seed,
-                token_buckets=work.token_buckets,
-                batch_buckets=work.batch_buckets,
-            )
-            for first in range(0, len(prompts), work.batch_size)
+        return [
+            self._batch(prompts[first : first + size], first_row=first, capacity=slots, new_tokens=new_tokens)
+            for first in range(0, len(prompts), size)
         ]
-        return [self._with_room_for_activations(batch) for batch in made]
 
     def bucket_batches(self, lengths: Sequence[int], *, capacity: int, new_tokens: int | None = None) -> list[Batch]:
         """One full batch of each shape that the buckets allow: what is compiled ahead of any prompt.
@@ -112,25 +102,27 @@ class Engine:
             new_tokens: the most per row; null takes `workload.max_new_tokens`.
         """
         work = self.generation
-        made = [
-            make_batch(
-                [[0] * length] * size,
-                first_row=0,
-                capacity=capacity,
-                new_tokens=work.max_new_tokens if new_tokens is None else new_tokens,
-                cache=self.run.cache,
-                seed=work.seed,
-                token_buckets=work.token_buckets,
-                batch_buckets=work.batch_buckets,
-            )
+        return [
+            self._batch([[0] * length] * size, first_row=0, capacity=capacity, new_tokens=new_tokens)
             for length in lengths
             for size in work.batch_buckets or (work.batch_size,)
         ]
-        return [self._with_room_for_activations(batch) for batch in made]
 
-    def _with_room_for_activations(self, batch: Batch) -> Batch:
-        """The batch with buffers for what is captured of it; the same batch where nothing is."""
-        blueprint = self.blueprint
+    def _batch(
+        self, prompts: Sequence[Sequence[int]], *, first_row: int, capacity: int, new_tokens: int | None
+    ) -> Batch:
+        """One batch of the run, with buffers for what is captured of it, if anything is."""
+        work, blueprint = self.generation, self.blueprint
+        batch = make_batch(
+            prompts,
+            first_row=first_row,
+            capacity=capacity,
+            new_tokens=work.max_new_tokens if new_tokens is None else new_tokens,
+            cache=self.run.cache,
+            seed=work.seed,
+            token_buckets=work.token_buckets,
+            batch_buckets=work.batch_buckets,
+        )
         captured = Captured.empty(
             blueprint.capture,
             blueprint.structure.architecture,

@@ -4,8 +4,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from jaxgen.command import Parser, refuse
 from jaxgen.errors import ExitCode, UserError
 
 
@@ -27,22 +27,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             _report(options)
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return ExitCode.USER_ERROR
+        return refuse(error)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     return ExitCode.OK
 
 
-class _Parser(argparse.ArgumentParser):
-    """Argparse's own `error` prints the usage and exits with 2."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see {self.prog} --help")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m jaxgen.report",
         description="Write report.md, report.html and plots/ of finished runs; or list them.",
         epilog="examples: python -m jaxgen.report runs/sweeps/2026-11-21/10-00-00 | "

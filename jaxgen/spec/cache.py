@@ -101,9 +101,8 @@ class Dynamic:
 
 
 class PageKernel(enum.Enum):
-    """How attention reads pages."""
+    """How a decode step reads pages; a prompt is always gathered."""
 
-    auto = "auto"
     gather = "gather"
     blockwise = "blockwise"
 
@@ -116,13 +115,13 @@ class Paged:
         page_size: tokens of a page.
         num_pages: of the pool, one of which is reserved; null takes what full rows need.
         bucket: attention reads the slots in use rounded up to this times a power of two; 0 reads all of them.
-        kernel: `gather` copies the pages together, `blockwise` attends to a few at a time, `auto` is the faster one.
+        kernel: of a decode step: `blockwise` attends to a few pages at a time, `gather` copies them together first.
     """
 
     page_size: int = 16
     num_pages: int | None = None
     bucket: int = 128
-    kernel: PageKernel = PageKernel.auto
+    kernel: PageKernel = PageKernel.blockwise
 
     def __post_init__(self):
         _at_least("cache.page_size", self.page_size, 1)

@@ -159,12 +159,12 @@ class Generating:
         Raises:
             OSError: it cannot be written.
         """
-        call = self.call(case)
-        captured = [timed.state.captured for timed in call]
-        kept = [each for each in captured if each is not None]
-        if not kept:
+        asked = self._engine.generation.capture
+        if not asked.layers:
             return None
-        return capturing.save(path, self._engine.generation.capture, kept, self.answers(case, call))
+        call = self.call(case)
+        kept = [timed.state.captured for timed in call if timed.state.captured is not None]
+        return capturing.save(path, asked, kept, self.answers(case, call))
 
     def programs(self, case: int) -> list[Use]:
         """What the first batch of a case runs."""
