@@ -1,5 +1,6 @@
 """The Python API: a composed candidate as an object that generates and scores, in this process."""
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -7,12 +8,14 @@ from jaxgen.checkpoints.progress import Progress, silent
 from jaxgen.checkpoints.restore import load as load_weights
 from jaxgen.config.arms import load_arms
 from jaxgen.engine import engine as engines
+from jaxgen.engine.continuous import Call, Continuous, Request
 from jaxgen.engine.likelihood import Likelihood, LikelihoodScorer
 from jaxgen.engine.score_request import Text, outside_vocabulary
 from jaxgen.engine.scoring import Scorer, score
 from jaxgen.errors import UserError
 from jaxgen.spec.run import Process, Run
 from jaxgen.spec.score import Score, text_or_id_problems
+from jaxgen.spec.workload import Batching
 from jaxgen.workloads.text import Codec
 
 __all__ = ["Completion", "Engine", "Likelihood", "UserError", "load"]
@@ -86,12 +89,22 @@ class Engine:
         if problems:
             raise UserError.collected("nothing can be generated", problems)
         tokens = [self.encode(each) if isinstance(each, str) else list(map(int, each)) for each in several]
-        engine, found = self._engine, []
-        capacity = engine.capacity(tokens, new_tokens=max_new_tokens)
-        for batch in engine.batches(tokens, new_tokens=max_new_tokens, capacity=capacity):
-            _, state = engine.decode(batch, *engine.prefill(batch, engine.empty_cache(batch)))
-            found += engines.completions(batch, state)
+        found = self._written(tokens, new_tokens=max_new_tokens)
         return [Completion(self.decode(ids), ids, reason) for ids, reason in found]
+
+    def _written(self, prompts: Sequence[list[int]], *, new_tokens: int | None) -> list[engines.Written]:
+        """As the run's batching has it."""
+        engine, found = self._engine, []
+        if engine.generation.batching is Batching.continuous:
+            most = new_tokens or engine.generation.max_new_tokens
+            call = Call(Continuous(engine, [Request(tuple(each), most) for each in prompts]), clock=time.perf_counter)
+            call.run()
+            return [(list(text.tokens), engine.finish_reason(text.tokens)) for text in call.texts]
+        capacity = engine.capacity(prompts, new_tokens=new_tokens)
+        for batch in engine.batches(prompts, new_tokens=new_tokens, capacity=capacity):
+            _, state = engine.decode(batch, *engine.prefill(batch, engine.empty_cache(batch)))
+            found += engine.written(batch, state)
+        return found
 
     def score(
         self,

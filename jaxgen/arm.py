@@ -106,7 +106,7 @@ class LoadedArm:
             "rows": rows,
             "call_s": call_s,
             "call": _compiled(window, seconds=call_s),
-            "facts": self.workload.facts(case, rows),
+            "facts": self.workload.facts(case, answered, rows),
         }
 
     def place(self) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxgen import caches
 from jaxgen.caches import Cache
-from jaxgen.engine.engine import Engine, completions
+from jaxgen.engine.engine import Engine
 from jaxgen.models.structure import Leaves, Structure, structure_of
 from jaxgen.spec.architecture import Architecture, RopeScaling
 from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed, NoCache, Paged
@@ -127,22 +127,24 @@ def with_loop(model: Engine, loop: Loop) -> Engine:
 
 
 def answers(
-    model: Engine, prompts: Sequence[Sequence[int]] = PROMPTS, *, new_tokens: int | None = None
+    model: Engine,
+    prompts: Sequence[Sequence[int]] = PROMPTS,
+    *,
+    new_tokens: int | None = None,
+    limits: Sequence[int] = (),
 ) -> list[tuple[list[int], str]]:
     """Each prompt's new tokens and why they end, batch by batch as a workload does it."""
     given = []
-    for batch in model.batches(prompts, new_tokens=new_tokens):
+    for batch in model.batches(prompts, new_tokens=new_tokens, limits=limits):
         cache, state = model.prefill(batch, model.empty_cache(batch))
         _, state = model.decode(batch, cache, state)
-        given += completions(batch, state)
+        given += model.written(batch, state)
     return given
 
 
-def tokens(
-    model: Engine, prompts: Sequence[Sequence[int]] = PROMPTS, *, new_tokens: int | None = None
-) -> list[list[int]]:
+def tokens(model: Engine, prompts: Sequence[Sequence[int]] = PROMPTS, **given) -> list[list[int]]:
     """The new tokens alone."""
-    return [new for new, _ in answers(model, prompts, new_tokens=new_tokens)]
+    return [new for new, _ in answers(model, prompts, **given)]
 
 
 @functools.partial(jax.jit, static_argnames="structure")  # traced: weights, cache, tokens

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from small_models import FAMILIES, NEW_TOKENS, PROMPTS, engine, run
 
-from jaxgen.engine.engine import completions
 from jaxgen.spec.cache import Fixed
 from jaxgen.spec.dtype import Dtype, Float
 
@@ -55,4 +54,4 @@ def test_a_narrow_engine_generates_through_a_narrow_cache(narrow):
     cache, state = model.prefill(batch, model.empty_cache(batch))
     cache, state = model.decode(batch, cache, state)
     assert {kept.dtype.name for kept in (*cache.keys, *cache.values)} == {narrow.value}
-    assert [len(new) for new, _ in completions(batch, state)] == [NEW_TOKENS] * len(PROMPTS)
+    assert [len(new) for new, _ in model.written(batch, state)] == [NEW_TOKENS] * len(PROMPTS)

@@ -108,6 +108,7 @@ def test_a_workload_marks_every_answer():
     model = small_models.engine(small_models.run(cache=Fixed(bucket=0), batch_size=2))
     prompts = [Prompt(tokens=tokens, task=Task("t", expected=((1,),), of=5)) for tokens in small_models.PROMPTS[:2]]
     workload = Generating(model, prompts, Codec(None, vocab_size=97, random=True), faults=Faults(Fault()))
-    rows = workload.answers(0, workload.call(0))
+    call = workload.call(0)
+    rows = workload.answers(0, call)
     assert [(row["task"], row["grid"], row["correct"]) for row in rows] == [("t", None, False)] * 2
-    assert workload.facts(0, rows)["grids"] == {"asked": 2, "parsed": 0, "correct": 0, "left_out": 3}
+    assert workload.facts(0, call, rows)["grids"] == {"asked": 2, "parsed": 0, "correct": 0, "left_out": 3}

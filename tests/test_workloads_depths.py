@@ -12,9 +12,10 @@ from jaxgen.errors import UserError
 from jaxgen.spec.cache import Fixed
 from jaxgen.spec.fault import Fault
 from jaxgen.spec.workload import Generate
-from jaxgen.workloads.generate import METRICS, Generating, at_depth
+from jaxgen.workloads.generate import Generating, at_depth
 from jaxgen.workloads.prompts import Prompt
 from jaxgen.workloads.text import Codec
+from jaxgen.workloads.timed import METRICS
 
 DEPTHS = (0, 8, 32)
 BYTES = Codec(None, vocab_size=97, random=True)

@@ -10,9 +10,10 @@ from jaxgen.engine.faults import Faults
 from jaxgen.errors import UserError
 from jaxgen.spec.cache import Dynamic, Fixed, NoCache
 from jaxgen.spec.fault import Fault
-from jaxgen.workloads.generate import METRICS, METRICS_AT_DEPTH, Generating, Timed, at_depth
+from jaxgen.workloads.generate import METRICS_AT_DEPTH, Generating, at_depth
 from jaxgen.workloads.prompts import Prompt
 from jaxgen.workloads.text import Codec
+from jaxgen.workloads.timed import METRICS, Timed
 
 ONE_LAYER = dataclasses.replace(small_models.FAMILIES["llama"], num_layers=1)
 BYTES = Codec(None, vocab_size=97, random=True)
@@ -21,7 +22,8 @@ STEPS = small_models.NEW_TOKENS - 1
 
 
 def timed(*, ttft_s=0.5, latency_s=2.0, tokens=8, steps=3):
-    return Timed(ttft_s=ttft_s, latency_s=latency_s, tokens=tokens, steps=steps, state=None)
+    written = [([1] * tokens, "length")]
+    return Timed(ttft_s=ttft_s, latency_s=latency_s, decode_s=latency_s - ttft_s, steps=steps, written=written)
 
 
 def workload(**changed):
@@ -84,7 +86,8 @@ class TestMetrics:
 class TestCall:
     def test_every_batch_is_timed_to_its_first_and_last_token(self, plain):
         calls = plain.call(0)
-        assert [call.tokens for call in calls] == [2 * small_models.NEW_TOKENS, small_models.NEW_TOKENS]
+        counts = [[len(tokens) for tokens, _ in call.written] for call in calls]
+        assert counts == [[small_models.NEW_TOKENS] * 2, [small_models.NEW_TOKENS]]
         assert {call.steps for call in calls} == {STEPS}
         assert all(0 < call.ttft_s < call.latency_s for call in calls)
 
@@ -94,7 +97,7 @@ class TestCall:
         ending = first[0][2]  # the first row's third token ends it; other rows may go on
         lengths = [row.index(ending) + 1 if ending in row else len(row) for row in first]
         (call,) = workload(architecture=dataclasses.replace(ONE_LAYER, eos_token_ids=(ending,)), batch_size=3).call(0)
-        assert (call.tokens, call.steps) == (sum(lengths), max(lengths) - 1)
+        assert ([len(tokens) for tokens, _ in call.written], call.steps) == (lengths, max(lengths) - 1)
         assert min(lengths) < max(lengths)
 
     def test_a_warm_up_leaves_nothing_to_compile_for_a_call(self, ledger):
@@ -195,9 +198,9 @@ class TestWork:
         assert deep.last_step(1).nbytes >= deep.steps(1)["tpot_s"].nbytes
 
     def test_how_prompts_became_batches_is_told(self, plain, deep):
-        facts = plain.facts(0, [])
+        facts = plain.facts(0, [], [])
         assert facts == {"batches": 2, "prompt_tokens": 6, "padded_prompt_tokens": 2 * 10 + 1 * 10, "cache": None}
-        assert deep.facts(1, [])["prompt_tokens"] == 12
+        assert deep.facts(1, [], [])["prompt_tokens"] == 12
 
     def test_a_call_lasted_as_long_as_its_batches(self, plain):
         assert plain.seconds([timed(), timed(latency_s=3.0)]) == 5.0

@@ -6,8 +6,9 @@ from typing import ClassVar, Self
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
+from jaxgen.caches.protocol import Place
 from jaxgen.ops.attention import attention, causal_mask
 from jaxgen.spec.architecture import Architecture
 from jaxgen.spec.cache import Fixed
@@ -86,6 +87,37 @@ class FixedCache:
     def advance(self, counts: Int[Array, "B"]) -> Self:
         """Keep `counts` more tokens per row."""
         return dataclasses.replace(self, lengths=self.lengths + counts)
+
+    def opened(self, place: Place) -> Self:
+        """A copy of the row, from its first slot on."""
+
+        def row(buffers):
+            return tuple(jax.lax.dynamic_slice_in_dim(buffer, place.slot, 1, axis=0) for buffer in buffers)
+
+        return dataclasses.replace(
+            self, keys=row(self.keys), values=row(self.values), lengths=jnp.zeros((1,), jnp.int32)
+        )
+
+    def closed(self, place: Place, row: Self) -> Self:
+        """The row put back in its place."""
+
+        def whole(buffers, parts):
+            return tuple(
+                jax.lax.dynamic_update_slice_in_dim(buffer, part, place.slot, axis=0)
+                for buffer, part in zip(buffers, parts, strict=True)
+            )
+
+        return dataclasses.replace(
+            self,
+            keys=whole(self.keys, row.keys),
+            values=whole(self.values, row.values),
+            lengths=self.lengths.at[place.slot].set(row.lengths[0]),
+        )
+
+    def only(self, rows: Bool[Array, "B"]) -> Self:
+        """Every row writes into its own slots, whatever it is."""
+        del rows
+        return self
 
     def reading(self, depth: int) -> Self:
         """See the first `depth` slots, at most all of them."""

@@ -7,9 +7,10 @@ from typing import ClassVar, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from jaxgen.caches.pages import RESERVED, PageAllocator, pages_for
+from jaxgen.caches.pages import PageAllocator, pages_for
+from jaxgen.caches.protocol import Place
 from jaxgen.ops.paged_attention import blockwise_attention, gather_attention, gathered
 from jaxgen.spec.architecture import Architecture
 from jaxgen.spec.cache import Paged, PageKernel
@@ -65,7 +66,7 @@ class PagedCache:
             UserError: the pool has too few pages.
         """
         per_row = pages_for(capacity, spec.page_size)
-        num_pages = spec.num_pages or batch * per_row + RESERVED
+        num_pages = spec.pool(batch, capacity)
         allocator = PageAllocator(num_pages)
         wanted = [pages_for(tokens, spec.page_size) for tokens in needed]
         wanted += [per_row] * (batch - len(wanted))
@@ -122,6 +123,36 @@ class PagedCache:
     def advance(self, counts: Int[Array, "B"]) -> Self:
         """Keep `counts` more tokens per row."""
         return dataclasses.replace(self, lengths=self.lengths + counts)
+
+    def opened(self, place: Place) -> Self:
+        """All pools, seen through the new text's table; the page in which it parts from another is copied."""
+
+        def copied(pools):
+            return tuple(
+                pool.at[place.target].set(pool.at[place.source].get(mode="clip"), mode="drop") for pool in pools
+            )
+
+        return dataclasses.replace(
+            self,
+            keys=copied(self.keys),
+            values=copied(self.values),
+            table=place.table[None, :],
+            lengths=place.kept[None],
+        )
+
+    def closed(self, place: Place, row: Self) -> Self:
+        """The pools as the row left them, and its table among the others."""
+        return dataclasses.replace(
+            self,
+            keys=row.keys,
+            values=row.values,
+            table=self.table.at[place.slot].set(row.table[0]),
+            lengths=self.lengths.at[place.slot].set(row.lengths[0]),
+        )
+
+    def only(self, rows: Bool[Array, "B"]) -> Self:
+        """The other rows have no pages any more."""
+        return dataclasses.replace(self, table=jnp.where(rows[:, None], self.table, self.keys[0].shape[0]))
 
     def reading(self, depth: int) -> Self:
         """See the pages of the first `depth` slots, at most all of them."""

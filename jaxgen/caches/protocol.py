@@ -1,9 +1,11 @@
 """What the model and the decode loop ask of a KV cache, so that neither needs an `if cache`."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import ClassVar, Protocol, Self
 
-from jaxtyping import Array, Float, Int
+import jax
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxgen.spec.architecture import Architecture
 
@@ -63,4 +65,39 @@ class Cache(Protocol):
 
     def reading(self, depth: int) -> Self:
         """The same cache, of which a step reads the first `depth` slots only. Depth is static: part of the program."""
+        ...
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a new text goes, on the device.
+
+    Attributes:
+        slot: the row.
+        table: its pages, as a paged cache lists them; empty for others.
+        kept: tokens at its beginning that these hold already.
+        source, target: a page is copied from here to there first; out of range where none is.
+    """
+
+    slot: Int[Array, ""]
+    table: Int[Array, "M"]
+    kept: Int[Array, ""]
+    source: Int[Array, ""]
+    target: Int[Array, ""]
+
+
+class Slotted(Cache, Protocol):
+    """A cache whose rows can be given to one text after the other, while the others go on."""
+
+    def opened(self, place: Place) -> Self:
+        """The one row of a new text, ready for its prompt."""
+        ...
+
+    def closed(self, place: Place, row: Self) -> Self:
+        """The whole again, with that row."""
+        ...
+
+    def only(self, rows: Bool[Array, "B"]) -> Self:
+        """Nothing is written for the other rows any more: what they had may be somebody else's by now."""
         ...

@@ -1,9 +1,8 @@
 """Prompts become batches: arrays on the device and the plan of their decode, all built before any clock starts."""
 
 import dataclasses
-import functools
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -41,7 +40,8 @@ class Batch:
         prompt_lengths: tokens of each row; rows behind these only fill the batch up to its bucket.
         longest: tokens of the longest prompt, or of its bucket: what the depth of each step is counted from.
         capacity: slots of a row in the cache.
-        new_tokens: the most per row.
+        new_tokens: the most that any row may get.
+        limits: the most that each row of a prompt may get.
         segments: the decode steps after the first token, in order.
     """
 
@@ -51,6 +51,7 @@ class Batch:
     longest: int
     capacity: int
     new_tokens: int
+    limits: tuple[int, ...]
     segments: tuple[Segment, ...]
 
     @property
@@ -83,12 +84,20 @@ def capacity_for(
     new_tokens: int,
     cache: CacheSpec,
     architecture: Architecture,
+    limits: Sequence[int] = (),
     token_buckets: Sequence[int] = (),
     depths: Sequence[int] = (),
 ) -> int:
     """Slots that each row of the cache needs for these prompts, or for the largest bucket, or why there are not enough.
 
-    `depths` are the numbers that the user gave instead of prompts of such lengths, if any: messages name them.
+    Args:
+        prompts: token ids.
+        new_tokens: the most per row.
+        cache: its spec.
+        architecture: of the model.
+        limits: the most for each prompt, where they differ.
+        token_buckets: of the workload.
+        depths: the numbers that the user gave instead of prompts of such lengths, if any: messages name them.
 
     Raises:
         UserError: no or empty prompts, ids out of range, a text longer than the model's context or `cache.max_len`.
@@ -98,6 +107,8 @@ def capacity_for(
     if token_buckets:
         bucket(longest, token_buckets, key="token_buckets", what=f"a prompt of {longest} tokens")
         longest = token_buckets[-1]
+    elif limits:  # the row that becomes longest is not always that of the longest prompt
+        longest, new_tokens = max(((len(prompt), most) for prompt, most in zip(prompts, limits, strict=True)), key=sum)
     needed = longest + new_tokens
     tokens, cure = _said(longest, token_buckets, depths)
     if needed > architecture.context:
@@ -131,10 +142,15 @@ def make_batch(
     new_tokens: int,
     cache: CacheSpec,
     seed: int,
+    limits: Sequence[int] = (),
     token_buckets: Sequence[int] = (),
     batch_buckets: Sequence[int] = (),
 ) -> Batch:
-    """One batch on the device; `first_row` is the number of its first prompt in the run."""
+    """One batch on the device; `first_row` is the number of its first prompt in the run.
+
+    Each row gets up to its own of `limits`; without any, all get up to `new_tokens`.
+    """
+    limits = tuple(limits) or (new_tokens,) * len(prompts)
     rows, longest = len(prompts), max(len(prompt) for prompt in prompts)
     if batch_buckets:
         rows = bucket(rows, batch_buckets, key="batch_buckets", what=f"a batch of {rows} rows")
@@ -145,27 +161,48 @@ def make_batch(
     for row, prompt in enumerate(prompts):
         sequence[row, : len(prompt)] = prompt
         lengths[row] = len(prompt)
-    put = functools.partial(jax.device_put, device=jax.devices()[0])  # of numpy's arrays: that compiles nothing
     batch = Batch(
         prompt=put(sequence[:, :width]),
-        state=State(
-            sequence=put(sequence),
-            lengths=put(lengths),
-            done=put(np.arange(rows) >= len(prompts)),
-            rows=put(np.arange(first_row, first_row + rows, dtype=np.int32)),
-            seed=put(np.uint32(seed)),
-        ),
+        state=begun(sequence, lengths=lengths, limits=limits, first_row=first_row, seed=seed),
         prompt_lengths=tuple(len(prompt) for prompt in prompts),
         longest=longest,
         capacity=capacity,
-        new_tokens=new_tokens,
-        segments=_segments(longest, new_tokens=new_tokens, capacity=capacity, cache=cache, put=put),
+        new_tokens=max(limits),
+        limits=limits,
+        segments=_segments(longest, new_tokens=max(limits), capacity=capacity, cache=cache),
     )
     jax.block_until_ready((batch.prompt, batch.state, [segment.steps_on_device for segment in batch.segments]))
     return batch
 
 
-def _segments(longest: int, *, new_tokens: int, capacity: int, cache: CacheSpec, put) -> tuple[Segment, ...]:
+def begun(sequence: np.ndarray, *, lengths: np.ndarray, limits: Sequence[int], first_row: int, seed: int) -> State:
+    """The state on the device before any prefill; rows behind those of `limits` hold no text.
+
+    Args:
+        sequence: (B, W) prompts, right-padded.
+        lengths: (B,) tokens of each prompt.
+        limits: the most that each may get.
+        first_row: the number of the first prompt in the run.
+        seed: of the sampling.
+    """
+    rows, ends = len(sequence), lengths.astype(np.int32)
+    ends[: len(limits)] += np.array(limits, np.int32)
+    return State(
+        sequence=put(sequence),
+        lengths=put(lengths.astype(np.int32)),
+        ends=put(ends),
+        done=put(np.arange(rows) >= len(limits)),
+        rows=put(np.arange(first_row, first_row + rows, dtype=np.int32)),
+        seed=put(np.uint32(seed)),
+    )
+
+
+def put(array: Any) -> jax.Array:
+    """On the first device; numpy's arrays go there without compiling anything."""
+    return jax.device_put(array, jax.devices()[0])
+
+
+def _segments(longest: int, *, new_tokens: int, capacity: int, cache: CacheSpec) -> tuple[Segment, ...]:
     """Group the steps by depth. The step after n tokens (prompt and new) must see n slots.
 
     With 100 prompt tokens, 60 new ones and bucket 128: 28 steps read 128 slots, the other 31 read 256.

@@ -9,9 +9,9 @@ import numpy as np
 
 from jaxgen import caches
 from jaxgen.caches.protocol import Cache
-from jaxgen.engine import programs
+from jaxgen.engine import programs, slot_programs
 from jaxgen.engine.batch import Batch, capacity_for, make_batch
-from jaxgen.engine.binders import bind
+from jaxgen.engine.binders import Bound, Program, bind
 from jaxgen.engine.capturing import Captured
 from jaxgen.engine.programs import Blueprint, State
 from jaxgen.models.structure import Leaves, Structure
@@ -19,6 +19,8 @@ from jaxgen.spec.run import Run
 from jaxgen.spec.workload import Generate, Loop
 
 OnStep = Callable[[State], None]
+Written = tuple[list[int], str]
+"""New tokens of a text, and why it ended."""
 
 
 class Engine:
@@ -29,6 +31,7 @@ class Engine:
         leaves: the weights; `place` puts them into fresh buffers.
         blueprint: what the programs are closed over.
         prefill_program, step_program, loop_program: the bound programs that `prefill` and `decode` call.
+        admit_program, serve_program: those of continuous batching.
     """
 
     def __init__(self, run: Run, structure: Structure, leaves: Leaves):
@@ -42,23 +45,31 @@ class Engine:
             eos_token_ids=() if self.generation.ignores_eos else structure.architecture.eos_token_ids,
             capture=self.generation.capture,
         )
-        donate = caches.kind(run.cache).donated
-        bound = functools.partial(bind, run.jit.strategy, blueprint=self.blueprint, leaves=leaves, donate=donate)
-        self.prefill_program = bound(programs.prefill)
-        self.step_program = bound(programs.step)
-        self.loop_program = bound(programs.loop)
+        self.prefill_program = self._bind(programs.prefill)
+        self.step_program = self._bind(programs.step)
+        self.loop_program = self._bind(programs.loop)
+        self.admit_program = self._bind(slot_programs.admit)
+        self.serve_program = self._bind(slot_programs.serve)
+
+    def _bind(self, program: Program) -> Bound:
+        """A program under the run's jit strategy; nothing is compiled before it is called."""
+        donate = caches.kind(self.run.cache).donated
+        return bind(self.run.jit.strategy, program, self.blueprint, leaves=self.leaves, donate=donate)
 
     @property
     def generation(self) -> Generate:
         """How text is generated: the run's workload, or the defaults where that is another one."""
         return self.run.workload if isinstance(self.run.workload, Generate) else Generate()
 
-    def capacity(self, prompts: Sequence[Sequence[int]], *, new_tokens: int | None = None) -> int:
+    def capacity(
+        self, prompts: Sequence[Sequence[int]], *, new_tokens: int | None = None, limits: Sequence[int] = ()
+    ) -> int:
         """Slots of a row in the cache that serves these prompts.
 
         Args:
             prompts: token ids.
             new_tokens: the most per row; null takes `workload.max_new_tokens`.
+            limits: the most for each prompt, where they differ.
 
         Raises:
             UserError: the prompts do not fit the model, the cache or the buckets.
@@ -68,12 +79,18 @@ class Engine:
             new_tokens=self.generation.max_new_tokens if new_tokens is None else new_tokens,
             cache=self.run.cache,
             architecture=self.blueprint.structure.architecture,
+            limits=limits,
             token_buckets=self.generation.token_buckets,
             depths=self.generation.depths,
         )
 
     def batches(
-        self, prompts: Sequence[Sequence[int]], *, new_tokens: int | None = None, capacity: int | None = None
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        new_tokens: int | None = None,
+        limits: Sequence[int] = (),
+        capacity: int | None = None,
     ) -> list[Batch]:
         """The prompts in batches of `workload.batch_size`, on the device.
 
@@ -81,15 +98,23 @@ class Engine:
             prompts: token ids.
             new_tokens: the most per row; null takes `workload.max_new_tokens`. The cache keeps the size that the
                 workload needs, so that fewer tokens run the same programs.
+            limits: the most for each prompt, where they differ; `new_tokens` lowers them.
             capacity: slots of a row; null takes what these prompts need.
 
         Raises:
             UserError: the prompts do not fit the model, the cache or the buckets.
         """
         size = self.generation.batch_size
-        slots = self.capacity(prompts) if capacity is None else capacity
+        slots = self.capacity(prompts, limits=limits) if capacity is None else capacity
+        most = [limit if new_tokens is None else min(limit, new_tokens) for limit in limits]
         return [
-            self._batch(prompts[first : first + size], first_row=first, capacity=slots, new_tokens=new_tokens)
+            self._batch(
+                prompts[first : first + size],
+                first_row=first,
+                capacity=slots,
+                new_tokens=new_tokens,
+                limits=most[first : first + size],
+            )
             for first in range(0, len(prompts), size)
         ]
 
@@ -109,7 +134,13 @@ class Engine:
         ]
 
     def _batch(
-        self, prompts: Sequence[Sequence[int]], *, first_row: int, capacity: int, new_tokens: int | None
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        first_row: int,
+        capacity: int,
+        new_tokens: int | None,
+        limits: Sequence[int] = (),
     ) -> Batch:
         """One batch of the run, with buffers for what is captured of it, if anything is."""
         work, blueprint = self.generation, self.blueprint
@@ -120,6 +151,7 @@ class Engine:
             new_tokens=work.max_new_tokens if new_tokens is None else new_tokens,
             cache=self.run.cache,
             seed=work.seed,
+            limits=limits,
             token_buckets=work.token_buckets,
             batch_buckets=work.batch_buckets,
         )
@@ -140,7 +172,7 @@ class Engine:
             batch=batch.rows,
             capacity=batch.capacity,
             dtype=jnp.dtype(self.run.dtype.kv.value),
-            needed=[length + batch.new_tokens for length in batch.prompt_lengths],
+            needed=[length + most for length, most in zip(batch.prompt_lengths, batch.limits, strict=True)],
         )
         return jax.block_until_ready(cache.reading(batch.prompt.shape[1]))
 
@@ -181,6 +213,16 @@ class Engine:
                     on_step(state)
         return cache, state
 
+    def written(self, batch: Batch, state: State) -> list[Written]:
+        """Each row's new tokens, and why it ended."""
+        sequence, lengths = np.asarray(state.sequence), np.asarray(state.lengths)
+        rows = [sequence[row, start : lengths[row]].tolist() for row, start in enumerate(batch.prompt_lengths)]
+        return [(tokens, self.finish_reason(tokens)) for tokens in rows]
+
+    def finish_reason(self, tokens: Sequence[int]) -> str:
+        """`eos` where the model ended a text itself, else `length`."""
+        return "eos" if tokens and tokens[-1] in self.blueprint.eos_token_ids else "length"
+
     def place(self) -> None:
         """Copy the weights into fresh buffers, one leaf at a time: where they lie is worth a percent or two."""
         leaves = list(self.leaves)
@@ -196,12 +238,3 @@ class Engine:
         )
         once = jax.jit(functools.partial(programs.next_logprobs, self.blueprint))  # all traced, nothing donated
         return np.asarray(once(self.leaves, self.empty_cache(batch), batch.prompt, batch.state))[0]
-
-
-def completions(batch: Batch, state: State) -> list[tuple[list[int], str]]:
-    """Each row's new tokens, and why it ended: `eos` or `length`."""
-    sequence, lengths, done = (np.asarray(array) for array in (state.sequence, state.lengths, state.done))
-    return [
-        (sequence[row, start : lengths[row]].tolist(), "eos" if done[row] else "length")
-        for row, start in enumerate(batch.prompt_lengths)
-    ]

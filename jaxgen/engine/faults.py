@@ -1,6 +1,5 @@
 """Faults on purpose: more work, more compiles, other tokens or weights than there should be, and a wrong clock."""
 
-import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxgen.engine.programs import State
+from jaxgen.engine.engine import Written
 from jaxgen.models.structure import Leaves
 from jaxgen.spec.fault import Fault
 
@@ -70,16 +69,12 @@ class Faults:
                 self._piece()
                 piece_s, now_s = time.perf_counter() - now_s, time.perf_counter()
 
-    def written(self, state: State) -> State:
-        """What the arm says it wrote: as it is, or the first row's last token replaced by its neighbour.
-
-        By numpy: jax would compile the replacement the first time, in a trial perhaps.
-        """
+    def written(self, rows: Sequence[Written]) -> list[Written]:
+        """What the arm says it wrote: as it is, or the first row's last token replaced by its neighbour."""
+        (tokens, reason), *others = rows
         if not self.fault.wrong_token:
-            return state
-        sequence, last = np.array(state.sequence), int(np.asarray(state.lengths)[0]) - 1
-        sequence[0, last] += 1 if sequence[0, last] == 0 else -1
-        return dataclasses.replace(state, sequence=jax.device_put(sequence))
+            return list(rows)
+        return [([*tokens[:-1], tokens[-1] + (1 if tokens[-1] == 0 else -1)], reason), *others]
 
     def scored(self, scores: Sequence[float]) -> list[float]:
         """The scores that the arm says an item has: as they are, or the first one turned round."""

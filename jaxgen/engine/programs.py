@@ -42,6 +42,7 @@ class State:
     Attributes:
         sequence: prompt and new tokens of each row, right-padded.
         lengths: tokens in each row so far; the newest is not yet in the cache.
+        ends: tokens with which each row is at its end, whatever they are.
         done: rows that have ended; they are computed along and change no more.
         rows: the number of each row's prompt in the run.
         seed: of the sampling.
@@ -50,6 +51,7 @@ class State:
 
     sequence: Int[Array, "B W"]
     lengths: Int[Array, "B"]
+    ends: Int[Array, "B"]
     done: Bool[Array, "B"]
     rows: Int[Array, "B"]
     seed: Int[Array, ""]
@@ -59,14 +61,18 @@ class State:
 def prefill(
     blueprint: Blueprint, leaves: Leaves, cache: Cache, prompt: Int[Array, "B T"], state: State
 ) -> tuple[Cache, State]:
-    """Run the right-padded prompts and choose each row's first new token."""
+    """Run the right-padded prompts and choose each row's first new token.
+
+    Where the cache holds the beginning of a text already, `prompt` is the rest of it.
+    """
     model = blueprint.structure.model(leaves)
     taps = Taps(blueprint.capture) if state.captured else None
+    given = state.lengths - cache.positions(1)[:, 0]  # tokens of each row in this prompt
     hidden, cache = model(prompt, cache, dtype=jnp.dtype(blueprint.activations), tap=taps)
-    last = jnp.take_along_axis(hidden, (state.lengths - 1)[:, None, None], axis=1)[:, 0]
+    last = jnp.take_along_axis(hidden, (given - 1)[:, None, None], axis=1)[:, 0]
     logits = model.logits(last, dtype=jnp.dtype(blueprint.logits))
     state = _captured(blueprint, taps, state, positions=state.lengths - 1)
-    return cache.advance(state.lengths), _append(blueprint, logits, state)
+    return cache.advance(given), _append(blueprint, logits, state)
 
 
 def step(blueprint: Blueprint, leaves: Leaves, cache: Cache, state: State) -> tuple[Cache, State]:
@@ -126,9 +132,10 @@ def _append(blueprint: Blueprint, logits: Float[Array, "B V"], state: State) -> 
     ended = jnp.zeros_like(state.done)
     for eos in blueprint.eos_token_ids:
         ended = ended | (token == eos)
+    lengths = state.lengths + (~state.done).astype(jnp.int32)
     return dataclasses.replace(
         state,
         sequence=state.sequence.at[batch, at].set(kept),
-        lengths=state.lengths + (~state.done).astype(jnp.int32),
-        done=state.done | ended,
+        lengths=lengths,
+        done=state.done | ended | (lengths >= state.ends),
     )

@@ -132,6 +132,10 @@ class Paged:
         """Slots of a row that must hold `needed` tokens: whole pages."""
         return -(-needed // self.page_size) * self.page_size
 
+    def pool(self, rows: int, capacity: int) -> int:
+        """Pages of the whole pool; the first is nobody's."""
+        return self.num_pages or rows * -(-capacity // self.page_size) + 1
+
     def reserved(self, needed: Sequence[int], capacity: int) -> int:
         """The pages of each row, by its own tokens."""
         del capacity

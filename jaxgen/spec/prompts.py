@@ -50,7 +50,8 @@ class Jsonl:
     """Prompts from a jsonl file.
 
     Attributes:
-        path: each line `{"prompt": "..."}` or `{"tokens": [...]}`.
+        path: each line `{"prompt": "..."}` or `{"tokens": [...]}`; with `"max_new_tokens": N` that prompt's text ends
+            after so many, if `workload.max_new_tokens` does not end it before.
     """
 
     path: str | None = None
@@ -64,20 +65,42 @@ class Jsonl:
 class Synthetic:
     """Seeded random token ids: for speed on shapes of one's choice.
 
+    Lengths between two numbers are drawn log-uniformly, as many between 16 and 32 as between 256 and 512: texts that
+    people send are mostly short, and a few are long.
+
     Attributes:
         count: how many prompts.
-        length: tokens in each.
-        seed: of the ids.
+        length: tokens in each, or the fewest.
+        max_length: the most; null makes all of one length.
+        new_tokens: written for each prompt, or the fewest, if `workload.max_new_tokens` does not end it before; null
+            leaves it to that.
+        max_new_tokens: the most.
+        shared: tokens that all prompts begin with, counted within their lengths.
+        seed: of the ids and lengths.
     """
 
     count: int = 1
     length: int = 16
+    max_length: int | None = None
+    new_tokens: int | None = None
+    max_new_tokens: int | None = None
+    shared: int = 0
     seed: int = 0
 
     def __post_init__(self):
-        for key, value in (("count", self.count), ("length", self.length)):
-            if value < 1:
-                raise UserError(f"prompts.{key}={value} must be 1 or more")
+        problems = []
+        for key in ("count", "length", "max_length", "new_tokens", "max_new_tokens"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                problems.append(f"prompts.{key}={value} must be 1 or more")
+        for least, most in (("length", "max_length"), ("new_tokens", "max_new_tokens")):
+            low, high = getattr(self, least), getattr(self, most)
+            if high is not None and (low is None or high < low):
+                problems.append(f"prompts.{most}={high} needs a prompts.{least} that is no more")
+        if not 0 <= self.shared < max(self.length, 1):
+            problems.append(f"prompts.shared={self.shared} must be 0 or more and below prompts.length={self.length}")
+        if problems:
+            raise UserError.collected("impossible prompts", problems)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from jaxgen.spec.prompts import Arc, Builtin, Jsonl, PromptsSpec, Synthetic, Tex
 from jaxgen.spec.score import Score
 from jaxgen.spec.study import Calibrate, Selftest, Single, StudySpec
 from jaxgen.spec.tracker import NoTracker, TrackerSpec, Wandb
-from jaxgen.spec.workload import Generate
+from jaxgen.spec.workload import Batching, Generate
 
 WorkloadSpec = Generate | Score
 
@@ -95,6 +95,22 @@ class Run:
             )
         if self.measure.warmup_tokens is not None and not isinstance(self.workload, Generate):
             raise UserError("measure.warmup_tokens cuts a generation short; this workload generates nothing")
+        self._check_slots()
+
+    def _check_slots(self) -> None:
+        """Continuous batching needs rows that can be given to another text."""
+        work = self.workload
+        if not isinstance(work, Generate) or work.batching is Batching.static:
+            return
+        if not isinstance(self.cache, Fixed | Paged):
+            raise UserError(
+                "workload.batching=continuous needs cache=fixed or cache=paged, whose shapes never change; a baseline "
+                "without one is had with \"baseline.overrides=['workload.batching=static']\""
+            )
+        if work.shared_prefix and not isinstance(self.cache, Paged):
+            raise UserError("workload.shared_prefix needs cache=paged: only pages can belong to several texts")
+        if self.measure.warmup_tokens is not None:
+            raise UserError("measure.warmup_tokens needs workload.batching=static")
 
     @property
     def plan(self) -> Measure:

@@ -13,6 +13,13 @@ class Loop(enum.Enum):
     host = "host"
 
 
+class Batching(enum.Enum):
+    """How prompts share the rows that are computed together."""
+
+    static = "static"
+    continuous = "continuous"
+
+
 @dataclasses.dataclass(frozen=True)
 class Sampling:
     """How the next token is drawn from the logits.
@@ -72,6 +79,10 @@ class Generate:
 
     Attributes:
         batch_size: rows at a time; further prompts are further batches of the same trial.
+        batching: `static` runs a batch until its last row has ended; `continuous` gives the row of a text that has
+            ended to the next prompt at once, while the others go on.
+        shared_prefix: with continuous batching and the paged cache: a prompt that begins like one before it takes over
+            those pages, computes the rest alone, and copies the page in which the two part.
         max_new_tokens: per row.
         loop: `device` decodes in one compiled `while_loop`, `host` calls one compiled step per token.
         ignore_eos: go on to `max_new_tokens` whatever the model writes.
@@ -86,6 +97,8 @@ class Generate:
 
     batch_size: int = 4
     max_new_tokens: int = 24
+    batching: Batching = Batching.static
+    shared_prefix: bool = False
     loop: Loop = Loop.device
     ignore_eos: bool = False
     temperature: float = 0.0
@@ -113,6 +126,7 @@ class Generate:
                 f"workload.batch_size={self.batch_size} is more than the largest of workload.batch_buckets, "
                 f"{self.batch_buckets[-1]}"
             )
+        problems += self._unfit_for_slots()
         if self.batch_size < 1:
             problems.append(f"workload.batch_size={self.batch_size} must be 1 or more")
         if self.max_new_tokens < 1:
@@ -127,6 +141,19 @@ class Generate:
             problems.append(f"workload.seed={self.seed} must be 0 or more and below 2**32")
         if problems:
             raise UserError.collected("impossible workload", problems)
+
+    def _unfit_for_slots(self) -> list[str]:
+        """What a batching cannot do."""
+        if self.batching is Batching.static:
+            return ["workload.shared_prefix needs workload.batching=continuous"] if self.shared_prefix else []
+        unfit = {
+            "workload.depths": self.depths,
+            "workload.batch_buckets": self.batch_buckets,
+            "workload.token_buckets": self.token_buckets,
+            "workload.capture": self.capture.layers,
+            "workload.loop=host": self.loop is Loop.host,
+        }
+        return [f"workload.batching=continuous goes without {key}" for key, given in unfit.items() if given]
 
     @property
     def ignores_eos(self) -> bool:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen import caches
+from jaxgen.caches.protocol import Cache
 from jaxgen.engine.batch import Batch
 from jaxgen.engine.engine import Engine
 from jaxgen.measure import roofline
@@ -38,9 +39,21 @@ def last_step(engine: Engine, batch: Batch) -> Step | None:
 
 def kv_cache_bytes(engine: Engine, batch: Batch) -> int | None:
     """Of the keys and values of one batch; null for a cache that begins without slots and grows."""
-    arrays = [leaf for leaf in jax.tree.leaves(engine.empty_cache(batch)) if jnp.ndim(leaf) == 4]
+    return bytes_of(engine.empty_cache(batch))
+
+
+def bytes_of(cache: Cache) -> int | None:
+    """Of a cache's keys and values; null for one that begins without slots and grows."""
+    arrays = [leaf for leaf in jax.tree.leaves(cache) if jnp.ndim(leaf) == 4]
     nbytes = sum(np.dtype(leaf.dtype).itemsize * leaf.size for leaf in arrays)
     return None if arrays and not nbytes else nbytes
+
+
+def token_bytes(engine: Engine) -> int:
+    """Of the keys and values of one token in all layers."""
+    arch = engine.blueprint.structure.architecture
+    element = jnp.dtype(engine.run.dtype.kv.value).itemsize
+    return 2 * arch.num_layers * arch.num_kv_heads * arch.head_dim * element
 
 
 def cache_facts(engine: Engine, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -53,18 +66,17 @@ def cache_facts(engine: Engine, batch: Batch, rows: Sequence[Mapping[str, Any]])
         `{allocated_bytes, reserved_bytes, used_bytes, unused_share}`, the share being of what is reserved; with pages
         `page_size` and `pages` too. Null where nothing is kept.
     """
-    run, arch = engine.run, engine.blueprint.structure.architecture
+    run = engine.run
     if not caches.kind(run.cache).incremental or len(rows) < len(batch.prompt_lengths):
         return None
-    element = jnp.dtype(run.dtype.kv.value).itemsize
-    token_bytes = 2 * arch.num_layers * arch.num_kv_heads * arch.head_dim * element
-    most = [length + batch.new_tokens for length in batch.prompt_lengths]
+    each = token_bytes(engine)
+    most = [length + limit for length, limit in zip(batch.prompt_lengths, batch.limits, strict=True)]
     held = [len(row["prompt_tokens"]) + len(row["tokens"]) - 1 for row in rows[: len(most)]]  # but for the newest
     slots = run.cache.reserved(most, batch.capacity)
     facts = {
         "allocated_bytes": kv_cache_bytes(engine, batch),
-        "reserved_bytes": slots * token_bytes,
-        "used_bytes": sum(held) * token_bytes,
+        "reserved_bytes": slots * each,
+        "used_bytes": sum(held) * each,
         "unused_share": 1 - sum(held) / slots,
     }
     if isinstance(run.cache, Paged):

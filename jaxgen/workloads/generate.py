@@ -1,6 +1,5 @@
 """The generation workload: every prompt, batch by batch, timed to the first token and to the last."""
 
-import dataclasses
 import itertools
 import time
 from collections.abc import Sequence
@@ -11,45 +10,18 @@ import jax
 
 from jaxgen.engine import capturing
 from jaxgen.engine.batch import Batch
-from jaxgen.engine.engine import Engine, completions
+from jaxgen.engine.engine import Engine
 from jaxgen.engine.faults import Faults
-from jaxgen.engine.programs import State
 from jaxgen.engine.uses import Use, generation_uses
 from jaxgen.measure.roofline import Step
-from jaxgen.workloads import arc, cost
+from jaxgen.workloads import cost, timed
 from jaxgen.workloads.prompts import Prompt
 from jaxgen.workloads.protocol import Case, Row
 from jaxgen.workloads.text import Codec
-
-METRICS: dict[str, dict[str, str]] = {
-    "tokens_per_s": {"unit": "tokens/s", "better": "higher"},
-    "latency_s": {"unit": "s", "better": "lower"},
-    "ttft_s": {"unit": "s", "better": "lower"},
-    "tpot_s": {"unit": "s", "better": "lower"},
-}
-"""What a trial yields; the first is the one that the verdict is about."""
+from jaxgen.workloads.timed import METRICS, Timed
 
 METRICS_AT_DEPTH = {"tpot_s": METRICS["tpot_s"], **METRICS}
 """At given depths it is the decode that is asked about, whatever the prefill took."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Timed:
-    """One batch from prompt to last token.
-
-    Attributes:
-        ttft_s: until the first tokens were there.
-        latency_s: until everything was.
-        tokens: new tokens of all rows together.
-        steps: decode steps after the first token.
-        state: what came out.
-    """
-
-    ttft_s: float
-    latency_s: float
-    tokens: int
-    steps: int
-    state: State
 
 
 class Generating:
@@ -74,8 +46,12 @@ class Generating:
         self.cases = tuple(Case({"depth": depth}) for depth in depths) or (Case(),)
         rows = engine.generation.batch_size
         self._prompts = [at_depth(prompts, depth, rows=rows) for depth in depths] or [list(prompts)]
-        self._capacity = max(engine.capacity(_tokens(each)) for each in self._prompts)
-        self._batches = [engine.batches(_tokens(each), capacity=self._capacity) for each in self._prompts]
+        self._limits = [timed.limits(each, engine.generation.max_new_tokens) for each in self._prompts]
+        self._capacity = max(
+            engine.capacity(_tokens(each), limits=limits)
+            for each, limits in zip(self._prompts, self._limits, strict=True)
+        )
+        self._batches = [self._batched(case) for case in range(len(self._prompts))]
         self.kv_cache_bytes = cost.kv_cache_bytes(engine, self._batches[0][0])
 
     def questions(self) -> list[list[int]]:
@@ -95,9 +71,7 @@ class Generating:
             for batch in self._engine.bucket_batches(lengths, capacity=self._capacity, new_tokens=new_tokens):
                 self._run(batch, every_step=True)  # zeros may end where the trials' own prompts go on
             return
-        tokens = _tokens(self._prompts[case])
-        short = self._engine.batches(tokens, new_tokens=new_tokens, capacity=self._capacity) if new_tokens else None
-        for batch in short or self._batches[case]:
+        for batch in self._batched(case, new_tokens=new_tokens) if new_tokens else self._batches[case]:
             self._run(batch)
 
     def call(self, case: int) -> list[Timed]:
@@ -105,52 +79,28 @@ class Generating:
         return [self._run(batch) for batch in self._batches[case]]
 
     def measured(self, calls: Sequence[list[Timed]]) -> dict[str, float | None]:
-        """The metrics of one trial.
-
-        `tokens_per_s` is all new tokens over all time; `latency_s` and `ttft_s` are means over the batches; `tpot_s` is
-        the time after the first tokens over the steps after them (null where one token was all there was).
-        """
-        timed = list(itertools.chain.from_iterable(calls))
-        total_s = sum(each.latency_s for each in timed)
-        steps = sum(each.steps for each in timed)
-        values = {
-            "tokens_per_s": sum(each.tokens for each in timed) / total_s,
-            "latency_s": total_s / len(timed),
-            "ttft_s": sum(each.ttft_s for each in timed) / len(timed),
-            "tpot_s": sum(each.latency_s - each.ttft_s for each in timed) / steps if steps else None,
-        }
-        return {name: values[name] for name in self.metrics}
+        """The metrics of one trial, as `timed.measured` defines them."""
+        return timed.measured(list(itertools.chain.from_iterable(calls)), self.metrics)
 
     def answers(self, case: int, call: list[Timed]) -> list[Row]:
-        """One row per prompt: `{index, prompt, prompt_tokens, tokens, text, finish_reason}`, and marks of ARC."""
-        batches = self._batches[case]
-        written = [row for batch, timed in zip(batches, call, strict=True) for row in completions(batch, timed.state)]
-        return [
-            {
-                "index": index,
-                "prompt": prompt.text,
-                "prompt_tokens": list(prompt.tokens),
-                "tokens": tokens,
-                "text": self._codec.decode(tokens),
-                "finish_reason": reason,
-                **(arc.marked(prompt.task, self._codec.decode(tokens)) if prompt.task else {}),
-            }
-            for index, (prompt, (tokens, reason)) in enumerate(zip(self._prompts[case], written, strict=True))
-        ]
+        """One row per prompt, as `timed.answers` has it."""
+        written = [row for each in call for row in each.written]
+        return timed.answers(self._prompts[case], written, self._codec)
 
     def seconds(self, call: list[Timed]) -> float:
         """How long one call took, by the arm's clock."""
         return sum(each.latency_s for each in call)
 
-    def facts(self, case: int, rows: Sequence[Row]) -> dict[str, Any]:
+    def facts(self, case: int, call: list[Timed], rows: Sequence[Row]) -> dict[str, Any]:
         """How the prompts became batches, what the cache held, and how many ARC tasks were solved."""
-        batches, tasks = self._batches[case], [prompt.task for prompt in self._prompts[case] if prompt.task]
+        del call
+        batches = self._batches[case]
         return {
             "batches": len(batches),
             "prompt_tokens": sum(sum(batch.prompt_lengths) for batch in batches),
             "padded_prompt_tokens": sum(batch.prompt.size for batch in batches),
             "cache": cost.cache_facts(self._engine, batches[0], rows),
-            **({"grids": arc.tally(rows, of=tasks[0].of)} if tasks else {}),
+            **timed.marks(self._prompts[case], rows),
         }
 
     def capture(self, case: int, path: Path) -> dict[str, Any] | None:
@@ -163,7 +113,7 @@ class Generating:
         if not asked.layers:
             return None
         call = self.call(case)
-        kept = [timed.state.captured for timed in call if timed.state.captured is not None]
+        kept = [each.captured for each in call if each.captured is not None]
         return capturing.save(path, asked, kept, self.answers(case, call))
 
     def programs(self, case: int) -> list[Use]:
@@ -191,10 +141,19 @@ class Generating:
         faults.after_call((cache, state), began_s)
         jax.block_until_ready((cache, state))
         end = faults.clock()
-        state = faults.written(state)
-        counts = [len(tokens) for tokens, _ in completions(batch, state)]
+        written = engine.written(batch, state)
         return Timed(
-            ttft_s=first - start, latency_s=end - start, tokens=sum(counts), steps=max(counts) - 1, state=state
+            ttft_s=first - start,
+            latency_s=end - start,
+            decode_s=end - first,
+            steps=max(len(tokens) for tokens, _ in written) - 1,
+            written=faults.written(written),
+            captured=state.captured,
+        )
+
+    def _batched(self, case: int, *, new_tokens: int | None = None) -> list[Batch]:
+        return self._engine.batches(
+            _tokens(self._prompts[case]), new_tokens=new_tokens, limits=self._limits[case], capacity=self._capacity
         )
 
 

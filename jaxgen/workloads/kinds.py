@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping
 from jaxgen.engine.engine import Engine
 from jaxgen.engine.faults import Faults
 from jaxgen.spec.score import Score
-from jaxgen.spec.workload import Generate
+from jaxgen.spec.workload import Batching, Generate
 from jaxgen.workloads.generate import Generating
 from jaxgen.workloads.prompts import read
 from jaxgen.workloads.protocol import Workload
 from jaxgen.workloads.score import Scoring
+from jaxgen.workloads.serving import Serving
 from jaxgen.workloads.text import Codec
 
 
@@ -23,7 +24,8 @@ def create(engine: Engine, codec: Codec, *, faults: Faults) -> Workload:
 
 
 def _generating(engine: Engine, codec: Codec, faults: Faults) -> Workload:
-    return Generating(engine, read(engine.run.prompts, codec), codec, faults=faults)
+    kind = Serving if engine.generation.batching is Batching.continuous else Generating
+    return kind(engine, read(engine.run.prompts, codec), codec, faults=faults)
 
 
 def _scoring(engine: Engine, codec: Codec, faults: Faults) -> Workload:

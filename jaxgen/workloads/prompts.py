@@ -15,11 +15,19 @@ from jaxgen.workloads.text import Codec
 
 @dataclasses.dataclass(frozen=True)
 class Prompt:
-    """One prompt: its ids, its text where it came as text, and the task that its answer is marked by, if any."""
+    """One prompt.
+
+    Attributes:
+        tokens: its ids.
+        text: where it came as text.
+        task: that its answer is marked by, if any.
+        new_tokens: the most that are written for it; null leaves it to the workload.
+    """
 
     tokens: tuple[int, ...]
     text: str | None = None
     task: Task | None = None
+    new_tokens: int | None = None
 
 
 def read(spec: PromptsSpec, codec: Codec) -> list[Prompt]:
@@ -70,17 +78,36 @@ def _of_json(line: str, codec: Codec) -> Prompt | None:
         return None
     if not isinstance(value, dict):
         return None
+    limit = value.get("max_new_tokens")
+    if limit is not None and (type(limit) is not int or limit < 1):
+        return None
     if isinstance(value.get("prompt"), str):
-        return _encoded(value["prompt"], codec)
+        return dataclasses.replace(_encoded(value["prompt"], codec), new_tokens=limit)
     tokens = value.get("tokens")
     if isinstance(tokens, list) and all(type(token) is int for token in tokens):
-        return Prompt(tokens=tuple(tokens))
+        return Prompt(tokens=tuple(tokens), new_tokens=limit)
     return None
 
 
 def _synthetic(spec: Synthetic, codec: Codec) -> list[Prompt]:
-    ids = np.random.default_rng(spec.seed).integers(0, codec.vocab_size, (spec.count, spec.length))
-    return [Prompt(tokens=tuple(row)) for row in ids.tolist()]
+    random = np.random.default_rng(spec.seed)
+    ids = random.integers(0, codec.vocab_size, (spec.count, spec.max_length or spec.length))
+    ids[:, : spec.shared] = ids[0, : spec.shared]
+    lengths = _drawn(random, spec.length, spec.max_length, spec.count)
+    limits = [None] * spec.count
+    if spec.new_tokens is not None:
+        limits = _drawn(random, spec.new_tokens, spec.max_new_tokens, spec.count)
+    return [
+        Prompt(tokens=tuple(row[:length]), new_tokens=limit)
+        for row, length, limit in zip(ids.tolist(), lengths, limits, strict=True)
+    ]
+
+
+def _drawn(random: np.random.Generator, least: int, most: int | None, count: int) -> list[int]:
+    """`count` whole numbers from `least` to `most`, log-uniformly; or all the least."""
+    if most is None:
+        return [least] * count
+    return np.exp(random.uniform(np.log(least), np.log(most + 1), count)).astype(int).clip(least, most).tolist()
 
 
 def _arc(spec: Arc, codec: Codec) -> list[Prompt]:

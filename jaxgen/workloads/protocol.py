@@ -60,7 +60,7 @@ class Workload(Protocol):
         """How long one call took, by the arm's clock."""
         ...
 
-    def facts(self, case: int, rows: Sequence[Row]) -> dict[str, Any]:
+    def facts(self, case: int, call: Any, rows: Sequence[Row]) -> dict[str, Any]:
         """What else is worth knowing of a case and of its answers, as plain data; none of it is timed."""
         ...
 
@@ -72,7 +72,7 @@ class Workload(Protocol):
         """What the first batch of a case runs, in the order of its use: programs that may be looked at."""
         ...
 
-    def steps(self, case: int) -> dict[str, Step | None]:
+    def steps(self, case: int) -> Mapping[str, Step | None]:
         """{metric: the work that it is the time of, in seconds}; null where that is unknown."""
         ...
 

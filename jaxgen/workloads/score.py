@@ -120,9 +120,9 @@ class Scoring:
             for number, row in enumerate(scores)
         ]
 
-    def facts(self, case: int, rows: Sequence[Row]) -> dict[str, Any]:
+    def facts(self, case: int, call: Timed, rows: Sequence[Row]) -> dict[str, Any]:
         """How the items came by the query, and what the request was."""
-        del rows
+        del call, rows
         prepared, request = self._prepared[case], self._requests[case]
         return {
             "prefix": {**dataclasses.asdict(prepared.reuse), "note": prepared.note},

@@ -1,0 +1,169 @@
+"""Continuous batching: every text is what it is alone, whichever row and pages it gets; nothing compiles on the way."""
+
+import copy
+import dataclasses
+import time
+
+import numpy as np
+import pytest
+import small_models
+
+from jaxgen.engine.continuous import Call, Continuous, Request
+from jaxgen.engine.faults import Faults
+from jaxgen.errors import UserError
+from jaxgen.spec.cache import Fixed, Paged
+from jaxgen.spec.fault import Fault
+from jaxgen.spec.prompts import Synthetic
+from jaxgen.spec.workload import Batching
+from jaxgen.workloads import kinds
+from jaxgen.workloads.prompts import Prompt
+from jaxgen.workloads.serving import Serving
+from jaxgen.workloads.text import Codec
+
+SHAPES = dataclasses.replace(small_models.FAMILIES["llama"], num_layers=3)
+BYTES = Codec(None, vocab_size=97, random=True)
+SHARED = tuple(range(10, 29))
+
+
+def requests(count=7, *, shared=(), seed=0):
+    """Prompts of 1 to 20 tokens with 1 to 12 to come; each begins with `shared`."""
+    random = np.random.default_rng(seed)
+    return [
+        Request((*shared, *random.integers(0, 97, random.integers(1, 21)).tolist()), int(random.integers(1, 13)))
+        for _ in range(count)
+    ]
+
+
+def served(engine, asked):
+    call = Call(Continuous(engine, asked), clock=time.perf_counter)
+    call.run()
+    return call, [list(text.tokens) for text in call.texts]
+
+
+@pytest.fixture(scope="module")
+def engine():
+    """By cache; engines keep their programs."""
+    made = {}
+
+    def of(cache, **work):
+        key = (cache, tuple(work.items()))
+        if key not in made:
+            changed = {"architecture": SHAPES, "batch_size": 3, "batching": Batching.continuous, "ignore_eos": True}
+            made[key] = small_models.engine(small_models.run(cache=cache, max_new_tokens=12, **(changed | work)))
+        return made[key]
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def alone(engine):
+    """The tokens of each request, generated alone without a cache's rows being shared by anybody."""
+
+    def of(asked):
+        static = engine(Fixed(bucket=0, max_len=52), batching=Batching.static, batch_size=1)
+        limits = [each.new_tokens for each in asked]
+        return small_models.tokens(static, [each.tokens for each in asked], limits=limits)
+
+    return of
+
+
+CACHES = {
+    "fixed": Fixed(bucket=16),
+    "paged": Paged(page_size=4, bucket=16),
+    "few pages": Paged(page_size=4, bucket=16, num_pages=13),
+}
+
+
+@pytest.mark.parametrize("cache", CACHES.values(), ids=list(CACHES))
+def test_each_text_is_what_it_is_alone(cache, engine, alone, ledger):
+    asked = requests()
+    model = engine(cache)
+    call, tokens = served(model, asked)
+    assert tokens == alone(asked)
+    assert call.most_rows == (3 if cache != CACHES["few pages"] else 2)
+    assert 0 < call.held < call.taken
+    mark = ledger.mark()
+    _, again = served(model, asked)
+    assert ledger.since(mark).events == 0
+    assert again == tokens
+
+
+@pytest.mark.parametrize("page_size", [4, 8])
+def test_texts_that_begin_alike_share_pages(page_size, engine, alone):
+    asked = [*requests(5, shared=SHARED), *requests(2, shared=SHARED[:6]), *requests(1, shared=SHARED)]
+    asked.append(asked[0])
+    model = engine(Paged(page_size=page_size, bucket=16), shared_prefix=True)
+    call, tokens = served(model, asked)
+    assert tokens == alone(asked)
+    facts = call.rooms.facts()
+    assert facts["hits"] == 8
+    assert facts["kept_tokens"] >= 5 * 19 + 2 * 6
+    assert facts["copied_pages"] >= 5  # 19 tokens do not fill their last page, 6 neither
+    plain, _ = served(engine(Paged(page_size=page_size, bucket=16)), asked)
+    assert facts["most_pages"] < plain.rooms.facts()["most_pages"]
+
+
+def test_a_text_may_end_with_its_first_token(engine, alone):
+    asked = [Request((5, 6), 1), Request((7,), 1), Request((8, 9), 3), Request((5, 6, 7), 1), Request((1,), 1)]
+    assert served(engine(CACHES["paged"]), asked)[1] == alone(asked)
+
+
+def test_a_pool_too_small_for_one_text_is_refused_before_anything_is_written(engine):
+    model = engine(Paged(page_size=4, num_pages=5))
+    with pytest.raises(UserError, match=r"needs 5 pages, 4 free: raise cache\.num_pages"):
+        Continuous(model, [Request(tuple(range(8)), 2), Request(tuple(range(12)), 8)])
+
+
+@pytest.fixture(scope="module")
+def workload(engine):
+    prompts = [Prompt(tokens=each.tokens, new_tokens=each.new_tokens) for each in requests(shared=SHARED[:9])]
+    made = Serving(engine(CACHES["paged"], shared_prefix=True), prompts, BYTES, faults=Faults(Fault()))
+    made.warm_up(0, new_tokens=None)
+    return made
+
+
+class TestWorkload:
+    def test_times_and_tokens_add_up(self, workload):
+        call = workload.call(0)
+        metrics = workload.measured([call, call])
+        tokens = sum(each.new_tokens for each in requests())
+        assert metrics["tokens_per_s"] == pytest.approx(tokens / call.timed.latency_s)
+        assert 0 < metrics["ttft_s"] < metrics["latency_s"]
+        assert 0 < metrics["tpot_s"] < metrics["latency_s"]
+        assert workload.seconds(call) == call.timed.latency_s
+
+    def test_the_answers_have_the_form_of_static_ones(self, workload):
+        rows = workload.answers(0, workload.call(0))
+        assert [len(row["tokens"]) for row in rows] == [each.new_tokens for each in requests()]
+        assert {row["finish_reason"] for row in rows} == {"length"}
+
+    def test_what_the_cache_held_is_told(self, workload):
+        call = workload.call(0)
+        facts = workload.facts(0, call, workload.answers(0, call))["cache"]
+        assert 0 < facts["reserved_bytes"] <= facts["allocated_bytes"] == workload.kv_cache_bytes
+        assert (facts["used_bytes"], facts["unused_share"]) == (None, None)  # tokens that two texts have count twice
+        assert facts["saved_bytes"] == facts["shared_pages"] * 4 * 2 * 3 * 2 * 10 * 4  # tokens, k and v, layers, heads
+        assert (facts["rows"], facts["most_rows"], facts["hits"]) == (3, 3, 6)
+
+    def test_a_row_of_a_fixed_cache_has_its_slots_whatever_its_text(self, engine):
+        prompts = [Prompt(tokens=each.tokens, new_tokens=each.new_tokens) for each in requests(4)]
+        shares = {}
+        for name in ("fixed", "paged"):
+            made = Serving(engine(CACHES[name]), prompts, BYTES, faults=Faults(Fault()))
+            facts = made.call(0).cache
+            assert facts["unused_share"] == pytest.approx(1 - facts["used_bytes"] / facts["reserved_bytes"])
+            shares[name] = facts["unused_share"]
+        assert 0 < shares["paged"] < shares["fixed"] < 1
+
+    def test_its_programs_can_be_looked_at(self, workload, ledger):
+        mark = ledger.mark()
+        names = [use.name for use in workload.programs(0) if use.lower() is not None]
+        assert {name.split("_")[0] for name in names} == {"admit", "serve"}
+        assert ledger.since(mark).events == 0
+
+    def test_the_spec_finds_it(self, engine):
+        model = copy.copy(engine(CACHES["paged"]))
+        model.run = dataclasses.replace(model.run, prompts=Synthetic(count=2, length=4, new_tokens=2))
+        made = kinds.create(model, BYTES, faults=Faults(Fault()))
+        assert type(made) is Serving
+        assert [len(row["tokens"]) for row in made.answers(0, made.call(0))] == [2, 2]

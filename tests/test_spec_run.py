@@ -1,0 +1,16 @@
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"cache": Dynamic()}, "needs cache=fixed or cache=paged"),
+        ({"shared_prefix": True}, "needs cache=paged: only pages can belong to several texts"),
+        ({"cache": Paged(), "measure": Measure(warmup_tokens=3)}, "warmup_tokens needs workload.batching=static"),
+        ({"loop": Loop.host, "depths": (3,)}, "goes without workload.depths"),
+    ],
+    ids=["a growing cache", "no pages", "a short warm-up", "depths"],
+)
+def test_what_continuous_batching_cannot_do(changed, said):
+    plan = changed.pop("measure", Measure())
+    with pytest.raises(UserError, match=re.escape(said)):
+        dataclasses.replace(small_models.run(batching=Batching.continuous, **changed), measure=plan)
