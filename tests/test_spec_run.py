@@ -1,3 +1,15 @@
+"""What no combination of a run's parts can do is said before anything is loaded."""
+
+import dataclasses
+import re
+
+import pytest
+import small_models
+
+from jaxgen.errors import UserError
+from jaxgen.spec.cache import Dynamic, Paged
+from jaxgen.spec.measure import Measure
+from jaxgen.spec.workload import Batching, Loop
 
 
 @pytest.mark.parametrize(
