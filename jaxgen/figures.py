@@ -72,9 +72,28 @@ def prefix_reuse(prefix: Mapping[str, Any] | None) -> str:
     return "-" if prefix is None else f"{prefix['hits']} / {prefix['misses'] + prefix['fallbacks']}"
 
 
-def cache_use(facts: Mapping[str, Any] | None) -> str:
-    """What the rows of a batch keep from others, and how much of it holds a token at the end."""
-    return "-" if not facts else f"{size(facts['reserved_bytes'])} / {size(facts['used_bytes'])}"
+def cache_use(facts: Mapping[str, Any] | None) -> dict[str, str]:
+    """What texts had of the KV cache, by name; "-" for what is unknown or does not exist.
+
+    Args:
+        facts: the block `cache` of an arm's facts; null where nothing is kept.
+    """
+    known = {key: value for key, value in (facts or {}).items() if value is not None}
+
+    def told(form: str, *keys: str) -> str:
+        return form.format(*(known[key] for key in keys)) if all(key in known for key in keys) else "-"
+
+    sizes = [
+        size(round(known[key])) if key in known else "-" for key in ("reserved_bytes", "used_bytes", "saved_bytes")
+    ]
+    saved = f", {sizes[2]} saved" if "saved_bytes" in known else ""
+    return {
+        "KV cache, reserved / used": f"{sizes[0]} / {sizes[1]}" if facts else "-",
+        "KV cache, reserved but unused": percent(known.get("unused_share")),
+        "rows at once": told("{} of {}", "most_rows", "rows"),
+        "pages in use at most": told("{} of {} of {} tokens", "most_pages", "pages", "page_size"),
+        "texts with a known beginning": told("{} of {}", "hits", "texts") + saved if saved else "-",
+    }
 
 
 def grids(tally: Mapping[str, Any] | None) -> str:

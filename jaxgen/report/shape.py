@@ -57,6 +57,7 @@ _AGREEMENT = {
 _MEASURED = {
     "metrics": {"*": _METRIC},
     "compile": {"events_per_trial": [COUNT], "warm": FLAG},
+    "workload": {"cache": Maybe({"*": NUMBER})},
     "roofline": {"prefill": {}},
 }
 _JUDGED = {
