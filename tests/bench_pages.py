@@ -10,6 +10,7 @@ import argparse
 import sys
 
 import contest
+import jax
 
 from jaxgen.arm import LoadedArm
 from jaxgen.config.arms import load_arms
@@ -24,7 +25,8 @@ SHAPES = (
 VARIANTS = {
     "fixed": ("cache=fixed",),
     "paged, blockwise": ("cache=paged", "cache.kernel=blockwise"),
-    "paged, gather": ("cache=paged", "cache.kernel=gather"),
+    "paged, reference": ("cache=paged", "cache.kernel=reference"),
+    **({} if jax.default_backend() == "cpu" else {"paged, pallas": ("cache=paged", "cache.kernel=pallas")}),
 }
 NEW_TOKENS = 16
 

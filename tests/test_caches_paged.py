@@ -9,11 +9,12 @@ import small_models
 from small_models import FAMILIES, PROMPTS
 
 from jaxgen import caches
+from jaxgen.caches.page_kernels import Blockwise, GpuKernel, Reference
 from jaxgen.caches.pages import PageAllocator
 from jaxgen.errors import UserError
 from jaxgen.ops.attention import attention, causal_mask
 from jaxgen.ops.paged_attention import blockwise_attention, gather_attention
-from jaxgen.spec.cache import Paged, PageKernel
+from jaxgen.spec.cache import Paged
 
 
 class TestAllocator:
@@ -59,7 +60,7 @@ class TestAllocator:
 
 
 def random_pool(rng, *, pages=9, size=4, kv_heads=2, dim=8):
-    shape = (pages, size, kv_heads, dim)
+    shape = (kv_heads, pages, size, dim)
     return tuple(jnp.asarray(rng.standard_normal(shape), jnp.float32) for _ in range(2))
 
 
@@ -70,13 +71,14 @@ def test_attention_through_a_table_is_that_over_the_same_keys_side_by_side(time)
     table = jnp.asarray([[5, 2, 7, 1], [3, 8, 4, 9]])  # 9 is in no pool
     positions = jnp.asarray([[9], [10]]) + jnp.arange(time)[None, :]
     q = jnp.asarray(rng.standard_normal((2, time, 4, 8)), jnp.float32)
-    by_hand = [np.concatenate([pool[page] for page in (3, 8, 4, 8)]) for pool in map(np.asarray, (keys, values))]
     k, v = (
-        jnp.stack([jnp.concatenate([pool[page] for page in (5, 2, 7, 1)]), jnp.asarray(row)])
-        for pool, row in zip((keys, values), by_hand, strict=True)
+        np.stack(
+            [np.concatenate([np.moveaxis(pool[:, page], 0, 1) for page in row]) for row in ((5, 2, 7, 1), (3, 8, 4, 8))]
+        )
+        for pool in map(np.asarray, (keys, values))
     )
     slots = jnp.broadcast_to(jnp.arange(16), (2, 16))
-    expected = attention(q, k, v, causal_mask(positions, slots))
+    expected = attention(q, jnp.asarray(k), jnp.asarray(v), causal_mask(positions, slots))
     given = gather_attention(q, keys, values, table=table, positions=positions)
     np.testing.assert_allclose(given, expected, rtol=0, atol=1e-6)
     for pages in (1, 2, 4):
@@ -111,14 +113,14 @@ class TestCreate:
             create(spec)
 
     def test_without_a_number_every_row_can_be_full(self):
-        assert create(Paged(page_size=2)).keys[0].shape[0] == 2 * 4 + 1
+        assert create(Paged(page_size=2)).pools[0].num_pages == 2 * 4 + 1
 
 
 def test_a_write_beyond_a_row_s_pages_touches_nobody_else_s():
     cache = create(Paged(page_size=2, num_pages=8), needed=[2, 8])
     ones = jnp.ones((2, 6, 2, 10))
     _, written = cache.attend(0, jnp.ones((2, 6, 4, 10)), ones, ones)
-    filled = np.asarray(written.keys[0]).any(axis=(2, 3))  # page, slot
+    filled = np.asarray(written.pools[0].keys).any(axis=(0, 3))  # page, slot
     assert filled[1].all()  # the first row's only page
     assert filled[2:5].all()  # six of the second row's eight slots
     assert not filled[[0, 5, 6, 7]].any()
@@ -133,11 +135,13 @@ def test_a_pool_that_holds_the_ragged_rows_and_no_more_gives_the_same_tokens():
         small_models.tokens(small_models.engine(small_models.run(cache=too_tight)), PROMPTS)
 
 
-@pytest.mark.parametrize("kernel", PageKernel, ids=lambda kernel: kernel.value)
+@pytest.mark.parametrize("kernel", [Reference(), Blockwise(), GpuKernel(interpret=True)], ids=str)
 def test_every_kernel_gives_the_tokens_of_the_fixed_cache_over_many_blocks(kernel, monkeypatch):
-    monkeypatch.setattr("jaxgen.caches.paged.BLOCK_TOKENS", 4)
+    monkeypatch.setattr("jaxgen.caches.page_kernels.BLOCK_TOKENS", 4)
+    monkeypatch.setattr("jaxgen.ops.gpu_paged_attention.BLOCK_TOKENS", 8)
+    monkeypatch.setattr("jaxgen.caches.page_kernels.choose", lambda *_, **__: kernel)
     prompts = [[(7 * n) % 97 for n in range(20)], [3, 1, 4]]
     given = {"batch_size": 2, "max_new_tokens": 12}
     expected = small_models.tokens(small_models.engine(small_models.run(**given)), prompts)
-    spec = Paged(page_size=2, bucket=4, kernel=kernel)
+    spec = Paged(page_size=2, bucket=4)
     assert small_models.tokens(small_models.engine(small_models.run(cache=spec, **given)), prompts) == expected

@@ -31,7 +31,7 @@ ROWS = [
     ["workload=score", "workload.query=[3,1]", "workload.items=[[4],[]]", "workload.label_token_ids=[1,5]"],
     ["prompts=arc", "prompts.path=tasks", "prompts.max_tokens=400", "prompts.count=3"],
     ["workload.capture.layers=[0,2]", "workload.capture.sites=[mlp,attention]"],
-    ["cache=paged", "cache.num_pages=40", "cache.kernel=gather"],
+    ["cache=paged", "cache.num_pages=40", "cache.kernel=pallas"],
     ["cache=paged", "workload.batching=continuous", "workload.shared_prefix=true", "baseline=same"],
     ["workload=score", "workload.batch_sizes=[1,4]", "workload.num_runs=20", "workload.tokenization=separate"],
     ["model=hf", "model.source=somewhere", "baseline=off", "measure.isolation=separate"],

@@ -66,7 +66,8 @@ def test_a_trial_s_metrics_are_over_all_its_calls(plain):
 
 def test_the_query_s_reuse_is_counted(plain):
     facts = plain.facts(0, None, [])
-    assert facts["prefix"] == {"hits": 2, "misses": 1, "fallbacks": 0, "note": None}  # an empty item adds no token
+    reuse = {"hits": 2, "misses": 1, "fallbacks": 0, "saved_tokens": 5, "note": None}  # an empty item adds no token
+    assert facts["prefix"] == reuse
     assert (facts["items"], facts["labels"], facts["query_tokens"], facts["longest_row_tokens"]) == (3, 3, 5, 7)
     assert scoring(prefix_cache=False).facts(0, None, [])["prefix"]["misses"] == 3
     assert "keeps nothing" in scoring(cache="none").facts(0, None, [])["prefix"]["note"]

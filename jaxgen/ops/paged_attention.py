@@ -1,4 +1,8 @@
-"""Attention over keys and values that lie in pages, in any order, found through each row's table."""
+"""Attention over keys and values that lie in pages, in any order, found through each row's table: what XLA makes of it.
+
+Pools have the heads first: a head's keys of a page lie side by side, so that no product has to gather them from between
+those of other heads.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -7,16 +11,16 @@ from jaxtyping import Array, Float, Int
 from jaxgen.ops.attention import attention, causal_mask
 
 
-def gathered(pool: Float[Array, "P S K H"], table: Int[Array, "B M"]) -> Float[Array, "B M*S K H"]:
+def gathered(pool: Float[Array, "K P S H"], table: Int[Array, "B M"]) -> Float[Array, "K B M*S H"]:
     """The pages of each row in the order of its table; a page that is not in the pool is some page that is."""
-    pages = pool.at[table].get(mode="clip")  # B M S K H
-    return pages.reshape(pages.shape[0], -1, *pages.shape[3:])
+    pages = pool.at[:, table].get(mode="clip")  # K B M S H
+    return pages.reshape(*pages.shape[:2], -1, pages.shape[-1])  # K B M*S H
 
 
 def gather_attention(
     q: Float[Array, "B T N H"],
-    keys: Float[Array, "P S K H"],
-    values: Float[Array, "P S K H"],
+    keys: Float[Array, "K P S H"],
+    values: Float[Array, "K P S H"],
     *,
     table: Int[Array, "B M"],
     positions: Int[Array, "B T"],
@@ -28,15 +32,15 @@ def gather_attention(
         keys, values: one layer's pool.
         table: page m of row b holds the positions m * S to (m + 1) * S - 1.
     """
-    k, v = gathered(keys, table), gathered(values, table)
+    k, v = (jnp.moveaxis(gathered(pool, table), 0, 2) for pool in (keys, values))  # B M*S K H
     slots = jnp.broadcast_to(jnp.arange(k.shape[1], dtype=jnp.int32), k.shape[:2])
     return attention(q, k, v, causal_mask(positions, slots))
 
 
 def blockwise_attention(
     q: Float[Array, "B T N H"],
-    keys: Float[Array, "P S K H"],
-    values: Float[Array, "P S K H"],
+    keys: Float[Array, "K P S H"],
+    values: Float[Array, "K P S H"],
     *,
     table: Int[Array, "B M"],
     positions: Int[Array, "B T"],
@@ -52,25 +56,26 @@ def blockwise_attention(
         pages: of a block; divides M.
     """
     batch, time, heads, dim = q.shape
-    size, kv_heads = keys.shape[1:3]
-    grouped = q.reshape(batch, time, kv_heads, heads // kv_heads, dim)  # B T K G H
+    kv_heads, _, size, _ = keys.shape
+    grouped = jnp.moveaxis(q.reshape(batch, time, kv_heads, heads // kv_heads, dim), 2, 0)  # K B T G H
     slots = jnp.arange(pages * size, dtype=jnp.int32)
 
     def block(number, carry):
         best, total, context = carry
         part = jax.lax.dynamic_slice_in_dim(table, number * pages, pages, axis=1)
         k, v = gathered(keys, part).astype(q.dtype), gathered(values, part).astype(q.dtype)
-        scores = jnp.einsum("btkgh,bskh->bkgts", grouped, k, preferred_element_type=jnp.float32) * dim**-0.5
+        scores = jnp.einsum("kbtgh,kbsh->kbgts", grouped, k, preferred_element_type=jnp.float32) * dim**-0.5
         seen = number * (pages * size) + slots[None, None, :] <= positions[:, :, None]  # B T s
-        scores = jnp.where(seen[:, None, None, :, :], scores, -jnp.inf)
+        scores = jnp.where(seen[None, :, None, :, :], scores, -jnp.inf)
         higher = jnp.maximum(best, scores.max(axis=-1))
         weights = jnp.exp(scores - higher[..., None])
         shrunk = jnp.exp(best - higher)
-        mixed = jnp.einsum("bkgts,bskh->bkgth", weights.astype(q.dtype), v, preferred_element_type=jnp.float32)
+        mixed = jnp.einsum("kbgts,kbsh->kbgth", weights.astype(q.dtype), v, preferred_element_type=jnp.float32)
         return higher, total * shrunk + weights.sum(axis=-1), context * shrunk[..., None] + mixed
 
-    shape = (batch, kv_heads, heads // kv_heads, time)
+    shape = (kv_heads, batch, heads // kv_heads, time)
     # A finite least score: the first block holds position 0, which every query sees, so that it never stays.
     start = (jnp.full(shape, jnp.finfo(jnp.float32).min), jnp.zeros(shape), jnp.zeros((*shape, dim)))
     _, total, context = jax.lax.fori_loop(0, table.shape[1] // pages, block, start)
-    return jnp.moveaxis(context / total[..., None], 3, 1).reshape(batch, time, heads, dim).astype(q.dtype)
+    mixed = jnp.einsum("kbgth->btkgh", context / total[..., None])
+    return mixed.reshape(batch, time, heads, dim).astype(q.dtype)  # B T N H

@@ -101,10 +101,12 @@ class Dynamic:
 
 
 class PageKernel(enum.Enum):
-    """How a decode step reads pages; a prompt is always gathered."""
+    """How a decode step reads pages: with JAX's own kernel, block by block, or all copied together; auto chooses."""
 
-    gather = "gather"
+    auto = "auto"
+    reference = "reference"
     blockwise = "blockwise"
+    pallas = "pallas"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,13 +117,15 @@ class Paged:
         page_size: tokens of a page.
         num_pages: of the pool, one of which is reserved; null takes what full rows need.
         bucket: attention reads the slots in use rounded up to this times a power of two; 0 reads all of them.
-        kernel: of a decode step: `blockwise` attends to a few pages at a time, `gather` copies them together first.
+        kernel: of a decode step: `reference` copies the pages together first, `blockwise` attends to a few at a time,
+            `pallas` is the kernel that JAX ships for GPU or TPU; `auto` is that where there is one for the shapes, and
+            the faster of the others elsewhere.
     """
 
     page_size: int = 16
     num_pages: int | None = None
     bucket: int = 128
-    kernel: PageKernel = PageKernel.blockwise
+    kernel: PageKernel = PageKernel.auto
 
     def __post_init__(self):
         _at_least("cache.page_size", self.page_size, 1)

@@ -124,8 +124,9 @@ class Scoring:
         """How the items came by the query, and what the request was."""
         del call, rows
         prepared, request = self._prepared[case], self._requests[case]
+        saved = max(prepared.reuse.hits - 1, 0) * len(request.query)  # that did not go through the model again
         return {
-            "prefix": {**dataclasses.asdict(prepared.reuse), "note": prepared.note},
+            "prefix": {**dataclasses.asdict(prepared.reuse), "saved_tokens": saved, "note": prepared.note},
             "items": len(request.rows),
             "labels": len(request.labels),
             "query_tokens": len(request.query),
