@@ -117,8 +117,8 @@ def choose(asked: PageKernel, architecture: Architecture, *, page_size: int, dty
     """The way to attend that `cache.kernel` stands for on a platform (`jax.default_backend()`).
 
     `auto` is the kernel that JAX ships for the platform where it can serve the shapes, else what XLA makes: block by
-    block on a CPU, where blocks stay near the processor, and all pages together elsewhere, where a loop costs more
-    than the copies.
+    block on a CPU, where blocks stay near the processor, and all pages together elsewhere, where a loop of small steps
+    should cost more than the copies (not measured).
 
     Raises:
         UserError: `pallas` where no such kernel runs, or where it cannot serve these shapes.

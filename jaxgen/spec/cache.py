@@ -118,8 +118,8 @@ class Paged:
         num_pages: of the pool, one of which is reserved; null takes what full rows need.
         bucket: attention reads the slots in use rounded up to this times a power of two; 0 reads all of them.
         kernel: of a decode step: `reference` copies the pages together first, `blockwise` attends to a few at a time,
-            `pallas` is the kernel that JAX ships for GPU or TPU; `auto` is that where there is one for the shapes, and
-            the faster of the others elsewhere.
+            `pallas` is the kernel that JAX ships for GPU or TPU; `auto` is that where there is one for the shapes, else
+            one of the others.
     """
 
     page_size: int = 16
