@@ -57,7 +57,9 @@ _AGREEMENT = {
 _MEASURED = {
     "metrics": {"*": _METRIC},
     "compile": {"events_per_trial": [COUNT], "warm": FLAG},
-    "workload": {"cache": Maybe({"*": NUMBER})},
+    "workload": {
+        "cache": Maybe(dict.fromkeys(("reserved_bytes", "used_bytes", "saved_bytes", "unused_share"), NUMBER))
+    },
     "roofline": {"prefill": {}},
 }
 _JUDGED = {
