@@ -13,7 +13,7 @@ from jaxgen.engine.capturing import Captured
 from jaxgen.engine.programs import State
 from jaxgen.errors import UserError
 from jaxgen.spec.architecture import Architecture
-from jaxgen.spec.cache import CacheSpec
+from jaxgen.spec.cache import CacheSpec, step_depth
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,18 +159,21 @@ def make_batch(
         longest=longest,
         capacity=capacity,
         new_tokens=new_tokens,
-        segments=_segments(longest, new_tokens=new_tokens, capacity=capacity, cache=cache, put=put),
+        segments=_segments(longest, width=width, new_tokens=new_tokens, capacity=capacity, cache=cache, put=put),
     )
     jax.block_until_ready((batch.prompt, batch.state, [segment.steps_on_device for segment in batch.segments]))
     return batch
 
 
-def _segments(longest: int, *, new_tokens: int, capacity: int, cache: CacheSpec, put) -> tuple[Segment, ...]:
+def _segments(
+    longest: int, *, width: int, new_tokens: int, capacity: int, cache: CacheSpec, put
+) -> tuple[Segment, ...]:
     """Group the steps by depth. The step after n tokens (prompt and new) must see n slots.
 
     With 100 prompt tokens, 60 new ones and bucket 128: 28 steps read 128 slots, the other 31 read 256.
     """
-    depths = [cache.depth(longest + taken, capacity) for taken in range(1, new_tokens)]
+    at = functools.partial(step_depth, cache, width=width, longest=longest, capacity=capacity)
+    depths = [at(taken=taken) for taken in range(1, new_tokens)]
     counts: dict[int, int] = {}
     for depth in depths:
         counts[depth] = counts.get(depth, 0) + 1

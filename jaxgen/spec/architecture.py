@@ -33,6 +33,7 @@ class Architecture:
         gated: the MLP is `down(act(gate(x)) * up(x))` instead of `down(act(up(x)))`.
         qk_norm: queries and keys pass an RMS norm over the head dimension before the rotation.
         tied: the head is the embedding table.
+        window: each token sees so many positions, its own and those just before, in every layer; null sees all.
         eos_token_ids: ids that end a text.
     """
 
@@ -57,6 +58,7 @@ class Architecture:
     mlp_bias: bool = False
     qk_norm: bool = False
     tied: bool = True
+    window: int | None = None
     eos_token_ids: tuple[int, ...] = ()
 
     def __post_init__(self):

@@ -32,8 +32,7 @@ def last_step(engine: Engine, batch: Batch) -> Step | None:
     """The decode step that reads the most slots."""
     if not batch.segments:
         return None
-    deepest = {**_shape(engine, batch), "longest": batch.longest + batch.new_tokens - 2}
-    return roofline.decode_step(**deepest, new_tokens=2)
+    return roofline.decode_step(**_shape(engine, batch), new_tokens=batch.new_tokens, first=batch.new_tokens - 1)
 
 
 def kv_cache_bytes(engine: Engine, batch: Batch) -> int | None:
@@ -59,7 +58,9 @@ def cache_facts(engine: Engine, batch: Batch, rows: Sequence[Mapping[str, Any]])
     element = jnp.dtype(run.dtype.kv.value).itemsize
     token_bytes = 2 * arch.num_layers * arch.num_kv_heads * arch.head_dim * element
     most = [length + batch.new_tokens for length in batch.prompt_lengths]
-    held = [len(row["prompt_tokens"]) + len(row["tokens"]) - 1 for row in rows[: len(most)]]  # but for the newest
+    tokens = [len(row["prompt_tokens"]) + len(row["tokens"]) - 1 for row in rows[: len(most)]]  # but for the newest
+    rooms = [run.cache.reserved([each], batch.capacity) for each in most]
+    held = [min(each, room) for each, room in zip(tokens, rooms, strict=True)]
     slots = run.cache.reserved(most, batch.capacity)
     facts = {
         "allocated_bytes": kv_cache_bytes(engine, batch),
