@@ -31,7 +31,10 @@ class Golden:
 
 
 def load(family: str) -> Golden:
-    """Loads one of `FAMILIES`, or `WINDOWED`; `load("llama").greedy[0]` is what the reference answers to `prompts[0]`."""
+    """Loads one of `FAMILIES`, or `WINDOWED`.
+
+    `load("llama").greedy[0]` is what the reference answers to `prompts[0]`.
+    """
     with np.load(_ROOT / f"{family}.npz") as file:
         arrays = dict(file)
     count = sum(name.startswith("prompt_") for name in arrays)

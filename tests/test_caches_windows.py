@@ -13,6 +13,7 @@ from jaxgen import caches
 from jaxgen.caches.none import Recompute
 from jaxgen.checkpoints.convert import convert
 from jaxgen.checkpoints.restore import load
+from jaxgen.config.arms import load_arms
 from jaxgen.engine.forced import forced_logprobs
 from jaxgen.engine.score_request import Request
 from jaxgen.engine.scoring import Scorer
@@ -81,10 +82,9 @@ def test_other_windows_and_two_regions(spec, prompts, count):
     np.testing.assert_allclose(given, whole("llama", prompts, count, window=spec.window), rtol=0, atol=ROUNDING)
 
 
-def test_the_window_matters_here(family):
-    which, logits = family
-    apart = np.abs(whole(which, PROMPTS, NEW_TOKENS, window=None) - logits).max(axis=(1, 2))
-    assert (apart > 100 * ROUNDING).all()
+def test_the_window_matters_here():
+    seen = [whole("llama", PROMPTS, NEW_TOKENS, window=window) for window in (None, WINDOW)]
+    assert (np.abs(seen[0] - seen[1]).max(axis=(1, 2)) > 100 * ROUNDING).all()
 
 
 def test_a_ring_holds_the_last_tokens_of_each_row_by_their_position():
@@ -196,6 +196,12 @@ def test_the_narrower_of_two_windows_holds():
 def test_windows_that_cannot_be_are_refused(cache, window, message):
     with pytest.raises(UserError, match=re.escape(message)):
         engine(run(architecture=dataclasses.replace(LLAMA, window=window), cache=cache))
+
+
+def test_the_baseline_sees_the_window_that_was_asked_for_whatever_its_cache():
+    assert load_arms(["cache.window=8", "baseline=nocache"])["baseline"].run.cache == NoCache(window=8)
+    own = ["cache.window=8", "baseline.cache=dynamic", "baseline.overrides=['cache.window=null']"]
+    assert load_arms(own)["baseline"].run.cache == Dynamic()
 
 
 @pytest.mark.parametrize("kind", [Fixed, Dynamic, NoCache, Paged])

@@ -93,7 +93,7 @@ def _gpt2(fields: Fields) -> dict[str, Any]:
 
 
 def _rotary(fields: Fields, *, family: str) -> dict[str, Any]:
-    """Llama, Qwen2 and Qwen3; the defaults are those of the family's own config class in transformers."""
+    """Llama, Mistral, Qwen2 and Qwen3; the defaults are those of the family's own config class in transformers."""
     hidden_size, num_heads = fields.size("hidden_size"), fields.size("num_attention_heads")
     bias = family == "qwen2" or fields.flag("attention_bias", False)
     given_head_dim = 128 if family == "qwen3" else fields.config.get("head_dim")

@@ -29,8 +29,9 @@ def split_attention(q: Float[Array, "B T N H"], parts: Sequence[Part]) -> Float[
     found = [_attended(grouped, *part) for part in parts]
     best = functools.reduce(jnp.maximum, [highest for highest, _, _ in found])
     scales = [jnp.exp(highest - best) for highest, _, _ in found]  # 0 for a part of which nothing is seen
-    total = sum(scale * weight for scale, (_, weight, _) in zip(scales, found, strict=True))
-    mixed = sum(scale[..., None] * values for scale, (_, _, values) in zip(scales, found, strict=True))
+    pairs = list(zip(scales, found, strict=True))
+    total = functools.reduce(jnp.add, [scale * weight for scale, (_, weight, _) in pairs])
+    mixed = functools.reduce(jnp.add, [scale[..., None] * values for scale, (_, _, values) in pairs])
     context = jnp.moveaxis(mixed / total[..., None], 3, 1)  # B T K G H
     return context.reshape(batch, time, heads, dim).astype(q.dtype)  # B T N H
 

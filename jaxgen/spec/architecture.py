@@ -25,7 +25,7 @@ class Architecture:
     """One decoder: the four families differ in these values only.
 
     Attributes:
-        family: gpt2, llama, qwen2 or qwen3; names the key table of the checkpoint.
+        family: gpt2, llama (Mistral too), qwen2 or qwen3; names the key table of the checkpoint.
         context: the most positions the model was made for, in tokens.
         norm: `layer` (centred, with bias) or `rms`.
         position: `learned` (a table added to the embeddings) or `rotary`.
