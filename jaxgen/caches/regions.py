@@ -30,8 +30,7 @@ class RegionsCache:
         lengths: tokens kept per row, so that positions go on where its own prompt ended.
         named: the position that each slot of the second region holds, -1 where it holds nothing of the row's.
         step: where the next tokens go, in every row.
-        seen: slots of the second region that a step reads (static).
-        started: the prompts are there (static).
+        seen: slots of the second region that a step reads (static); while it is 0, a call brings the prompts.
         window: positions that a query sees (static); slots are not used again.
     """
 
@@ -46,7 +45,6 @@ class RegionsCache:
     named: Int[Array, "B M"]
     step: Int[Array, ""]
     seen: int = dataclasses.field(metadata={"static": True})
-    started: bool = dataclasses.field(metadata={"static": True})
     window: int | None = dataclasses.field(metadata={"static": True})
 
     @classmethod
@@ -80,7 +78,6 @@ class RegionsCache:
             named=jnp.full((batch, room), -1, jnp.int32),
             step=jnp.zeros((), jnp.int32),
             seen=0,
-            started=False,
             window=spec.window,
         )
 
@@ -101,14 +98,14 @@ class RegionsCache:
     def attend(
         self, layer: int, q: Float[Array, "B T N H"], k: Float[Array, "B T K H"], v: Float[Array, "B T K H"]
     ) -> tuple[Float[Array, "B T N H"], Self]:
-        """The first call fills the first region; each later one writes one token a row and attends over both.
+        """The prompts fill the first region; each later call writes one token a row and attends over both.
 
         Raises:
             ValueError: a later call has several tokens a row.
         """
-        if self.started and q.shape[1] > 1:
+        if self.seen and q.shape[1] > 1:
             raise ValueError(f"after the prompts each call takes one token a row, not {q.shape[1]}")
-        return self._attend_step(layer, q, k, v) if self.started else self._attend_prompt(layer, q, k, v)
+        return self._attend_step(layer, q, k, v) if self.seen else self._attend_prompt(layer, q, k, v)
 
     def kept(self, layer: int) -> tuple[Float[Array, "B S K H"], Float[Array, "B S K H"], Int[Array, "B S"]]:
         """The first region, and what is seen of the second behind it."""
@@ -122,14 +119,17 @@ class RegionsCache:
     def advance(self, counts: Int[Array, "B"]) -> Self:
         """Keep `counts` of the prompts' tokens; after them, the newest token of each row that counts one."""
         lengths = self.lengths + counts
-        if not self.started:
-            return dataclasses.replace(self, prompts=counts, lengths=lengths, started=True)
+        if not self.seen:
+            return dataclasses.replace(self, prompts=counts, lengths=lengths)
         newest = jnp.where(counts > 0, self.lengths, -1)[:, None]
         named = jax.lax.dynamic_update_slice(self.named, newest, (0, self.step))
         return dataclasses.replace(self, lengths=lengths, named=named, step=self.step + 1)
 
     def reading(self, depth: int) -> Self:
-        """See so many slots: the first region always, and of the second what is left of `depth`."""
+        """See so many slots: the first region always, and of the second what is left of `depth`.
+
+        A step needs more than the first region, so that a cache which sees no more is waiting for the prompts.
+        """
         seen = min(max(depth - self._width, 0), self.named.shape[1])
         return dataclasses.replace(self, seen=seen)
 

@@ -74,10 +74,8 @@ def shapes_of(tree: Any) -> Any:
 
 def _before_step(engine: Engine, batch: Batch, empty, *, depth: int) -> Any:
     """The shapes of the cache as the step that reads `depth` slots gets it: on a device, as a program left it."""
-    cache = empty
-    if empty.static_shape:
-        cache = jax.eval_shape(lambda kept, counts: kept.advance(counts), empty, batch.state.lengths)
-    elif empty.incremental:  # as a prefill of all the tokens before would have left it
+    cache = empty.reading(depth)
+    if cache.incremental and not cache.static_shape:  # as a prefill of all the tokens before would have left it
         prompt = jax.ShapeDtypeStruct((batch.prompt.shape[0], depth - 1), batch.prompt.dtype)
         cache, _ = jax.eval_shape(
             lambda *args: programs.prefill(engine.blueprint, *args),
@@ -87,7 +85,7 @@ def _before_step(engine: Engine, batch: Batch, empty, *, depth: int) -> Any:
             batch.state,
         )
     placed = [leaf.sharding for leaf in jax.tree.leaves(empty)]
-    leaves, treedef = jax.tree.flatten(cache.reading(depth))
+    leaves, treedef = jax.tree.flatten(cache)
     shapes = [
         jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
         for leaf, sharding in zip(leaves, placed, strict=True)
