@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 FAMILIES: tuple[str, ...] = ("gpt2", "llama", "qwen2", "qwen3")
+WINDOWED = "mistral"  # llama's tensors, and a window of 8; prompts and answers only, no scores
 _ROOT = Path(__file__).parent / "golden"
 
 
@@ -30,7 +31,10 @@ class Golden:
 
 
 def load(family: str) -> Golden:
-    """Loads one of `FAMILIES`; `load("llama").greedy[0]` is what the reference answers to `prompts[0]`."""
+    """Loads one of `FAMILIES`, or `WINDOWED`.
+
+    `load("llama").greedy[0]` is what the reference answers to `prompts[0]`.
+    """
     with np.load(_ROOT / f"{family}.npz") as file:
         arrays = dict(file)
     count = sum(name.startswith("prompt_") for name in arrays)

@@ -14,7 +14,7 @@ from jaxgen.caches import Cache
 from jaxgen.engine.engine import Engine
 from jaxgen.models.structure import Leaves, Structure, structure_of
 from jaxgen.spec.architecture import Architecture, RopeScaling
-from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed, NoCache, Paged
+from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed, NoCache, Paged, step_depth
 from jaxgen.spec.dtype import Dtype
 from jaxgen.spec.gate import NoGate
 from jaxgen.spec.jit import Jit, Strategy
@@ -54,6 +54,7 @@ FAMILIES: dict[str, Architecture] = {
 CACHES: dict[str, CacheSpec] = {
     "fixed": Fixed(bucket=2),  # with the prompts and the new tokens below, decode reads 4, 8, then all 10 slots
     "fixed_unsliced": Fixed(bucket=0),
+    "regions": Fixed(bucket=2, regions=2),  # prompts in 10 slots, or as wide as they are; decode reads 2, 4, 8 of 16
     "paged": Paged(page_size=2, bucket=2),  # the rows take 4, 5 and 5 pages; decode reads 2, 4, then all 5
     "dynamic": Dynamic(),
     "none": NoCache(),
@@ -173,13 +174,14 @@ def step_logits(
     lengths, rows = np.array([len(prompt) for prompt in prompts], np.int32), np.arange(len(prompts))
     longest = int(lengths.max())
     capacity = spec.capacity(longest + count)
-    cache = caches.create(
-        spec, structure.architecture, batch=len(prompts), capacity=capacity, dtype=jnp.dtype("float32")
-    )
+    width = spec.prompt_width(longest, capacity)
+    given = {"batch": len(prompts), "capacity": capacity, "dtype": jnp.dtype("float32"), "prompt": width}
+    cache = caches.create(spec, structure.architecture, **given)
     texts, logits = padded(prompts, width=capacity), []
     for taken in range(count):
         whole_text = taken == 0 or not cache.incremental
-        depth = spec.depth(longest + taken, capacity) if taken else spec.prompt_width(longest, capacity)
+        at = {"width": width, "longest": longest, "taken": taken, "capacity": capacity}
+        depth = step_depth(spec, **at) if taken else width
         incoming = texts[:, :depth] if whole_text else texts[rows, lengths - 1][:, None]
         counts = lengths if whole_text else np.ones_like(lengths)
         given, cache = forward(leaves, cache.reading(depth), jnp.asarray(incoming.copy()), structure=structure)

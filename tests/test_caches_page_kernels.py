@@ -28,9 +28,10 @@ def architecture(**sizes):
 SERVED = {"head_dim": 128, "num_heads": 8, "num_kv_heads": 4}
 
 
-def chosen(asked, platform, *, page_size=16, dtype="float32", **sizes):
+def chosen(asked, platform, *, page_size=16, dtype="float32", window=None, **sizes):
     given = architecture(**(SERVED | sizes))
-    return choose(asked, given, page_size=page_size, dtype=jnp.dtype(dtype), platform=platform)
+    spec = Paged(kernel=asked, page_size=page_size, window=window)
+    return choose(spec, given, dtype=jnp.dtype(dtype), platform=platform)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,7 @@ def test_auto_is_the_shipped_kernel_where_it_can_serve(platform, sizes, expected
         ("gpu", {"head_dim": 1024}, "head_dim=1024: at most 512 in float32"),
         ("gpu", {"page_size": 24}, r"cache\.page_size=24: only a power of two"),
         ("gpu", {"page_size": 128}, r"cache\.page_size=128: at most 64 at head_dim=128"),
+        ("gpu", {"window": 32}, "a window of 32: the kernel sees all positions"),
         ("gpu", {"dtype": "int8"}, r"dtype\.kv=int8: only float32, bfloat16, float16"),
         ("tpu", {"head_dim": 64}, r"cannot serve this on TPU \(head_dim=64: only a multiple of 128\)"),
         ("tpu", {"dtype": "float16"}, r"dtype\.kv=float16: only float32, bfloat16"),
@@ -107,7 +109,7 @@ def contexts(kernel, **given):
     """Of a prompt of 13 tokens, of which the rows keep 1, 9 and 13, then of a step; and what is kept."""
     cache, incoming = filled(kernel, **given)
     # Static: the layer. The TPU kernel's plain counterpart reads lengths on the host, and so cannot be traced.
-    attend = PagedCache.attend if kernel == TpuKernel() else jax.jit(PagedCache.attend, static_argnums=1)
+    attend = PagedCache.attend if isinstance(kernel, TpuKernel) else jax.jit(PagedCache.attend, static_argnums=1)
     found = []
     for time, counts in ((13, [1, 9, 13]), (1, [1, 1, 1])):
         context, cache = attend(cache, 0, *incoming(time))
@@ -118,7 +120,7 @@ def contexts(kernel, **given):
 
 def agree(kernel, dtype):
     given = {"dtype": dtype, "head_dim": 16, "num_heads": 6, "num_kv_heads": 2}
-    (found, kept), (expected, expected_kept) = (contexts(each, **given) for each in (kernel, Reference()))
+    (found, kept), (expected, expected_kept) = (contexts(each, **given) for each in (kernel, Reference(kernel.window)))
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.dtype == theirs.dtype == dtype
         np.testing.assert_allclose(*(np.asarray(each, np.float32) for each in (ours, theirs)), atol=TOLERANCE[dtype])
@@ -133,12 +135,13 @@ def test_the_gpu_kernel_agrees_with_the_reference(dtype, monkeypatch):
     agree(GpuKernel(interpret=True), dtype)
 
 
-def test_the_tpu_kernel_is_called_so_that_its_own_reference_agrees_with_ours(monkeypatch):
+@pytest.mark.parametrize("window", [None, 5])
+def test_the_tpu_kernel_is_called_so_that_its_own_reference_agrees_with_ours(window, monkeypatch):
     def plain(*given, num_kv_pages_per_block, num_queries_per_block, **named):
         return tpu_kernels.ref_ragged_paged_attention(*given, **named)
 
     monkeypatch.setattr(tpu_kernels, "ragged_paged_attention", plain)
-    agree(TpuKernel(), "float32")
+    agree(TpuKernel(window), "float32")
 
 
 def shape(*sizes, dtype="int32"):

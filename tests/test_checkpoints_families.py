@@ -18,6 +18,9 @@ LLAMA3 = {
     "original_max_position_embeddings": 16,
 }
 
+FULL, SLIDING = "full_attention", "sliding_attention"
+WINDOWED = {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 0}
+
 
 def read(family: str, generation: dict | None = None, **edits) -> Architecture:
     return architecture_of(checkpoint_folders.config(family, **edits), generation or {}, subject="m")
@@ -86,6 +89,16 @@ def test_old_and_new_spelling_read_the_same(family, scaling):
         ("qwen2", {"layer_types": ["full_attention"] * 2, "sliding_window": 4096}, {"num_layers": 2}),
         ("qwen3", {"head_dim": ...}, {"head_dim": 128}),
         ("qwen3", {"rope_scaling": {"type": "default"}}, {"rope_scaling": None}),
+        ("qwen2", WINDOWED, {"window": 8}),
+        ("qwen3", {**WINDOWED, "max_window_layers": 2}, {"window": None}),
+        ("qwen3", {**WINDOWED, "max_window_layers": ...}, {"window": None}),  # 28 layers see everything
+        ("qwen2", {**WINDOWED, "max_window_layers": 1, "layer_types": [SLIDING] * 2}, {"window": 8}),
+        ("qwen2", {**WINDOWED, "use_sliding_window": False}, {"window": None}),
+        ("qwen2", {**WINDOWED, "sliding_window": None}, {"window": None}),
+        ("llama", {"architectures": ["MistralForCausalLM"], "sliding_window": 8}, {"family": "llama", "window": 8}),
+        ("llama", {"architectures": ["MistralForCausalLM"], "sliding_window": None}, {"window": None}),
+        ("llama", {"architectures": ["MistralForCausalLM"]}, {"window": 4096}),
+        ("llama", {"sliding_window": 8}, {"window": None}),  # transformers computes no window here
         ("gpt2", {"n_inner": 20}, {"intermediate_size": 20}),
         ("gpt2", {"activation_function": "gelu"}, {"activation": "gelu"}),
         ("gpt2", {"tie_word_embeddings": False}, {"tied": False}),
@@ -116,9 +129,11 @@ def test_generation_config_names_the_end_before_config(generation, config, expec
 @pytest.mark.parametrize(
     ("family", "edits", "told"),
     [
-        ("llama", {"architectures": ["MistralForCausalLM"]}, ["MistralForCausalLM", *ARCHITECTURES]),
+        ("llama", {"architectures": ["GemmaForCausalLM"]}, ["GemmaForCausalLM", *ARCHITECTURES]),
         ("llama", {"architectures": ...}, ["architectures is missing", *ARCHITECTURES]),
-        ("qwen2", {"use_sliding_window": True}, ["use_sliding_window=true"]),
+        ("qwen2", {"use_sliding_window": True, "max_window_layers": 1}, ["max_window_layers=1", "2 layers"]),
+        ("qwen2", {"use_sliding_window": True, "layer_types": [FULL, SLIDING]}, ["layer_types", SLIDING]),
+        ("qwen3", {**WINDOWED, "sliding_window": 0}, ["sliding_window=0"]),
         ("qwen3", {"layer_types": ["full_attention", "sliding_attention"]}, ["sliding_attention"]),
         ("llama", {"rope_scaling": {"type": "linear", "factor": 2.0}, "rope_parameters": ...}, ["rope_type=linear"]),
         ("llama", {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1.0}}, ["rope_type=yarn", "llama3"]),

@@ -113,7 +113,7 @@ class TestBaseline:
         assert list(arms) == ["candidate", "baseline"]
         assert arms["baseline"].run == dataclasses.replace(arms["candidate"].run, cache=NoCache())
         assert arms["baseline"].choices == arms["candidate"].choices | {"cache": "none"}
-        assert arms["baseline"].resolved["cache"] == {"pad": False}
+        assert arms["baseline"].resolved["cache"] == {"pad": False, "window": None}
 
     def test_same_alone_is_a_against_a(self):
         arms = load_arms(["baseline=same", "cache.max_len=99"])

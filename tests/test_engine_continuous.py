@@ -103,6 +103,15 @@ def test_texts_that_begin_alike_share_pages(page_size, engine, alone):
     assert facts["most_pages"] < plain.rooms.facts()["most_pages"]
 
 
+@pytest.mark.parametrize("cache", [Fixed(bucket=16, window=9), Paged(page_size=4, bucket=16, window=9)], ids=str)
+def test_rows_are_given_on_within_a_window(cache, engine):
+    asked = requests()
+    static = engine(dataclasses.replace(cache, bucket=0), batching=Batching.static, batch_size=1)
+    limits = [each.new_tokens for each in asked]
+    alone = small_models.tokens(static, [each.tokens for each in asked], limits=limits)
+    assert served(engine(cache), asked)[1] == alone
+
+
 def test_a_text_may_end_with_its_first_token(engine, alone):
     asked = [Request((5, 6), 1), Request((7,), 1), Request((8, 9), 3), Request((5, 6, 7), 1), Request((1,), 1)]
     assert served(engine(CACHES["paged"]), asked)[1] == alone(asked)

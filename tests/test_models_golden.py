@@ -21,11 +21,12 @@ TOLERANCE = 2e-4  # float32 sums in another order, over logits whose standard de
 def _logits(structure: Structure, leaves: Leaves, tokens: jax.Array) -> jax.Array:
     batch, time = tokens.shape
     model = structure.model(leaves)
-    hidden, _ = model(tokens, Recompute(batch=batch, visible=time, static_shape=False))
+    window = structure.architecture.window
+    hidden, _ = model(tokens, Recompute(batch=batch, visible=time, static_shape=False, window=window))
     return model.logits(hidden)
 
 
-@pytest.mark.parametrize("family", golden_files.FAMILIES)
+@pytest.mark.parametrize("family", [*golden_files.FAMILIES, golden_files.WINDOWED])
 def test_logits_match_transformers(family, tmp_path):
     golden = golden_files.load(family)
     convert(str(golden.folder), tmp_path / "checkpoint")

@@ -30,7 +30,7 @@ ROWS = [
     ["model=qwen3_0_6b", "jit=eager", "dtype=float32", "process.env={B: '2', A: '1'}", "model.weights=random"],
     ["workload=score", "workload.query=[3,1]", "workload.items=[[4],[]]", "workload.label_token_ids=[1,5]"],
     ["prompts=arc", "prompts.path=tasks", "prompts.max_tokens=400", "prompts.count=3"],
-    ["workload.capture.layers=[0,2]", "workload.capture.sites=[mlp,attention]"],
+    ["workload.capture.layers=[0,2]", "workload.capture.sites=[mlp,attention]", "cache.window=64", "cache.regions=2"],
     ["cache=paged", "cache.num_pages=40", "cache.kernel=pallas"],
     ["cache=paged", "workload.batching=continuous", "workload.shared_prefix=true", "baseline=same"],
     ["workload=score", "workload.batch_sizes=[1,4]", "workload.num_runs=20", "workload.tokenization=separate"],

@@ -1,10 +1,12 @@
 """Floor 2: the KV caches. One protocol, one file each; `create` is the one place that picks by spec."""
 
+import dataclasses
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 
-from jaxgen.caches import dynamic, fixed, none, paged
+from jaxgen.caches import dynamic, fixed, none, page_kernels, paged, regions
 from jaxgen.caches.protocol import Cache
 from jaxgen.spec import cache as specs
 from jaxgen.spec.architecture import Architecture
@@ -19,6 +21,8 @@ _KINDS: dict[type, type[Cache]] = {
 
 def kind(spec: specs.CacheSpec) -> type[Cache]:
     """The cache class that serves a spec; its class constants say what it allows."""
+    if isinstance(spec, specs.Fixed) and spec.regions == 2:
+        return regions.RegionsCache
     return _KINDS[type(spec)]
 
 
@@ -30,13 +34,30 @@ def create(
     capacity: int,
     dtype: jnp.dtype,
     needed: Sequence[int] = (),
+    prompt: int | None = None,
 ) -> Cache:
     """An empty cache for `batch` rows of up to `capacity` tokens, keys and values in `dtype`.
 
     Args:
+        spec: its window is narrowed to the model's.
         needed: tokens that each row may come to hold, where that is known and the kind can make use of it.
+        prompt: what the prompts are padded to, of use to a kind that keeps them apart; null is not known.
+
+    Raises:
+        UserError: the window is larger than the model's context, or there are too few pages.
     """
+    spec = specs.windowed(spec, architecture)
+    if isinstance(spec, specs.Fixed) and spec.regions == 2:
+        return regions.RegionsCache.create(
+            spec, architecture, batch=batch, capacity=capacity, dtype=dtype, prompt=prompt
+        )
     return kind(spec).create(spec, architecture, batch=batch, capacity=capacity, dtype=dtype, needed=needed)
 
 
-__all__ = ["Cache", "create", "kind"]
+def page_kernel(spec: specs.Paged, architecture: Architecture, dtype: jnp.dtype) -> str:
+    """What `cache.kernel` stands for on this machine and for this model."""
+    whole = dataclasses.replace(spec, window=specs.windowed(spec, architecture).window)
+    return page_kernels.choose(whole, architecture, dtype=dtype, platform=jax.default_backend()).name
+
+
+__all__ = ["Cache", "create", "kind", "page_kernel"]

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxgen.caches.dynamic import DynamicCache
 from jaxgen.caches.protocol import Cache
+from jaxgen.ops.attention import causal_mask
 from jaxgen.ops.prefix_attention import prefix_attention
 from jaxgen.spec.architecture import Architecture
 from jaxgen.spec.cache import Dynamic
@@ -23,12 +24,14 @@ class Branches:
     Attributes:
         prefix: a cache of one row that holds the common text, of any kind that keeps keys and values.
         rows: how many continue it.
+        window: positions that a query sees; null is all.
     """
 
     incremental: ClassVar[bool] = True
     donated: ClassVar[bool] = False
     prefix: Cache
     rows: int = dataclasses.field(metadata={"static": True})
+    window: int | None = dataclasses.field(default=None, metadata={"static": True})
 
     @classmethod
     def create(
@@ -58,8 +61,9 @@ class Branches:
     ) -> tuple[Float[Array, "B T N H"], Self]:
         """Over the prefix, and causally within the call. Right padding is after every real token and never seen."""
         keys, values, slots = self.prefix.kept(layer)
-        context = prefix_attention(q, k, v, prefix_k=keys[0], prefix_v=values[0], seen=slots[0] >= 0)
-        return context, self
+        positions = self.prefix.positions(q.shape[1])  # 1 T
+        (mask,) = causal_mask(positions, jnp.concatenate([slots, positions], axis=1), self.window)
+        return prefix_attention(q, k, v, prefix_k=keys[0], prefix_v=values[0], mask=mask), self
 
     def kept(self, layer: int) -> tuple[Float[Array, "B S K H"], Float[Array, "B S K H"], Int[Array, "B S"]]:
         """The prefix, for each row."""

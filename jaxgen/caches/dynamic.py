@@ -16,12 +16,14 @@ from jaxgen.spec.cache import Dynamic
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class DynamicCache:
-    """One (B, S, K, H) array per layer for keys and for values; S grows by the tokens of each call.
+    """One (B, S, K, H) array per layer for keys and for values; S grows by the tokens of each call, up to the window.
 
     Attributes:
         lengths: tokens kept per row.
         slots: the position that each slot holds, -1 where it holds padding. With prompts of 2 and 3 tokens and one
-            step after them: slots = [[0, 1, -1, 2], [0, 1, 2, 3]], lengths = [3, 4].
+            step after them: slots = [[0, 1, -1, 2], [0, 1, 2, 3]], lengths = [3, 4]. With a window of 3 the next step
+            sees two of them: slots = [[1, 2], [2, 3]].
+        window: positions that a query sees (static); null is all.
     """
 
     incremental: ClassVar[bool] = True
@@ -30,17 +32,19 @@ class DynamicCache:
     values: tuple[Float[Array, "B S K H"], ...]
     slots: Int[Array, "B S"]
     lengths: Int[Array, "B"]
+    window: int | None = dataclasses.field(default=None, metadata={"static": True})
 
     @classmethod
     def create(
         cls, spec: Dynamic, architecture: Architecture, *, batch: int, capacity: int, dtype, needed: Sequence[int] = ()
     ) -> Self:
         """No slots at all: `capacity` does not matter."""
-        del spec, capacity, needed
+        del capacity, needed
         shape = (batch, 0, architecture.num_kv_heads, architecture.head_dim)
         empty = tuple(jnp.zeros(shape, dtype) for _ in range(architecture.num_layers))
         none_yet = jnp.zeros((batch,), jnp.int32)
-        return cls(keys=empty, values=empty, slots=jnp.zeros((batch, 0), jnp.int32), lengths=none_yet)
+        no_slots = jnp.zeros((batch, 0), jnp.int32)
+        return cls(keys=empty, values=empty, slots=no_slots, lengths=none_yet, window=spec.window)
 
     @property
     def visible(self) -> int:
@@ -64,7 +68,7 @@ class DynamicCache:
         values = jnp.concatenate([self.values[layer], v.astype(self.values[layer].dtype)], axis=1)
         positions = self.positions(q.shape[1])
         slots = jnp.concatenate([self.slots, positions], axis=1)
-        context = attention(q, keys, values, causal_mask(positions, slots))
+        context = attention(q, keys, values, causal_mask(positions, slots, self.window))
         grown = dataclasses.replace(
             self,
             keys=(*self.keys[:layer], keys, *self.keys[layer + 1 :]),
@@ -81,11 +85,23 @@ class DynamicCache:
         added = self.keys[-1].shape[1] - self.slots.shape[1]
         offsets = jnp.arange(added, dtype=jnp.int32)[None, :]
         named = jnp.where(offsets < counts[:, None], self.lengths[:, None] + offsets, -1)
-        return dataclasses.replace(
-            self, slots=jnp.concatenate([self.slots, named], axis=1), lengths=self.lengths + counts
-        )
+        slots = jnp.concatenate([self.slots, named], axis=1)
+        return dataclasses.replace(self, slots=slots, lengths=self.lengths + counts)._within_window()
 
     def reading(self, depth: int) -> Self:
         """Everything there is gets read."""
         del depth
         return self
+
+    def _within_window(self) -> Self:
+        """What the next query may see: all but one of the window's positions, each row's own newest ones."""
+        surplus = 0 if self.window is None else self.slots.shape[1] - (self.window - 1)
+        if surplus <= 0:
+            return self
+        newest = jnp.argsort(self.slots, axis=1)[:, surplus:]  # padding, -1, goes first
+
+        def taken(layers: tuple[Float[Array, "B S K H"], ...]) -> tuple[Float[Array, "B W K H"], ...]:
+            return tuple(jnp.take_along_axis(layer, newest[:, :, None, None], axis=1) for layer in layers)
+
+        slots = jnp.take_along_axis(self.slots, newest, axis=1)
+        return dataclasses.replace(self, keys=taken(self.keys), values=taken(self.values), slots=slots)

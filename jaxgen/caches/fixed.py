@@ -22,10 +22,14 @@ class FixedCache:
     A row's tokens lie in slots 0 to `lengths[row]` - 1. What right padding leaves beyond them is never seen: a query
     at position p looks at slots up to p, and each slot is overwritten before its position comes.
 
+    With a window there are no more slots than that, a ring: position p lies in slot p modulo their number. After 6
+    tokens in a ring of 4, the slots hold positions 4, 5, 2, 3. Positions themselves go on and on.
+
     Attributes:
         lengths: tokens kept per row.
         visible: how many slots `attend` reads (static: another depth is another program). Attention over a slice
             keeps XLA on CPU from copying whole caches and makes a short text in a long cache as fast as in a short one.
+        ring: slots of a row whose text may be longer than they are (static); null where it cannot.
     """
 
     incremental: ClassVar[bool] = True
@@ -34,20 +38,23 @@ class FixedCache:
     values: tuple[Float[Array, "B max_len K H"], ...]
     lengths: Int[Array, "B"]
     visible: int = dataclasses.field(metadata={"static": True})
+    ring: int | None = dataclasses.field(default=None, metadata={"static": True})
 
     @classmethod
     def create(
         cls, spec: Fixed, architecture: Architecture, *, batch: int, capacity: int, dtype, needed: Sequence[int] = ()
     ) -> Self:
-        """`capacity` is `max_len`: the slots of a row, all visible at first."""
-        del spec, needed
-        shape = (batch, capacity, architecture.num_kv_heads, architecture.head_dim)
+        """`capacity` is `max_len`: the slots of a row, all visible at first; a window may allow fewer."""
+        del needed
+        slots = spec.slots(capacity)
+        shape = (batch, slots, architecture.num_kv_heads, architecture.head_dim)
         layers = range(architecture.num_layers)
         return cls(
             keys=tuple(jnp.zeros(shape, dtype) for _ in layers),
             values=tuple(jnp.zeros(shape, dtype) for _ in layers),
             lengths=jnp.zeros((batch,), jnp.int32),
-            visible=capacity,
+            visible=slots,
+            ring=slots if slots < capacity else None,
         )
 
     @property
@@ -56,7 +63,7 @@ class FixedCache:
         return True
 
     def positions(self, time: int) -> Int[Array, "B T"]:
-        """The positions after the tokens kept so far; a position is its slot."""
+        """The positions after the tokens kept so far; a position is its slot, or its slot modulo the ring."""
         return self.lengths[:, None] + jnp.arange(time, dtype=jnp.int32)[None, :]
 
     def attend(
@@ -64,29 +71,36 @@ class FixedCache:
     ) -> tuple[Float[Array, "B T N H"], Self]:
         """Write at each row's length, attend over the visible slots.
 
-        The caller keeps `lengths + T <= visible <= max_len`: `dynamic_update_slice` would clamp in silence.
+        The caller keeps `lengths + T <= visible <= max_len`: `dynamic_update_slice` would clamp in silence. In a ring
+        that holds until it is full; then T is 1. A prompt may be longer than a ring that is empty.
         """
-        keys = _write(self.keys[layer], k, self.lengths)
-        values = _write(self.values[layer], v, self.lengths)
-        slots = jnp.broadcast_to(jnp.arange(self.visible, dtype=jnp.int32), (q.shape[0], self.visible))
+        if self.ring is not None and q.shape[1] > self.ring:
+            return self._attend_long_prompt(layer, q, k, v)
+        starts = self.lengths if self.ring is None else self.lengths % self.ring
+        keys = _write(self.keys[layer], k, starts)
+        values = _write(self.values[layer], v, starts)
+        slots = self._positions_held(self.lengths + q.shape[1] - 1)
         mask = causal_mask(self.positions(q.shape[1]), slots)
         context = attention(q, keys[:, : self.visible], values[:, : self.visible], mask)
-        written = dataclasses.replace(
-            self,
-            keys=(*self.keys[:layer], keys, *self.keys[layer + 1 :]),
-            values=(*self.values[:layer], values, *self.values[layer + 1 :]),
-        )
-        return context, written
+        return context, self._with_layer(layer, keys, values)
 
     def kept(self, layer: int) -> tuple[Float[Array, "B S K H"], Float[Array, "B S K H"], Int[Array, "B S"]]:
         """The visible slots; those from `lengths` on hold padding or nothing."""
-        slots = jnp.arange(self.visible, dtype=jnp.int32)[None, :]
-        named = jnp.where(slots < self.lengths[:, None], slots, -1)
+        slots = self._positions_held(self.lengths - 1)
+        named = jnp.where(slots < self.lengths[:, None], jnp.maximum(slots, -1), -1)
         return self.keys[layer][:, : self.visible], self.values[layer][:, : self.visible], named
 
     def advance(self, counts: Int[Array, "B"]) -> Self:
-        """Keep `counts` more tokens per row."""
-        return dataclasses.replace(self, lengths=self.lengths + counts)
+        """Keep `counts` more tokens per row, of a long prompt the last ones that the ring holds."""
+        moved = dataclasses.replace(self, lengths=self.lengths + counts)
+        if self.ring is None or self.keys[0].shape[1] == self.ring:
+            return moved
+        newest = moved._positions_held(moved.lengths - 1, slots=self.ring)
+        return dataclasses.replace(
+            moved,
+            keys=tuple(_taken(layer, newest) for layer in self.keys),
+            values=tuple(_taken(layer, newest) for layer in self.values),
+        )
 
     def opened(self, place: Place) -> Self:
         """A copy of the row, from its first slot on."""
@@ -123,6 +137,27 @@ class FixedCache:
         """See the first `depth` slots, at most all of them."""
         return dataclasses.replace(self, visible=min(depth, self.keys[0].shape[1]))
 
+    def _attend_long_prompt(self, layer: int, q: Array, k: Array, v: Array) -> tuple[Float[Array, "B T N H"], Self]:
+        """Within the call alone: the ring is empty. All of it stays until `advance` says how long each row is: right
+        padding would go round the ring and overwrite what is needed."""
+        keys, values = k.astype(self.keys[layer].dtype), v.astype(self.values[layer].dtype)
+        positions = self.positions(q.shape[1])
+        context = attention(q, keys, values, causal_mask(positions, positions, self.ring))
+        return context, self._with_layer(layer, keys, values)
+
+    def _with_layer(self, layer: int, keys: Array, values: Array) -> Self:
+        return dataclasses.replace(
+            self,
+            keys=(*self.keys[:layer], keys, *self.keys[layer + 1 :]),
+            values=(*self.values[:layer], values, *self.values[layer + 1 :]),
+        )
+
+    def _positions_held(self, newest: Int[Array, "B"], slots: int | None = None) -> Int[Array, "B S"]:
+        """The position in each visible slot once `newest` is written; in a ring, negative where nothing is yet."""
+        count = self.visible if slots is None else slots
+        each = jnp.broadcast_to(jnp.arange(count, dtype=jnp.int32), (newest.shape[0], count))
+        return each if self.ring is None else newest[:, None] - (newest[:, None] - each) % self.ring
+
 
 def _write(
     buffer: Float[Array, "B max_len K H"], new: Float[Array, "B T K H"], starts: Int[Array, "B"]
@@ -134,3 +169,8 @@ def _write(
     return jax.vmap(lambda row, part, start: jax.lax.dynamic_update_slice(row, part, (start, 0, 0)))(
         buffer, new, starts
     )
+
+
+def _taken(prompt: Float[Array, "B T K H"], positions: Int[Array, "B S"]) -> Float[Array, "B S K H"]:
+    """A prompt's entries at these positions; at a negative one, some entry that no query sees."""
+    return jnp.take_along_axis(prompt, jnp.maximum(positions, 0)[:, :, None, None], axis=1)

@@ -24,6 +24,7 @@ class Recompute:
         batch: rows.
         visible: the tokens of the prefix that a step runs.
         static_shape: every prefix is padded to one length.
+        window: positions that a query sees; null is all.
     """
 
     incremental: ClassVar[bool] = False
@@ -31,6 +32,7 @@ class Recompute:
     batch: int = dataclasses.field(metadata={"static": True})
     visible: int = dataclasses.field(metadata={"static": True})
     static_shape: bool = dataclasses.field(metadata={"static": True})
+    window: int | None = dataclasses.field(default=None, metadata={"static": True})
 
     @classmethod
     def create(
@@ -38,7 +40,7 @@ class Recompute:
     ) -> Self:
         """`architecture` and `dtype` do not matter: nothing is kept."""
         del architecture, dtype, needed
-        return cls(batch=batch, visible=capacity, static_shape=spec.pad)
+        return cls(batch=batch, visible=capacity, static_shape=spec.pad, window=spec.window)
 
     def positions(self, time: int) -> Int[Array, "B T"]:
         """0 to `time` - 1: every call starts at the beginning."""
@@ -50,7 +52,7 @@ class Recompute:
         """Causal attention within the call."""
         del layer
         positions = self.positions(q.shape[1])
-        return attention(q, k, v, causal_mask(positions, positions)), self
+        return attention(q, k, v, causal_mask(positions, positions, self.window)), self
 
     def kept(self, layer: int) -> tuple[Float[Array, "B S K H"], Float[Array, "B S K H"], Int[Array, "B S"]]:
         """Never asked for: `incremental` says that nothing is kept."""

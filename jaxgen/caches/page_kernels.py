@@ -12,7 +12,7 @@ from jaxgen.errors import UserError
 from jaxgen.ops import gpu_paged_attention, tpu_paged_attention
 from jaxgen.ops.paged_attention import blockwise_attention, gather_attention
 from jaxgen.spec.architecture import Architecture
-from jaxgen.spec.cache import PageKernel
+from jaxgen.spec.cache import Paged, PageKernel
 
 BLOCK_TOKENS = 128
 """Attended to at a time by the blockwise kernel: 128 KiB of keys and values at 2 heads of 64 in float32."""
@@ -23,9 +23,17 @@ class Kernel(Protocol):
 
     Attributes:
         layout: the kind of pool that it reads.
+        name: in a result.
+        window: positions that a query sees; null is all.
     """
 
     layout: ClassVar[type[Pool]]
+    name: ClassVar[str]
+
+    @property
+    def window(self) -> int | None:
+        """As above."""
+        ...
 
     def attend(
         self, pool: Any, q: Float[Array, "B T N H"], *, table: Int[Array, "B M"], positions: Int[Array, "B T"]
@@ -39,12 +47,14 @@ class Reference:
     """All pages of a row copied together: slow and plain."""
 
     layout: ClassVar[type[Pool]] = HeadsFirst
+    name: ClassVar[str] = "reference"
+    window: int | None = None
 
     def attend(
         self, pool: HeadsFirst, q: Float[Array, "B T N H"], *, table: Int[Array, "B M"], positions: Int[Array, "B T"]
     ) -> Float[Array, "B T N H"]:
         """As over a contiguous cache."""
-        return gather_attention(q, pool.keys, pool.values, table=table, positions=positions)
+        return gather_attention(q, pool.keys, pool.values, table=table, positions=positions, window=self.window)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +62,8 @@ class Blockwise:
     """A few pages at a time; a prompt is gathered."""
 
     layout: ClassVar[type[Pool]] = HeadsFirst
+    name: ClassVar[str] = "blockwise"
+    window: int | None = None
 
     def attend(
         self, pool: HeadsFirst, q: Float[Array, "B T N H"], *, table: Int[Array, "B M"], positions: Int[Array, "B T"]
@@ -59,8 +71,10 @@ class Blockwise:
         """Blocks of `BLOCK_TOKENS`, if they divide what is read; else all at once."""
         block, pages = max(BLOCK_TOKENS // pool.page_size, 1), table.shape[1]
         if q.shape[1] > 1 or block == pages or pages % block:
-            return Reference().attend(pool, q, table=table, positions=positions)
-        return blockwise_attention(q, pool.keys, pool.values, table=table, positions=positions, pages=block)
+            return Reference(self.window).attend(pool, q, table=table, positions=positions)
+        return blockwise_attention(
+            q, pool.keys, pool.values, table=table, positions=positions, pages=block, window=self.window
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +86,8 @@ class GpuKernel:
     """
 
     layout: ClassVar[type[Pool]] = HeadsFirst
+    name: ClassVar[str] = "pallas"
+    window: ClassVar[None] = None
     interpret: bool = False
 
     def attend(
@@ -98,6 +114,8 @@ class TpuKernel:
     """JAX's ragged kernel for TPUs, which serves prompts too."""
 
     layout: ClassVar[type[Pool]] = Interleaved
+    name: ClassVar[str] = "pallas"
+    window: int | None = None
 
     def attend(
         self, pool: Interleaved, q: Float[Array, "B T N H"], *, table: Int[Array, "B M"], positions: Int[Array, "B T"]
@@ -105,15 +123,16 @@ class TpuKernel:
         """Any number of queries of each row."""
         from jax.experimental.pallas.ops.tpu import ragged_paged_attention as shipped  # slow to import
 
+        kernel = functools.partial(shipped.ragged_paged_attention, sliding_window=self.window)
         return tpu_paged_attention.ragged_paged_attention(
-            shipped.ragged_paged_attention, q, pool.pages, table=table, lengths=positions[:, -1] + 1
+            kernel, q, pool.pages, table=table, lengths=positions[:, -1] + 1
         )
 
 
-_SHIPPED: dict[str, Kernel] = {"gpu": GpuKernel(), "tpu": TpuKernel()}
+_SERVED = ("gpu", "tpu")
 
 
-def choose(asked: PageKernel, architecture: Architecture, *, page_size: int, dtype: jnp.dtype, platform: str) -> Kernel:
+def choose(spec: Paged, architecture: Architecture, *, dtype: jnp.dtype, platform: str) -> Kernel:
     """The way to attend that `cache.kernel` stands for on a platform (`jax.default_backend()`).
 
     `auto` is the kernel that JAX ships for the platform where it can serve the shapes, else what XLA makes: block by
@@ -123,24 +142,26 @@ def choose(asked: PageKernel, architecture: Architecture, *, page_size: int, dty
     Raises:
         UserError: `pallas` where no such kernel runs, or where it cannot serve these shapes.
     """
-    if asked is PageKernel.reference:
-        return Reference()
-    if asked is PageKernel.blockwise:
-        return Blockwise()
-    found = _obstacles(architecture, page_size=page_size, dtype=dtype, platform=platform)
+    if spec.kernel is PageKernel.reference:
+        return Reference(spec.window)
+    if spec.kernel is PageKernel.blockwise:
+        return Blockwise(spec.window)
+    found = _obstacles(spec, architecture, dtype=dtype, platform=platform)
     if not found:
-        return _SHIPPED[platform]
-    if asked is PageKernel.pallas:
+        return GpuKernel() if platform == "gpu" else TpuKernel(spec.window)
+    if spec.kernel is PageKernel.pallas:
         raise UserError(f"cache.kernel=pallas {found}: cache.kernel=auto takes what works here")
-    return Reference() if platform in _SHIPPED else Blockwise()
+    return Reference(spec.window) if platform in _SERVED else Blockwise(spec.window)
 
 
-def _obstacles(architecture: Architecture, *, page_size: int, dtype: jnp.dtype, platform: str) -> str:
+def _obstacles(spec: Paged, architecture: Architecture, *, dtype: jnp.dtype, platform: str) -> str:
     """Why no shipped kernel can be taken, all reasons at once; nothing if one can."""
-    if platform not in _SHIPPED:
+    if platform not in _SERVED:
         return f"runs on GPU or TPU; this machine has {platform}"
     if platform == "gpu":
-        found = gpu_paged_attention.obstacles(head_dim=architecture.head_dim, page_size=page_size, dtype=dtype)
+        found = gpu_paged_attention.obstacles(
+            head_dim=architecture.head_dim, page_size=spec.page_size, dtype=dtype, window=spec.window
+        )
     else:
         found = tpu_paged_attention.obstacles(
             head_dim=architecture.head_dim,

@@ -63,9 +63,7 @@ class PagedCache:
         Raises:
             UserError: the pool has too few pages, or the kernel that was asked for cannot run here.
         """
-        kernel = page_kernels.choose(
-            spec.kernel, architecture, page_size=spec.page_size, dtype=dtype, platform=jax.default_backend()
-        )
+        kernel = page_kernels.choose(spec, architecture, dtype=jnp.dtype(dtype), platform=jax.default_backend())
         per_row = pages_for(capacity, spec.page_size)
         num_pages = spec.pool(batch, capacity)
         allocator = PageAllocator(num_pages)

@@ -157,4 +157,4 @@ def rooms(spec: Fixed | Paged, *, rows: int, capacity: int, share: bool) -> Room
     """All the room in an empty cache of `rows` rows of `capacity` slots."""
     if isinstance(spec, Paged):
         return PageRooms(spec, num_pages=spec.pool(rows, capacity), share=share)
-    return FixedRooms(rows * capacity)
+    return FixedRooms(spec.reserved([capacity] * rows, capacity))

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxgen.checkpoints.fields import Fields, short
+from jaxgen.checkpoints.windows import window_of
 from jaxgen.errors import UserError
 from jaxgen.spec.architecture import Architecture, RopeScaling
 
 ARCHITECTURES = {
     "GPT2LMHeadModel": "gpt2",
     "LlamaForCausalLM": "llama",
+    "MistralForCausalLM": "llama",  # the same tensors; windowed where config.json does not say null
     "Qwen2ForCausalLM": "qwen2",
     "Qwen3ForCausalLM": "qwen3",
 }
@@ -23,7 +25,6 @@ _REQUIRED_VALUES = {
     "scale_attn_weights": True,
     "scale_attn_by_inverse_layer_idx": False,
     "add_cross_attention": False,
-    "use_sliding_window": False,
     "partial_rotary_factor": 1.0,
 }
 """Keys that change what the model computes, with the one value that the decoder does; absent is fine."""
@@ -46,9 +47,8 @@ def architecture_of(config: Mapping[str, Any], generation: Mapping[str, Any], *,
         value = config.get(key)
         if value is not None and value != required:
             fields.problems.append(f"{key}={short(value)} is not supported (only {short(required)})")
-    if set(map(str, fields.sequence("layer_types"))) - {"full_attention"}:
-        fields.problems.append(f"layer_types={short(config['layer_types'])} is not supported (only full_attention)")
     values = _gpt2(fields) if family == "gpt2" else _rotary(fields, family=family)
+    values["window"] = window_of(fields, family=family)
     eos = _eos(generation.get("eos_token_id"), fields) or _eos(config.get("eos_token_id"), fields)
     if not fields.problems and values["num_heads"] % values["num_kv_heads"]:
         fields.problems.append(f"{values['num_heads']} heads are no multiple of {values['num_kv_heads']} kv heads")
@@ -93,7 +93,7 @@ def _gpt2(fields: Fields) -> dict[str, Any]:
 
 
 def _rotary(fields: Fields, *, family: str) -> dict[str, Any]:
-    """Llama, Qwen2 and Qwen3; the defaults are those of the family's own config class in transformers."""
+    """Llama, Mistral, Qwen2 and Qwen3; the defaults are those of the family's own config class in transformers."""
     hidden_size, num_heads = fields.size("hidden_size"), fields.size("num_attention_heads")
     bias = family == "qwen2" or fields.flag("attention_bias", False)
     given_head_dim = 128 if family == "qwen3" else fields.config.get("head_dim")

@@ -118,6 +118,8 @@ def _changed(
         )
         for group in replaced:
             changed[group] = fresh[group]
+        if "cache" in replaced:  # what a token sees is no matter of how it is kept: else the arms compute two models
+            changed.cache.window = cfg.cache.window
     for item in items:
         if item.key_or_group not in GROUPS:
             _set(changed, item)

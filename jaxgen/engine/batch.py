@@ -1,6 +1,7 @@
 """Prompts become batches: arrays on the device and the plan of their decode, all built before any clock starts."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -12,7 +13,7 @@ from jaxgen.engine.capturing import Captured
 from jaxgen.engine.programs import State
 from jaxgen.errors import UserError
 from jaxgen.spec.architecture import Architecture
-from jaxgen.spec.cache import CacheSpec
+from jaxgen.spec.cache import CacheSpec, step_depth
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +170,7 @@ def make_batch(
         capacity=capacity,
         new_tokens=max(limits),
         limits=limits,
-        segments=_segments(longest, new_tokens=max(limits), capacity=capacity, cache=cache),
+        segments=_segments(longest, width=width, new_tokens=max(limits), capacity=capacity, cache=cache),
     )
     jax.block_until_ready((batch.prompt, batch.state, [segment.steps_on_device for segment in batch.segments]))
     return batch
@@ -202,12 +203,13 @@ def put(array: Any) -> jax.Array:
     return jax.device_put(array, jax.devices()[0])
 
 
-def _segments(longest: int, *, new_tokens: int, capacity: int, cache: CacheSpec) -> tuple[Segment, ...]:
+def _segments(longest: int, *, width: int, new_tokens: int, capacity: int, cache: CacheSpec) -> tuple[Segment, ...]:
     """Group the steps by depth. The step after n tokens (prompt and new) must see n slots.
 
     With 100 prompt tokens, 60 new ones and bucket 128: 28 steps read 128 slots, the other 31 read 256.
     """
-    depths = [cache.depth(longest + taken, capacity) for taken in range(1, new_tokens)]
+    at = functools.partial(step_depth, cache, width=width, longest=longest, capacity=capacity)
+    depths = [at(taken=taken) for taken in range(1, new_tokens)]
     counts: dict[int, int] = {}
     for depth in depths:
         counts[depth] = counts.get(depth, 0) + 1

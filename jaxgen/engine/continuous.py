@@ -196,8 +196,9 @@ class Call:
         shared = self._shared
         active = np.isin(np.arange(shared.rows), list(self._active))
         longest = int(lengths[active].max())
-        depth = shared.spec.depth(longest, shared.capacity)
-        steps = put(np.int32(depth - longest + 1))  # the last of them sees `depth` slots
+        depth, whole = (shared.spec.depth(needed, shared.capacity) for needed in (longest, shared.capacity))
+        left = depth - longest + 1 if depth < whole else shared.capacity  # the last of them sees `depth` slots
+        steps = put(np.int32(left))
         arguments = (self.cache.reading(depth), self.state, put(active), steps)
         self.cache, self.state = shared.use("serve", shared.engine.serve_program, str(depth), arguments)
         done, after = np.asarray(self.state.done), np.asarray(self.state.lengths)

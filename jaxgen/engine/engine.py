@@ -1,5 +1,6 @@
 """The engine: weights, the bound programs, and the two halves of a generation. It owns no clock and prints nothing."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
@@ -15,6 +16,7 @@ from jaxgen.engine.binders import Bound, Program, bind
 from jaxgen.engine.capturing import Captured
 from jaxgen.engine.programs import Blueprint, State
 from jaxgen.models.structure import Leaves, Structure
+from jaxgen.spec.cache import windowed
 from jaxgen.spec.run import Run
 from jaxgen.spec.workload import Generate, Loop
 
@@ -27,7 +29,7 @@ class Engine:
     """One arm's model, ready to generate.
 
     Attributes:
-        run: the arm's spec.
+        run: the arm's spec, its cache's window narrowed to the model's.
         leaves: the weights; `place` puts them into fresh buffers.
         blueprint: what the programs are closed over.
         prefill_program, step_program, loop_program: the bound programs that `prefill` and `decode` call.
@@ -35,7 +37,7 @@ class Engine:
     """
 
     def __init__(self, run: Run, structure: Structure, leaves: Leaves):
-        self.run = run
+        self.run = run = dataclasses.replace(run, cache=windowed(run.cache, structure.architecture))
         self.leaves = leaves
         self.blueprint = Blueprint(
             structure=structure,
@@ -44,6 +46,7 @@ class Engine:
             sampling=self.generation.sampling,
             eos_token_ids=() if self.generation.ignores_eos else structure.architecture.eos_token_ids,
             capture=self.generation.capture,
+            window=run.cache.window,
         )
         self.prefill_program = self._bind(programs.prefill)
         self.step_program = self._bind(programs.step)
@@ -173,6 +176,7 @@ class Engine:
             capacity=batch.capacity,
             dtype=jnp.dtype(self.run.dtype.kv.value),
             needed=[length + most for length, most in zip(batch.prompt_lengths, batch.limits, strict=True)],
+            prompt=batch.prompt.shape[1],
         )
         return jax.block_until_ready(cache.reading(batch.prompt.shape[1]))
 

@@ -190,7 +190,7 @@ def _chunks(batch: Batch, *, total: int, room: int) -> Iterator[tuple[int, int, 
 def _in_one_pass(engine: Engine, batch: Batch, answers: Sequence[Sequence[int]], *, longest: int) -> Iterator[Piece]:
     """Each chunk runs the texts again: one program, and few chunks, since who asks keeps what it reads in bounds."""
     most = engine.generation.max_new_tokens
-    width = engine.run.cache.depth(longest + most - 1, batch.capacity)  # the last answer token predicts nothing
+    width = engine.run.cache.prompt_width(longest + most - 1, batch.capacity)  # the last answer token predicts nothing
     tokens, counts = _padded(answers, rows=batch.rows, width=most)
     lengths = np.asarray(batch.state.lengths)
     texts = np.zeros((len(lengths), max(width, longest + most)), np.int32)

@@ -93,7 +93,11 @@ class LikelihoodScorer:
             firsts[: len(wanted)] = [len(pairs[number][0]) - 1 for number in rows.numbers]
             targets = padded(wanted, count=count, width=asked)
             logprobs, likeliest = self._logprobs(
-                self.engine.leaves, rows.from_the_beginning, rows.tokens, on_device(firsts), on_device(targets)
+                self.engine.leaves,
+                rows.from_the_beginning(self.engine.blueprint.window),
+                rows.tokens,
+                on_device(firsts),
+                on_device(targets),
             )
             found |= _summed(rows.numbers, wanted, np.asarray(logprobs, np.float64), np.asarray(likeliest))
         return [found[number] for number in range(len(pairs))]

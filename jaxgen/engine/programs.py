@@ -24,6 +24,7 @@ class Blueprint:
         activations, logits: dtype names.
         eos_token_ids: tokens that end a row; empty to go on regardless.
         capture: activations to keep.
+        window: positions that a query sees, which rows without a cache of their own must know; null is all.
     """
 
     structure: Structure
@@ -32,6 +33,7 @@ class Blueprint:
     sampling: Sampling
     eos_token_ids: tuple[int, ...]
     capture: Capture = Capture()  # noqa: RUF009 - frozen
+    window: int | None = None
 
 
 @jax.tree_util.register_dataclass

@@ -27,11 +27,10 @@ class Rows:
     lengths: Int[Array, "B"]
     numbers: tuple[int, ...]
 
-    @property
-    def from_the_beginning(self) -> Recompute:
-        """What rows with nothing before them take as their cache."""
+    def from_the_beginning(self, window: int | None) -> Recompute:
+        """What rows with nothing before them take as their cache; a query sees `window` positions, null all."""
         batch, width = self.tokens.shape
-        return Recompute(batch=batch, visible=width, static_shape=True)
+        return Recompute(batch=batch, visible=width, static_shape=True, window=window)
 
 
 def make_rows(texts: Mapping[int, Sequence[int]], *, batch_size: int, longest: int) -> tuple[Rows, ...]:

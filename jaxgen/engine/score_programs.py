@@ -75,7 +75,7 @@ def continuation_logprobs(
         targets: right-padded; what stands for padding means nothing.
     """
     model = blueprint.structure.model(leaves)
-    hidden, _ = model(tokens, _view(cache, tokens.shape[0]), dtype=jnp.dtype(blueprint.activations))
+    hidden, _ = model(tokens, _view(blueprint, cache, tokens.shape[0]), dtype=jnp.dtype(blueprint.activations))
     places = firsts[:, None] + jnp.arange(targets.shape[1], dtype=jnp.int32)[None, :]
     places = jnp.minimum(places, tokens.shape[1] - 1)
     asked = jnp.take_along_axis(hidden, places[:, :, None], axis=1).reshape(-1, hidden.shape[-1])  # B*C D
@@ -92,10 +92,10 @@ def continuation_logprobs(
 def _last_hidden(
     blueprint: Blueprint, model: Decoder, cache: Cache, tokens: Int[Array, "B T"], lengths: Int[Array, "B"]
 ) -> Float[Array, "B D"]:
-    hidden, _ = model(tokens, _view(cache, tokens.shape[0]), dtype=jnp.dtype(blueprint.activations))
+    hidden, _ = model(tokens, _view(blueprint, cache, tokens.shape[0]), dtype=jnp.dtype(blueprint.activations))
     return jnp.take_along_axis(hidden, (lengths - 1)[:, None, None], axis=1)[:, 0]
 
 
-def _view(cache: Cache, rows: int) -> Cache:
+def _view(blueprint: Blueprint, cache: Cache, rows: int) -> Cache:
     """What the rows see behind them: the one text that the cache holds, or nothing."""
-    return Branches(prefix=cache, rows=rows) if cache.incremental else cache
+    return Branches(prefix=cache, rows=rows, window=blueprint.window) if cache.incremental else cache

@@ -113,12 +113,14 @@ class Scorer:
         """The scores of each batch, still being computed when this returns; `prepared` is good for further calls."""
         program = self._among_labels if prepared.apply_softmax else self._in_vocabulary
         leaves, prefix, labels = self.engine.leaves, prepared.prefix, prepared.labels
+        window = self.engine.blueprint.window
         scores = []
         if prefix is not None:
             kept = self._prefill(leaves, prefix.empty, prefix.query, prefix.length)
             scores += [program(leaves, kept, rows.tokens, rows.lengths, labels) for rows in prepared.continued]
         scores += [
-            program(leaves, rows.from_the_beginning, rows.tokens, rows.lengths, labels) for rows in prepared.whole
+            program(leaves, rows.from_the_beginning(window), rows.tokens, rows.lengths, labels)
+            for rows in prepared.whole
         ]
         return tuple(scores)
 
@@ -136,7 +138,8 @@ class Scorer:
                 asked = (leaves, kept, rows.tokens, rows.lengths, prepared.labels)
                 found.setdefault(variant, Use(name, program, asked, variant=variant))
         for rows in prepared.whole:
-            asked = (leaves, rows.from_the_beginning, rows.tokens, rows.lengths, prepared.labels)
+            empty = rows.from_the_beginning(self.engine.blueprint.window)
+            asked = (leaves, empty, rows.tokens, rows.lengths, prepared.labels)
             found.setdefault(_shape(rows), Use(name, program, asked, variant=_shape(rows)))
         return list(found.values())
 
@@ -165,7 +168,8 @@ class Scorer:
         """The cache holds the query alone: what items add is seen within their call and kept nowhere."""
         run, architecture = self.engine.run, self.engine.blueprint.structure.architecture
         slots = width(len(query), longest=architecture.context)
-        empty = caches.create(run.cache, architecture, batch=1, capacity=slots, dtype=jnp.dtype(run.dtype.kv.value))
+        dtype = jnp.dtype(run.dtype.kv.value)
+        empty = caches.create(run.cache, architecture, batch=1, capacity=slots, dtype=dtype, prompt=slots)
         return Prefix(
             query=on_device(padded([query], count=1, width=slots)),
             length=on_device(np.array([len(query)], np.int32)),

@@ -7,12 +7,13 @@ utilisation is too low by. FLOPs are those that the program runs, padding includ
 """
 
 import dataclasses
+import functools
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxgen.spec.architecture import Architecture
-from jaxgen.spec.cache import CacheSpec
+from jaxgen.spec.cache import CacheSpec, step_depth
 from jaxgen.spec.dtype import Dtype
 
 _BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "int8": 1.0}
@@ -78,6 +79,7 @@ def forward(
     depth: int,
     kept: bool,
     logits: int | None = None,
+    slots: int | None = None,
 ) -> Step:
     """One pass of the model over `tokens` tokens of each row, and logits for the last one.
 
@@ -88,6 +90,7 @@ def forward(
         depth: slots that each token's attention runs over, masked ones included.
         kept: whether keys and values are written to a cache and read from it; else they are activations.
         logits: of so many tokens of the vocabulary; null is all.
+        slots: that a row of the cache has, where a window leaves fewer than there are tokens.
     """
     arch, parts = architecture, weight_elements(architecture)
     table = parts["embedding"]
@@ -97,7 +100,8 @@ def forward(
     looked_up = (0 if covered else min(lookups, table)) + min(lookups, parts["position"])
     weights = parts["kernels"] + parts["vectors"] + head + looked_up
     slot = 2 * arch.num_layers * arch.num_kv_heads * arch.head_dim  # keys and values of one token
-    traffic = rows * (depth + tokens) * slot if kept else 0
+    most = depth if slots is None else slots
+    traffic = rows * (min(depth, most) + min(tokens, most)) * slot if kept else 0
     matmuls = 2 * rows * (tokens * parts["kernels"] + head)
     attention = 4 * rows * tokens * depth * arch.num_layers * arch.num_heads * arch.head_dim
     return Step(nbytes=weights * element.weights + traffic * element.kv, flops=float(matmuls + attention))
@@ -113,6 +117,7 @@ def decode_step(
     longest: int,
     new_tokens: int,
     capacity: int,
+    first: int = 1,
 ) -> Step | None:
     """The mean step of a decode; null where the first token was all there was.
 
@@ -121,9 +126,12 @@ def decode_step(
         incremental: as the cache's kind has it: a step is fed the newest token alone, else the whole prefix.
         longest: tokens of the longest prompt in the batch.
         new_tokens: taken per row, the one of the prefill included.
-        capacity: slots of a row in the cache.
+        capacity: tokens that a row of the cache has room for.
+        first: of the steps that count; 1 is the decode's first.
     """
-    depths = [cache.depth(longest + taken, capacity) for taken in range(1, new_tokens)]
+    width = cache.prompt_width(longest, capacity)
+    at = functools.partial(step_depth, cache, width=width, longest=longest, capacity=capacity)
+    depths = [at(taken=taken) for taken in range(first, new_tokens)]
     steps = [
         forward(architecture, element, rows=rows, tokens=1 if incremental else depth, depth=depth, kept=incremental)
         for depth in depths
@@ -143,7 +151,8 @@ def prefill_step(
 ) -> Step:
     """The prefill of one batch, padded as the cache has it; arguments as of `decode_step`."""
     width = cache.prompt_width(longest, capacity)
-    return forward(architecture, element, rows=rows, tokens=width, depth=width, kept=incremental)
+    slots = cache.reserved([capacity], capacity)
+    return forward(architecture, element, rows=rows, tokens=width, depth=width, kept=incremental, slots=slots)
 
 
 def mean_step(parts: Sequence[tuple[Step, int]]) -> Step | None:

@@ -1,4 +1,4 @@
-"""The decoder: GPT-2, Llama, Qwen2 and Qwen3 are this one module with other values of `Architecture`.
+"""The decoder: GPT-2, Llama, Mistral, Qwen2 and Qwen3 are this one module with other values of `Architecture`.
 
 Kernels are stored (in, out); the embedding and an untied head (V, D), contracted in place. Layers are unrolled: a
 `lax.scan` over them halves compile time and costs up to 2.5 times at decode on CPU.

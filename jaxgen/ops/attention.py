@@ -28,7 +28,13 @@ def attention(
     return context.reshape(batch, time, heads, dim)  # B T N H
 
 
-def causal_mask(positions: Int[Array, "B T"], slots: Int[Array, "B S"]) -> Bool[Array, "B T S"]:
-    """A query sees the slots whose position is its own or earlier; a slot of position -1 holds nothing."""
+def causal_mask(
+    positions: Int[Array, "B T"], slots: Int[Array, "B S"], window: int | None = None
+) -> Bool[Array, "B T S"]:
+    """A query sees the slots whose position is its own or earlier; a slot of a negative position holds nothing.
+
+    With a window of 3 a query at position 5 sees the positions 3, 4 and 5.
+    """
     seen = slots[:, None, :] <= positions[:, :, None]
-    return seen & (slots >= 0)[:, None, :]
+    seen = seen & (slots >= 0)[:, None, :]
+    return seen if window is None else seen & (slots[:, None, :] > positions[:, :, None] - window)

@@ -16,8 +16,10 @@ MAX_SPLITS = 16
 DTYPES = ("float32", "bfloat16", "float16")
 
 
-def obstacles(*, head_dim: int, page_size: int, dtype: jnp.dtype) -> Iterator[str]:
+def obstacles(*, head_dim: int, page_size: int, dtype: jnp.dtype, window: int | None = None) -> Iterator[str]:
     """Why the kernel cannot serve such pages: all its arrays have sides of a power of two; none if it can."""
+    if window is not None:
+        yield f"a window of {window}: the kernel sees all positions"
     if dtype.name not in DTYPES:
         yield f"dtype.kv={dtype.name}: only {', '.join(DTYPES)}"
     if head_dim < MIN_TILE or not _power_of_two(head_dim):

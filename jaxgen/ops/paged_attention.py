@@ -24,17 +24,18 @@ def gather_attention(
     *,
     table: Int[Array, "B M"],
     positions: Int[Array, "B T"],
+    window: int | None = None,
 ) -> Float[Array, "B T N H"]:
     """The reference: every page of the tables is copied together, then attended to as if it had always lain there.
 
     Args:
-        q: queries at `positions`; each sees the slots up to its own.
+        q: queries at `positions`; each sees the slots up to its own, `window` of them or all.
         keys, values: one layer's pool.
         table: page m of row b holds the positions m * S to (m + 1) * S - 1.
     """
     k, v = (jnp.moveaxis(gathered(pool, table), 0, 2) for pool in (keys, values))  # B M*S K H
     slots = jnp.broadcast_to(jnp.arange(k.shape[1], dtype=jnp.int32), k.shape[:2])
-    return attention(q, k, v, causal_mask(positions, slots))
+    return attention(q, k, v, causal_mask(positions, slots, window))
 
 
 def blockwise_attention(
@@ -45,6 +46,7 @@ def blockwise_attention(
     table: Int[Array, "B M"],
     positions: Int[Array, "B T"],
     pages: int,
+    window: int | None = None,
 ) -> Float[Array, "B T N H"]:
     """The same, `pages` pages at a time, which stay in the processor's cache: nothing goes to memory and back.
 
@@ -52,7 +54,7 @@ def blockwise_attention(
     (Milakov and Gimelshein, "Online normalizer calculation for softmax", arXiv:1805.02867).
 
     Args:
-        q, keys, values, table, positions: as of `gather_attention`.
+        q, keys, values, table, positions, window: as of `gather_attention`.
         pages: of a block; divides M.
     """
     batch, time, heads, dim = q.shape
@@ -65,7 +67,8 @@ def blockwise_attention(
         part = jax.lax.dynamic_slice_in_dim(table, number * pages, pages, axis=1)
         k, v = gathered(keys, part).astype(q.dtype), gathered(values, part).astype(q.dtype)
         scores = jnp.einsum("kbtgh,kbsh->kbgts", grouped, k, preferred_element_type=jnp.float32) * dim**-0.5
-        seen = number * (pages * size) + slots[None, None, :] <= positions[:, :, None]  # B T s
+        here = jnp.broadcast_to(number * (pages * size) + slots, (batch, pages * size))
+        seen = causal_mask(positions, here, window)  # B T s
         scores = jnp.where(seen[None, :, None, :, :], scores, -jnp.inf)
         higher = jnp.maximum(best, scores.max(axis=-1))
         weights = jnp.exp(scores - higher[..., None])
@@ -74,7 +77,7 @@ def blockwise_attention(
         return higher, total * shrunk + weights.sum(axis=-1), context * shrunk[..., None] + mixed
 
     shape = (kv_heads, batch, heads // kv_heads, time)
-    # A finite least score: the first block holds position 0, which every query sees, so that it never stays.
+    # A finite least score: blocks that a query sees nothing of, all -inf, then leave no weight behind.
     start = (jnp.full(shape, jnp.finfo(jnp.float32).min), jnp.zeros(shape), jnp.zeros((*shape, dim)))
     _, total, context = jax.lax.fori_loop(0, table.shape[1] // pages, block, start)
     mixed = jnp.einsum("kbgth->btkgh", context / total[..., None])

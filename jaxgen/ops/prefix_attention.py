@@ -12,9 +12,9 @@ def prefix_attention(
     *,
     prefix_k: Float[Array, "S K H"],
     prefix_v: Float[Array, "S K H"],
-    seen: Bool[Array, "S"],
+    mask: Bool[Array, "T S+T"],
 ) -> Float[Array, "B T N H"]:
-    """Grouped-query attention over a prefix that all rows share and, causally, over each row's own tokens.
+    """Grouped-query attention over a prefix that all rows share, and over each row's own tokens.
 
     The queries of all rows meet the prefix in one product (Juravsky et al., 2024, "Hydragen"); nothing is copied for
     each row.
@@ -23,7 +23,7 @@ def prefix_attention(
         q: queries; head `n` reads kv head `n // (N / K)`.
         k: keys, and `v` values, of the rows' own tokens.
         prefix_k, prefix_v: of the prefix, possibly in a narrower dtype than the queries.
-        seen: which slots of the prefix hold a token.
+        mask: True where a query may look: the slots of the prefix, then the own tokens; the same in every row.
 
     Returns:
         The context in the dtype of `q`. Scores and softmax are float32, over prefix and own tokens together.
@@ -34,8 +34,6 @@ def prefix_attention(
     wide = jnp.float32
     before = jnp.einsum("btkgh,skh->bkgts", grouped, prefix_k.astype(q.dtype), preferred_element_type=wide)
     own = jnp.einsum("btkgh,bukh->bkgtu", grouped, k, preferred_element_type=wide)
-    causal = jnp.tril(jnp.ones((time, time), bool))
-    mask = jnp.concatenate([jnp.broadcast_to(seen[None, :], (time, slots)), causal], axis=1)  # T S+T
     scores = jnp.concatenate([before, own], axis=-1) * dim**-0.5
     scores = jnp.where(mask[None, None, None, :, :], scores, jnp.finfo(wide).min)
     weights = jax.nn.softmax(scores, axis=-1).astype(q.dtype)

@@ -25,7 +25,7 @@ class Architecture:
     """One decoder: the four families differ in these values only.
 
     Attributes:
-        family: gpt2, llama, qwen2 or qwen3; names the key table of the checkpoint.
+        family: gpt2, llama (Mistral too), qwen2 or qwen3; names the key table of the checkpoint.
         context: the most positions the model was made for, in tokens.
         norm: `layer` (centred, with bias) or `rms`.
         position: `learned` (a table added to the embeddings) or `rotary`.
@@ -33,6 +33,7 @@ class Architecture:
         gated: the MLP is `down(act(gate(x)) * up(x))` instead of `down(act(up(x)))`.
         qk_norm: queries and keys pass an RMS norm over the head dimension before the rotation.
         tied: the head is the embedding table.
+        window: each token sees so many positions, its own and those just before, in every layer; null sees all.
         eos_token_ids: ids that end a text.
     """
 
@@ -57,6 +58,7 @@ class Architecture:
     mlp_bias: bool = False
     qk_norm: bool = False
     tied: bool = True
+    window: int | None = None
     eos_token_ids: tuple[int, ...] = ()
 
     def __post_init__(self):

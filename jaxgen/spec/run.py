@@ -107,6 +107,8 @@ class Run:
                 "workload.batching=continuous needs cache=fixed or cache=paged, whose shapes never change; a baseline "
                 "without one is had with \"baseline.overrides=['workload.batching=static']\""
             )
+        if isinstance(self.cache, Fixed) and self.cache.regions == 2:
+            raise UserError("workload.batching=continuous goes without cache.regions=2: its rows go in step")
         if work.shared_prefix and not isinstance(self.cache, Paged):
             raise UserError("workload.shared_prefix needs cache=paged: only pages can belong to several texts")
         if self.measure.warmup_tokens is not None:

@@ -33,8 +33,7 @@ def last_step(engine: Engine, batch: Batch) -> Step | None:
     """The decode step that reads the most slots."""
     if not batch.segments:
         return None
-    deepest = {**_shape(engine, batch), "longest": batch.longest + batch.new_tokens - 2}
-    return roofline.decode_step(**deepest, new_tokens=2)
+    return roofline.decode_step(**_shape(engine, batch), new_tokens=batch.new_tokens, first=batch.new_tokens - 1)
 
 
 def kv_cache_bytes(engine: Engine, batch: Batch) -> int | None:
@@ -56,6 +55,15 @@ def token_bytes(engine: Engine) -> int:
     return 2 * arch.num_layers * arch.num_kv_heads * arch.head_dim * element
 
 
+def kernel_facts(engine: Engine) -> dict[str, str]:
+    """`{kernel}`: what `cache.kernel` stands for here; nothing for a cache without pages."""
+    spec = engine.run.cache
+    if not isinstance(spec, Paged):
+        return {}
+    dtype = jnp.dtype(engine.run.dtype.kv.value)
+    return {"kernel": caches.page_kernel(spec, engine.blueprint.structure.architecture, dtype)}
+
+
 def cache_facts(engine: Engine, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """Of one batch: the bytes that were allocated, that its rows kept from others, and that hold a token at the end.
 
@@ -64,14 +72,16 @@ def cache_facts(engine: Engine, batch: Batch, rows: Sequence[Mapping[str, Any]])
 
     Returns:
         `{allocated_bytes, reserved_bytes, used_bytes, unused_share}`, the share being of what is reserved; with pages
-        `page_size` and `pages` too. Null where nothing is kept.
+        `page_size`, `pages` and `kernel` too. Null where nothing is kept.
     """
     run = engine.run
     if not caches.kind(run.cache).incremental or len(rows) < len(batch.prompt_lengths):
         return None
-    each = token_bytes(engine)
     most = [length + limit for length, limit in zip(batch.prompt_lengths, batch.limits, strict=True)]
-    held = [len(row["prompt_tokens"]) + len(row["tokens"]) - 1 for row in rows[: len(most)]]  # but for the newest
+    tokens = [len(row["prompt_tokens"]) + len(row["tokens"]) - 1 for row in rows[: len(most)]]  # but for the newest
+    rooms = [run.cache.reserved([length], batch.capacity) for length in most]
+    held = [min(kept, room) for kept, room in zip(tokens, rooms, strict=True)]
+    each = token_bytes(engine)
     slots = run.cache.reserved(most, batch.capacity)
     facts = {
         "allocated_bytes": kv_cache_bytes(engine, batch),
@@ -80,7 +90,7 @@ def cache_facts(engine: Engine, batch: Batch, rows: Sequence[Mapping[str, Any]])
         "unused_share": 1 - sum(held) / slots,
     }
     if isinstance(run.cache, Paged):
-        facts |= {"page_size": run.cache.page_size, "pages": slots // run.cache.page_size}
+        facts |= {"page_size": run.cache.page_size, "pages": slots // run.cache.page_size, **kernel_facts(engine)}
     return facts
 
 

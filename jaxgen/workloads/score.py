@@ -209,8 +209,10 @@ def _work(engine: Engine, prepared: Prepared) -> Step:
     steps, before = [], 0
     if prepared.prefix is not None:
         before = prepared.prefix.query.shape[1]
-        whole = {"rows": 1, "tokens": before, "depth": before, "kept": incremental, "logits": 0}
+        slots = engine.run.cache.reserved([before], before)
+        whole = {"rows": 1, "tokens": before, "depth": before, "kept": incremental, "logits": 0, "slots": slots}
         steps.append(roofline.forward(architecture, element, **whole))
+        before = min(before, slots)
     for rows, start in [*((rows, before) for rows in prepared.continued), *((rows, 0) for rows in prepared.whole)]:
         count, tokens = rows.tokens.shape
         shape = {"rows": count, "tokens": tokens, "depth": start + tokens, "kept": False, "logits": heads}

@@ -149,6 +149,7 @@ class Serving:
             "most_rows": call.most_rows,
             "steps": call.steps,
             **counts,
+            **cost.kernel_facts(self._engine),
         }
         if shared:
             facts["saved_bytes"] = counts["shared_pages"] * counts["page_size"] * token_bytes

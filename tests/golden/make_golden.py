@@ -5,10 +5,11 @@ gets `<family>/` (a checkpoint as `save_pretrained` writes it) and `<family>.npz
 
 Run in an environment with torch and transformers, which jaxgen itself never needs (half a minute, no network):
 
-    python tests/golden/make_golden.py
+    python tests/golden/make_golden.py [FAMILY...]
 """
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -75,14 +76,32 @@ QWEN3 = transformers.Qwen3Config(
     tie_word_embeddings=True,
     rope_parameters={"rope_type": "default", "rope_theta": 500.0},
 )
-CONFIGS: dict[str, PreTrainedConfig] = {"gpt2": GPT2, "llama": LLAMA, "qwen2": QWEN2, "qwen3": QWEN3}
+MISTRAL = transformers.MistralConfig(
+    vocab_size=137,
+    hidden_size=40,
+    intermediate_size=52,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    **ROPE_FAMILY,
+    tie_word_embeddings=True,
+    sliding_window=8,  # longer and shorter prompts than that, and every answer leaves it behind
+    rope_parameters={"rope_type": "default", "rope_theta": 400.0},
+)
+CONFIGS: dict[str, PreTrainedConfig] = {
+    "gpt2": GPT2,
+    "llama": LLAMA,
+    "qwen2": QWEN2,
+    "qwen3": QWEN3,
+    "mistral": MISTRAL,
+}
 
 
 @torch.no_grad()
 def main() -> None:
-    """Writes every family's checkpoint and golden outputs beside this file."""
+    """Writes the checkpoint and golden outputs of the families asked for, or of all, beside this file."""
     torch.set_num_threads(1)
-    for family, config in CONFIGS.items():
+    for family in sys.argv[1:] or CONFIGS:
+        config = CONFIGS[family]
         model, arrays, meta = first_decisive(config)
         model.save_pretrained(HERE / family)
         (HERE / family / "generation_config.json").unlink(missing_ok=True)  # greedy decoding reads nothing from it
