@@ -1,8 +1,9 @@
 """Warmed, paired, checked A/B runs of transformer language models in JAX, composed with Hydra.
 
-In Python, `load` gives one composed arm's model to generate and score with:
+In Python, `run` measures as the command line does; `load` gives one arm's model to generate and score with:
 
     >>> import jaxgen
+    >>> jaxgen.run("cache=fixed", "measure=quick").verdict
     >>> engine = jaxgen.load("cache=fixed")
     >>> engine.score("I pledge allegiance", [" to the flag"], labels=[" to", " of", " for"])
 """
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxgen.api import Completion, Engine, Likelihood, UserError, load
+    from jaxgen.running import Result, run
 
-__all__ = ["Completion", "Engine", "Likelihood", "UserError", "__version__", "load"]
+_MEASURING = ("Result", "run")
+__all__ = ["Completion", "Engine", "Likelihood", "Result", "UserError", "__version__", "load", "run"]
 
 try:
     __version__ = importlib.metadata.version("jaxgen")
@@ -22,7 +25,11 @@ except importlib.metadata.PackageNotFoundError:  # a checkout that is not instal
 
 
 def __getattr__(name: str) -> Any:
-    """The API is imported when it is asked for: the command line's own process must stay without jax."""
+    """The API is imported when it is asked for: a process that measures must stay without jax."""
+    if name in _MEASURING:
+        from jaxgen import running
+
+        return getattr(running, name)
     if name in __all__:
         from jaxgen import api
 

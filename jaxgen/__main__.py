@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,8 @@ def _with_hydra(flags: dict[str, Any], overrides: list[str]) -> int:
             run_folder.remove_unused(run_folder.sweep_folder())
             if len(sweep.rows) > 1:
                 terminal().print(sweep.table())
+    if len(sweep.rows) > 1 and sweep.folder is not None:
+        _report(sweep.folder, ExitCode.OK)
     return max(codes, default=ExitCode.OK)
 
 
@@ -129,26 +131,87 @@ def _job(cfg: Any, sweep: Any) -> int:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    from jaxgen.console import terminal
+
     job = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
     if job.mode is not RunMode.MULTIRUN:
-        return _measured(cfg, folder)[0]
-    code, reason = _measured(cfg, folder, label=f"job {job.job.num} ({' '.join(job.overrides.task)}): ")
-    sweep.add(list(job.overrides.task), folder, code=code, reason=reason)
+        return _alone(cfg, folder)
+    overrides = list(job.overrides.task)
+    code = _point(cfg, folder, sweep, overrides=overrides, label=f"job {job.job.num} ({' '.join(overrides)}): ")
+    console = terminal(stderr=True)
+    console.print(sweep.line(), markup=False, soft_wrap=True)
     if code == ExitCode.INTERRUPTED:
+        console.print(f"the same command with hydra.sweep.dir={folder.parent} goes on from here", soft_wrap=True)
         raise KeyboardInterrupt  # ends a sweep too
     return code
 
 
-def _measured(cfg: Any, folder: Path, *, label: str = "") -> tuple[int, str | None]:
-    """The exit code of a run, and why there is no result, where there is none."""
+def _alone(cfg: Any, folder: Path) -> int:
+    """The one run of a command."""
     from jaxgen.config.arms import compose_arms
     from jaxgen.config.run_folder import remove_unused
 
     try:
         arms = compose_arms(cfg)
-        from jaxgen.experiment import execute
+        if arms["candidate"].run.sweep.dry_run:
+            raise UserError("sweep.dry_run=true shows the points of a sweep, and this is none: give -m")
+    except UserError as error:
+        remove_unused(folder)
+        return refuse(error)
+    code = _measured(arms, folder)[0]
+    _report(folder, code)
+    return code
 
+
+def _report(folder: Path, code: int) -> None:
+    """Pages and plots beside the results, unless there are none, or whoever waits has had enough."""
+    from jaxgen.console import terminal
+    from jaxgen.report.writing import write_report
+
+    if code in (ExitCode.USER_ERROR, ExitCode.INTERRUPTED):
+        return
+    try:
+        terminal().print(str(write_report([folder]).html), markup=False, soft_wrap=True)
+    except UserError as error:
+        terminal(stderr=True).print(f"no report: {error}", markup=False, soft_wrap=True)
+    except Exception as error:  # the numbers are on disk, and the run's exit code stands
+        logging.getLogger(__name__).exception("the report ended with an error of jaxgen's own")
+        told = f"no report: {type(error).__name__}: {error}; the traceback is in the log"
+        terminal(stderr=True).print(told, markup=False, soft_wrap=True)
+
+
+def _point(cfg: Any, folder: Path, sweep: Any, *, overrides: list[str], label: str) -> int:
+    """One point of a sweep: measured, left as it was, or only looked at."""
+    from jaxgen.config.arms import compose_arms
+    from jaxgen.config.run_folder import remove_unused
+    from jaxgen.resuming import standing
+
+    try:
+        arms = compose_arms(cfg)
+    except UserError as error:
+        remove_unused(folder)
+        if cfg.sweep.dry_run:
+            sweep.plan(overrides, folder, str(error), code=ExitCode.USER_ERROR)
+        else:
+            sweep.add(overrides, folder, code=refuse(error, label), reason=str(error))
+        return ExitCode.USER_ERROR
+    found, run = standing(arms, folder), arms["candidate"].run
+    if run.sweep.dry_run:
+        sweep.plan(overrides, folder, found.told(run), code=ExitCode.OK)
+        remove_unused(folder)
+        return ExitCode.OK
+    code, reason = (sweep.code_of(folder), None) if found.skip else _measured(arms, folder, label=label)
+    sweep.add(overrides, folder, code=code, reason=reason)
+    return code
+
+
+def _measured(arms: Mapping[str, Any], folder: Path, *, label: str = "") -> tuple[int, str | None]:
+    """The exit code of a run, and why there is no result, where there is none."""
+    from jaxgen.config.run_folder import remove_unused
+    from jaxgen.experiment import execute
+
+    try:
         code = execute(arms, folder)
     except UserError as error:
         remove_unused(folder)

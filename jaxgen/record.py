@@ -154,7 +154,7 @@ class Record:
         environment = self.result["environment"] or {}
         arms = self.result["arms"].values()
         material = {
-            "configs": [_without_places(arm["config"]) for arm in arms],
+            "configs": [without_places(arm["config"]) for arm in arms],
             "weights": [(arm["weights"] or {}).get("fingerprint") for arm in arms],
             "code": [environment.get("git"), environment.get("packages")],
             "device": [environment.get("device_kind"), environment.get("device_count")],
@@ -191,10 +191,10 @@ def _empty_arm(arm: Arm) -> dict[str, Any]:
     }
 
 
-def _without_places(config: Mapping[str, Any]) -> dict[str, Any]:
+def without_places(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration without what says only where things lie on this machine, or who else hears of the result."""
     model = {key: value for key, value in config.get("model", {}).items() if key != "store"}
-    return {**{slot: values for slot, values in config.items() if slot != "tracker"}, "model": model}
+    return {**{slot: values for slot, values in config.items() if slot not in ("tracker", "sweep")}, "model": model}
 
 
 def _empty_case(params: Mapping[str, int], arms: Iterable[str]) -> dict[str, Any]:

@@ -20,14 +20,19 @@ _FIGURES = ("status", "exit_code", "verdict", "metric", "candidate", "baseline",
 class Sweep:
     """The points of one sweep, in the order of their jobs.
 
+    Points of an earlier sweep in the same folder stay in its files until their turn comes again.
+
     Attributes:
         rows: `{number, overrides, folder, reason}` and what the point's result says: `status`, `exit_code`, `verdict`,
             `metric` (the one of the verdict), `candidate` and `baseline` (medians), `ratio`, `low`, `high`,
             `agreement`, `run_id`; null where there is none, as in a grid, whose cases have figures of their own.
+        folder: of the sweep's files; null while there are none.
     """
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
+        self.folder: Path | None = None
+        self._before: list[dict[str, Any]] = []
 
     def add(self, overrides: Sequence[str], folder: Path, *, code: int, reason: str | None = None) -> None:
         """One more point has ended; `sweep.json` and `sweep.csv` beside its folder say so.
@@ -38,15 +43,37 @@ class Sweep:
             code: its exit code.
             reason: why there is no result; null takes the result's own.
         """
+        if self.folder is None:
+            self.folder = folder.parent
+            self._before = _rows_of(self.folder / SWEEP)
         row = {"number": len(self.rows), "overrides": dict(map(split, overrides)), "folder": folder.name}
         self.rows.append({**row, "exit_code": int(code), **_figures(folder / RESULT, reason)})
-        replace(folder.parent / SWEEP, json.dumps({"points": self.rows}, indent=2, allow_nan=False) + "\n")
-        replace(folder.parent / SWEEP_TABLE, self._csv())
+        rows = [*self.rows, *self._before[len(self.rows) :]]
+        replace(folder.parent / SWEEP, json.dumps({"points": rows}, indent=2, allow_nan=False) + "\n")
+        replace(folder.parent / SWEEP_TABLE, _csv(rows))
+
+    def plan(self, overrides: Sequence[str], folder: Path, told: str, *, code: int) -> None:
+        """One more point that is only looked at: nothing is written."""
+        empty = dict.fromkeys((*_FIGURES, "run_id"))
+        row = {"number": len(self.rows), "overrides": dict(map(split, overrides)), "folder": folder.name}
+        self.rows.append({**row, **empty, "exit_code": int(code), "reason": told})
+
+    def code_of(self, folder: Path) -> int:
+        """The exit code that a point had in the earlier sweep of the same folder; 0 where none is known."""
+        known = {row["folder"]: row["exit_code"] for row in _rows_of(folder.parent / SWEEP)}
+        return known.get(folder.name, ExitCode.OK)
+
+    def line(self) -> str:
+        """What became of the last point."""
+        row = self.rows[-1]
+        said = " ".join(f"{key}={value}" for key, value in row["overrides"].items())
+        ratio = figures.ratio_and_interval({"ratio": row["ratio"], "ci95": _interval(row)}) if row["ratio"] else ""
+        return f"point {row['number']} ({said}): {_told(row)} {ratio}".rstrip()
 
     def table(self) -> Table:
         """One row per point: what varies among them, both arms' medians, the ratio, the verdict or the reason."""
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), title="the sweep")
-        varying = [key for key in self._keys() if len({row["overrides"].get(key) for row in self.rows}) > 1]
+        varying = [key for key in _keys(self.rows) if len({row["overrides"].get(key) for row in self.rows}) > 1]
         for key in ("#", *varying):
             table.add_column(key)
         for key in ("metric", "candidate", "baseline", "ratio"):
@@ -55,24 +82,40 @@ class Sweep:
         for row in self.rows:
             medians = [_cell(row[arm]) for arm in ("candidate", "baseline")]
             compared = None if row["ratio"] is None else {"ratio": row["ratio"], "ci95": _interval(row)}
-            told = row["verdict"] or row["reason"] or ExitCode(row["exit_code"]).name.lower()
             named = [str(row["overrides"].get(key, "-")) for key in varying]
             ratio = figures.ratio_and_interval(compared)
-            table.add_row(str(row["number"]), *named, row["metric"] or "-", *medians, ratio, told)
+            table.add_row(str(row["number"]), *named, row["metric"] or "-", *medians, ratio, _told(row))
         return table
 
-    def _keys(self) -> list[str]:
-        return list(dict.fromkeys(key for row in self.rows for key in row["overrides"]))
 
-    def _csv(self) -> str:
-        keys, text = self._keys(), io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["number", *keys, *_FIGURES, "reason", "folder"])
-        for row in self.rows:
-            given = [row["overrides"].get(key, "") for key in keys]
-            known = ["" if row[name] is None else row[name] for name in (*_FIGURES, "reason", "folder")]
-            writer.writerow([row["number"], *given, *known])
-        return text.getvalue()
+def _keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(key for row in rows for key in row["overrides"]))
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    """The verdict, or why there is none."""
+    return row["verdict"] or row["reason"] or ExitCode(row["exit_code"]).name.lower()
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    keys, text = _keys(rows), io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["number", *keys, *_FIGURES, "reason", "folder"])
+    for row in rows:
+        given = [row["overrides"].get(key, "") for key in keys]
+        known = ["" if row[name] is None else row[name] for name in (*_FIGURES, "reason", "folder")]
+        writer.writerow([row["number"], *given, *known])
+    return text.getvalue()
+
+
+def _rows_of(path: Path) -> list[dict[str, Any]]:
+    """The points of an earlier sweep; none where there was none, or its record is damaged."""
+    columns = {"number", "overrides", "folder", "reason", *_FIGURES}
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["points"]
+        return rows if all(columns <= set(row) for row in rows) else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _figures(result: Path, reason: str | None) -> dict[str, Any]:

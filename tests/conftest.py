@@ -68,7 +68,8 @@ def place(tmp_path, monkeypatch, own_loggers):
 
 @pytest.fixture
 def executed(monkeypatch):
-    """Stands in for the experiment: notes its calls, does what `answers` says for the candidate's jit strategy."""
+    """Stands in for the experiment, and for its report: notes its calls, does what `answers` says for the candidate's
+    jit strategy."""
     from jaxgen.errors import ExitCode
 
     calls = []
@@ -83,5 +84,10 @@ def executed(monkeypatch):
 
     execute.answers = {}
     execute.calls = calls
+
+    def write_report(paths):
+        return types.SimpleNamespace(html=paths[0] / "report.html")
+
     monkeypatch.setitem(sys.modules, "jaxgen.experiment", types.SimpleNamespace(execute=execute))
+    monkeypatch.setitem(sys.modules, "jaxgen.report.writing", types.SimpleNamespace(write_report=write_report))
     return execute

@@ -17,6 +17,7 @@ from jaxgen.spec.cache import Dynamic, Fixed, NoCache
 from jaxgen.spec.fault import Fault
 from jaxgen.spec.jit import Strategy
 from jaxgen.spec.run import SLOTS, Baseline, Process
+from jaxgen.spec.sweep import SweepPlan
 
 NEEDED = {
     ("model", "hf"): ["model.source=somewhere"],
@@ -79,7 +80,11 @@ class TestTable:
 
     def test_the_slots_of_a_run_hold_what_the_table_offers(self):
         offered = {group: {spec for other, _, spec in OPTIONS if other == group} for group in GROUPS}
-        assert {slot: set(specs) for slot, specs in SLOTS.items()} == offered | {"process": {Process}, "fault": {Fault}}
+        assert {slot: set(specs) for slot, specs in SLOTS.items()} == offered | {
+            "process": {Process},
+            "fault": {Fault},
+            "sweep": {SweepPlan},
+        }
 
     @pytest.mark.parametrize("model", PARAMETERS)
     def test_the_shapes_of_a_model_are_the_true_ones(self, model):

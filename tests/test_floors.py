@@ -50,7 +50,9 @@ FLOORS = {
     "selftest": 7,
     "experiment": 7,
     "sweep": 7,
+    "resuming": 7,
     "api": 8,
+    "running": 8,
     "calibrate": 8,
     "convert": 8,
     "harness": 8,
@@ -62,9 +64,10 @@ JAX = {"jax", "jaxlib", "flax", "orbax", "optax"}
 JAX_FREE = (
     *("__init__", "__main__", "errors", "figures", "run_files", "command", "spec", "config", "report", "tracking"),
     *(unit for unit, floor in FLOORS.items() if floor == 7),
-    *("calibrate", "worker_client"),
+    *("calibrate", "worker_client", "running"),
     *("measure.statistics", "measure.schedule", "measure.verdict", "measure.load", "measure.agreement"),
     *("measure.gate", "measure.stored", "measure.differences", "measure.device_load", "measure.spread"),
+    "measure.provenance",
     *("measure.drift", "measure.outliers", "measure.noise_floor", "measure.roofline", "measure.tolerance"),
     *("measure.excerpt", "measure.forced_differences", "measure.score_agreement", "measure.score_table"),
 )

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,47 @@ class TestProcess:
             process.send_signal(signal.SIGINT)
             assert process.communicate()[1] == ""
         assert process.returncode == ExitCode.INTERRUPTED
+
+
+class TestReport:
+    """What is written when a run has ended."""
+
+    @pytest.fixture
+    def written(self, executed, monkeypatch):
+        """Folders that were reported."""
+        folders = []
+
+        def write_report(paths):
+            folders.extend(paths)
+            if write_report.problem:
+                raise write_report.problem
+            return types.SimpleNamespace(html=paths[0] / "report.html")
+
+        write_report.problem = None
+        write_report.folders = folders
+        stand_in = types.SimpleNamespace(write_report=write_report)
+        monkeypatch.setitem(sys.modules, "jaxgen.report.writing", stand_in)
+        return write_report
+
+    def test_a_run_gets_its_pages_and_says_where_they_are(self, place, executed, written, capsys):
+        executed.answers["closure"] = ExitCode.INVALID
+        assert main(["jit=closure"]) == ExitCode.INVALID
+        ((_, folder),) = executed.calls
+        assert written.folders == [folder]
+        assert str(folder / "report.html") in capsys.readouterr().out
+
+    def test_a_sweep_gets_one_of_all(self, place, executed, written):
+        assert main(["-m", "jit=closure,aot"]) == ExitCode.OK
+        assert written.folders == [executed.calls[0][1].parent]
+
+    @pytest.mark.parametrize("code", [ExitCode.USER_ERROR, ExitCode.INTERRUPTED])
+    def test_none_where_there_is_nothing_to_say(self, code, place, executed, written):
+        executed.answers["closure"] = code
+        main(["jit=closure"])
+        assert not written.folders
+
+    @pytest.mark.parametrize("problem", [UserError("the disk is full"), RuntimeError("a bug")])
+    def test_a_report_that_fails_changes_nothing_but_is_told(self, problem, place, executed, written, capsys):
+        written.problem = problem
+        assert main(["jit=closure"]) == ExitCode.OK
+        assert str(problem) in capsys.readouterr().err

@@ -47,11 +47,14 @@ def test_ci_runs_the_readme_test_command():
 
 
 @pytest.mark.slow
-def test_the_python_in_the_readme_runs():
+def test_the_python_in_the_readme_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (block,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     names: dict[str, object] = {}
     exec(block, names)
     assert names["engine"]
+    assert names["result"].ratio > 0
+    assert names["result"].report().is_relative_to("runs")
 
 
 def test_readme_table_names_every_option():

@@ -81,3 +81,14 @@ def test_damaged_trials_leave_the_result_readable(tmp_path):
     (run,) = collect([folder]).runs
     assert run.trials == ()
     assert "trials.csv is damaged" in (run.no_trials or "")
+
+
+def test_points_that_left_nothing_are_named_with_their_reason(tmp_path):
+    folder = sweep(tmp_path / "sweep")
+    points = [{"folder": "0", "overrides": {"jit": "aot"}, "reason": None}]
+    points += [{"folder": "99", "overrides": {"cache": "none", "jit": "aot"}, "reason": "it cannot be"}]
+    (folder / "sweep.json").write_text(json.dumps({"points": points}))
+    never = [each for each in collect([folder]).unread if each.name == "99"]
+    assert [each.reason for each in never] == ["cache=none jit=aot: it cannot be"]
+    (folder / "sweep.json").write_text("{")
+    assert not [each for each in collect([folder]).unread if each.name == "99"]

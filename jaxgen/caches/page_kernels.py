@@ -87,7 +87,7 @@ class GpuKernel:
 
     layout: ClassVar[type[Pool]] = HeadsFirst
     name: ClassVar[str] = "pallas"
-    window: ClassVar[None] = None
+    window: None = None
     interpret: bool = False
 
     def attend(

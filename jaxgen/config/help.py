@@ -7,6 +7,7 @@ import textwrap
 from jaxgen.config.table import GROUPS, OPTIONS, conf_dir
 from jaxgen.spec.fault import Fault
 from jaxgen.spec.run import Process
+from jaxgen.spec.sweep import SweepPlan
 
 _INTRODUCTION = """\
 jaxgen measures two ways to run a transformer language model in JAX and answers one question:
@@ -65,7 +66,7 @@ def _owners() -> list[tuple[str, str, type]]:
     for group, option, spec in OPTIONS:
         several = len({kind for other, _, kind in OPTIONS if other == group}) > 1
         rows.setdefault(spec, (f"{group}={option}" if several else group, group, spec))
-    return [*rows.values(), ("process", "process", Process), ("fault", "fault", Fault)]
+    return [*rows.values(), ("process", "process", Process), ("fault", "fault", Fault), ("sweep", "sweep", SweepPlan)]
 
 
 def _keys(group: str, spec: type) -> str:

@@ -18,6 +18,7 @@ from jaxgen.spec.fault import Fault
 from jaxgen.spec.prompts import Text
 from jaxgen.spec.run import Process, Run
 from jaxgen.spec.score import Score
+from jaxgen.spec.sweep import SweepPlan
 
 _AS_TYPED: dict[tuple[type, str], Any] = {
     (Process, "env"): dict[str, str],
@@ -60,7 +61,7 @@ def _default(spec: type, field: dataclasses.Field) -> Any:
     return field.default
 
 
-PLAIN_SLOTS: dict[str, type] = {"process": Process, "fault": Fault}
+PLAIN_SLOTS: dict[str, type] = {"process": Process, "fault": Fault, "sweep": SweepPlan}
 """Slots without options to choose from: their keys alone are set."""
 
 TWINS: dict[type, type] = {spec: _twin(spec) for spec in (*(spec for _, _, spec in OPTIONS), *PLAIN_SLOTS.values())}

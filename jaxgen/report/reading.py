@@ -7,15 +7,15 @@ import csv
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxgen.errors import UserError
 from jaxgen.measure.stored import READABLE_VERSION
 from jaxgen.report.shape import Damage, checked
+from jaxgen.run_files import RESULT, SWEEP, TRIALS
 
-RESULT, TRIALS = "result.json", "trials.csv"
 _PLACE = ("case", "process", "block", "pair", "position", "arm")
 _WATCHED = ("compile_events", "void", "repeats")
 _MOST_NAMED = 5
@@ -104,6 +104,7 @@ def collect(paths: Sequence[str | Path]) -> Collection:
         told += [f"and {len(named) - _MOST_NAMED} more"] if len(named) > _MOST_NAMED else []
         raise UserError.collected("nothing to report", told)
     unread = tuple(each for each in read.values() if isinstance(each, Unread))
+    unread += tuple(each for place in places for each in _never_run(place))
     sweeps = any(folders != [place] for place, folders in found.items())
     return Collection(root if alone else root / "report", runs, unread, sweeps)
 
@@ -196,6 +197,19 @@ def _runs_below(place: Path) -> list[Path]:
     if not runs:
         raise UserError(f"{place} holds no run: neither it nor a folder right below has a {RESULT}; give a run folder")
     return sorted(runs, key=lambda each: (not each.name.isdigit(), int(each.name) if each.name.isdigit() else each))
+
+
+def _never_run(place: Path) -> Iterator[Unread]:
+    """Points of a sweep that left no folder behind, such as combinations that cannot be."""
+    try:
+        points = json.loads((place / SWEEP).read_text(encoding="utf-8"))["points"]
+        told = [(str(each["folder"]), each["overrides"], each["reason"]) for each in points]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for name, overrides, reason in told:
+        if not (place / name).exists():
+            said = " ".join(f"{key}={value}" for key, value in overrides.items())
+            yield Unread(place / name, name, f"{said}: {reason or 'it left no result'}")
 
 
 def _name(folder: Path, root: Path) -> str:

@@ -14,6 +14,7 @@ from jaxgen.spec.model import Model
 from jaxgen.spec.prompts import Arc, Builtin, Jsonl, PromptsSpec, Synthetic, Text
 from jaxgen.spec.score import Score
 from jaxgen.spec.study import Calibrate, Selftest, Single, StudySpec
+from jaxgen.spec.sweep import SweepPlan
 from jaxgen.spec.tracker import NoTracker, TrackerSpec, Wandb
 from jaxgen.spec.workload import Batching, Generate
 
@@ -85,6 +86,7 @@ class Run:
     tracker: TrackerSpec
     process: Process
     fault: Fault = Fault()  # noqa: RUF009 - frozen
+    sweep: SweepPlan = SweepPlan()  # noqa: RUF009 - frozen
     study: StudySpec = Single()  # noqa: RUF009 - frozen
 
     def __post_init__(self):
@@ -145,5 +147,6 @@ SLOTS: dict[str, tuple[type, ...]] = {
     "tracker": (NoTracker, Wandb),
     "process": (Process,),
     "fault": (Fault,),
+    "sweep": (SweepPlan,),
     "study": (Single, Calibrate, Selftest),
 }

@@ -1,0 +1,113 @@
+"""Is a point of a sweep done already? Only where the same question was asked of the same code on the same machine."""
+
+import dataclasses
+import datetime
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxgen import figures
+from jaxgen.measure import provenance
+from jaxgen.measure.stored import READABLE_VERSION
+from jaxgen.record import without_places
+from jaxgen.run_files import RESULT
+from jaxgen.spec.arm import Arm
+from jaxgen.spec.run import Run
+from jaxgen.spec.sweep import Retry
+
+_WEIGHTS = ("checkpoint", "source")
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """What a run folder says of a point that is to be run in it.
+
+    Attributes:
+        skip: it need not be run.
+        why: in a few words.
+        seconds: that an earlier run of the same configuration took; null where there is none.
+    """
+
+    skip: bool
+    why: str
+    seconds: float | None = None
+
+    def told(self, run: Run) -> str:
+        """For a table: why it is not run, or why it is and how long that may take."""
+        if self.skip:
+            return self.why
+        plan = run.measure
+        limit = f"trials of up to {figures.seconds(plan.max_seconds * plan.processes)} a case, loading and compiling"
+        known = None if self.seconds is None else f"it took {figures.seconds(self.seconds)} before"
+        return f"to be run ({self.why}): {known or limit}"
+
+
+def standing(arms: Mapping[str, Arm], folder: Path) -> Standing:
+    """Compare a composed point with the result in its folder, as the point's own `sweep.*` asks.
+
+    The device is not asked, as that would take a process with jax: it is taken for the same where the processor, the
+    versions of all packages and jaxgen's own commit are. Weights are taken for the same where none of their files is
+    newer than the result.
+    """
+    plan = arms["candidate"].run.sweep
+    told = _read(folder / RESULT)
+    if told is None:
+        return Standing(False, "there is no result yet")
+    if not plan.resume:
+        return Standing(False, "sweep.resume=false")
+    changed = _changed(arms, told)
+    if changed:
+        return Standing(False, changed)
+    seconds = _seconds(told)
+    if told.get("status") == "completed":
+        return Standing(True, "done before", seconds)
+    if told.get("status") == "failed" and plan.retry is Retry.none:
+        return Standing(True, "failed before, and sweep.retry=none", seconds)
+    return Standing(False, "failed before", seconds)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    sound = isinstance(told, dict) and told.get("schema_version") == READABLE_VERSION
+    return told if sound and isinstance(told.get("arms"), dict) else None
+
+
+def _changed(arms: Mapping[str, Arm], told: Mapping[str, Any]) -> str | None:
+    """What is not as it was; null where all is."""
+    before = {name: without_places(arm.get("config") or {}) for name, arm in told["arms"].items()}
+    now = {name: without_places(json.loads(json.dumps(arm.resolved))) for name, arm in arms.items()}
+    if now != before:
+        return "its configuration is another"
+    environment = told.get("environment") or {}
+    if environment.get("git") != provenance.git():
+        return "jaxgen's code is another"
+    if environment.get("cpu") != provenance.cpu_model():
+        return "the machine is another"
+    own_python = any(arm.run.process.python for arm in arms.values())  # whose packages are not ours to ask for
+    if not own_python and environment.get("packages") != provenance.packages():
+        return "the installed packages are others"
+    return _newer_weights(arms, told.get("started_at"))
+
+
+def _newer_weights(arms: Mapping[str, Arm], started_at: Any) -> str | None:
+    try:
+        then = datetime.datetime.fromisoformat(started_at).timestamp()
+    except (TypeError, ValueError):
+        return "its result does not say when it was measured"
+    places = {getattr(arm.run.model, key) for arm in arms.values() for key in _WEIGHTS}
+    folders = [Path(place) for place in places if place and Path(place).is_dir()]
+    newer = any(path.stat().st_mtime > then for folder in folders for path in folder.rglob("*") if path.is_file())
+    return "its weights are newer" if newer else None
+
+
+def _seconds(told: Mapping[str, Any]) -> float | None:
+    """How long the whole run took."""
+    try:
+        began, ended = (datetime.datetime.fromisoformat(told[key]) for key in ("started_at", "finished_at"))
+    except (KeyError, TypeError, ValueError):
+        return None
+    return (ended - began).total_seconds()
