@@ -101,8 +101,8 @@ def _with_hydra(flags: dict[str, Any], overrides: list[str]) -> int:
             run_folder.remove_unused(run_folder.sweep_folder())
             if len(sweep.rows) > 1:
                 terminal().print(sweep.table())
-    if len(sweep.rows) > 1 and sweep.folder is not None:
-        _report(sweep.folder, ExitCode.OK)
+    if len(sweep.rows) > 1:
+        sweep.report()
     return max(codes, default=ExitCode.OK)
 
 
@@ -159,26 +159,7 @@ def _alone(cfg: Any, folder: Path) -> int:
     except UserError as error:
         remove_unused(folder)
         return refuse(error)
-    code = _measured(arms, folder)[0]
-    _report(folder, code)
-    return code
-
-
-def _report(folder: Path, code: int) -> None:
-    """Pages and plots beside the results, unless there are none, or whoever waits has had enough."""
-    from jaxgen.console import terminal
-    from jaxgen.report.writing import write_report
-
-    if code in (ExitCode.USER_ERROR, ExitCode.INTERRUPTED):
-        return
-    try:
-        terminal().print(str(write_report([folder]).html), markup=False, soft_wrap=True)
-    except UserError as error:
-        terminal(stderr=True).print(f"no report: {error}", markup=False, soft_wrap=True)
-    except Exception as error:  # the numbers are on disk, and the run's exit code stands
-        logging.getLogger(__name__).exception("the report ended with an error of jaxgen's own")
-        told = f"no report: {type(error).__name__}: {error}; the traceback is in the log"
-        terminal(stderr=True).print(told, markup=False, soft_wrap=True)
+    return _measured(arms, folder)[0]
 
 
 def _point(cfg: Any, folder: Path, sweep: Any, *, overrides: list[str], label: str) -> int:

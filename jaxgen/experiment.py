@@ -1,8 +1,9 @@
 """Floor 7: the whole story of a run, from two composed arms to a result on disk and an exit code. No jax here."""
 
 import contextlib
+import logging
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from jaxgen import calibration, measuring, selftest, tracking
@@ -10,18 +11,20 @@ from jaxgen.console import Console
 from jaxgen.errors import ExitCode, UserError
 from jaxgen.pool import ArmFailed
 from jaxgen.record import Record
+from jaxgen.run_files import LOG
 from jaxgen.spec.arm import Arm
 from jaxgen.spec.study import Calibrate, Selftest, Single
 
 Story = Callable[[Mapping[str, Arm], Record, Console], ExitCode]
 
 
-def execute(arms: Mapping[str, Arm], folder: Path) -> ExitCode:
+def execute(arms: Mapping[str, Arm], folder: Path, *, pages: bool = True) -> ExitCode:
     """Measure the arms and write everything into `folder`.
 
     Args:
         arms: `candidate` first, and perhaps `baseline`.
         folder: the run folder, made by Hydra.
+        pages: write report.md, report.html and plots/ as well, if the run was not interrupted.
 
     Returns:
         The exit code: what was measured is on disk whatever it is.
@@ -55,13 +58,32 @@ def execute(arms: Mapping[str, Arm], folder: Path) -> ExitCode:
         except BaseException:
             record.finish("failed")
             raise
+        if pages and code != ExitCode.INTERRUPTED:
+            _report(record)  # before the tracker, which sends the plots
     console.summary(record.result)
     return code
 
 
+def _report(record: Record) -> None:
+    """Pages and plots; the numbers are on disk, whatever becomes of these."""
+    from jaxgen.report.writing import write_report
+
+    try:
+        write_report([record.folder])
+    except UserError as error:
+        _note(record, [f"no report was written: {error}"])
+    except Exception as error:
+        logging.getLogger(__name__).exception("the report ended with an error of jaxgen's own")
+        _note(record, [f"no report was written ({type(error).__name__}: {error}); the traceback is in {LOG}"])
+
+
 def _track(arms: Mapping[str, Arm], record: Record) -> None:
     """However the run ended: the tracker hears of what is on disk, and adds nothing but notes."""
-    notes = tracking.track(arms["candidate"].run.tracker, record.folder)
+    _note(record, tracking.track(arms["candidate"].run.tracker, record.folder))
+
+
+def _note(record: Record, notes: Sequence[str]) -> None:
+    """Behind the last word."""
     for note in notes:
         record.note(note)
     if notes:

@@ -71,12 +71,13 @@ class Result:
         return write_report([self.folder]).html
 
 
-def run(*overrides: str, folder: str | Path | None = None) -> Result:
+def run(*overrides: str, folder: str | Path | None = None, report: bool = False) -> Result:
     """Measure a candidate against its baseline, as `python -m jaxgen OVERRIDES` does.
 
     Args:
         overrides: as on the command line: `"cache=fixed"`, `"measure=quick"`.
         folder: the run folder; null makes one below `runs/` of the working directory.
+        report: write the pages and plots at once; `Result.report` does so later.
 
     Raises:
         UserError: a mistake in the overrides, a missing checkpoint, prompts that do not fit.
@@ -94,7 +95,7 @@ def run(*overrides: str, folder: str | Path | None = None) -> Result:
     with writing(place):
         place.mkdir(parents=True, exist_ok=True)
     try:
-        code = execute(arms, place)
+        code = execute(arms, place, pages=report)
     except UserError:
         remove_unused(place)
         raise

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from jaxgen import figures
 from jaxgen.config.typed import split
-from jaxgen.errors import ExitCode
+from jaxgen.console import terminal
+from jaxgen.errors import ExitCode, UserError
 from jaxgen.run_files import RESULT, SWEEP, SWEEP_TABLE, replace
 
 _FIGURES = ("status", "exit_code", "verdict", "metric", "candidate", "baseline", "ratio", "low", "high", "agreement")
@@ -57,6 +58,17 @@ class Sweep:
         empty = dict.fromkeys((*_FIGURES, "run_id"))
         row = {"number": len(self.rows), "overrides": dict(map(split, overrides)), "folder": folder.name}
         self.rows.append({**row, **empty, "exit_code": int(code), "reason": told})
+
+    def report(self) -> None:
+        """Pages and plots of all points beside the sweep's files, if there are any, and where they are."""
+        from jaxgen.report.writing import write_report
+
+        if self.folder is None:
+            return
+        try:
+            terminal().print(str(write_report([self.folder]).html), markup=False, soft_wrap=True)
+        except UserError as error:
+            terminal(stderr=True).print(f"no report was written: {error}", markup=False, soft_wrap=True)
 
     def code_of(self, folder: Path) -> int:
         """The exit code that a point had in the earlier sweep of the same folder; 0 where none is known."""

@@ -161,5 +161,5 @@ def execute_small(folder: Path, *overrides: str) -> tuple[ExitCode, dict]:
 def execute_composed(folder: Path, *overrides: str) -> tuple[ExitCode, dict]:
     """The same of any run."""
     arms: Mapping[str, Arm] = load_arms(overrides)
-    code = execute(arms, folder)
+    code = execute(arms, folder, pages=False)
     return code, read_result(folder)

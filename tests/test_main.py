@@ -167,7 +167,7 @@ class TestProcess:
 
 
 class TestReport:
-    """What is written when a run has ended."""
+    """What is written when a sweep has ended."""
 
     @pytest.fixture
     def written(self, executed, monkeypatch):
@@ -186,25 +186,24 @@ class TestReport:
         monkeypatch.setitem(sys.modules, "jaxgen.report.writing", stand_in)
         return write_report
 
-    def test_a_run_gets_its_pages_and_says_where_they_are(self, place, executed, written, capsys):
-        executed.answers["closure"] = ExitCode.INVALID
-        assert main(["jit=closure"]) == ExitCode.INVALID
-        ((_, folder),) = executed.calls
-        assert written.folders == [folder]
-        assert str(folder / "report.html") in capsys.readouterr().out
-
     def test_a_sweep_gets_one_of_all(self, place, executed, written):
         assert main(["-m", "jit=closure,aot"]) == ExitCode.OK
         assert written.folders == [executed.calls[0][1].parent]
 
-    @pytest.mark.parametrize("code", [ExitCode.USER_ERROR, ExitCode.INTERRUPTED])
-    def test_none_where_there_is_nothing_to_say(self, code, place, executed, written):
-        executed.answers["closure"] = code
-        main(["jit=closure"])
-        assert not written.folders
+    def test_where_it_is_or_why_there_is_none_is_told(self, executed, written, capsys):
+        assert main(["-m", "jit=closure,aot"]) == ExitCode.OK
+        assert "report.html" in capsys.readouterr().out
+        written.problem = UserError("the disk is full")
+        assert main(["-m", "jit=closure,aot"]) == ExitCode.OK
+        assert "no report was written: the disk is full" in capsys.readouterr().err
 
-    @pytest.mark.parametrize("problem", [UserError("the disk is full"), RuntimeError("a bug")])
-    def test_a_report_that_fails_changes_nothing_but_is_told(self, problem, place, executed, written, capsys):
-        written.problem = problem
-        assert main(["jit=closure"]) == ExitCode.OK
-        assert str(problem) in capsys.readouterr().err
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("jaxgen cache=pa", ["cache=paged"]), ("jaxgen cache=none cache.", ["cache.pad=", "cache.window="])],
+)
+def test_a_shell_completes_groups_options_and_keys(typed, offered):
+    shell = os.environ | {"COMP_LINE": typed, "COMP_POINT": str(len(typed))}
+    command = [sys.executable, "-m", "jaxgen", "-sc", "query=bash"]
+    done = subprocess.run(command, env=shell, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == offered

@@ -15,8 +15,8 @@ from jaxgen.errors import ExitCode, UserError
 def executed(monkeypatch):
     """The experiment replaced by one that leaves a finished result."""
 
-    def execute(arms, folder):
-        execute.arms = arms
+    def execute(arms, folder, *, pages):
+        execute.arms, execute.pages = arms, pages
         finished_result(folder)
         return ExitCode.OK
 
@@ -28,6 +28,7 @@ def executed(monkeypatch):
 
 def test_a_run_gives_its_result(executed, tmp_path):
     result = jaxgen.run(*SMALL, "cache=dynamic", folder=tmp_path / "run")
+    assert not executed.pages
     assert executed.arms["candidate"].choices["cache"] == "dynamic"
     assert (result.exit_code, result.metric) == (ExitCode.OK, "tokens_per_s")
     assert result.ratio == pytest.approx(2)

@@ -14,6 +14,7 @@ from jaxgen.spec.fault import Fault
 from jaxgen.spec.measure import Measure
 from jaxgen.spec.score import Score
 from jaxgen.workloads import kinds
+from jaxgen.workloads.cost import token_bytes
 from jaxgen.workloads.score import METRICS, Scoring
 from jaxgen.workloads.text import Codec
 
@@ -66,8 +67,9 @@ def test_a_trial_s_metrics_are_over_all_its_calls(plain):
 
 def test_the_query_s_reuse_is_counted(plain):
     facts = plain.facts(0, None, [])
-    reuse = {"hits": 2, "misses": 1, "fallbacks": 0, "saved_tokens": 5, "note": None}  # an empty item adds no token
-    assert facts["prefix"] == reuse
+    reuse = {"hits": 2, "misses": 1, "fallbacks": 0, "note": None}  # an empty item adds no token
+    saved = {"saved_tokens": 5, "saved_bytes": 5 * token_bytes(plain._engine)}
+    assert facts["prefix"] == reuse | saved
     assert (facts["items"], facts["labels"], facts["query_tokens"], facts["longest_row_tokens"]) == (3, 3, 5, 7)
     assert scoring(prefix_cache=False).facts(0, None, [])["prefix"]["misses"] == 3
     assert "keeps nothing" in scoring(cache="none").facts(0, None, [])["prefix"]["note"]

@@ -20,6 +20,7 @@ from jaxgen.engine.uses import Use
 from jaxgen.measure import roofline
 from jaxgen.measure.roofline import Step
 from jaxgen.spec.score import Score
+from jaxgen.workloads import cost
 from jaxgen.workloads.protocol import Case, Row
 from jaxgen.workloads.text import Codec
 
@@ -124,9 +125,10 @@ class Scoring:
         """How the items came by the query, and what the request was."""
         del call, rows
         prepared, request = self._prepared[case], self._requests[case]
-        saved = max(prepared.reuse.hits - 1, 0) * len(request.query)  # that did not go through the model again
+        tokens = max(prepared.reuse.hits - 1, 0) * len(request.query)  # that did not go through the model again
+        saved = {"saved_tokens": tokens, "saved_bytes": tokens * cost.token_bytes(self._engine)}
         return {
-            "prefix": {**dataclasses.asdict(prepared.reuse), "saved_tokens": saved, "note": prepared.note},
+            "prefix": {**dataclasses.asdict(prepared.reuse), **saved, "note": prepared.note},
             "items": len(request.rows),
             "labels": len(request.labels),
             "query_tokens": len(request.query),
