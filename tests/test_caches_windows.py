@@ -48,7 +48,7 @@ def whole(which, prompts, count, *, window):
     return np.take_along_axis(np.asarray(logits), at[:, :, None], axis=1)
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=["gpt2", "qwen3"])
 def family(request):
     return request.param, whole(request.param, PROMPTS, NEW_TOKENS, window=WINDOW)
 

@@ -227,6 +227,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # reads that orbax leaves unawaited
 @pytest.mark.parametrize("case", DAMAGE)
 def test_damage_is_told_in_one_line(case, checkpoint, capfd):
     spoil, told = DAMAGE[case]

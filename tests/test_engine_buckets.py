@@ -56,12 +56,8 @@ def ending_at(token):
     return dataclasses.replace(ONE_LAYER, eos_token_ids=(token,))
 
 
-SERVED = [("fixed", Loop.device), ("fixed", Loop.host), ("dynamic", Loop.host), ("none", Loop.host)]
-TABLE = [
-    *((cache, Strategy.closure, loop) for cache, loop in SERVED),
-    ("none_padded", Strategy.closure, Loop.device),
-    ("fixed", Strategy.aot, Loop.device),
-]
+SERVED = [("fixed", Loop.device), ("none", Loop.host)]
+TABLE = [("fixed", Strategy.aot, Loop.device), ("dynamic", Strategy.closure, Loop.host)]
 
 
 @pytest.mark.parametrize(("cache", "jit", "loop"), TABLE, ids=lambda value: getattr(value, "name", value))
@@ -112,7 +108,7 @@ def test_rows_that_only_fill_a_batch_are_done_from_the_start_and_in_no_output():
     workload = generating(model, RAGGED[0])
     (timed,) = workload.call(0)
     assert len(workload.answers(0, [timed])) == 2
-    assert timed.tokens == 2 * NEW_TOKENS
+    assert [len(tokens) for tokens, _ in timed.written] == [NEW_TOKENS] * 2
 
 
 def test_sampled_rows_draw_the_same_tokens_in_a_bucket():

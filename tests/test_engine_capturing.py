@@ -109,7 +109,7 @@ def test_off_is_no_part_of_any_program():
     on = programs_of(model_of())
     assert off["stablehlo_sha256"] == unlayered["stablehlo_sha256"] != on["stablehlo_sha256"]
     (batch,) = model_of(capture=Capture()).batches(PROMPTS)
-    assert len(jax.tree.leaves(batch.state)) == 5  # sequence, lengths, done, rows, seed: no buffer goes in or out
+    assert len(jax.tree.leaves(batch.state)) == 6  # sequence, lengths, ends, done, rows, seed: no buffer more
     assert "captured" not in str(jax.tree_util.tree_flatten_with_path(batch.state)[0])
 
 

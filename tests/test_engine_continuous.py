@@ -88,24 +88,22 @@ def test_each_text_is_what_it_is_alone(cache, engine, alone, ledger):
     assert again == tokens
 
 
-@pytest.mark.parametrize("page_size", [4, 8])
-def test_texts_that_begin_alike_share_pages(page_size, engine, alone):
+def test_texts_that_begin_alike_share_pages(engine, alone):
     asked = [*requests(5, shared=SHARED), *requests(2, shared=SHARED[:6]), *requests(1, shared=SHARED)]
     asked.append(asked[0])
-    model = engine(Paged(page_size=page_size, bucket=16), shared_prefix=True)
+    model = engine(Paged(page_size=4, bucket=16), shared_prefix=True)
     call, tokens = served(model, asked)
     assert tokens == alone(asked)
     facts = call.rooms.facts()
     assert facts["hits"] == 8
     assert facts["kept_tokens"] >= 5 * 19 + 2 * 6
     assert facts["copied_pages"] >= 5  # 19 tokens do not fill their last page, 6 neither
-    plain, _ = served(engine(Paged(page_size=page_size, bucket=16)), asked)
+    plain, _ = served(engine(Paged(page_size=4, bucket=16)), asked)
     assert facts["most_pages"] < plain.rooms.facts()["most_pages"]
 
 
-@pytest.mark.parametrize("cache", [Fixed(bucket=16, window=9), Paged(page_size=4, bucket=16, window=9)], ids=str)
-def test_rows_are_given_on_within_a_window(cache, engine):
-    asked = requests()
+def test_rows_are_given_on_within_a_window(engine):
+    cache, asked = Fixed(bucket=16, window=9), requests()
     static = engine(dataclasses.replace(cache, bucket=0), batching=Batching.static, batch_size=1)
     limits = [each.new_tokens for each in asked]
     alone = small_models.tokens(static, [each.tokens for each in asked], limits=limits)

@@ -203,7 +203,7 @@ class TestReport:
     [("jaxgen cache=pa", ["cache=paged"]), ("jaxgen cache=none cache.", ["cache.pad=", "cache.window="])],
 )
 def test_a_shell_completes_groups_options_and_keys(typed, offered):
-    shell = os.environ | {"COMP_LINE": typed, "COMP_POINT": str(len(typed))}
+    shell = os.environ | {"COMP_LINE": typed, "COMP_POINT": str(len(typed)), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "jaxgen", "-sc", "query=bash"]
     done = subprocess.run(command, env=shell, capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == offered

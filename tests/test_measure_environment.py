@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from jaxgen.measure import environment
+from jaxgen.measure import environment, provenance
 
 KEYS = {
     "platform",
@@ -42,7 +42,7 @@ def test_the_device_is_the_one_that_jax_uses(captured):
 
 def test_what_is_not_installed_is_null(captured, monkeypatch):
     assert captured["packages"]["jax"]
-    monkeypatch.setattr(environment, "PACKAGES", ("no-such-package",))
+    monkeypatch.setattr(provenance, "PACKAGES", ("no-such-package",))
     assert environment.capture()["packages"] == {"no-such-package": None}
 
 
@@ -63,7 +63,7 @@ def test_no_flags_are_null_not_empty(monkeypatch):
 def checkout(tmp_path, monkeypatch):
     """A folder that jaxgen seems to run from."""
     (tmp_path / "jaxgen" / "measure").mkdir(parents=True)
-    monkeypatch.setattr(environment, "__file__", str(tmp_path / "jaxgen" / "measure" / "environment.py"))
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "jaxgen" / "measure" / "provenance.py"))
     return tmp_path
 
 

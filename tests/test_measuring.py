@@ -173,17 +173,3 @@ class TestGrid:
         for case in grid[2]["cases"]:
             for arm in case["arms"].values():
                 assert (set(arm["compile"]["events_per_trial"]), arm["compile"]["warm"]) == ({0}, True)
-
-
-def test_startups_are_measured_over_an_empty_and_a_filled_cache(tmp_path):
-    code, result = execute_small(tmp_path, *ALONE, "measure.startup=both")
-    startup = result["arms"]["candidate"]["startup"]
-    cold, warm = startup["cold"]["first_call"], startup["warm"]["first_call"]
-    assert code == ExitCode.OK
-    assert (cold["persistent_cache_hits"], cold["persistent_cache_misses"] > 0) == (0, True)
-    assert (warm["persistent_cache_hits"] > 0, warm["persistent_cache_misses"]) == (True, 0)
-    assert startup["second_precompile"] == {"events": 0, "ratio": None}
-    assert startup["precompile_ratio"] > 0
-    for start in (startup["cold"], startup["warm"]):
-        assert start["second_call"]["events"] == 0
-        assert min(start["import_s"], start["load_s"]) > 0

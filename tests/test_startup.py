@@ -112,4 +112,5 @@ def test_a_filled_folder_and_a_second_precompile_save_the_compiles_of_every_buck
     assert facts["precompile_ratio"] > 1
     for start in (cold, warm):
         assert start["second_call"]["events"] == 0
+        assert min(start["import_s"], start["load_s"]) > 0
     assert facts["second_precompile"] == {"events": 0, "ratio": None}
