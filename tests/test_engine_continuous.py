@@ -10,6 +10,7 @@ import small_models
 
 from jaxgen.engine.continuous import Call, Continuous, Request
 from jaxgen.engine.faults import Faults
+from jaxgen.engine.forced import forced_logprobs
 from jaxgen.errors import UserError
 from jaxgen.spec.cache import Fixed, Paged
 from jaxgen.spec.fault import Fault
@@ -113,6 +114,12 @@ def test_rows_are_given_on_within_a_window(engine):
 def test_a_text_may_end_with_its_first_token(engine, alone):
     asked = [Request((5, 6), 1), Request((7,), 1), Request((8, 9), 3), Request((5, 6, 7), 1), Request((1,), 1)]
     assert served(engine(CACHES["paged"]), asked)[1] == alone(asked)
+
+
+def test_a_comparison_of_all_rows_at_once_gets_the_pages_that_it_needs(engine):
+    model, asked = engine(CACHES["few pages"]), requests(3)
+    read = forced_logprobs(model, [each.tokens for each in asked], answers=[[1], [2, 3], [4]])
+    assert {piece.row for piece in read.pieces} == {0, 1, 2}
 
 
 def test_a_pool_too_small_for_one_text_is_refused_before_anything_is_written(engine):

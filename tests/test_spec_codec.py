@@ -10,6 +10,7 @@ from jaxgen.errors import UserError
 from jaxgen.spec.cache import Dynamic
 from jaxgen.spec.codec import spec_from_plain, spec_to_plain, without_none
 from jaxgen.spec.measure import Isolation, Measure
+from jaxgen.spec.workload import Site
 
 ROWS = [
     ["model=tiny", "cache=fixed", "jit=closure", "measure=default", "prompts=builtin", "study=single", "gate=off"],
@@ -54,6 +55,11 @@ def test_a_run_survives_json(overrides):
         back = spec_from_plain(json.loads(message))
         assert back == arm.run
         assert hash(back) == hash(arm.run)
+
+
+def test_names_in_a_list_are_read_as_what_they_name():
+    captured = load_arms(["experiment=capture"])["candidate"].run.workload.capture
+    assert captured.sites == (Site.residual, Site.attention, Site.mlp)
 
 
 def test_the_rows_have_every_option():

@@ -16,9 +16,9 @@ from jaxgen.engine.binders import Bound, Program, bind
 from jaxgen.engine.capturing import Captured
 from jaxgen.engine.programs import Blueprint, State
 from jaxgen.models.structure import Leaves, Structure
-from jaxgen.spec.cache import windowed
+from jaxgen.spec.cache import Paged, windowed
 from jaxgen.spec.run import Run
-from jaxgen.spec.workload import Generate, Loop
+from jaxgen.spec.workload import Batching, Generate, Loop
 
 OnStep = Callable[[State], None]
 Written = tuple[list[int], str]
@@ -168,9 +168,15 @@ class Engine:
         return batch if captured is None else batch.with_captured(captured)
 
     def empty_cache(self, batch: Batch) -> Cache:
-        """A fresh cache for one run of a batch, ready on the device: it will be donated."""
+        """A fresh cache for one run of a batch, ready on the device: it will be donated.
+
+        A pool that rows take turns in may be too small for all of them at once: then it gets the pages that they need.
+        """
+        spec = self.run.cache
+        if isinstance(spec, Paged) and self.generation.batching is Batching.continuous:
+            spec = dataclasses.replace(spec, num_pages=None)
         cache = caches.create(
-            self.run.cache,
+            spec,
             self.blueprint.structure.architecture,
             batch=batch.rows,
             capacity=batch.capacity,

@@ -79,6 +79,8 @@ def _read(hint: Any, value: Any) -> Any:
         return _read_spec(typing.cast(type, kind), value)
     if isinstance(kind, enum.EnumMeta) and value is not None:
         return kind(value)
+    if typing.get_origin(kind) is tuple and isinstance(value, list):
+        return tuple(_read(typing.get_args(kind)[0], item) for item in value)
     return _tuples(value)
 
 
