@@ -13,6 +13,7 @@ from jaxgen.pool import Pool
 from jaxgen.record import Record
 from jaxgen.samples import Samples
 from jaxgen.spec.arm import Arm
+from jaxgen.spec.workload import Generate
 from jaxgen.trials import Trials, names_of
 
 Facts = dict[str, Any]
@@ -85,6 +86,12 @@ class Session:
             raise UserError(
                 "the arms would answer different questions: their prompts, items or tokenizers differ; compare arms of "
                 "one tokenizer, or give token ids: prompts=synthetic, prompts=jsonl, workload.item_tokens"
+            )
+        works = [arm.run.workload for arm in self._arms.values()]
+        if len({work.batching for work in works if isinstance(work, Generate)}) > 1:
+            self._record.note(
+                "latency, ttft and tpot are a batch's in one arm and a prompt's, with its wait for a row, in the other: "
+                "tokens_per_s alone compares them"
             )
         self.cases, self._metrics = facts["candidate"]["cases"], facts["candidate"]["metrics"]
         if self._process:
