@@ -90,8 +90,8 @@ class Session:
         works = [arm.run.workload for arm in self._arms.values()]
         if len({work.batching for work in works if isinstance(work, Generate)}) > 1:
             self._record.note(
-                "latency, ttft and tpot are a batch's in one arm and a prompt's, with its wait for a row, in the other: "
-                "tokens_per_s alone compares them"
+                "latency, ttft and tpot are a batch's in one arm and a prompt's, its wait for a row included, in the "
+                "other: tokens_per_s alone compares them"
             )
         self.cases, self._metrics = facts["candidate"]["cases"], facts["candidate"]["metrics"]
         if self._process:

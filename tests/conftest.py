@@ -1,7 +1,7 @@
 """Strict settings for every test: nothing that jax lets pass in silence passes here, and little time goes to LLVM.
 
-They are set before jax starts its backend. Worker processes that tests start do not inherit them (but for the
-platform): they run as a user's would.
+They are set before jax starts its backend. Worker processes that tests start inherit the platform and LLVM's ease, but
+nothing else: they run as a user's would.
 """
 
 import logging
@@ -10,12 +10,13 @@ import sys
 import types
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax
 import pytest
 
 STRICT = {
-    "jax_disable_most_optimizations": True,  # half of the tests' time was LLVM's; what workers compile is optimised
+    "jax_disable_most_optimizations": True,  # half of the tests' time was LLVM's
     "jax_num_cpu_devices": 4,
     "jax_numpy_dtype_promotion": "strict",
     "jax_numpy_rank_promotion": "raise",

@@ -61,8 +61,7 @@ def expected(reference, *, first):
     return prompts, [(new[first:].tolist(), "length") for new in reference.greedy]
 
 
-@pytest.mark.parametrize("loop", Loop, ids=lambda loop: loop.value)
-@pytest.mark.parametrize("name", STATIC)
+@pytest.mark.parametrize(("name", "loop"), [*((name, Loop.device) for name in STATIC), ("fixed", Loop.host)], ids=str)
 def test_ragged_prompts_in_one_batch_get_the_reference_s_tokens(golden, name, loop):
     reference, _, engine = golden
     prompts, tokens = expected(reference, first=0)
