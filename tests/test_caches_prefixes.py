@@ -90,6 +90,12 @@ class TestRooms:
         rooms.give_back(rooms.take(range(16), 16))
         assert len(rooms.take(range(100, 110), 16).pages) == 4
 
+    def test_a_page_to_copy_is_given_up_where_it_is_in_the_way(self):
+        rooms = PageRooms(Paged(page_size=4), num_pages=4, share=True)
+        rooms.give_back(rooms.take(range(10), 12))
+        again = rooms.take([*range(9), 50], 12)
+        assert (again.shared, again.kept, again.source) == (2, 8, None)
+
     @pytest.mark.parametrize("seed", range(5))
     def test_no_page_is_written_by_two_texts(self, seed):
         """Texts that begin alike come and go at random: what a text writes is in no other text's pages."""

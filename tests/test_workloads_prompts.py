@@ -1,6 +1,7 @@
 """Prompts from every source as token ids, and the lines that are none."""
 
 import json
+import re
 
 import checkpoint_folders
 import pytest
@@ -191,3 +192,46 @@ class TestCodec:
             UserError, match=r"tokenizer\.json is no tokenizer that can be read .*convert the model again"
         ):
             Codec(broken, vocab_size=270, random=False)
+
+
+class TestRagged:
+    def test_lengths_are_drawn_between_two_numbers_mostly_short(self, codec):
+        spec = Synthetic(count=400, length=16, max_length=256, seed=3)
+        lengths = [len(prompt.tokens) for prompt in read(spec, codec)]
+        assert min(lengths) >= 16
+        assert max(lengths) <= 256
+        assert 0.4 < sum(length < 64 for length in lengths) / 400 < 0.6  # half of the way, as powers of two go
+        assert read(spec, codec) == read(spec, codec)
+
+    def test_each_prompt_may_have_a_number_of_tokens_to_come(self, codec):
+        prompts = read(Synthetic(count=50, new_tokens=2, max_new_tokens=9), codec)
+        assert {prompt.new_tokens for prompt in prompts} == set(range(2, 10))
+        assert {prompt.new_tokens for prompt in read(Synthetic(new_tokens=5), codec)} == {5}
+        assert {prompt.new_tokens for prompt in read(Synthetic(), codec)} == {None}
+
+    def test_prompts_may_begin_alike(self, codec):
+        prompts = read(Synthetic(count=5, length=12, max_length=20, shared=10), codec)
+        assert len({prompt.tokens[:10] for prompt in prompts}) == 1
+        assert len({prompt.tokens for prompt in prompts}) == 5
+
+    @pytest.mark.parametrize(
+        ("given", "words"),
+        [
+            ({"length": 9, "max_length": 8}, "prompts.max_length=8 needs a prompts.length that is no more"),
+            ({"max_new_tokens": 8}, "prompts.max_new_tokens=8 needs a prompts.new_tokens"),
+            ({"length": 4, "shared": 4}, "prompts.shared=4 must be 0 or more and below prompts.length=4"),
+            ({"new_tokens": 0}, "prompts.new_tokens=0 must be 1 or more"),
+        ],
+        ids=str,
+    )
+    def test_what_cannot_be_drawn_is_refused(self, given, words):
+        with pytest.raises(UserError, match=re.escape(words)):
+            Synthetic(**given)
+
+    def test_a_line_of_jsonl_may_say_how_many(self, codec, tmp_path):
+        path = tmp_path / "prompts.jsonl"
+        path.write_text('{"tokens": [1, 2], "max_new_tokens": 3}\n{"prompt": "a"}\n')
+        assert [prompt.new_tokens for prompt in read(Jsonl(path=str(path)), codec)] == [3, None]
+        path.write_text('{"tokens": [1, 2], "max_new_tokens": 0}\n')
+        with pytest.raises(UserError, match="line 1 is neither"):
+            read(Jsonl(path=str(path)), codec)

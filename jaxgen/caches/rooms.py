@@ -1,7 +1,7 @@
 """Who may write where in a cache whose rows are given to one text after the other: decided on the host, free of jax."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from jaxgen.caches.pages import RESERVED, PageAllocator, exhausted, pages_for
@@ -100,21 +100,15 @@ class PageRooms:
         Raises:
             UserError: the whole pool is too small for it.
         """
-        match = self._tree.match(tokens) if self._tree else NOTHING
         whole = pages_for(most, self._page_size)
         if whole > self._num_pages - RESERVED:
             raise exhausted(whole, self._num_pages - RESERVED)
-        borrowed = [*match.pages, *([] if match.page is None else [match.page])]
-        self._allocator.share(borrowed)  # first: what is evicted next must not be one of these
-        own = whole - len(match.pages)
-        if self._tree and own > self._allocator.free:
-            self._tree.evict(own - self._allocator.free)
-        if own > self._allocator.free:
-            self._allocator.release(borrowed)
+        for match in self._matches(tokens):
+            pages = self._pages(match, whole)
+            if pages is not None:
+                break
+        else:
             return None
-        pages = (*match.pages, *self._allocator.allocate(own))
-        if match.page is not None:
-            self._allocator.release([match.page])  # it is read before anything that comes later is written
         if self._tree:
             self._tree.insert(tokens, pages)
         self._count(match, pages)
@@ -141,6 +135,33 @@ class PageRooms:
             "pages": self._num_pages - RESERVED,
             "most_pages": self._most_used,
         }
+
+    def _matches(self, tokens: Sequence[int]) -> Iterator[Match]:
+        """What may be taken over, the most first: where the pool is small, what is kept for it may be in the way."""
+        if self._tree:
+            best = self._tree.match(tokens)
+            yield best
+            if best.page is not None:
+                yield Match(pages=best.pages, page=None, tokens=len(best.pages) * self._page_size)
+            if best.tokens == 0:
+                return
+        yield NOTHING
+
+    def _pages(self, match: Match, whole: int) -> tuple[int, ...] | None:
+        """The match's full pages, and as many new ones as are missing; null, and nothing is taken, where too few are
+        free."""
+        borrowed = [*match.pages, *([] if match.page is None else [match.page])]
+        self._allocator.share(borrowed)  # first: what is evicted next must not be one of these
+        own = whole - len(match.pages)
+        if self._tree and own > self._allocator.free:
+            self._tree.evict(own - self._allocator.free)
+        if own > self._allocator.free:
+            self._allocator.release(borrowed)
+            return None
+        pages = (*match.pages, *self._allocator.allocate(own))
+        if match.page is not None:
+            self._allocator.release([match.page])  # it is read before anything that comes later is written
+        return pages
 
     def _count(self, match: Match, pages: Sequence[int]) -> None:
         self._counts["texts"] += 1

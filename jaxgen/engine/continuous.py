@@ -16,7 +16,6 @@ from jaxgen.engine.batch import begun, put
 from jaxgen.engine.engine import Engine
 from jaxgen.engine.programs import State
 from jaxgen.engine.uses import Use, shapes_of
-from jaxgen.errors import UserError
 from jaxgen.spec.cache import Fixed, Paged
 
 Clock = Callable[[], float]
@@ -116,8 +115,7 @@ class Continuous:
         """Call a program; its first use of each shape is remembered."""
         key = f"{name}_{variant}"
         if key not in self.uses:
-            known = (self.engine.leaves, *shapes_of(arguments))
-            self.uses[key] = Use(name, program, known, variant=variant)
+            self.uses[key] = Use(name, program, shapes_of((self.engine.leaves, *arguments)), variant=variant)
         return program(self.engine.leaves, *arguments)
 
 
@@ -163,8 +161,7 @@ class Call:
             number, request = self._waiting[0]
             room = self.rooms.take(request.tokens, request.most)
             if room is None:
-                if not self._active:
-                    raise UserError("the paged cache holds too little for a single text: raise cache.num_pages")
+                assert self._active  # else the whole pool is there for this one text
                 return
             self._waiting.popleft()
             self._admit(slot, number, request, room)
