@@ -140,7 +140,8 @@ def _job(cfg: Any, sweep: Any) -> int:
     overrides = list(job.overrides.task)
     code = _point(cfg, folder, sweep, overrides=overrides, label=f"job {job.job.num} ({' '.join(overrides)}): ")
     console = terminal(stderr=True)
-    console.print(sweep.line(), markup=False, soft_wrap=True)
+    if not cfg.sweep.dry_run:  # whose table says it all
+        console.print(sweep.line(), markup=False, soft_wrap=True)
     if code == ExitCode.INTERRUPTED:
         console.print(f"the same command with hydra.sweep.dir={folder.parent} goes on from here", soft_wrap=True)
         raise KeyboardInterrupt  # ends a sweep too
