@@ -1,6 +1,6 @@
 """The trials of one case, all processes together, and what they say: summaries, comparison, compiles. No jax here."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from jaxgen.measure.drift import drift
@@ -14,11 +14,15 @@ class Samples:
     Args:
         arms: their names.
         metrics: {name: {unit, better}} of the workload; the first is what the verdict is about.
+        comparable: those that mean the same in both arms; empty is all.
     """
 
-    def __init__(self, arms: Iterable[str], metrics: Mapping[str, Mapping[str, str]]):
+    def __init__(
+        self, arms: Iterable[str], metrics: Mapping[str, Mapping[str, str]], *, comparable: Collection[str] = ()
+    ):
         self._arms = tuple(arms)
         self._metrics: dict[str, dict[str, Any]] = {name: dict(facts) for name, facts in metrics.items()}
+        self._comparable = comparable or tuple(self._metrics)
         self._trials: list[dict[str, Any]] = []
 
     @property
@@ -62,6 +66,8 @@ class Samples:
             return {}
         compared = {}
         for metric, facts in self._metrics.items():
+            if metric not in self._comparable:
+                continue
             pairs = [pair for pair in self._pairs(metric) if process in (None, pair.process)]
             if pairs:
                 compared[metric] = compare(pairs, better=facts["better"])

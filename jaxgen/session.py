@@ -87,11 +87,10 @@ class Session:
                 "the arms would answer different questions: their prompts, items or tokenizers differ; compare arms of "
                 "one tokenizer, or give token ids: prompts=synthetic, prompts=jsonl, workload.item_tokens"
             )
-        works = [arm.run.workload for arm in self._arms.values()]
-        if len({work.batching for work in works if isinstance(work, Generate)}) > 1:
+        if self._comparable:
             self._record.note(
-                "latency, ttft and tpot are a batch's in one arm and a prompt's, its wait for a row included, in the "
-                "other: tokens_per_s alone compares them"
+                f"{', '.join(self._comparable)} alone is compared: latency, ttft and tpot are a batch's in one arm, "
+                "and a prompt's, its wait for a row included, in the other"
             )
         self.cases, self._metrics = facts["candidate"]["cases"], facts["candidate"]["metrics"]
         if self._process:
@@ -105,7 +104,13 @@ class Session:
 
     def outcome(self) -> Outcome:
         """An empty one, for one case."""
-        return Outcome(Samples(self._arms, self._metrics))
+        return Outcome(Samples(self._arms, self._metrics, comparable=self._comparable))
+
+    @property
+    def _comparable(self) -> tuple[str, ...]:
+        """Metrics that mean the same in both arms; empty is all."""
+        works = [arm.run.workload for arm in self._arms.values()]
+        return ("tokens_per_s",) if len({work.batching for work in works if isinstance(work, Generate)}) > 1 else ()
 
     def measure(self, outcome: Outcome, *, case: int) -> None:
         """Warm up, answer, compare, and then the trials of one case."""

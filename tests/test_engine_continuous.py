@@ -7,11 +7,12 @@ import time
 import numpy as np
 import pytest
 import small_models
+from small_runs import execute_small
 
 from jaxgen.engine.continuous import Call, Continuous, Request
 from jaxgen.engine.faults import Faults
 from jaxgen.engine.forced import forced_logprobs
-from jaxgen.errors import UserError
+from jaxgen.errors import ExitCode, UserError
 from jaxgen.spec.cache import Fixed, Paged
 from jaxgen.spec.fault import Fault
 from jaxgen.spec.prompts import Synthetic
@@ -181,3 +182,16 @@ class TestWorkload:
         made = kinds.create(model, BYTES, faults=Faults(Fault()))
         assert type(made) is Serving
         assert [len(row["tokens"]) for row in made.answers(0, made.call(0))] == [2, 2]
+
+
+@pytest.mark.slow
+def test_against_static_batches_speed_alone_is_compared(tmp_path):
+    given = ["prompts.count=3", "workload.batching=continuous", "workload.batch_size=2", "baseline=same"]
+    plan = ["measure.blocks=1", "measure.trials=1", "baseline.overrides=['workload.batching=static']"]
+    code, result = execute_small(tmp_path, "cache=paged", *given, *plan)
+    assert code is ExitCode.OK
+    assert list(result["comparison"]) == ["tokens_per_s"]
+    assert result["agreement"]["status"] == "identical"
+    assert any("is compared: latency, ttft and tpot" in note for note in result["notes"])
+    cache = result["arms"]["candidate"]["workload"]["cache"]
+    assert (cache["texts"], cache["most_rows"], cache["kernel"]) == (3, 2, "blockwise")

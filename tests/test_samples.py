@@ -171,3 +171,9 @@ class TestProblems:
     def test_what_could_not_be_measured_is_no_problem(self):
         row = trial_row("candidate", metrics={"latency_s": 1.0, "ttft_s": None, "tpot_s": None})
         assert samples(row, arms=("candidate",)).problems() == []
+
+
+def test_only_metrics_that_mean_the_same_are_compared():
+    made = paired(samples=Samples(("candidate", "baseline"), METRICS, comparable=("tokens_per_s",)))
+    assert list(made.compare()) == ["tokens_per_s"]
+    assert list(made.summary("baseline")["metrics"]) == list(METRICS)
