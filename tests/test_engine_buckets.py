@@ -57,7 +57,7 @@ def ending_at(token):
 
 
 SERVED = [("fixed", Loop.device), ("none", Loop.host)]
-TABLE = [("fixed", Strategy.aot, Loop.device), ("dynamic", Strategy.closure, Loop.host)]
+TABLE = [("fixed", Strategy.aot, Loop.device)]
 
 
 @pytest.mark.parametrize(("cache", "jit", "loop"), TABLE, ids=lambda value: getattr(value, "name", value))
