@@ -23,19 +23,6 @@ def grid(tmp_path_factory):
     return folder, *execute_composed(folder, *GRID)
 
 
-def faster(folder, path, factor):
-    """The file of an earlier run whose first row was so many times as fast."""
-    with (folder / "scores.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    rows[0]["throughput_items_per_sec"] = float(rows[0]["throughput_items_per_sec"]) * factor
-    rows[0]["latency_p50_ms"] = float(rows[0]["latency_p50_ms"]) / factor
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
 def test_every_case_has_its_figures_and_agreement(grid):
     _, code, result = grid
     assert (code, result["status"]) == (ExitCode.OK, "completed")
