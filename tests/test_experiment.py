@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import stat
+import sys
 import threading
 
 import pytest
@@ -199,6 +201,14 @@ class TestProcessSettings:
         assert theirs["xla_flags"].endswith("--xla_cpu_enable_fast_math=false")
         assert "JAX_DEFAULT_MATMUL_PRECISION" not in result["environment"]["jax_environment"]
         assert "environment" not in result["arms"]["candidate"]
+
+    def test_an_arm_may_have_an_interpreter_that_prints_a_lot(self, tmp_path):
+        python = tmp_path / "python"
+        python.write_text(f'#!/bin/sh\nhead -c 1000000 /dev/zero | tr "\\0" x\necho\nexec {sys.executable} "$@"\n')
+        python.chmod(python.stat().st_mode | stat.S_IXUSR)
+        code, result = execute_small(tmp_path, "baseline=off", f"process.python={python}")
+        assert (code, result["status"]) == (ExitCode.OK, "completed")
+        assert (tmp_path / "jaxgen.log").stat().st_size > 1_000_000
 
     @pytest.mark.parametrize("python", ["/no/such/python", "/"], ids=["missing", "folder"])
     def test_an_interpreter_that_cannot_be_started_is_the_user_s_to_mend(self, python, tmp_path):

@@ -51,6 +51,20 @@ def test_a_multiple_choice_task_is_answered(harness, task):
     assert evaluated(harness, chosen)["acc,none"] == 1.0
 
 
+def test_a_perplexity_task_is_answered(harness, task):
+    rolling = task(
+        output_type="loglikelihood_rolling",
+        doc_to_text="",
+        doc_to_target="{{before}}{{choices[answer]}}",
+        metric_list=[{"metric": "word_perplexity"}],
+    )
+    told = evaluated(harness, rolling)["word_perplexity,none"]
+    texts = [story["before"] + story["choices"][story["answer"]] for story in STORIES]
+    total = sum(harness.engine.rolling_loglikelihood(text) for text in texts)
+    words = sum(len(text.split()) for text in texts)
+    assert told == pytest.approx(2.718281828459045 ** (-total / words))
+
+
 def test_a_generation_task_is_answered(harness, task):
     generated = task(
         output_type="generate_until",

@@ -23,6 +23,19 @@ def grid(tmp_path_factory):
     return folder, *execute_composed(folder, *GRID)
 
 
+def faster(folder, path, factor):
+    """The file of an earlier run whose first row was so many times as fast."""
+    with (folder / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows[0]["throughput_items_per_sec"] = float(rows[0]["throughput_items_per_sec"]) * factor
+    rows[0]["latency_p50_ms"] = float(rows[0]["latency_p50_ms"]) / factor
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
 def test_every_case_has_its_figures_and_agreement(grid):
     _, code, result = grid
     assert (code, result["status"]) == (ExitCode.OK, "completed")
@@ -53,8 +66,26 @@ def test_the_file_has_a_row_for_each_case(grid):
     ]
 
 
+@pytest.mark.parametrize(("factor", "code", "status"), [(1000.0, 10, "REGRESSION")])
+def test_the_gate_reads_it_both_ways(grid, factor, code, status, tmp_path):
+    against = faster(grid[0], tmp_path / "old.csv", factor)
+    found, result = execute_composed(tmp_path, *GRID, "gate=regression", f"gate.against={against}")
+    assert found == code
+    first = [row for row in result["gate"]["rows"] if row["params"]["batch_size"] == 1]
+    assert {row["status"] for row in first} == {status}
+
+
 def test_a_broken_file_is_refused_before_anything_is_measured(tmp_path):
     (tmp_path / "old.csv").write_text("batch_size,speed\n1,2\n")
     with pytest.raises(UserError, match="a CSV must begin with the columns batch_size,num_labels,num_runs"):
         execute_composed(tmp_path, *GRID, "gate=regression", f"gate.against={tmp_path / 'old.csv'}")
     assert not (tmp_path / "trials.csv").exists()
+
+
+def test_a_wrong_score_makes_the_run_invalid(tmp_path):
+    code, result = execute_composed(
+        tmp_path, *SCORING, "measure=quick", "baseline=same", "baseline.overrides=['fault.wrong_token=true']"
+    )
+    assert (code, result["verdict"]) == (ExitCode.INVALID, "invalid")
+    assert "item 0 differs by" in result["verdict_reason"]
+    assert result["comparison"] == {}
