@@ -143,7 +143,9 @@ def _job(cfg: Any, sweep: Any) -> int:
     if not cfg.sweep.dry_run:  # whose table says it all
         console.print(sweep.line(), markup=False, soft_wrap=True)
     if code == ExitCode.INTERRUPTED:
-        console.print(f"the same command with hydra.sweep.dir={folder.parent} goes on from here", soft_wrap=True)
+        console.print(
+            f"the same command with hydra.sweep.dir={folder.parent} goes on from here", markup=False, soft_wrap=True
+        )
         raise KeyboardInterrupt  # ends a sweep too
     return code
 
@@ -183,7 +185,7 @@ def _point(cfg: Any, folder: Path, sweep: Any, *, overrides: list[str], label: s
         sweep.plan(overrides, folder, found.told(run), code=ExitCode.OK)
         remove_unused(folder)
         return ExitCode.OK
-    code, reason = (sweep.code_of(folder), None) if found.skip else _measured(arms, folder, label=label)
+    code, reason = (found.code, None) if found.skip else _measured(arms, folder, label=label)
     sweep.add(overrides, folder, code=code, reason=reason)
     return code
 

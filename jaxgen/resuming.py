@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgen import figures
+from jaxgen.errors import ExitCode
 from jaxgen.measure import provenance
 from jaxgen.measure.stored import READABLE_VERSION
 from jaxgen.record import without_places
@@ -27,11 +28,13 @@ class Standing:
         skip: it need not be run.
         why: in a few words.
         seconds: that an earlier run of the same configuration took; null where there is none.
+        code: the exit code that its result stands for.
     """
 
     skip: bool
     why: str
     seconds: float | None = None
+    code: ExitCode = ExitCode.OK
 
     def told(self, run: Run) -> str:
         """For a table: why it is not run, or why it is and how long that may take."""
@@ -61,10 +64,18 @@ def standing(arms: Mapping[str, Arm], folder: Path) -> Standing:
         return Standing(False, changed)
     seconds = _seconds(told)
     if told.get("status") == "completed":
-        return Standing(True, "done before", seconds)
+        return Standing(True, "done before", seconds, _code(told))
     if told.get("status") == "failed" and plan.retry is Retry.none:
-        return Standing(True, "failed before, and sweep.retry=none", seconds)
+        return Standing(True, "failed before, and sweep.retry=none", seconds, ExitCode.ARM_FAILED)
     return Standing(False, "failed before", seconds)
+
+
+def _code(told: Mapping[str, Any]) -> ExitCode:
+    """Of a completed run: what cannot be trusted goes before what became slower."""
+    gate = (told.get("gate") or {}).get("status")
+    if told.get("verdict") == "invalid" or gate == "INVALID":
+        return ExitCode.INVALID
+    return ExitCode.REGRESSION if gate == "REGRESSION" else ExitCode.OK
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -70,11 +70,6 @@ class Sweep:
         except UserError as error:
             terminal(stderr=True).print(f"no report was written: {error}", markup=False, soft_wrap=True)
 
-    def code_of(self, folder: Path) -> int:
-        """The exit code that a point had in the earlier sweep of the same folder; 0 where none is known."""
-        known = {row["folder"]: row["exit_code"] for row in _rows_of(folder.parent / SWEEP)}
-        return known.get(folder.name, ExitCode.OK)
-
     def line(self) -> str:
         """What became of the last point."""
         row = self.rows[-1]

@@ -97,6 +97,21 @@ def test_newer_weights_are_asked_anew(tmp_path):
     assert found(tmp_path, *given).why == "its weights are newer"
 
 
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({}, ExitCode.OK),
+        ({"verdict": "invalid"}, ExitCode.INVALID),
+        ({"gate": {"status": "REGRESSION"}}, ExitCode.REGRESSION),
+        ({"gate": {"status": "OK"}}, ExitCode.OK),
+    ],
+    ids=str,
+)
+def test_what_is_skipped_counts_as_its_result_says(changed, code, tmp_path):
+    stored(load_arms(SMALL), tmp_path, **changed)
+    assert (found(tmp_path).skip, found(tmp_path).code) == (True, code)
+
+
 def test_what_failed_is_run_again_unless_that_is_not_wanted(tmp_path):
     stored(load_arms(SMALL), tmp_path, status="failed")
     assert (found(tmp_path).skip, found(tmp_path).why) == (False, "failed before")
@@ -128,8 +143,8 @@ class TestCommand:
         assert self.sweep() == ExitCode.INTERRUPTED
         (place / "swept" / "1" / RESULT).unlink()
         assert "hydra.sweep.dir=" in capsys.readouterr().err
-        leaving.answers["partial"] = ExitCode.INVALID
-        assert [self.sweep(), self.sweep()] == [ExitCode.INVALID] * 2  # a point that is skipped keeps its exit code
+        leaving.answers.clear()
+        assert [self.sweep(), self.sweep()] == [ExitCode.OK] * 2
         run = [arms["candidate"].choices["jit"] for arms, _ in leaving.calls]
         assert run == ["closure", "partial", "partial"]
         points = json.loads((place / "swept" / SWEEP).read_text())["points"]

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen import caches
+from jaxgen.caches.pages import pages_for
 from jaxgen.caches.protocol import Place, Slotted
 from jaxgen.caches.rooms import Room, Rooms, rooms
 from jaxgen.engine.batch import begun, put
@@ -218,7 +219,7 @@ class Call:
 
     def _pages_in_row(self) -> int:
         spec = self._shared.spec
-        return -(-self._shared.capacity // spec.page_size) if isinstance(spec, Paged) else 0
+        return pages_for(self._shared.capacity, spec.page_size) if isinstance(spec, Paged) else 0
 
 
 def _placed(slot: int, room: Room, *, num_pages: int, table: int) -> Place:
