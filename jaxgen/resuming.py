@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxgen import figures
+from jaxgen import figures, judgement
 from jaxgen.errors import ExitCode
-from jaxgen.measure import provenance
+from jaxgen.measure import gate, provenance
 from jaxgen.measure.stored import READABLE_VERSION
 from jaxgen.record import without_places
 from jaxgen.run_files import RESULT
@@ -71,11 +71,9 @@ def standing(arms: Mapping[str, Arm], folder: Path) -> Standing:
 
 
 def _code(told: Mapping[str, Any]) -> ExitCode:
-    """Of a completed run: what cannot be trusted goes before what became slower."""
-    gate = (told.get("gate") or {}).get("status")
-    if told.get("verdict") == "invalid" or gate == "INVALID":
-        return ExitCode.INVALID
-    return ExitCode.REGRESSION if gate == "REGRESSION" else ExitCode.OK
+    """As the run itself ended."""
+    stored = told.get("gate")
+    return judgement.exit_code(told, [gate.exit_code(stored)] if stored else [])
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -102,8 +102,8 @@ def test_newer_weights_are_asked_anew(tmp_path):
     [
         ({}, ExitCode.OK),
         ({"verdict": "invalid"}, ExitCode.INVALID),
-        ({"gate": {"status": "REGRESSION"}}, ExitCode.REGRESSION),
-        ({"gate": {"status": "OK"}}, ExitCode.OK),
+        ({"gate": {"status": "regression"}}, ExitCode.REGRESSION),
+        ({"gate": {"status": "passed"}}, ExitCode.OK),
     ],
     ids=str,
 )
