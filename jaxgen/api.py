@@ -46,7 +46,7 @@ class Engine:
     """
 
     def __init__(self, run: Run, *, progress: Progress = silent):
-        loaded = load_weights(run.model, dtype=run.dtype.weights.value, progress=progress)
+        loaded = load_weights(run.model, dtype=run.dtype, progress=progress)
         vocab_size = loaded.structure.architecture.vocab_size
         self.run = run
         self.random = loaded.random

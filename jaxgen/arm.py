@@ -40,11 +40,7 @@ class LoadedArm:
         self._ledger = ledger
         self._faults = Faults(run.fault)
         self._twin = next((arm for arm in others.values() if _same_weights(arm.run, run)), None)
-        loaded = (
-            self._twin.loaded
-            if self._twin
-            else load_weights(run.model, dtype=run.dtype.weights.value, progress=progress)
-        )
+        loaded = self._twin.loaded if self._twin else load_weights(run.model, dtype=run.dtype, progress=progress)
         self._sharing: list[LoadedArm] = []
         if self._twin is not None:
             self._twin._sharing.append(self)
@@ -157,7 +153,8 @@ class LoadedArm:
 
 
 def _same_weights(one: Run, other: Run) -> bool:
-    return one.model == other.model and one.dtype.weights == other.dtype.weights and one.fault == other.fault
+    alike = all(getattr(one.dtype, how) == getattr(other.dtype, how) for how in ("int8", "kept"))
+    return one.model == other.model and alike and one.fault == other.fault
 
 
 def _compiled(window: Window, *, seconds: float) -> dict[str, Any]:

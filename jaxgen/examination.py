@@ -28,7 +28,7 @@ def scale(arm: LoadedArm, case: int) -> dict[str, Any]:
     sizes = [step.nbytes for step in steps.values() if step is not None]
     return {
         "steps": {metric: _plain(step) for metric, step in steps.items()},
-        "probe": probes.probe(int(max(sizes, default=0)), dtype=arm.run.dtype.activations.value) if sizes else None,
+        "probe": probes.probe(int(max(sizes, default=0)), dtype=arm.run.dtype.between) if sizes else None,
     }
 
 

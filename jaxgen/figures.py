@@ -96,6 +96,25 @@ def cache_use(facts: Mapping[str, Any] | None) -> dict[str, str]:
     }
 
 
+def quality(told: Mapping[str, Any] | None) -> dict[str, str]:
+    """What narrower numbers cost, by name; nothing where the arms have the same."""
+    if told is None:
+        return {}
+    return {
+        "next token alike": f"{percent(told['next_token_agreement'])} of {told['positions']}",
+        "KL, mean": f"{number(told['kl_mean'], digits=2)} nats",
+        "logit error": f"{number(told['logit_error'], digits=2)}",
+    }
+
+
+def widened(copies: Mapping[str, Any] | None) -> str:
+    """What a program writes in a wider dtype before it uses it, and by which operation most."""
+    if not copies or not copies["count"]:
+        return "-"
+    most = copies["operations"][0]
+    return f"{size(copies['bytes'])}, most by {most['operation'].rsplit('/', 1)[-1]} to {most['array']}"
+
+
 def grids(tally: Mapping[str, Any] | None) -> str:
     """Of ARC tasks: solved, of which a grid could be parsed, asked."""
     return "-" if tally is None else f"{tally['correct']} / {tally['parsed']} / {tally['asked']}"

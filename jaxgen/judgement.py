@@ -114,7 +114,7 @@ def describe_arms(arms: Mapping[str, Arm], record: Record, facts: Mapping[str, F
     for arm, each in facts.items():
         block, examined, peaks = record.result["arms"][arm], each["examined"], each["peaks"]
         block["program"].update({key: examined[key] for key in ("stablehlo_sha256", "module_bytes", "programs")})
-        block["program"] |= {key: examined[key] for key in ("cost", "copies", "captured_bytes")}
+        block["program"] |= {key: examined[key] for key in ("cost", "copies", "wide_copies", "captured_bytes")}
         block["memory"] |= {key: examined[key] for key in ("program_temp_bytes", "program_alias_bytes")}
         block["memory"]["device_peak_bytes"] = peaks["device_peak_bytes"]
         reasons = {**examined["reasons"], "device_peak_bytes": peaks["device_reason"]}

@@ -64,6 +64,7 @@ def _agreement_rows(agreement: Mapping[str, Any]) -> Iterator[list[str]]:
             moved = agreement[f"max_abs_{apart}_diff"]
             if moved is not None:
                 yield [f"{told} apart", figures.number(moved, digits=1)]
+    yield from ([name, told] for name, told in figures.quality(agreement.get("quality")).items())
 
 
 def _scale_rows(facts: list[Mapping[str, Any]]) -> Iterator[list[str]]:
@@ -74,6 +75,7 @@ def _scale_rows(facts: list[Mapping[str, Any]]) -> Iterator[list[str]]:
         ("share of FLOP/s", [figures.percent(each["roofline"]["mfu"]) for each in facts]),
         ("KV cache", [figures.size(each["memory"]["kv_cache_bytes"]) for each in facts]),
         *((name, [use[name] for use in uses]) for name in uses[0]),
+        ("widened before use", [figures.widened(each["program"].get("wide_copies")) for each in facts]),
         ("program temporaries", [figures.size(each["memory"]["program_temp_bytes"]) for each in facts]),
         ("peak memory, host", [figures.size(each["memory"]["host_peak_rss_bytes"]) for each in facts]),
         ("peak memory, device", [figures.size(each["memory"]["device_peak_bytes"]) for each in facts]),

@@ -64,7 +64,7 @@ def main() -> None:
 
 def _jaxgen(*, cache: str, prefix_cache: bool = True, apply_softmax: bool = False) -> Callable[[], float]:
     run = load_arms(("model=gpt2", "model.weights=random", "baseline=off", f"cache={cache}"))["candidate"].run
-    loaded = load(run.model, dtype="float32")
+    loaded = load(run.model, dtype=Dtype())
     scorer = Scorer(Engine(run, loaded.structure, loaded.leaves), batch_size=BATCH, prefix_cache=prefix_cache)
     rng = np.random.default_rng(0)
     query = tuple(rng.integers(VOCAB, size=QUERY).tolist())

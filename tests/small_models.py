@@ -11,11 +11,12 @@ import numpy as np
 
 from jaxgen import caches
 from jaxgen.caches import Cache
+from jaxgen.checkpoints.keeping import kept
 from jaxgen.engine.engine import Engine
 from jaxgen.models.structure import Leaves, Structure, structure_of
 from jaxgen.spec.architecture import Architecture, RopeScaling
 from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed, NoCache, Paged, step_depth
-from jaxgen.spec.dtype import Dtype
+from jaxgen.spec.dtype import Dtype, Number
 from jaxgen.spec.gate import NoGate
 from jaxgen.spec.jit import Jit, Strategy
 from jaxgen.spec.measure import Measure
@@ -87,6 +88,11 @@ def _random(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> np.n
     return 2.0 * noise / np.sqrt(shape[1]) if is_table else 1.5 * noise / np.sqrt(shape[0])
 
 
+def weights_as(name: str) -> Dtype:
+    """Weights alone in that dtype."""
+    return Dtype(weights=Number(name))
+
+
 def run(
     *,
     architecture: Architecture = FAMILIES["llama"],
@@ -116,8 +122,12 @@ def engine(of: Run | None = None) -> Engine:
     """An engine with the seeded weights of the run's architecture, in the run's dtype."""
     of = of or run()
     assert of.model.shapes is not None
-    structure, leaves = weights(of.model.shapes)
-    return Engine(of, structure, tuple(leaf.astype(of.dtype.weights.value) for leaf in leaves))
+    floating, leaves = weights(of.model.shapes)
+    structure = structure_of(of.model.shapes, of.dtype.int8)
+    found: dict[str, jax.Array] = {}
+    for name, leaf in zip(floating.names, leaves, strict=True):
+        found |= kept(name, leaf, structure=structure, dtype=of.dtype.kept)
+    return Engine(of, structure, tuple(found[name] for name in structure.names))
 
 
 def with_loop(model: Engine, loop: Loop) -> Engine:

@@ -11,7 +11,7 @@ from small_models import FAMILIES, run
 from jaxgen.arm import LoadedArm
 from jaxgen.checkpoints.progress import silent
 from jaxgen.spec.cache import Dynamic, Fixed, NoCache
-from jaxgen.spec.dtype import Dtype, Float
+from jaxgen.spec.dtype import Dtype, Number
 from jaxgen.spec.prompts import Synthetic
 
 
@@ -44,7 +44,7 @@ def test_arms_of_equal_weights_share_one_copy_wherever_it_is_placed(order, load)
 
 def test_weights_of_another_dtype_are_not_shared(load):
     first = load()
-    second = load(others=[first], dtype=Dtype(weights=Float.bfloat16))
+    second = load(others=[first], dtype=Dtype(weights=Number.bfloat16))
     assert not any(a is b for a, b in zip(first.engine.leaves, second.engine.leaves, strict=True))
     assert second.facts()["weights"]["bytes"] * 2 == first.facts()["weights"]["bytes"]
 

@@ -20,6 +20,7 @@ from jaxgen.engine.scoring import Scorer
 from jaxgen.errors import UserError
 from jaxgen.measure import roofline
 from jaxgen.spec.cache import Dynamic, Fixed, NoCache, Paged, PageKernel, windowed
+from jaxgen.spec.dtype import Dtype
 from jaxgen.spec.model import Model
 from jaxgen.workloads import cost
 
@@ -112,7 +113,7 @@ def mistral(tmp_path_factory):
     golden = golden_files.load(golden_files.WINDOWED)
     checkpoint = tmp_path_factory.mktemp("golden") / "mistral"
     convert(str(golden.folder), checkpoint)
-    return golden, load(Model(name="mistral", checkpoint=str(checkpoint)), dtype="float32")
+    return golden, load(Model(name="mistral", checkpoint=str(checkpoint)), dtype=Dtype())
 
 
 @pytest.mark.parametrize("spec", [Fixed(bucket=0), Fixed(bucket=0, regions=2), Dynamic()], ids=str)

@@ -12,12 +12,14 @@ import orbax.checkpoint
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 from orbax.checkpoint import v1 as ocp
+from small_models import weights_as
 
 from jaxgen.checkpoints import manifest, random_weights
 from jaxgen.checkpoints.convert import convert
 from jaxgen.checkpoints.families import architecture_of
 from jaxgen.checkpoints.restore import load
 from jaxgen.errors import UserError
+from jaxgen.spec.dtype import Dtype
 from jaxgen.spec.model import Model, Weights
 
 FAMILIES = ("gpt2", "llama", "qwen2", "qwen3")
@@ -68,7 +70,7 @@ def model(path, **fields) -> Model:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_leaves_follow_the_structure(family, tmp_path):
     convert(str(checkpoint_folders.write(tmp_path / "source", family)), tmp_path / "out")
-    loaded = load(model(tmp_path / "out"), dtype="float32")
+    loaded = load(model(tmp_path / "out"), dtype=Dtype())
     assert loaded.architecture == loaded.structure.architecture == architecture(family)
     assert tuple(leaf.shape for leaf in loaded.leaves) == loaded.structure.shapes
     stored = ocp.load(str(tmp_path / "out"))
@@ -77,7 +79,7 @@ def test_leaves_follow_the_structure(family, tmp_path):
 
 
 def test_what_is_loaded_says_what_it_is(intact, folder):
-    loaded = load(model(intact), dtype="bfloat16")
+    loaded = load(model(intact), dtype=weights_as("bfloat16"))
     made = manifest.read(intact).manifest
     assert (loaded.source, loaded.fingerprint, loaded.random) == (str(folder), made.fingerprint, False)
     assert loaded.nbytes == 2 * sum(leaf.size for leaf in loaded.leaves)
@@ -86,16 +88,16 @@ def test_what_is_loaded_says_what_it_is(intact, folder):
 
 def test_a_model_without_a_tokenizer_has_none(checkpoint):
     (checkpoint / "tokenizer.json").unlink()
-    assert load(model(checkpoint), dtype="float32").tokenizer is None
+    assert load(model(checkpoint), dtype=Dtype()).tokenizer is None
 
 
 @pytest.mark.parametrize("stored", DTYPES)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_verified_and_unverified_restores_give_the_same_numbers(stored, dtype, folder, tmp_path):
     convert(str(folder), tmp_path / "out", dtype=stored)
-    verified = load(model(tmp_path / "out"), dtype=dtype)
+    verified = load(model(tmp_path / "out"), dtype=weights_as(dtype))
     assert {leaf.dtype.name for leaf in verified.leaves} == {dtype}
-    assert_equal(verified, load(model(tmp_path / "out", verify=False), dtype=dtype))
+    assert_equal(verified, load(model(tmp_path / "out", verify=False), dtype=weights_as(dtype)))
 
 
 @pytest.mark.parametrize("verify", [True, False])
@@ -103,23 +105,25 @@ def test_leaves_land_in_their_shardings(verify, intact):
     mesh = jax.make_mesh((4,), ("tensor",), axis_types=(jax.sharding.AxisType.Auto,))
     split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((None, "tensor"), ()))
     place = {"blocks.0.mlp.up.kernel": split}
-    loaded = load(model(intact, verify=verify), dtype="bfloat16", shardings=lambda name: place.get(name, whole))
+    loaded = load(
+        model(intact, verify=verify), dtype=weights_as("bfloat16"), shardings=lambda name: place.get(name, whole)
+    )
     for name, leaf in zip(loaded.structure.names, loaded.leaves, strict=True):
         assert leaf.sharding == place.get(name, whole)
-    assert_equal(loaded, load(model(intact), dtype="bfloat16"))
+    assert_equal(loaded, load(model(intact), dtype=weights_as("bfloat16")))
 
 
 def test_leaves_go_to_the_default_device(intact):
     with jax.default_device(jax.devices()[2]):
-        loaded = load(model(intact), dtype="float32")
+        loaded = load(model(intact), dtype=Dtype())
     assert {leaf.sharding for leaf in loaded.leaves} == {SingleDeviceSharding(jax.devices()[2])}
 
 
 def test_progress_counts_every_tensor(intact):
     calls = []
-    loaded = load(model(intact), dtype="float32", progress=lambda *call: calls.append(call))
+    loaded = load(model(intact), dtype=Dtype(), progress=lambda *call: calls.append(call))
     total = len(loaded.leaves)
-    assert [done for stage, done, _ in calls if stage == "verify"] == list(range(total + 1))
+    assert calls == [("restore", done, total) for done in range(total + 1)]
 
 
 # What has happened to the checkpoint, and what the one line has to say.
@@ -234,7 +238,7 @@ def test_damage_is_told_in_one_line(case, checkpoint, capfd):
     spoil(checkpoint)
     capfd.readouterr()
     with pytest.raises(UserError) as caught:
-        load(model(checkpoint), dtype="bfloat16")
+        load(model(checkpoint), dtype=weights_as("bfloat16"))
     message = str(caught.value)
     assert str(checkpoint) in message
     assert "\n" not in message
@@ -244,7 +248,7 @@ def test_damage_is_told_in_one_line(case, checkpoint, capfd):
 
 def test_without_verification_other_numbers_are_loaded(checkpoint):
     DAMAGE["another number"][0](checkpoint)
-    load(model(checkpoint, verify=False), dtype="float32")
+    load(model(checkpoint, verify=False), dtype=Dtype())
 
 
 @pytest.mark.parametrize(
@@ -264,14 +268,14 @@ def test_without_verification_other_numbers_are_loaded(checkpoint):
 )
 def test_a_checkpoint_of_another_model_is_refused(shapes, told, intact):
     with pytest.raises(UserError) as caught:
-        load(Model(name="mine", checkpoint=str(intact), shapes=shapes), dtype="float32")
+        load(Model(name="mine", checkpoint=str(intact), shapes=shapes), dtype=Dtype())
     message = str(caught.value)
     assert [part for part in [*told, "does not fit model=mine", "model=hf"] if part not in message] == []
 
 
 def test_only_the_end_of_text_may_differ_from_the_shapes(intact):
     shapes = dataclasses.replace(architecture(), eos_token_ids=(9,))
-    assert load(model(intact, shapes=shapes), dtype="float32").architecture.eos_token_ids == (2,)
+    assert load(model(intact, shapes=shapes), dtype=Dtype()).architecture.eos_token_ids == (2,)
 
 
 @pytest.mark.parametrize("verify", [True, False])
@@ -280,22 +284,22 @@ def test_values_beyond_float16_are_refused_by_name(verify, tmp_path):
     weights["model.norm.weight"][0] = 1e6
     convert(str(checkpoint_folders.write(tmp_path / "source", weights=weights)), tmp_path / "out")
     with pytest.raises(UserError, match=r"dtype\.weights=float16 cannot hold norm\.scale"):
-        load(model(tmp_path / "out", verify=verify), dtype="float16")
+        load(model(tmp_path / "out", verify=verify), dtype=weights_as("float16"))
 
 
 def test_the_same_seed_gives_the_same_random_weights():
-    assert_equal(load(random(3), dtype="float32"), load(random(3), dtype="float32"))
+    assert_equal(load(random(3), dtype=Dtype()), load(random(3), dtype=Dtype()))
 
 
 def test_random_weights_differ_between_seeds_and_names():
-    first, other = (by_name(load(random(seed), dtype="float32")) for seed in (0, 1))
+    first, other = (by_name(load(random(seed), dtype=Dtype())) for seed in (0, 1))
     matrices = [tables[f"blocks.{layer}.mlp.up.kernel"] for tables in (first, other) for layer in (0, 1)]
     assert len({array.tobytes() for array in matrices}) == 4
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_random_norms_are_neutral_and_biases_zero(family):
-    for name, array in by_name(load(random(family=family), dtype="float32")).items():
+    for name, array in by_name(load(random(family=family), dtype=Dtype())).items():
         if name.endswith((".scale", ".bias")):
             assert set(np.unique(array)) == {float(name.endswith(".scale"))}
         else:
@@ -304,7 +308,7 @@ def test_random_norms_are_neutral_and_biases_zero(family):
 
 def test_random_matrices_are_nearly_normal():
     shapes = dataclasses.replace(architecture(), vocab_size=4000, hidden_size=256)
-    table = by_name(load(dataclasses.replace(random(), shapes=shapes), dtype="float32"))["embedding"] / 0.02
+    table = by_name(load(dataclasses.replace(random(), shapes=shapes), dtype=Dtype()))["embedding"] / 0.02
     assert abs(table.mean()) < 0.005  # five standard errors of a million draws
     assert abs(table.std() - 1) < 0.005
     assert abs((table**4).mean() - 3) < 0.35  # four bytes: 2.7
@@ -314,7 +318,7 @@ def test_random_matrices_are_nearly_normal():
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_random_weights_are_rounded_from_the_same_numbers(dtype):
-    exact, rounded = (by_name(load(random(), dtype=kind)) for kind in ("float32", dtype))
+    exact, rounded = (by_name(load(random(), dtype=weights_as(kind))) for kind in ("float32", dtype))
     for name, array in exact.items():
         np.testing.assert_array_equal(array.astype(jnp.dtype(dtype)), rounded[name])
 
@@ -326,33 +330,33 @@ def test_random_weights_do_not_depend_on_the_sharding():
     def shardings(name: str) -> NamedSharding:
         return NamedSharding(mesh, place.get(name, PartitionSpec()))
 
-    loaded = load(random(), dtype="float32", shardings=shardings)
+    loaded = load(random(), dtype=Dtype(), shardings=shardings)
     assert all(
         leaf.sharding == shardings(name) for name, leaf in zip(loaded.structure.names, loaded.leaves, strict=True)
     )
-    assert_equal(loaded, load(random(), dtype="float32"))
+    assert_equal(loaded, load(random(), dtype=Dtype()))
 
 
 def test_random_weights_compile_once_per_shape():
-    load(random(), dtype="float32")
+    load(random(), dtype=Dtype())
     before = random_weights._near_normal._cache_size()
-    load(random(seed=5), dtype="float32")
+    load(random(seed=5), dtype=Dtype())
     assert random_weights._near_normal._cache_size() == before
 
 
 def test_random_weights_say_that_they_are_random():
-    loaded, other = load(random(4), dtype="float32"), load(random(4, family="llama"), dtype="float32")
+    loaded, other = load(random(4), dtype=Dtype()), load(random(4, family="llama"), dtype=Dtype())
     assert (loaded.source, loaded.random, loaded.tokenizer) == ("random", True, None)
     assert loaded.fingerprint.startswith("random:4:")
     assert loaded.fingerprint != other.fingerprint
 
 
 def test_random_weights_use_a_tokenizer_that_is_on_disk(folder):
-    assert load(random(source=str(folder)), dtype="float32").tokenizer == folder / "tokenizer.json"
+    assert load(random(source=str(folder)), dtype=Dtype()).tokenizer == folder / "tokenizer.json"
 
 
 def test_random_weights_of_a_hub_model_need_no_network():
-    assert load(random(source="nobody/such-a-model"), dtype="float32").tokenizer is None
+    assert load(random(source="nobody/such-a-model"), dtype=Dtype()).tokenizer is None
 
 
 def test_the_manifest_survives_json(intact):

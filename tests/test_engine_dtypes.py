@@ -7,12 +7,12 @@ import pytest
 from small_models import FAMILIES, NEW_TOKENS, PROMPTS, engine, run
 
 from jaxgen.spec.cache import Fixed
-from jaxgen.spec.dtype import Dtype, Float
+from jaxgen.spec.dtype import Dtype, Number
 
 # Root mean square of the errors over the vocabulary, as a share of the logits' spread. bfloat16 keeps 8 bits: one
 # rounding is 1e-3 in the mean, weights and some sixty activations on the way add up to 1 %, and peaked attention makes
 # a few of it. A part left out of the model is of the size of the spread itself. float16 has three bits more.
-ROUNDING_SHARES = {Float.bfloat16: 0.1, Float.float16: 0.1 / 8}
+ROUNDING_SHARES = {Number.bfloat16: 0.1, Number.float16: 0.1 / 8}
 FLOAT32_SHARE = 1e-5  # a smaller change is no sign of a narrow dtype
 CACHE = Fixed(bucket=0)
 SUM_ROUNDING = 1e-5  # of a hundred float32 numbers that add up to 1
@@ -38,11 +38,11 @@ def test_a_narrow_dtype_stays_within_its_rounding(family, narrow):
 
 @pytest.mark.parametrize("knob", KNOBS)
 def test_each_knob_takes_effect_on_its_own(knob):
-    assert FLOAT32_SHARE < moved("llama", Dtype(**{knob: Float.bfloat16})) < ROUNDING_SHARES[Float.bfloat16]
+    assert FLOAT32_SHARE < moved("llama", Dtype(**{knob: Number.bfloat16})) < ROUNDING_SHARES[Number.bfloat16]
 
 
 def test_log_probabilities_are_normalised_and_float32_whatever_the_dtype():
-    given = logprobs("llama", Dtype(**dict.fromkeys(KNOBS, Float.bfloat16)))
+    given = logprobs("llama", Dtype(**dict.fromkeys(KNOBS, Number.bfloat16)))
     assert given.dtype == np.float32
     np.testing.assert_allclose(np.exp(given).sum(), 1.0, atol=SUM_ROUNDING)
 

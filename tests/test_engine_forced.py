@@ -16,7 +16,7 @@ from jaxgen.engine.teacher import LIKELIEST, against_teacher, differences, write
 from jaxgen.errors import UserError
 from jaxgen.measure.agreement import compare
 from jaxgen.spec.cache import Fixed, NoCache
-from jaxgen.spec.dtype import Dtype, Float
+from jaxgen.spec.dtype import Dtype, Number
 
 # No arm's own: any token may be read. Of unequal lengths; the longest takes decode steps of two depths.
 ANSWERS = ([5, 77], [12, 3, 60, 8], [91, 91, 2])
@@ -237,7 +237,7 @@ def test_bfloat16_against_float32_is_rounding(tmp_path, model):
     """From both arms' own answers to the agreement of the result."""
     arms = {
         "baseline": model,
-        "candidate": engine(run(cache=UNSLICED, dtype=Dtype(**dict.fromkeys(KNOBS, Float.bfloat16)))),
+        "candidate": engine(run(cache=UNSLICED, dtype=Dtype(**dict.fromkeys(KNOBS, Number.bfloat16)))),
     }
     rows = {
         arm: [row | {"tokens": new} for row, new in zip(ROWS, tokens(each), strict=True)] for arm, each in arms.items()

@@ -16,6 +16,7 @@ from jaxgen.checkpoints.restore import load
 from jaxgen.engine.engine import Engine
 from jaxgen.engine.likelihood import LikelihoodScorer
 from jaxgen.errors import UserError
+from jaxgen.spec.dtype import Dtype
 from jaxgen.spec.model import Model
 from jaxgen.workloads.text import Codec
 
@@ -56,7 +57,7 @@ def refused(*pair):
 @pytest.mark.parametrize("family", golden_files.FAMILIES)
 def test_a_log_likelihood_is_the_reference_s(family, tmp_path):
     convert(str(golden_files.load(family).folder), tmp_path / "model")
-    loaded = load(Model(name=family, checkpoint=str(tmp_path / "model")), dtype="float32")
+    loaded = load(Model(name=family, checkpoint=str(tmp_path / "model")), dtype=Dtype())
     model = Engine(run(architecture=loaded.architecture), loaded.structure, loaded.leaves)
     reference = golden_files.load_scores(family)
     given = LikelihoodScorer(model, BYTES).loglikelihood(reference["query"], reference["continuation"])

@@ -18,7 +18,7 @@ from jaxgen.engine.score_batch import row_count, width
 from jaxgen.engine.score_request import Request
 from jaxgen.engine.scoring import NO_PREFIX_CACHE, Reuse, Scorer, score
 from jaxgen.spec.cache import Dynamic
-from jaxgen.spec.dtype import Dtype, Float
+from jaxgen.spec.dtype import Dtype, Number
 from jaxgen.spec.jit import Strategy
 from jaxgen.spec.model import Model
 from jaxgen.workloads.text import Codec
@@ -29,7 +29,7 @@ ROUNDING = 1e-3  # relative: float32 sums in another order, over logits a few un
 # peaked random attention makes every logit wrong by 2 to 7 % of a spread of 1 to 3 (see test_golden_engine.py), which
 # is 6 to 19 % of a probability.
 BFLOAT16_ABSOLUTE, BFLOAT16_RELATIVE, BFLOAT16_FROM = 0.01, 0.05, 1e-3
-NARROW = Dtype(*[Float.bfloat16] * 4)
+NARROW = Dtype(*[Number.bfloat16] * 4)
 
 BYTES = Codec(None, vocab_size=97, random=True)
 QUERY = (41, 7, 90, 33, 58)
@@ -68,7 +68,7 @@ def golden(request, tmp_path_factory):
 
     @functools.cache
     def made(*, prefix_cache=True, dtype=Dtype()):  # noqa: B008 - frozen
-        loaded = load(Model(name=request.param, checkpoint=str(checkpoint)), dtype=dtype.weights.value)
+        loaded = load(Model(name=request.param, checkpoint=str(checkpoint)), dtype=dtype)
         model = Engine(run(architecture=loaded.architecture, dtype=dtype), loaded.structure, loaded.leaves)
         return Scorer(model, batch_size=8, prefix_cache=prefix_cache)
 
@@ -97,7 +97,7 @@ def test_bfloat16_keeps_a_trained_model_s_probabilities(tmp_path):
     convert(str(Path(jaxgen.assets.__file__).parent / "tiny"), tmp_path / "tiny")
     given = []
     for dtype in (Dtype(), NARROW):
-        loaded = load(Model(name="tiny", checkpoint=str(tmp_path / "tiny")), dtype=dtype.weights.value)
+        loaded = load(Model(name="tiny", checkpoint=str(tmp_path / "tiny")), dtype=dtype)
         codec = Codec(loaded.tokenizer, vocab_size=loaded.architecture.vocab_size, random=False)
         model = Engine(run(architecture=loaded.architecture, dtype=dtype), loaded.structure, loaded.leaves)
         request = {

@@ -13,7 +13,7 @@ from jaxgen.checkpoints.convert import convert
 from jaxgen.checkpoints.restore import load
 from jaxgen.engine.engine import Engine
 from jaxgen.spec.cache import Dynamic, Fixed, NoCache
-from jaxgen.spec.dtype import Dtype, Float
+from jaxgen.spec.dtype import Dtype, Number
 from jaxgen.spec.model import Model
 from jaxgen.spec.workload import Loop
 
@@ -46,7 +46,7 @@ def golden(request, tmp_path_factory):
 
     @functools.cache
     def engine(cache, *, max_new_tokens, dtype=Dtype()):  # noqa: B008 - frozen
-        weights = loaded(dtype.weights.value)
+        weights = loaded(dtype)
         work = {"batch_size": len(reference.prompts), "max_new_tokens": max_new_tokens, "ignore_eos": True}
         made = run(architecture=weights.architecture, cache=cache, dtype=dtype, **work)
         return Engine(made, weights.structure, weights.leaves)
@@ -87,7 +87,7 @@ def test_the_dynamic_cache_gets_the_reference_s_first_tokens(golden):
 
 def test_logits_stay_with_the_reference_at_every_step_through_the_cache(golden):
     reference, loaded, _ = golden
-    weights, forced = loaded("float32"), np.stack(reference.greedy)
+    weights, forced = loaded(Dtype()), np.stack(reference.greedy)
     prompts = [prompt.tolist() for prompt in reference.prompts]
     given = step_logits(weights.structure, weights.leaves, Fixed(bucket=0), prompts, count=NEW_TOKENS, forced=forced)
     np.testing.assert_allclose(given, np.stack(reference.step_logits), rtol=0, atol=TOLERANCE)
@@ -107,5 +107,5 @@ def test_log_probabilities_stay_with_the_reference(golden):
 
 
 def test_bfloat16_stays_within_its_rounding_of_the_reference(golden):
-    given, wanted = last_logprobs(golden, Dtype(*[Float.bfloat16] * 4))
+    given, wanted = last_logprobs(golden, Dtype(*[Number.bfloat16] * 4))
     assert np.sqrt(np.mean((given - wanted) ** 2)) < BFLOAT16_SHARE * wanted.std()

@@ -217,6 +217,7 @@ def facts(sha="abc", **changed):
         "programs": {},
         "cost": {"flops": 1e6, "bytes_accessed": 1e6},
         "copies": 0,
+        "wide_copies": {"count": 0, "bytes": 0, "operations": []},
         "captured_bytes": 0,
         "program_temp_bytes": 64,
         "program_alias_bytes": 32,

@@ -69,6 +69,7 @@ def test_the_same_tokens_are_identical_and_nothing_is_asked():
         "tolerance": TOLERANCES["float32"],
         "tolerance_reason": "both arms use float32: that is 24 bits of precision",
         "forced": None,
+        "quality": None,
     }
 
 

@@ -11,7 +11,7 @@ from jaxgen.measure.roofline import ElementBytes, Step
 from jaxgen.models.structure import structure_of
 from jaxgen.spec.architecture import Architecture
 from jaxgen.spec.cache import Dynamic, Fixed, NoCache
-from jaxgen.spec.dtype import Dtype, Float
+from jaxgen.spec.dtype import Dtype, Int8, Number
 
 # 2 heads of 3 over one kv head: q 4x6, k and v 4x3, o 6x4 are 72; gate, up, down 4x5 are 60. Norms: 3 of 4.
 SMALL = Architecture(
@@ -110,14 +110,38 @@ def test_batches_count_by_their_steps():
 
 
 def test_element_bytes_follow_the_dtypes():
-    narrow = Dtype(weights=Float.bfloat16, kv=Float.float16)
-    assert (ElementBytes.of(Dtype()), ElementBytes.of(narrow)) == (ElementBytes(4, 4), ElementBytes(2, 2))
+    narrow = Dtype(weights=Number.bfloat16, kv=Number.float16)
+    found = [ElementBytes.of(dtype, SMALL) for dtype in (Dtype(), narrow)]
+    assert found == [ElementBytes(4, 4), ElementBytes(2, 2)]
 
 
 @pytest.mark.parametrize("kind", ["weights", "kv"])
-@pytest.mark.parametrize("dtype", Float)
+@pytest.mark.parametrize("dtype", [number for number in Number if number is not Number.int8])
 def test_every_float_has_a_size(kind, dtype):
-    assert getattr(ElementBytes.of(dataclasses.replace(Dtype(), **{kind: dtype})), kind) in (2, 4)
+    assert getattr(ElementBytes.of(dataclasses.replace(Dtype(), **{kind: dtype}), SMALL), kind) in (2, 4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_int8_weights_are_moved_with_their_scales(family):
+    """What a step without any lookup moves is all that is kept: every leaf of the quantised structure."""
+    architecture = FAMILIES[family]
+    structure, parts = structure_of(architecture, Int8.weights), roofline.weight_elements(architecture)
+    narrow = ("kernel_rows", "head", *(("embedding",) if architecture.tied else ()))
+    named = zip(structure.names, structure.shapes, strict=True)
+    kept = sum((1 if name.endswith(narrow) else 4) * math.prod(shape) for name, shape in named)
+    element = ElementBytes.of(Dtype(weights=Number.int8), architecture)
+    moved = element.moved(
+        kernels=parts["kernels"],
+        head=parts["head"],
+        embedding=parts["embedding"],
+        others=parts["vectors"] + parts["position"],
+        tied=architecture.tied,
+    )
+    assert moved == pytest.approx(kept)
+
+
+def test_an_int8_cache_has_a_scale_for_each_token_and_head():
+    assert ElementBytes.of(Dtype(kv=Number.int8), SMALL) == ElementBytes(weights=4, kv=1 + 4 / 3)
 
 
 def test_utilisation_is_the_share_of_each_rate():

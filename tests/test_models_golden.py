@@ -12,6 +12,7 @@ from jaxgen.caches.none import Recompute
 from jaxgen.checkpoints.convert import convert
 from jaxgen.checkpoints.restore import load
 from jaxgen.models.structure import Leaves, Structure
+from jaxgen.spec.dtype import Dtype
 from jaxgen.spec.model import Model
 
 TOLERANCE = 2e-4  # float32 sums in another order, over logits whose standard deviation is 1 to 3
@@ -30,7 +31,7 @@ def _logits(structure: Structure, leaves: Leaves, tokens: jax.Array) -> jax.Arra
 def test_logits_match_transformers(family, tmp_path):
     golden = golden_files.load(family)
     convert(str(golden.folder), tmp_path / "checkpoint")
-    loaded = load(Model(name=family, checkpoint=str(tmp_path / "checkpoint")), dtype="float32")
+    loaded = load(Model(name=family, checkpoint=str(tmp_path / "checkpoint")), dtype=Dtype())
     tokens = np.zeros((len(golden.prompts), max(map(len, golden.prompts))), np.int32)  # padded on the right
     for row, prompt in zip(tokens, golden.prompts, strict=True):
         row[: len(prompt)] = prompt

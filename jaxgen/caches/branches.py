@@ -12,6 +12,7 @@ from jaxgen.caches.dynamic import DynamicCache
 from jaxgen.caches.protocol import Cache
 from jaxgen.ops.attention import causal_mask
 from jaxgen.ops.prefix_attention import prefix_attention
+from jaxgen.ops.quantisation import Kept
 from jaxgen.spec.architecture import Architecture
 from jaxgen.spec.cache import Dynamic
 
@@ -65,7 +66,7 @@ class Branches:
         (mask,) = causal_mask(positions, jnp.concatenate([slots, positions], axis=1), self.window)
         return prefix_attention(q, k, v, prefix_k=keys[0], prefix_v=values[0], mask=mask), self
 
-    def kept(self, layer: int) -> tuple[Float[Array, "B S K H"], Float[Array, "B S K H"], Int[Array, "B S"]]:
+    def kept(self, layer: int) -> tuple[Kept, Kept, Int[Array, "B S"]]:
         """The prefix, for each row."""
         return jax.tree.map(
             lambda array: jnp.broadcast_to(array, (self.rows, *array.shape[1:])), self.prefix.kept(layer)

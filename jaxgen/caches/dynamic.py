@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxgen.caches.layers import joined, replaced
 from jaxgen.ops.attention import attention, causal_mask
+from jaxgen.ops.quantisation import Kept, empty, kept_like
 from jaxgen.spec.architecture import Architecture
 from jaxgen.spec.cache import Dynamic
 
@@ -28,8 +30,8 @@ class DynamicCache:
 
     incremental: ClassVar[bool] = True
     donated: ClassVar[bool] = False
-    keys: tuple[Float[Array, "B S K H"], ...]
-    values: tuple[Float[Array, "B S K H"], ...]
+    keys: tuple[Kept, ...]
+    values: tuple[Kept, ...]
     slots: Int[Array, "B S"]
     lengths: Int[Array, "B"]
     window: int | None = dataclasses.field(default=None, metadata={"static": True})
@@ -41,10 +43,10 @@ class DynamicCache:
         """No slots at all: `capacity` does not matter."""
         del capacity, needed
         shape = (batch, 0, architecture.num_kv_heads, architecture.head_dim)
-        empty = tuple(jnp.zeros(shape, dtype) for _ in range(architecture.num_layers))
+        nothing = tuple(empty(shape, dtype) for _ in range(architecture.num_layers))
         none_yet = jnp.zeros((batch,), jnp.int32)
         no_slots = jnp.zeros((batch, 0), jnp.int32)
-        return cls(keys=empty, values=empty, slots=no_slots, lengths=none_yet, window=spec.window)
+        return cls(keys=nothing, values=nothing, slots=no_slots, lengths=none_yet, window=spec.window)
 
     @property
     def visible(self) -> int:
@@ -64,19 +66,16 @@ class DynamicCache:
         self, layer: int, q: Float[Array, "B T N H"], k: Float[Array, "B T K H"], v: Float[Array, "B T K H"]
     ) -> tuple[Float[Array, "B T N H"], Self]:
         """Append to one layer and attend over all of it. `slots` follows in `advance`, once per step."""
-        keys = jnp.concatenate([self.keys[layer], k.astype(self.keys[layer].dtype)], axis=1)
-        values = jnp.concatenate([self.values[layer], v.astype(self.values[layer].dtype)], axis=1)
+        keys, values = _appended(self.keys[layer], k), _appended(self.values[layer], v)
         positions = self.positions(q.shape[1])
         slots = jnp.concatenate([self.slots, positions], axis=1)
         context = attention(q, keys, values, causal_mask(positions, slots, self.window))
         grown = dataclasses.replace(
-            self,
-            keys=(*self.keys[:layer], keys, *self.keys[layer + 1 :]),
-            values=(*self.values[:layer], values, *self.values[layer + 1 :]),
+            self, keys=replaced(self.keys, layer, keys), values=replaced(self.values, layer, values)
         )
         return context, grown
 
-    def kept(self, layer: int) -> tuple[Float[Array, "B S K H"], Float[Array, "B S K H"], Int[Array, "B S"]]:
+    def kept(self, layer: int) -> tuple[Kept, Kept, Int[Array, "B S"]]:
         """Every slot there is."""
         return self.keys[layer], self.values[layer], self.slots
 
@@ -100,8 +99,12 @@ class DynamicCache:
             return self
         newest = jnp.argsort(self.slots, axis=1)[:, surplus:]  # padding, -1, goes first
 
-        def taken(layers: tuple[Float[Array, "B S K H"], ...]) -> tuple[Float[Array, "B W K H"], ...]:
-            return tuple(jnp.take_along_axis(layer, newest[:, :, None, None], axis=1) for layer in layers)
+        def taken(layers: tuple[Kept, ...]) -> tuple[Kept, ...]:
+            return jax.tree.map(lambda entries: jnp.take_along_axis(entries, newest[:, :, None, None], axis=1), layers)
 
         slots = jnp.take_along_axis(self.slots, newest, axis=1)
         return dataclasses.replace(self, keys=taken(self.keys), values=taken(self.values), slots=slots)
+
+
+def _appended(kept: Kept, new: Float[Array, "B T K H"]) -> Kept:
+    return joined(kept, kept_like(new, kept))

@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxgen.caches.layers import replaced
 from jaxgen.caches.protocol import Place
 from jaxgen.ops.attention import attention, causal_mask
+from jaxgen.ops.quantisation import Kept, empty, kept_like
 from jaxgen.spec.architecture import Architecture
 from jaxgen.spec.cache import Fixed
 
@@ -34,8 +36,8 @@ class FixedCache:
 
     incremental: ClassVar[bool] = True
     donated: ClassVar[bool] = True
-    keys: tuple[Float[Array, "B max_len K H"], ...]
-    values: tuple[Float[Array, "B max_len K H"], ...]
+    keys: tuple[Kept, ...]
+    values: tuple[Kept, ...]
     lengths: Int[Array, "B"]
     visible: int = dataclasses.field(metadata={"static": True})
     ring: int | None = dataclasses.field(default=None, metadata={"static": True})
@@ -50,8 +52,8 @@ class FixedCache:
         shape = (batch, slots, architecture.num_kv_heads, architecture.head_dim)
         layers = range(architecture.num_layers)
         return cls(
-            keys=tuple(jnp.zeros(shape, dtype) for _ in layers),
-            values=tuple(jnp.zeros(shape, dtype) for _ in layers),
+            keys=tuple(empty(shape, dtype) for _ in layers),
+            values=tuple(empty(shape, dtype) for _ in layers),
             lengths=jnp.zeros((batch,), jnp.int32),
             visible=slots,
             ring=slots if slots < capacity else None,
@@ -84,7 +86,7 @@ class FixedCache:
         context = attention(q, keys[:, : self.visible], values[:, : self.visible], mask)
         return context, self._with_layer(layer, keys, values)
 
-    def kept(self, layer: int) -> tuple[Float[Array, "B S K H"], Float[Array, "B S K H"], Int[Array, "B S"]]:
+    def kept(self, layer: int) -> tuple[Kept, Kept, Int[Array, "B S"]]:
         """The visible slots; those from `lengths` on hold padding or nothing."""
         slots = self._positions_held(self.lengths - 1)
         named = jnp.where(slots < self.lengths[:, None], jnp.maximum(slots, -1), -1)
@@ -106,7 +108,7 @@ class FixedCache:
         """A copy of the row, from its first slot on."""
 
         def row(buffers):
-            return tuple(jax.lax.dynamic_slice_in_dim(buffer, place.slot, 1, axis=0) for buffer in buffers)
+            return jax.tree.map(lambda buffer: jax.lax.dynamic_slice_in_dim(buffer, place.slot, 1, axis=0), buffers)
 
         return dataclasses.replace(
             self, keys=row(self.keys), values=row(self.values), lengths=jnp.zeros((1,), jnp.int32)
@@ -116,9 +118,10 @@ class FixedCache:
         """The row put back in its place."""
 
         def whole(buffers, parts):
-            return tuple(
-                jax.lax.dynamic_update_slice_in_dim(buffer, part, place.slot, axis=0)
-                for buffer, part in zip(buffers, parts, strict=True)
+            return jax.tree.map(
+                lambda buffer, part: jax.lax.dynamic_update_slice_in_dim(buffer, part, place.slot, axis=0),
+                buffers,
+                parts,
             )
 
         return dataclasses.replace(
@@ -140,16 +143,14 @@ class FixedCache:
     def _attend_long_prompt(self, layer: int, q: Array, k: Array, v: Array) -> tuple[Float[Array, "B T N H"], Self]:
         """Within the call alone: the ring is empty. All of it stays until `advance` says how long each row is: right
         padding would go round the ring and overwrite what is needed."""
-        keys, values = k.astype(self.keys[layer].dtype), v.astype(self.values[layer].dtype)
+        keys, values = kept_like(k, self.keys[layer]), kept_like(v, self.values[layer])
         positions = self.positions(q.shape[1])
         context = attention(q, keys, values, causal_mask(positions, positions, self.ring))
         return context, self._with_layer(layer, keys, values)
 
-    def _with_layer(self, layer: int, keys: Array, values: Array) -> Self:
+    def _with_layer(self, layer: int, keys: Kept, values: Kept) -> Self:
         return dataclasses.replace(
-            self,
-            keys=(*self.keys[:layer], keys, *self.keys[layer + 1 :]),
-            values=(*self.values[:layer], values, *self.values[layer + 1 :]),
+            self, keys=replaced(self.keys, layer, keys), values=replaced(self.values, layer, values)
         )
 
     def _positions_held(self, newest: Int[Array, "B"], slots: int | None = None) -> Int[Array, "B S"]:
@@ -159,18 +160,20 @@ class FixedCache:
         return each if self.ring is None else newest[:, None] - (newest[:, None] - each) % self.ring
 
 
-def _write(
-    buffer: Float[Array, "B max_len K H"], new: Float[Array, "B T K H"], starts: Int[Array, "B"]
-) -> Float[Array, "B max_len K H"]:
+def _write(buffer: Kept, new: Float[Array, "B T K H"], starts: Int[Array, "B"]) -> Kept:
     """`new` at each row's own start; one row takes the plain update, which XLA does in place everywhere."""
-    new = new.astype(buffer.dtype)
-    if buffer.shape[0] == 1:
-        return jax.lax.dynamic_update_slice(buffer, new, (0, starts[0], 0, 0))
-    return jax.vmap(lambda row, part, start: jax.lax.dynamic_update_slice(row, part, (start, 0, 0)))(
-        buffer, new, starts
-    )
+
+    def written(whole: Array, part: Array) -> Array:
+        if whole.shape[0] == 1:
+            return jax.lax.dynamic_update_slice(whole, part, (0, starts[0], 0, 0))
+        return jax.vmap(lambda row, new, start: jax.lax.dynamic_update_slice(row, new, (start, 0, 0)))(
+            whole, part, starts
+        )
+
+    return jax.tree.map(written, buffer, kept_like(new, buffer))
 
 
-def _taken(prompt: Float[Array, "B T K H"], positions: Int[Array, "B S"]) -> Float[Array, "B S K H"]:
+def _taken(prompt: Kept, positions: Int[Array, "B S"]) -> Kept:
     """A prompt's entries at these positions; at a negative one, some entry that no query sees."""
-    return jnp.take_along_axis(prompt, jnp.maximum(positions, 0)[:, :, None, None], axis=1)
+    places = jnp.maximum(positions, 0)[:, :, None, None]
+    return jax.tree.map(lambda entries: jnp.take_along_axis(entries, places, axis=1), prompt)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxgen.ops.attention import attention, causal_mask
+from jaxgen.ops.quantisation import Kept
 from jaxgen.spec.architecture import Architecture
 from jaxgen.spec.cache import NoCache
 
@@ -54,7 +55,7 @@ class Recompute:
         positions = self.positions(q.shape[1])
         return attention(q, k, v, causal_mask(positions, positions, self.window)), self
 
-    def kept(self, layer: int) -> tuple[Float[Array, "B S K H"], Float[Array, "B S K H"], Int[Array, "B S"]]:
+    def kept(self, layer: int) -> tuple[Kept, Kept, Int[Array, "B S"]]:
         """Never asked for: `incremental` says that nothing is kept."""
         raise NotImplementedError("without a cache there is nothing to continue from")
 

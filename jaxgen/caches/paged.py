@@ -11,9 +11,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxgen.caches import page_kernels
+from jaxgen.caches.layers import replaced
 from jaxgen.caches.pages import PageAllocator, pages_for
 from jaxgen.caches.pools import Pool
 from jaxgen.caches.protocol import Place
+from jaxgen.ops.quantisation import Kept
 from jaxgen.spec.architecture import Architecture
 from jaxgen.spec.cache import Paged
 
@@ -109,9 +111,9 @@ class PagedCache:
         pages = jnp.take_along_axis(self.table, slots, axis=1, mode="fill", fill_value=pool.num_pages)
         pool = pool.write(k, v, pages=pages, offsets=positions % pool.page_size)
         context = self.kernel.attend(pool, q, table=self._read_table(), positions=positions)
-        return context, dataclasses.replace(self, pools=(*self.pools[:layer], pool, *self.pools[layer + 1 :]))
+        return context, dataclasses.replace(self, pools=replaced(self.pools, layer, pool))
 
-    def kept(self, layer: int) -> tuple[Float[Array, "B S K H"], Float[Array, "B S K H"], Int[Array, "B S"]]:
+    def kept(self, layer: int) -> tuple[Kept, Kept, Int[Array, "B S"]]:
         """The slots of the visible pages; those from `lengths` on hold padding or nothing."""
         keys, values = self.pools[layer].gathered(self._read_table())
         slots = jnp.arange(keys.shape[1], dtype=jnp.int32)[None, :]

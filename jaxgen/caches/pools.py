@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxgen.ops.paged_attention import gathered
+from jaxgen.ops.paged_attention import gathered, heads_last
+from jaxgen.ops.quantisation import Kept, empty, kept_like
 
 
 class Pool(Protocol):
@@ -39,7 +40,7 @@ class Pool(Protocol):
         """`k` and `v` in slot `offsets` of `pages`; what has no page is dropped."""
         ...
 
-    def gathered(self, table: Int[Array, "B M"]) -> tuple[Float[Array, "B M*S K H"], Float[Array, "B M*S K H"]]:
+    def gathered(self, table: Int[Array, "B M"]) -> tuple[Kept, Kept]:
         """Keys and values of each row's pages side by side; a page that is none gives some page's numbers."""
         ...
 
@@ -53,14 +54,14 @@ class Pool(Protocol):
 class HeadsFirst:
     """Keys and values apart, a head's slots of a page side by side: for XLA and for the GPU kernel."""
 
-    keys: Float[Array, "K P S H"]
-    values: Float[Array, "K P S H"]
+    keys: Kept  # K P S H
+    values: Kept
 
     @classmethod
     def empty(cls, *, num_pages: int, page_size: int, num_kv_heads: int, head_dim: int, dtype) -> Self:
         """Pages of zeros."""
         shape = (num_kv_heads, num_pages, page_size, head_dim)
-        return cls(keys=jnp.zeros(shape, dtype), values=jnp.zeros(shape, dtype))
+        return cls(keys=empty(shape, dtype), values=empty(shape, dtype))
 
     @property
     def num_pages(self) -> int:
@@ -82,23 +83,25 @@ class HeadsFirst:
     ) -> Self:
         """One row of `head_dim` numbers per head and slot."""
 
-        def put(pool, new):
-            rows = jnp.moveaxis(new, 2, 0).astype(pool.dtype)  # K B T H
+        def put(pool: Array, rows: Array) -> Array:
             return pool.at[:, pages, offsets].set(rows, mode="drop")
 
-        return dataclasses.replace(self, keys=put(self.keys, k), values=put(self.values, v))
+        def written(pool: Kept, new: Array) -> Kept:
+            return jax.tree.map(put, pool, kept_like(jnp.moveaxis(new, 2, 0), pool))  # K B T H
 
-    def gathered(self, table: Int[Array, "B M"]) -> tuple[Float[Array, "B M*S K H"], Float[Array, "B M*S K H"]]:
+        return dataclasses.replace(self, keys=written(self.keys, k), values=written(self.values, v))
+
+    def gathered(self, table: Int[Array, "B M"]) -> tuple[Kept, Kept]:
         """Copied together, the heads moved behind the slots."""
-        return jnp.moveaxis(gathered(self.keys, table), 0, 2), jnp.moveaxis(gathered(self.values, table), 0, 2)
+        return heads_last(gathered(self.keys, table)), heads_last(gathered(self.values, table))
 
     def copy_page(self, source: Int[Array, "..."], target: Int[Array, "..."]) -> Self:
         """A page of every head."""
 
-        def copied(pool):
+        def copied(pool: Array) -> Array:
             return pool.at[:, target].set(pool.at[:, source].get(mode="clip"), mode="drop")
 
-        return dataclasses.replace(self, keys=copied(self.keys), values=copied(self.values))
+        return jax.tree.map(copied, self)
 
 
 @jax.tree_util.register_dataclass
@@ -138,7 +141,7 @@ class Interleaved:
             self, pages=self.pages.at[pages, offsets].set(rows.astype(self.pages.dtype), mode="drop")
         )
 
-    def gathered(self, table: Int[Array, "B M"]) -> tuple[Float[Array, "B M*S K H"], Float[Array, "B M*S K H"]]:
+    def gathered(self, table: Int[Array, "B M"]) -> tuple[Kept, Kept]:
         """Copied together, and every other head of that."""
         found = self.pages.at[table].get(mode="clip")  # B M S 2K H
         slots = found.reshape(found.shape[0], -1, *found.shape[3:])  # B M*S 2K H

@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol, Self
 import jax
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxgen.ops.quantisation import Kept
 from jaxgen.spec.architecture import Architecture
 
 
@@ -52,7 +53,7 @@ class Cache(Protocol):
         """Write `k` and `v` of one layer, and attend over all that the row's queries may see."""
         ...
 
-    def kept(self, layer: int) -> tuple[Float[Array, "B S K H"], Float[Array, "B S K H"], Int[Array, "B S"]]:
+    def kept(self, layer: int) -> tuple[Kept, Kept, Int[Array, "B S"]]:
         """One layer's keys and values in the slots that are read, and each slot's position, -1 where it holds nothing.
 
         For rows that continue a text which another call put here; only caches that are `incremental` have any.

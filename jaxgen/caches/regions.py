@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxgen.caches.layers import joined, replaced
 from jaxgen.ops.attention import attention, causal_mask
+from jaxgen.ops.quantisation import Kept, empty, kept_like
 from jaxgen.ops.split_attention import split_attention
 from jaxgen.spec.architecture import Architecture
 from jaxgen.spec.cache import Fixed
@@ -36,10 +38,10 @@ class RegionsCache:
 
     incremental: ClassVar[bool] = True
     donated: ClassVar[bool] = True
-    prompt_keys: tuple[Float[Array, "B P K H"], ...]
-    prompt_values: tuple[Float[Array, "B P K H"], ...]
-    new_keys: tuple[Float[Array, "B M K H"], ...]
-    new_values: tuple[Float[Array, "B M K H"], ...]
+    prompt_keys: tuple[Kept, ...]
+    prompt_values: tuple[Kept, ...]
+    new_keys: tuple[Kept, ...]
+    new_values: tuple[Kept, ...]
     prompts: Int[Array, "B"]
     lengths: Int[Array, "B"]
     named: Int[Array, "B M"]
@@ -64,15 +66,15 @@ class RegionsCache:
         width = capacity if prompt is None else prompt
         room = spec.new_slots(width, capacity)
 
-        def empty(slots: int) -> tuple[Array, ...]:
+        def region(slots: int) -> tuple[Kept, ...]:
             shape = (batch, slots, architecture.num_kv_heads, architecture.head_dim)
-            return tuple(jnp.zeros(shape, dtype) for _ in range(architecture.num_layers))
+            return tuple(empty(shape, dtype) for _ in range(architecture.num_layers))
 
         return cls(
-            prompt_keys=empty(width),
-            prompt_values=empty(width),
-            new_keys=empty(room),
-            new_values=empty(room),
+            prompt_keys=region(width),
+            prompt_values=region(width),
+            new_keys=region(room),
+            new_values=region(room),
             prompts=jnp.zeros((batch,), jnp.int32),
             lengths=jnp.zeros((batch,), jnp.int32),
             named=jnp.full((batch, room), -1, jnp.int32),
@@ -107,13 +109,13 @@ class RegionsCache:
             raise ValueError(f"after the prompts each call takes one token a row, not {q.shape[1]}")
         return self._attend_step(layer, q, k, v) if self.seen else self._attend_prompt(layer, q, k, v)
 
-    def kept(self, layer: int) -> tuple[Float[Array, "B S K H"], Float[Array, "B S K H"], Int[Array, "B S"]]:
+    def kept(self, layer: int) -> tuple[Kept, Kept, Int[Array, "B S"]]:
         """The first region, and what is seen of the second behind it."""
         keys, values, slots = self.prompt_keys[layer], self.prompt_values[layer], self._prompt_slots()
         if not self.seen:
             return keys, values, slots
-        keys = jnp.concatenate([keys, self.new_keys[layer][:, : self.seen]], axis=1)
-        values = jnp.concatenate([values, self.new_values[layer][:, : self.seen]], axis=1)
+        keys = joined(keys, self.new_keys[layer][:, : self.seen])
+        values = joined(values, self.new_values[layer][:, : self.seen])
         return keys, values, jnp.concatenate([slots, self.named[:, : self.seen]], axis=1)
 
     def advance(self, counts: Int[Array, "B"]) -> Self:
@@ -148,8 +150,8 @@ class RegionsCache:
         context = attention(q, keys[:, :time], values[:, :time], causal_mask(positions, positions, self.window))
         return context, dataclasses.replace(
             self,
-            prompt_keys=_replaced(self.prompt_keys, layer, keys),
-            prompt_values=_replaced(self.prompt_values, layer, values),
+            prompt_keys=replaced(self.prompt_keys, layer, keys),
+            prompt_values=replaced(self.prompt_values, layer, values),
         )
 
     def _attend_step(self, layer: int, q: Array, k: Array, v: Array) -> tuple[Float[Array, "B 1 N H"], Self]:
@@ -165,17 +167,13 @@ class RegionsCache:
         new = (keys[:, : self.seen], values[:, : self.seen], causal_mask(positions, slots, self.window))
         return split_attention(q, [prompt, new]), dataclasses.replace(
             self,
-            new_keys=_replaced(self.new_keys, layer, keys),
-            new_values=_replaced(self.new_values, layer, values),
+            new_keys=replaced(self.new_keys, layer, keys),
+            new_values=replaced(self.new_values, layer, values),
         )
 
 
-def _write(
-    buffer: Float[Array, "B S K H"], new: Float[Array, "B T K H"], start: int | Int[Array, ""]
-) -> Float[Array, "B S K H"]:
+def _write(buffer: Kept, new: Float[Array, "B T K H"], start: int | Int[Array, ""]) -> Kept:
     """`new` at one index in every row."""
-    return jax.lax.dynamic_update_slice(buffer, new.astype(buffer.dtype), (0, start, 0, 0))
-
-
-def _replaced(layers: tuple[Array, ...], layer: int, array: Array) -> tuple[Array, ...]:
-    return (*layers[:layer], array, *layers[layer + 1 :])
+    return jax.tree.map(
+        lambda whole, part: jax.lax.dynamic_update_slice(whole, part, (0, start, 0, 0)), buffer, kept_like(new, buffer)
+    )

@@ -1,6 +1,6 @@
 """Reads a checkpoint's arrays onto devices: straight into their shardings, verified, and in the dtype asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +9,16 @@ from jax.experimental import multihost_utils
 from jax.sharding import Sharding
 
 from jaxgen.checkpoints import manifest, orbax_files
+from jaxgen.checkpoints.keeping import kept
 from jaxgen.checkpoints.manifest import Stored
 from jaxgen.checkpoints.orbax_files import OrbaxError
 from jaxgen.checkpoints.progress import Progress
 from jaxgen.errors import UserError
 from jaxgen.models.structure import Leaves, Structure
+from jaxgen.spec.dtype import Int8
+
+PART_BYTES = 256 * 2**20
+"""Read at a time, as stored: what loading needs beside the leaves. A call of Orbax costs some 20 ms."""
 
 
 def restored_leaves(
@@ -25,15 +30,15 @@ def restored_leaves(
     verify: bool,
     progress: Progress,
 ) -> Leaves:
-    """The leaves of a checkpoint that fits its structure, in the structure's order.
+    """The leaves of a checkpoint whose tensors fit the structure, in the structure's order.
 
-    Without verification Orbax casts while it reads. With it, everything is read as it is stored, since the hashes are
-    of those bytes, and cast leaf by leaf once verified; the stored leaf is let go of before the next is cast.
+    Tensors are read in parts of `PART_BYTES`, so that what is verified as it is stored, or quantised, never stands in
+    memory whole before it is cast or narrowed. Without verification Orbax casts while it reads.
 
     Args:
         stored: what was read of the checkpoint so far.
-        structure: whose names and shapes it has.
-        dtype: of the leaves.
+        structure: what the leaves belong to.
+        dtype: of the leaves that stay floating.
         sharding_of: where the parameter of a name goes.
         verify: compare each tensor's sha256 with the one taken at conversion.
         progress: told of each tensor.
@@ -41,23 +46,46 @@ def restored_leaves(
     Raises:
         UserError: arrays that cannot be read, whose bytes have changed, or that float16 cannot hold.
     """
-    names, wanted = structure.names, np.dtype(jnp.dtype(dtype))
-    progress("restore", 0, len(names))
-    arrays = _read(stored, {name: stored.dtypes[name] if verify else wanted for name in names}, sharding_of)
-    progress("restore", len(names), len(names))
-    leaves, changed, overflown = [], [], []
-    for done, name in enumerate(names):
-        progress("verify", done, len(names))
-        before = arrays.pop(name)
-        leaf = before if before.dtype == wanted else before.astype(wanted)
-        if verify and manifest.digest(_on_host(before)) != stored.manifest.sha256.get(name):
-            changed.append(name)
-        if dtype == "float16" and stored.dtypes[name] != wanted and not jnp.isfinite(leaf).all():
-            overflown.append(name)
-        leaves.append(leaf)
-    progress("verify", len(names), len(names))
+    wanted = np.dtype(jnp.dtype(dtype))
+    whole = verify or structure.int8 is not Int8.none  # what is quantised is quantised from what is stored
+    read_as = {name: stored.dtypes[name] if whole else wanted for name in stored.shapes}
+    leaves: dict[str, jax.Array] = {}
+    changed, overflown, done = [], [], 0
+    for part in _parts(stored):
+        progress("restore", done, len(stored.shapes))
+        tensors = _read(stored, {name: read_as[name] for name in part}, sharding_of)
+        for name in part:
+            tensor = tensors.pop(name)
+            if verify and manifest.digest(_on_host(tensor)) != stored.manifest.sha256.get(name):
+                changed.append(name)
+            found = kept(name, tensor, structure=structure, dtype=dtype)
+            if dtype == "float16" and stored.dtypes[name] != wanted and not _all_finite(found):
+                overflown.append(name)
+            leaves |= found
+            done += 1
+            progress("restore", done, len(stored.shapes))
+        jax.block_until_ready(list(leaves.values()))  # or the next part would be read beside this one
     _refuse(stored, changed, overflown)
-    return tuple(leaves)
+    return tuple(leaves[name] for name in structure.names)
+
+
+def _parts(stored: Stored) -> Iterator[list[str]]:
+    """The tensors' names, as many at a time as `PART_BYTES` hold, one at least."""
+    part: list[str] = []
+    left = PART_BYTES
+    for name in stored.shapes:
+        nbytes = stored.nbytes_of(name)
+        if part and nbytes > left:
+            yield part
+            part, left = [], PART_BYTES
+        part.append(name)
+        left -= nbytes
+    if part:
+        yield part
+
+
+def _all_finite(leaves: Mapping[str, jax.Array]) -> bool:
+    return all(bool(jnp.isfinite(leaf).all()) for leaf in leaves.values())
 
 
 def _refuse(stored: Stored, changed: list[str], overflown: list[str]) -> None:

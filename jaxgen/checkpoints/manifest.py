@@ -63,7 +63,11 @@ class Stored:
     @property
     def nbytes(self) -> int:
         """Of all arrays, as they are stored but not compressed."""
-        return sum(math.prod(shape) * self.dtypes[name].itemsize for name, shape in self.shapes.items())
+        return sum(map(self.nbytes_of, self.shapes))
+
+    def nbytes_of(self, name: str) -> int:
+        """Of one array, as it is stored but not compressed."""
+        return math.prod(self.shapes[name]) * self.dtypes[name].itemsize
 
 
 def read(folder: Path) -> Stored:

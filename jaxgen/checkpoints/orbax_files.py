@@ -44,8 +44,15 @@ def metadata(path: Path) -> Any:
 
 
 def load(path: Path, target: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, jax.Array]:
-    """Read arrays into the dtypes and shardings of `target`, which has the names and shapes of the checkpoint."""
-    arrays = _finished(lambda: ocp.load(str(path), dict(target)))
+    """Read arrays into the dtypes and shardings of `target`: all of a checkpoint's, or some of them."""
+
+    def action() -> dict[str, jax.Array]:
+        context = ocp.Context()
+        context.pytree.loading.partial_load = True
+        with context:
+            return ocp.load(str(path), dict(target))
+
+    arrays = _finished(action)
     assert all(isinstance(array, jax.Array) for array in arrays.values()), "Orbax left a leaf without numbers"
     return arrays
 

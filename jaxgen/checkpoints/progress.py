@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
-"""Called with the stage (`read`, `write`, `restore`, `verify`, `wait`), how many tensors are done, and of how many."""
+"""Called with the stage (`read`, `write`, `restore`, `wait`), how many tensors are done, and of how many."""
 
 
 def silent(stage: str, done: int, total: int) -> None:

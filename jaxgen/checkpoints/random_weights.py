@@ -17,9 +17,11 @@ import numpy as np
 from jax.sharding import Sharding
 from jaxtyping import Array, Float, UInt32
 
+from jaxgen.checkpoints.keeping import kept
 from jaxgen.checkpoints.progress import Progress, silent
-from jaxgen.models.structure import Leaves, Structure
+from jaxgen.models.structure import Leaves, Structure, structure_of
 from jaxgen.spec.architecture import Architecture
+from jaxgen.spec.dtype import Int8
 
 _STD = 0.02
 _BYTES_STD = (4 * (256**2 - 1) / 12) ** 0.5  # of the sum of four uniform bytes
@@ -36,25 +38,28 @@ def random_leaves(
     """Matrices nearly normal with a standard deviation of 0.02, norm scales one, biases zero.
 
     Args:
-        structure: names and shapes.
+        structure: of the model; what it has in int8 is quantised from the float32 numbers.
         seed: with a parameter's name it decides its numbers, whatever the dtype is that they are rounded to.
-        dtype: of the leaves.
+        dtype: of the leaves that stay floating.
         sharding_of: where the parameter of a name goes.
         progress: told of each tensor.
 
     Returns:
         The leaves in the structure's order.
     """
-    leaves = []
-    for done, (name, shape) in enumerate(zip(structure.names, structure.shapes, strict=True)):
-        progress("random", done, len(structure.names))
+    floating = structure_of(structure.architecture)
+    made_as = dtype if structure.int8 is Int8.none else "float32"
+    leaves: dict[str, jax.Array] = {}
+    for name, shape in zip(floating.names, floating.shapes, strict=True):
+        progress("random", len(leaves), len(structure.names))
         if name.endswith((".scale", ".bias")):
-            leaves.append(jax.device_put(np.full(shape, name.endswith(".scale"), dtype), sharding_of(name)))
+            leaves[name] = jax.device_put(np.full(shape, name.endswith(".scale"), dtype), sharding_of(name))
         else:
             words = np.frombuffer(hashlib.sha256(f"{seed} {name}".encode()).digest()[:8], np.uint32)
-            leaves.append(_near_normal(words, shape=shape, dtype=dtype, sharding=sharding_of(name)))
-    progress("random", len(leaves), len(leaves))
-    return tuple(leaves)
+            tensor = _near_normal(words, shape=shape, dtype=made_as, sharding=sharding_of(name))
+            leaves |= kept(name, tensor, structure=structure, dtype=dtype)
+    progress("random", len(leaves), len(structure.names))
+    return tuple(jax.block_until_ready(leaves[name]) for name in structure.names)
 
 
 def fingerprint(architecture: Architecture, seed: int) -> str:

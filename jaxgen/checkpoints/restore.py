@@ -15,6 +15,7 @@ from jaxgen.checkpoints.tokenizer import TOKENIZER
 from jaxgen.errors import UserError
 from jaxgen.models.structure import Leaves, Structure, structure_of
 from jaxgen.spec.architecture import Architecture
+from jaxgen.spec.dtype import Dtype
 from jaxgen.spec.model import Model, Weights
 
 
@@ -46,7 +47,7 @@ class Loaded:
 def load(
     model: Model,
     *,
-    dtype: str,
+    dtype: Dtype,
     shardings: Callable[[str], Sharding] | None = None,
     progress: Progress = silent,
 ) -> Loaded:
@@ -54,7 +55,7 @@ def load(
 
     Args:
         model: where the weights come from.
-        dtype: of the leaves: float32, bfloat16 or float16.
+        dtype: how weights are kept, and quantised activations or not.
         shardings: where the parameter of a name goes; null puts all of them on the default device.
         progress: told of each tensor.
 
@@ -65,9 +66,9 @@ def load(
     if model.weights is Weights.random:
         return _random(model, dtype=dtype, sharding_of=sharding_of, progress=progress)
     stored = manifest.read(store.converted(model, progress=progress))
-    structure = _structure(stored, model)
+    structure = structure_of(_checked_architecture(stored, model), dtype.int8)
     leaves = restored_leaves(
-        stored, structure, dtype=dtype, sharding_of=sharding_of, verify=model.verify, progress=progress
+        stored, structure, dtype=dtype.kept, sharding_of=sharding_of, verify=model.verify, progress=progress
     )
     return Loaded(
         architecture=structure.architecture,
@@ -81,11 +82,11 @@ def load(
     )
 
 
-def _random(model: Model, *, dtype: str, sharding_of: Callable[[str], Sharding], progress: Progress) -> Loaded:
+def _random(model: Model, *, dtype: Dtype, sharding_of: Callable[[str], Sharding], progress: Progress) -> Loaded:
     assert model.shapes is not None, "random weights without shapes are refused by the spec"
-    structure = structure_of(model.shapes)
+    structure = structure_of(model.shapes, dtype.int8)
     leaves = random_weights.random_leaves(
-        structure, seed=model.seed, dtype=dtype, sharding_of=sharding_of, progress=progress
+        structure, seed=model.seed, dtype=dtype.kept, sharding_of=sharding_of, progress=progress
     )
     folder = Path(model.checkpoint) if model.checkpoint else huggingface.local(model.source or "")
     return Loaded(
@@ -100,7 +101,7 @@ def _random(model: Model, *, dtype: str, sharding_of: Callable[[str], Sharding],
     )
 
 
-def _structure(stored: Stored, model: Model) -> Structure:
+def _checked_architecture(stored: Stored, model: Model) -> Architecture:
     """Compare a checkpoint with its own architecture and with the model's shapes before any array is read."""
     there = stored.manifest.architecture
     eos = there.eos_token_ids  # a generation_config.json may change them without making another model
@@ -123,7 +124,7 @@ def _structure(stored: Stored, model: Model) -> Structure:
         raise UserError.collected(f"{stored.folder} does not fit model={model.name}", [*told, remedy])
     if told:
         raise UserError.collected(f"{stored.folder} is damaged", [*told, manifest.REMEDY])
-    return structure
+    return asked
 
 
 def _differences(there: Architecture, asked: Architecture) -> list[str]:

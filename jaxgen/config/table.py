@@ -40,6 +40,7 @@ OPTIONS: tuple[tuple[str, str, type], ...] = (
     ("dtype", "float32", Dtype),
     ("dtype", "bfloat16", Dtype),
     ("dtype", "float16", Dtype),
+    ("dtype", "int8", Dtype),
     ("mesh", "single", Mesh),
     ("workload", "generate", Generate),
     ("workload", "score", Score),

@@ -41,7 +41,7 @@ class Engine:
         self.leaves = leaves
         self.blueprint = Blueprint(
             structure=structure,
-            activations=run.dtype.activations.value,
+            activations=run.dtype.between,
             logits=run.dtype.logits.value,
             sampling=self.generation.sampling,
             eos_token_ids=() if self.generation.ignores_eos else structure.architecture.eos_token_ids,

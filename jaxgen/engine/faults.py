@@ -45,8 +45,11 @@ class Faults:
         return self.fault.clock * time.perf_counter()
 
     def weights(self, leaves: Leaves) -> Leaves:
-        """The weights that the arm gets: as they are, or the first tensor all NaN."""
-        return (jnp.full_like(leaves[0], jnp.nan), *leaves[1:]) if self.fault.nan_weights else leaves
+        """The weights that the arm gets: as they are, or the first floating tensor all NaN."""
+        if not self.fault.nan_weights:
+            return leaves
+        first = next(number for number, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.floating))
+        return (*leaves[:first], jnp.full_like(leaves[first], jnp.nan), *leaves[first + 1 :])
 
     def after_call(self, outputs: Any, began_s: float) -> None:
         """Inside the clock, behind the arm's own work: compile once more, work once more.

@@ -15,6 +15,7 @@ from jax.stages import Compiled, Lowered
 
 from jaxgen.engine.engine import Engine
 from jaxgen.engine.uses import Use
+from jaxgen.engine.wide_copies import wide_copies
 from jaxgen.spec.jit import Strategy
 
 MOST_CONSTANTS_BYTES = 64 * 2**20  # as text, each byte of a captured weight is two characters
@@ -35,12 +36,13 @@ def examine(engine: Engine, uses: Sequence[Use]) -> dict[str, Any]:
         module_bytes}}. `captured_bytes`, weights that are constants of each program.
         Of the last program, a decode's deepest: `program_temp_bytes`, `program_alias_bytes`, `program_argument_bytes`;
         `cost` as XLA counts one step, {flops, bytes_accessed}, a loop's body being counted once; `copies`, how many of
-        its instructions copy a whole layer of the cache.
+        its instructions copy a whole layer of the cache; `wide_copies`, weights and caches that it widens first, as
+        `engine.wide_copies` has them.
         `reasons`, {key: why it is null}.
     """
     lowered = {use.name: use.lower() for use in uses}
     last = lowered[uses[-1].name]
-    keys = (*_IDENTITY, *_MEMORY, "cost", "copies")
+    keys = (*_IDENTITY, *_MEMORY, "cost", "copies", "wide_copies")
     facts: dict[str, Any] = {**dict.fromkeys(keys), "programs": {}, "reasons": {}}
     facts["captured_bytes"] = _captured_bytes(engine)
     if last is None:
@@ -48,7 +50,13 @@ def examine(engine: Engine, uses: Sequence[Use]) -> dict[str, Any]:
         return facts | {"reasons": dict.fromkeys(keys, reason)}
     facts |= _identity(lowered, facts["reasons"], captured_bytes=_captured_bytes(engine))
     compiled = last.compile()
-    return facts | _needs(compiled, facts["reasons"]) | _copies(compiled, uses[-1].cache, facts["reasons"])
+    cache = uses[-1].cache
+    facts |= _needs(compiled, facts["reasons"]) | _copies(compiled, cache, facts["reasons"])
+    text = compiled.as_text()
+    if text is None:
+        facts["reasons"]["wide_copies"] = "the compiled program cannot be read"
+        return facts
+    return facts | {"wide_copies": wide_copies(text, [*engine.leaves, *jax.tree.leaves(cache)])}
 
 
 def dump(engine: Engine, uses: Sequence[Use], folder: Path) -> list[Path]:

@@ -80,7 +80,8 @@ def against_teacher(engine: Engine, rows: Sequence[Mapping], path: Path | str) -
     Returns:
         Plain data: `forced` {candidate: `steps` or `one pass`}; `positions_compared`, `positions_total`; by row and
         position `kl` (of this arm from the teacher, nats), `max_abs_logprob_diff` (over the teacher's `LIKELIEST`
-        tokens) and `margins` {candidate, baseline} (how far the likeliest token leads the second, log-probability);
+        tokens), `logit_error` (standard deviation over the vocabulary), `next_token_alike` (1 or 0) and `margins`
+        {candidate, baseline} (how far the likeliest token leads the second, log-probability);
         `logit_spread` (standard deviation of the teacher's logits over the vocabulary, mean of the positions);
         `non_finite` (null, candidate, baseline or both); `skipped` (null, or why nothing could be compared). What is
         no number is null.
@@ -114,6 +115,8 @@ class Differences:
     Attributes:
         kl: nats. Rounding can make it negative by 1e-7; that is written as 0.
         moved: the largest absolute difference of a log-probability over the teacher's likeliest tokens.
+        logit_error: standard deviation of the differences over the vocabulary: what all logits move by means nothing.
+        alike: 1 where both have the same likeliest token, else 0.
         margins_ours, margins_teacher: the likeliest token's log-probability less the second's.
         spread: standard deviation of the teacher's log-probabilities over the vocabulary, which is its logits'.
         finite_ours, finite_teacher: false where any value is NaN or Inf: all figures there mean nothing.
@@ -121,6 +124,8 @@ class Differences:
 
     kl: np.ndarray
     moved: np.ndarray
+    logit_error: np.ndarray
+    alike: np.ndarray
     margins_ours: np.ndarray
     margins_teacher: np.ndarray
     spread: np.ndarray
@@ -136,6 +141,8 @@ def differences(teacher: np.ndarray, ours: np.ndarray) -> Differences:
         return Differences(
             kl=np.maximum((np.exp(teacher) * apart).sum(-1, dtype=np.float64), 0.0),
             moved=np.abs(np.take_along_axis(apart, likeliest, axis=-1)).max(-1),
+            logit_error=apart.std(-1, dtype=np.float64),
+            alike=(ours.argmax(-1) == teacher.argmax(-1)).astype(np.float64),
             margins_ours=_margins(ours),
             margins_teacher=_margins(teacher),
             spread=teacher.std(-1, dtype=np.float64),
@@ -207,6 +214,8 @@ def _report(found: Sequence[Sequence[Differences]], counts: Sequence[int], *, me
         "forced": {"candidate": method},
         "kl": by_row("kl"),
         "max_abs_logprob_diff": by_row("moved"),
+        "logit_error": by_row("logit_error"),
+        "next_token_alike": by_row("alike"),
         "margins": {"candidate": by_row("margins_ours"), "baseline": by_row("margins_teacher")},
         "logit_spread": _short(float(np.mean(spreads))) if spreads else None,
         "non_finite": "both" if all(broken.values()) else next((arm for arm, bad in broken.items() if bad), None),

@@ -111,6 +111,7 @@ def compare(
         "tolerance": allowed.value,
         "tolerance_reason": allowed.reason,
         "forced": forced_differences.facts(forced) if forced else None,
+        "quality": forced_differences.quality(forced, against=dtypes["baseline"]) if forced and mixed else None,
     }
 
 

@@ -4,6 +4,7 @@ Reads the plain data of `engine.teacher.against_teacher`: by row and position, n
 """
 
 import itertools
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,30 @@ def facts(forced: Mapping[str, Any]) -> dict[str, Any]:
         "p99_abs_logprob_diff": float(np.percentile(differences, PERCENTILE)) if differences else None,
         "kl_by_position": _by_position(forced["kl"]),
         "max_abs_logprob_diff_by_position": _by_position(forced["max_abs_logprob_diff"]),
+    }
+
+
+def quality(forced: Mapping[str, Any], *, against: Sequence[str]) -> dict[str, Any] | None:
+    """What narrower numbers cost, on the same tokens; null where nothing could be compared.
+
+    Args:
+        forced: of the candidate, on the baseline's answers.
+        against: the dtypes of the baseline.
+
+    Returns:
+        `against`; `positions`; `next_token_agreement`, the share of them where both arms have the same likeliest
+        token; `logit_error`, root mean square over vocabulary and positions of the logits' differences, each
+        position's mean taken off; `kl_mean`, nats.
+    """
+    alike, errors, kl = (numbers(forced[key]) for key in ("next_token_alike", "logit_error", "kl"))
+    if not alike:
+        return None
+    return {
+        "against": " and ".join(dict.fromkeys(against)),
+        "positions": len(alike),
+        "next_token_agreement": statistics.fmean(alike),
+        "logit_error": statistics.fmean(error**2 for error in errors) ** 0.5,
+        "kl_mean": statistics.fmean(kl),
     }
 
 

@@ -14,9 +14,10 @@ from typing import Any
 
 from jaxgen.spec.architecture import Architecture
 from jaxgen.spec.cache import CacheSpec, step_depth
-from jaxgen.spec.dtype import Dtype
+from jaxgen.spec.dtype import Dtype, Int8, Number
 
 _BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "int8": 1.0}
+_SCALE = 4.0  # bytes of a float32 scale
 DISAGREEMENT = 2.0  # XLA counts fused traffic and element-wise work, we do not: less than this is no contradiction
 LEAST_TOLERANCE = 0.1  # a probe of a few hundred milliseconds on a machine that is not ours alone
 
@@ -36,15 +37,34 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class ElementBytes:
-    """Bytes of one element; fractions are allowed, where scales come with narrow numbers."""
+    """Bytes of one element, each with its share of the scales that come with int8.
+
+    Attributes:
+        weights: of what is never quantised.
+        kv: of keys and values.
+        kernels: of the layers' matrices; null is as `weights`.
+        head: of the table of the logits; null is as `weights`.
+    """
 
     weights: float
     kv: float
+    kernels: float | None = None
+    head: float | None = None
 
     @classmethod
-    def of(cls, dtype: Dtype) -> "ElementBytes":
+    def of(cls, dtype: Dtype, architecture: Architecture) -> "ElementBytes":
         """Those of a run's dtypes."""
-        return cls(weights=_BYTES[dtype.weights.value], kv=_BYTES[dtype.kv.value])
+        kv = _BYTES[dtype.kv.value] + (_SCALE / architecture.head_dim if dtype.kv is Number.int8 else 0)
+        if dtype.int8 is Int8.none:
+            return cls(weights=_BYTES[dtype.weights.value], kv=kv)
+        kernels = 1 + _SCALE * _channels(architecture) / _kernels(architecture)
+        return cls(weights=_BYTES[dtype.kept], kv=kv, kernels=kernels, head=1 + _SCALE / architecture.hidden_size)
+
+    def moved(self, *, kernels: int, head: int, embedding: int, others: int, tied: bool) -> float:
+        """Bytes of so many elements of each part; a tied embedding is kept as the head."""
+        table = self.weights if self.head is None else self.head
+        matrices = kernels * (self.weights if self.kernels is None else self.kernels)
+        return matrices + head * table + embedding * (table if tied else self.weights) + others * self.weights
 
 
 def weight_elements(architecture: Architecture) -> dict[str, int]:
@@ -97,14 +117,19 @@ def forward(
     head = table if logits is None else min(logits * arch.hidden_size, table)
     lookups = rows * tokens * arch.hidden_size
     covered = arch.tied and logits is None  # the head reads the embedding whole
-    looked_up = (0 if covered else min(lookups, table)) + min(lookups, parts["position"])
-    weights = parts["kernels"] + parts["vectors"] + head + looked_up
+    weights = element.moved(
+        kernels=parts["kernels"],
+        head=head,
+        embedding=0 if covered else min(lookups, table),
+        others=parts["vectors"] + min(lookups, parts["position"]),
+        tied=arch.tied,
+    )
     slot = 2 * arch.num_layers * arch.num_kv_heads * arch.head_dim  # keys and values of one token
     most = depth if slots is None else slots
     traffic = rows * (min(depth, most) + min(tokens, most)) * slot if kept else 0
     matmuls = 2 * rows * (tokens * parts["kernels"] + head)
     attention = 4 * rows * tokens * depth * arch.num_layers * arch.num_heads * arch.head_dim
-    return Step(nbytes=weights * element.weights + traffic * element.kv, flops=float(matmuls + attention))
+    return Step(nbytes=weights + traffic * element.kv, flops=float(matmuls + attention))
 
 
 def decode_step(
@@ -241,3 +266,9 @@ def _kernels(arch: Architecture) -> int:
     queries, kv = arch.num_heads * arch.head_dim, arch.num_kv_heads * arch.head_dim
     mlp = (3 if arch.gated else 2) * arch.hidden_size * arch.intermediate_size
     return arch.hidden_size * (2 * queries + 2 * kv) + mlp
+
+
+def _channels(arch: Architecture) -> int:
+    """Output channels of the matrices of one layer."""
+    queries, kv = arch.num_heads * arch.head_dim, arch.num_kv_heads * arch.head_dim
+    return queries + 2 * kv + 2 * arch.hidden_size + (2 if arch.gated else 1) * arch.intermediate_size

@@ -12,6 +12,7 @@ TOLERANCES: dict[str, tuple[float, float]] = {
     "float32": (1e-5, 1e-3),
     "float16": (0.01, 0.05),
     "bfloat16": (0.01, 0.05),
+    "int8": (0.05, 0.25),
 }
 """Per narrowest dtype of either arm: how far a score may lie off, and by which share of itself where it is above 0.001.
 Scores are probabilities. float32 differs by the order of its sums, seen up to 1e-6; the 0.01 and 5 % of the narrow

@@ -1,7 +1,7 @@
 """The decoder: GPT-2, Llama, Mistral, Qwen2 and Qwen3 are this one module with other values of `Architecture`.
 
-Kernels are stored (in, out); the embedding and an untied head (V, D), contracted in place. Layers are unrolled: a
-`lax.scan` over them halves compile time and costs up to 2.5 times at decode on CPU.
+Kernels are stored (in, out), in int8 as rows (out, in); the embedding and an untied head (V, D), contracted in place.
+Layers are unrolled: a `lax.scan` over them halves compile time and costs up to 2.5 times at decode on CPU.
 """
 
 import functools
@@ -13,8 +13,11 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from jaxgen.caches.protocol import Cache
+from jaxgen.models.linear import linear_of
 from jaxgen.ops import norms, rope
+from jaxgen.ops.int8_product import int8_product
 from jaxgen.spec.architecture import Architecture
+from jaxgen.spec.dtype import Int8
 
 _ACTIVATIONS = {
     "gelu": functools.partial(jax.nn.gelu, approximate=False),
@@ -25,18 +28,6 @@ _ACTIVATIONS = {
 
 Tap = Callable[[str, int, Array], None]
 """(site, layer, activations): called while the model is traced."""
-
-
-class Linear(nnx.Module):
-    """`x @ kernel + bias`, computed in the dtype of `x`."""
-
-    def __init__(self, inputs: int, outputs: int, *, bias: bool, rngs: nnx.Rngs):
-        self.kernel = nnx.Param(jax.random.normal(rngs.params(), (inputs, outputs)) * 0.02)
-        self.bias = nnx.Param(jnp.zeros((outputs,))) if bias else None
-
-    def __call__(self, x: Float[Array, "*dims I"]) -> Float[Array, "*dims O"]:
-        y = x @ self.kernel[...].astype(x.dtype)
-        return y if self.bias is None else y + jnp.broadcast_to(self.bias[...].astype(x.dtype), y.shape)
 
 
 class Norm(nnx.Module):
@@ -56,9 +47,9 @@ class Norm(nnx.Module):
 class Attention(nnx.Module):
     """Projections around the cache's own attention."""
 
-    def __init__(self, arch: Architecture, *, rngs: nnx.Rngs):
+    def __init__(self, arch: Architecture, *, int8: Int8, rngs: nnx.Rngs):
         query_size, kv_size = arch.num_heads * arch.head_dim, arch.num_kv_heads * arch.head_dim
-        linear = functools.partial(Linear, rngs=rngs)
+        linear = linear_of(int8, rngs=rngs)
         self.q = linear(arch.hidden_size, query_size, bias=arch.qkv_bias)
         self.k = linear(arch.hidden_size, kv_size, bias=arch.qkv_bias)
         self.v = linear(arch.hidden_size, kv_size, bias=arch.qkv_bias)
@@ -84,11 +75,12 @@ class Attention(nnx.Module):
 class Mlp(nnx.Module):
     """`down(act(up(x)))`, or with a gate `down(act(gate(x)) * up(x))`."""
 
-    def __init__(self, arch: Architecture, *, rngs: nnx.Rngs):
-        wide = functools.partial(Linear, arch.hidden_size, arch.intermediate_size, bias=arch.mlp_bias, rngs=rngs)
+    def __init__(self, arch: Architecture, *, int8: Int8, rngs: nnx.Rngs):
+        linear = functools.partial(linear_of(int8, rngs=rngs), bias=arch.mlp_bias)
+        wide = functools.partial(linear, arch.hidden_size, arch.intermediate_size)
         self.gate = wide() if arch.gated else None
         self.up = wide()
-        self.down = Linear(arch.intermediate_size, arch.hidden_size, bias=arch.mlp_bias, rngs=rngs)
+        self.down = linear(arch.intermediate_size, arch.hidden_size)
         self.activation = arch.activation
 
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
@@ -99,12 +91,12 @@ class Mlp(nnx.Module):
 class Block(nnx.Module):
     """One pre-norm transformer layer."""
 
-    def __init__(self, arch: Architecture, *, rngs: nnx.Rngs):
+    def __init__(self, arch: Architecture, *, int8: Int8, rngs: nnx.Rngs):
         norm = functools.partial(Norm, arch.hidden_size, kind=arch.norm, eps=arch.norm_eps)
         self.attention_norm = norm()
-        self.attention = Attention(arch, rngs=rngs)
+        self.attention = Attention(arch, int8=int8, rngs=rngs)
         self.mlp_norm = norm()
-        self.mlp = Mlp(arch, rngs=rngs)
+        self.mlp = Mlp(arch, int8=int8, rngs=rngs)
 
     def __call__(self, x, layer: int, cache: Cache, turn, tap: Tap | None) -> tuple[Float[Array, "B T D"], Cache]:
         mixed, cache = self.attention(self.attention_norm(x), layer, cache, turn)
@@ -120,6 +112,11 @@ class Block(nnx.Module):
 class Decoder(nnx.Module):
     """Token ids to hidden states, and hidden states to logits.
 
+    Args:
+        architecture: what is built.
+        int8: which side of each product is quantised; the table of the logits is then int8 with a scale for each
+            token, `embedding_scale` where it is the embedding too, else `head_scale`.
+
     Example:
         >>> model = Decoder(architecture, rngs=nnx.Rngs(0))
         >>> batch, time = tokens.shape
@@ -127,16 +124,20 @@ class Decoder(nnx.Module):
         >>> logits = model.logits(hidden)
     """
 
-    def __init__(self, architecture: Architecture, *, rngs: nnx.Rngs):
+    def __init__(self, architecture: Architecture, *, int8: Int8 = Int8.none, rngs: nnx.Rngs):
         arch = architecture
         table = functools.partial(jax.random.normal, dtype=jnp.float32)
+        scale = functools.partial(nnx.Param, jnp.ones((arch.vocab_size,)))
         self.embedding = nnx.Param(table(rngs.params(), (arch.vocab_size, arch.hidden_size)) * 0.02)
+        self.embedding_scale = scale() if arch.tied and int8 is not Int8.none else None
         learned = arch.position == "learned"
         self.position = nnx.Param(table(rngs.params(), (arch.context, arch.hidden_size)) * 0.02) if learned else None
-        self.blocks = nnx.List([Block(arch, rngs=rngs) for _ in range(arch.num_layers)])
+        self.blocks = nnx.List([Block(arch, int8=int8, rngs=rngs) for _ in range(arch.num_layers)])
         self.norm = Norm(arch.hidden_size, kind=arch.norm, eps=arch.norm_eps)
         self.head = None if arch.tied else nnx.Param(table(rngs.params(), (arch.vocab_size, arch.hidden_size)) * 0.02)
+        self.head_scale = scale() if not arch.tied and int8 is not Int8.none else None
         self.arch = arch
+        self.narrow = int8 is Int8.both
 
     def __call__(
         self, tokens: Int[Array, "B T"], cache: Cache, *, dtype=jnp.float32, tap: Tap | None = None
@@ -154,7 +155,7 @@ class Decoder(nnx.Module):
             The normalised last hidden states in `dtype`, and the cache with the tokens written.
         """
         positions = cache.positions(tokens.shape[1])
-        x = self.embedding[...][tokens].astype(dtype)
+        x = self._embedded(tokens).astype(dtype)
         turn = None
         if self.position is not None:
             x = x + self.position[...][positions].astype(dtype)
@@ -167,14 +168,26 @@ class Decoder(nnx.Module):
 
     def logits(self, hidden: Float[Array, "*dims D"], *, dtype=jnp.float32) -> Float[Array, "*dims V"]:
         """Contract with the (V, D) table in place, accumulating in `dtype`."""
-        head = self.embedding if self.head is None else self.head
-        table = head[...].astype(hidden.dtype)
-        return jnp.einsum("...d,vd->...v", hidden, table, preferred_element_type=dtype)
+        return self._contracted(hidden, *self._head(), dtype=dtype)
 
     def label_logits(
         self, hidden: Float[Array, "*dims D"], labels: Int[Array, "L"], *, dtype=jnp.float32
     ) -> Float[Array, "*dims L"]:
         """The logits of some token ids alone: only their rows of the table are read."""
-        head = self.embedding if self.head is None else self.head
-        rows = head[...][labels].astype(hidden.dtype)
-        return jnp.einsum("...d,ld->...l", hidden, rows, preferred_element_type=dtype)
+        table, scale = self._head()
+        return self._contracted(hidden, table[labels], None if scale is None else scale[labels], dtype=dtype)
+
+    def _embedded(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+        found = self.embedding[...][tokens]
+        scale = self.embedding_scale
+        return found if scale is None else found.astype(jnp.float32) * scale[...][tokens][..., None]
+
+    def _head(self) -> tuple[Array, Array | None]:
+        """The table of the logits and, in int8, its scales."""
+        table, scale = (self.embedding, self.embedding_scale) if self.head is None else (self.head, self.head_scale)
+        return table[...], None if scale is None else scale[...]
+
+    def _contracted(self, hidden: Array, rows: Array, scale: Array | None, *, dtype) -> Float[Array, "*dims L"]:
+        if scale is not None:
+            return int8_product(hidden, rows, scale, narrow=self.narrow, dtype=dtype)
+        return jnp.einsum("...d,ld->...l", hidden, rows.astype(hidden.dtype), preferred_element_type=dtype)

@@ -12,6 +12,7 @@ from flax import nnx
 
 from jaxgen.models.decoder import Decoder
 from jaxgen.spec.architecture import Architecture
+from jaxgen.spec.dtype import Int8
 
 Leaves = tuple[jax.Array, ...]
 
@@ -24,11 +25,13 @@ class Structure:
         architecture: what it was made from; two equal architectures have equal structures.
         names: dotted parameter names, in the order of the leaves, such as `blocks.0.attention.q.kernel`.
         shapes: the shape of each leaf.
+        int8: what is quantised in a product.
     """
 
     architecture: Architecture
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
+    int8: Int8
     graphdef: Any = dataclasses.field(compare=False, repr=False)
     treedef: Any = dataclasses.field(compare=False, repr=False)
 
@@ -37,15 +40,16 @@ class Structure:
         return nnx.merge(self.graphdef, jax.tree.unflatten(self.treedef, leaves))
 
 
-def structure_of(architecture: Architecture) -> Structure:
+def structure_of(architecture: Architecture, int8: Int8 = Int8.none) -> Structure:
     """The structure of an architecture, without making a single weight."""
-    abstract = nnx.eval_shape(lambda: Decoder(architecture, rngs=nnx.Rngs(0)))
+    abstract = nnx.eval_shape(lambda: Decoder(architecture, int8=int8, rngs=nnx.Rngs(0)))
     graphdef, state = nnx.split(abstract)
     paths_and_leaves = jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(state))
     return Structure(
         architecture=architecture,
         names=tuple(".".join(str(part.key) for part in path) for path, _ in paths_and_leaves),
         shapes=tuple(leaf.shape for _, leaf in paths_and_leaves),
+        int8=int8,
         graphdef=graphdef,
         treedef=jax.tree.structure(state),
     )

@@ -4,15 +4,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxgen.ops.quantisation import Kept
 
-def attention(
-    q: Float[Array, "B T N H"], k: Float[Array, "B S K H"], v: Float[Array, "B S K H"], mask: Bool[Array, "B T S"]
-) -> Float[Array, "B T N H"]:
+
+def attention(q: Float[Array, "B T N H"], k: Kept, v: Kept, mask: Bool[Array, "B T S"]) -> Float[Array, "B T N H"]:
     """Scaled dot-product attention with `G = N / K` query heads to each kv head.
 
     Args:
         q: queries; head `n` reads kv head `n // G`.
-        k: keys, and `v` values, possibly in a narrower dtype than the queries.
+        k: (B, S, K, H) keys, and `v` values, possibly in a narrower dtype than the queries.
         mask: True where a query may look. A row that may look nowhere gets the mean of the values.
 
     Returns:

@@ -9,18 +9,31 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxgen.ops.attention import attention, causal_mask
+from jaxgen.ops.quantisation import Kept
 
 
-def gathered(pool: Float[Array, "K P S H"], table: Int[Array, "B M"]) -> Float[Array, "K B M*S H"]:
-    """The pages of each row in the order of its table; a page that is not in the pool is some page that is."""
-    pages = pool.at[:, table].get(mode="clip")  # K B M S H
-    return pages.reshape(*pages.shape[:2], -1, pages.shape[-1])  # K B M*S H
+def gathered(pool: Kept, table: Int[Array, "B M"]) -> Kept:
+    """Of a (K, P, S, H) pool the pages of each row in the order of its table, as (K, B, M*S, H).
+
+    A page that is not in the pool is some page that is.
+    """
+
+    def copied(array: Array) -> Array:
+        pages = array.at[:, table].get(mode="clip")  # K B M S H
+        return pages.reshape(*pages.shape[:2], -1, pages.shape[-1])
+
+    return jax.tree.map(copied, pool)
+
+
+def heads_last(entries: Kept) -> Kept:
+    """(K, B, S, H) as (B, S, K, H)."""
+    return jax.tree.map(lambda array: jnp.moveaxis(array, 0, 2), entries)
 
 
 def gather_attention(
     q: Float[Array, "B T N H"],
-    keys: Float[Array, "K P S H"],
-    values: Float[Array, "K P S H"],
+    keys: Kept,
+    values: Kept,
     *,
     table: Int[Array, "B M"],
     positions: Int[Array, "B T"],
@@ -30,18 +43,18 @@ def gather_attention(
 
     Args:
         q: queries at `positions`; each sees the slots up to its own, `window` of them or all.
-        keys, values: one layer's pool.
+        keys, values: one layer's (K, P, S, H) pool.
         table: page m of row b holds the positions m * S to (m + 1) * S - 1.
     """
-    k, v = (jnp.moveaxis(gathered(pool, table), 0, 2) for pool in (keys, values))  # B M*S K H
+    k, v = (heads_last(gathered(pool, table)) for pool in (keys, values))  # B M*S K H
     slots = jnp.broadcast_to(jnp.arange(k.shape[1], dtype=jnp.int32), k.shape[:2])
     return attention(q, k, v, causal_mask(positions, slots, window))
 
 
 def blockwise_attention(
     q: Float[Array, "B T N H"],
-    keys: Float[Array, "K P S H"],
-    values: Float[Array, "K P S H"],
+    keys: Kept,
+    values: Kept,
     *,
     table: Int[Array, "B M"],
     positions: Int[Array, "B T"],

@@ -4,14 +4,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jaxgen.ops.quantisation import Kept
+
 
 def prefix_attention(
     q: Float[Array, "B T N H"],
     k: Float[Array, "B T K H"],
     v: Float[Array, "B T K H"],
     *,
-    prefix_k: Float[Array, "S K H"],
-    prefix_v: Float[Array, "S K H"],
+    prefix_k: Kept,
+    prefix_v: Kept,
     mask: Bool[Array, "T S+T"],
 ) -> Float[Array, "B T N H"]:
     """Grouped-query attention over a prefix that all rows share, and over each row's own tokens.
@@ -22,7 +24,7 @@ def prefix_attention(
     Args:
         q: queries; head `n` reads kv head `n // (N / K)`.
         k: keys, and `v` values, of the rows' own tokens.
-        prefix_k, prefix_v: of the prefix, possibly in a narrower dtype than the queries.
+        prefix_k, prefix_v: (S, K, H), of the prefix, possibly in a narrower dtype than the queries.
         mask: True where a query may look: the slots of the prefix, then the own tokens; the same in every row.
 
     Returns:

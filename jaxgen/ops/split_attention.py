@@ -6,8 +6,10 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-Part = tuple[Float[Array, "B S K H"], Float[Array, "B S K H"], Bool[Array, "B T S"]]
-"""Keys, values, and True where a query may look."""
+from jaxgen.ops.quantisation import Kept
+
+Part = tuple[Kept, Kept, Bool[Array, "B T S"]]
+"""(B, S, K, H) keys, values, and True where a query may look."""
 
 
 def split_attention(q: Float[Array, "B T N H"], parts: Sequence[Part]) -> Float[Array, "B T N H"]:
@@ -38,8 +40,8 @@ def split_attention(q: Float[Array, "B T N H"], parts: Sequence[Part]) -> Float[
 
 def _attended(
     grouped: Float[Array, "B T K G H"],
-    k: Float[Array, "B S K H"],
-    v: Float[Array, "B S K H"],
+    k: Kept,
+    v: Kept,
     mask: Bool[Array, "B T S"],
 ) -> tuple[Float[Array, "B K G T"], Float[Array, "B K G T"], Float[Array, "B K G T H"]]:
     """One part's largest score, sum of weights and weighted values, float32."""

@@ -53,6 +53,7 @@ _AGREEMENT = {
     "tokens_compared": COUNT,
     "scores_compared": COUNT,
     "first_divergence": Maybe({"excerpt": {"*": TEXT}}),
+    "quality": Maybe({"positions": COUNT, **dict.fromkeys(("next_token_agreement", "logit_error", "kl_mean"), NUMBER)}),
 }
 _MEASURED = {
     "metrics": {"*": _METRIC},
@@ -76,6 +77,11 @@ _ARM = _MEASURED | {
     "weights": {"source": TEXT, "random": FLAG},
     "startup": {},
     "memory": {"reasons": {}},
+    "program": {
+        "wide_copies": Maybe(
+            {"count": COUNT, "bytes": COUNT, "operations": [{"operation": TEXT, "array": TEXT, "bytes": COUNT}]}
+        )
+    },
     "failure": Maybe({"kind": TEXT, "message": TEXT, "traceback": TEXT}),
 }
 _GATE_ROW = {"params": {}, "metric": TEXT, "status": TEXT, "old": NUMBER, "new": NUMBER, "change": NUMBER}

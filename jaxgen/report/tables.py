@@ -57,6 +57,10 @@ def arms_table(point: Point) -> Table:
     agreement = [cell for name in arms for cell in [outputs(point) if name == "candidate" else Cell("")]]
     if at(point.block, "agreement", "status"):
         rows.append((text("outputs against the baseline's"), *agreement))
+    for name, told in figures.quality(at(point.block, "agreement", "quality")).items():
+        rows.append(
+            (text(f"{name}, against the baseline"), *(text(told if arm == "candidate" else "") for arm in arms))
+        )
     columns, whole = ("", *arms), rows
     if len(arms) > 1 and point.comparison:
         columns = (*columns, "ratio [95 % interval]")
@@ -80,6 +84,10 @@ def points_table(points: Sequence[Point], unread: Sequence[Unread] = ()) -> Tabl
     if two:
         columns += [_level_column("baseline", metric, heading, two=two) for metric, heading in metrics.items()]
         columns += [("ratio [95 % interval]", True, _ratio), ("outputs", False, _agreement)]
+    columns += [
+        (name, True, lambda point, name=name: text(_quality(point).get(name)))
+        for name in dict.fromkeys(name for point in points for name in _quality(point))
+    ]
     columns += [("warm", False, _warm_arms)]
     columns += [("MBU", True, lambda point: _share(point.arms["candidate"], "mbu"))]
     rows = [tuple(cell_of(point) for _, _, cell_of in columns) for point in points]
@@ -141,6 +149,10 @@ def _warm_arms(point: Point) -> Cell:
 
 def _agreement(point: Point) -> Cell:
     return text(at(point.block, "agreement", "status"))
+
+
+def _quality(point: Point) -> dict[str, str]:
+    return figures.quality(at(point.block, "agreement", "quality"))
 
 
 def _primaries(points: Sequence[Point]) -> dict[str, str]:
@@ -223,6 +235,7 @@ _FACTS: tuple[tuple[str, Callable[[Mapping[str, Any]], Cell]], ...] = (
     ("MFU, share of the FLOP/s", lambda arm: _share(arm, "mfu")),
     ("KV cache", _size("memory", "kv_cache_bytes")),
     *((name, _cache(name)) for name in figures.cache_use(None)),
+    ("widened before use", lambda arm: text(figures.widened(at(arm, "program", "wide_copies")))),
     ("program temporaries", _size("memory", "program_temp_bytes")),
     ("peak memory, host", _size("memory", "host_peak_rss_bytes")),
     ("peak memory, device", _size("memory", "device_peak_bytes")),

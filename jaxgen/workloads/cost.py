@@ -51,8 +51,8 @@ def bytes_of(cache: Cache) -> int | None:
 def token_bytes(engine: Engine) -> int:
     """Of the keys and values of one token in all layers."""
     arch = engine.blueprint.structure.architecture
-    element = jnp.dtype(engine.run.dtype.kv.value).itemsize
-    return 2 * arch.num_layers * arch.num_kv_heads * arch.head_dim * element
+    element = roofline.ElementBytes.of(engine.run.dtype, arch).kv
+    return round(2 * arch.num_layers * arch.num_kv_heads * arch.head_dim * element)
 
 
 def kernel_facts(engine: Engine) -> dict[str, str]:
@@ -99,7 +99,7 @@ def _shape(engine: Engine, batch: Batch) -> dict[str, Any]:
     return {
         "architecture": engine.blueprint.structure.architecture,
         "cache": run.cache,
-        "element": roofline.ElementBytes.of(run.dtype),
+        "element": roofline.ElementBytes.of(run.dtype, engine.blueprint.structure.architecture),
         "incremental": caches.kind(run.cache).incremental,
         "rows": batch.rows,
         "longest": batch.longest,

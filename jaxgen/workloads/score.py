@@ -205,7 +205,8 @@ def _request(engine: Engine, codec: Codec, *, items: int | None, labels: int | N
 
 def _work(engine: Engine, prepared: Prepared) -> Step:
     """What a request must move and compute: the query once, where it is reused, and each batch of rows."""
-    architecture, element = engine.blueprint.structure.architecture, roofline.ElementBytes.of(engine.run.dtype)
+    architecture = engine.blueprint.structure.architecture
+    element = roofline.ElementBytes.of(engine.run.dtype, architecture)
     incremental = caches.kind(engine.run.cache).incremental
     heads = len(prepared.labels) if prepared.apply_softmax else None
     steps, before = [], 0

@@ -1,0 +1,37 @@
+"""How a tensor of a checkpoint is kept on the device: cast, or quantised to int8 with scales."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxgen.models.structure import Structure
+from jaxgen.ops.quantisation import quantise
+from jaxgen.spec.dtype import Int8
+
+_KERNEL = ".kernel"
+
+
+def kept(name: str, tensor: Float[Array, "..."], *, structure: Structure, dtype: str) -> dict[str, Array]:
+    """The leaves that a tensor becomes, by name: one, or rows of int8 and their scales.
+
+    Args:
+        name: of the tensor in a checkpoint, all of whose tensors are floating.
+        tensor: its numbers.
+        structure: of the model that is loaded.
+        dtype: of a leaf that stays floating.
+    """
+    if structure.int8 is not Int8.none and name.endswith(_KERNEL):
+        rows, scale = _quantised(tensor, turned=True)
+        return {f"{name}_rows": rows, f"{name}_scale": scale}
+    if f"{name}_scale" in structure.names:
+        rows, scale = _quantised(tensor, turned=False)
+        return {name: rows, f"{name}_scale": scale}
+    return {name: tensor if tensor.dtype == jnp.dtype(dtype) else tensor.astype(dtype)}
+
+
+@functools.partial(jax.jit, static_argnames="turned")  # one compile for each shape and dtype
+def _quantised(tensor: Float[Array, "..."], *, turned: bool) -> tuple[Array, Array]:
+    rows, scales = quantise(tensor.T if turned else tensor)
+    return rows, scales[..., 0]

@@ -1,0 +1,64 @@
+"""Products with int8 weights, a row and a scale for each output channel.
+
+A backend without a product of floats and int8 makes a wide copy of the weights first. XLA on CPU even hoists it out of
+a decode loop, so that all of them stand in memory in float32 (0.6 times the speed of float32 weights at batch 1). Its
+int8 products read the narrow weights as they are. Hence on CPU floating activations go into them as two int8 digits:
+17 bits instead of 24, exact sums, 2.3 times the speed of float32 weights (2 cores, rows of 768 and 3072).
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int8
+
+from jaxgen.ops.quantisation import LARGEST, quantise
+
+FEW_TOKENS = 32
+"""On CPU, up to so many tokens two digits cost less than a wide copy of the weights."""
+_STEPS = 2 * LARGEST
+"""Of the second digit in one of the first: what is left of rounding is half a step of the first at most."""
+
+
+def int8_product(
+    x: Float[Array, "*dims I"],
+    rows: Int8[Array, "O I"],
+    scales: Float[Array, "O"],
+    *,
+    narrow: bool,
+    dtype=None,
+) -> Float[Array, "*dims O"]:
+    """`x @ (rows * scales).T`, accumulated in float32 or exactly.
+
+    Args:
+        x: activations.
+        rows: weights of each output channel.
+        scales: float32.
+        narrow: quantise the activations too, a scale for each token.
+        dtype: of the result; null is that of `x`.
+    """
+    out = x.dtype if dtype is None else dtype
+    tokens = x.size // x.shape[-1]
+    if narrow:
+        summed = _of_digits(x, rows, digits=1)
+    elif jax.default_backend() == "cpu" and tokens <= FEW_TOKENS:
+        summed = _of_digits(x, rows, digits=2)
+    else:
+        summed = jnp.einsum("...i,oi->...o", x, rows.astype(x.dtype), preferred_element_type=jnp.float32)
+    return (summed * jnp.broadcast_to(scales, summed.shape)).astype(out)
+
+
+def _of_digits(x: Float[Array, "*dims I"], rows: Int8[Array, "O I"], *, digits: int) -> Float[Array, "*dims O"]:
+    """The sums of one or two int8 products; `x` is `(first + second / 254) * scale`."""
+    flat = x.reshape(-1, x.shape[-1]).astype(jnp.float32)
+    first, scale = quantise(flat)  # n I, n 1
+    parts = [first]
+    if digits == 2:
+        left = flat / jnp.where(scale == 0, 1.0, scale) - first.astype(jnp.float32)
+        parts.append(jnp.round(left * _STEPS).astype(jnp.int8))
+    elif flat.shape[0] == 1:
+        parts.append(jnp.zeros_like(first))  # of a single row XLA on CPU makes a loop over wide copies
+    sums = jax.lax.dot_general(
+        jnp.concatenate(parts), rows, (((1,), (1,)), ((), ())), preferred_element_type=jnp.int32
+    ).astype(jnp.float32)
+    count = flat.shape[0]
+    summed = sums[:count] + sums[count:] / _STEPS if digits == 2 else sums[:count]
+    return (summed * scale).reshape(*x.shape[:-1], rows.shape[0])
