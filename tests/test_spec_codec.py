@@ -36,6 +36,7 @@ ROWS = [
     ["model=llama3_2_1b", "jit=captured", "dtype=bfloat16", "prompts=synthetic", "baseline=same", "mesh=single"],
     ["model=qwen2_5_0_5b", "jit=aot", "dtype=float16", "workload=generate", "workload.loop=host", "baseline=nocache"],
     ["model=qwen3_0_6b", "jit=eager", "dtype=float32", "process.env={B: '2', A: '1'}", "model.weights=random"],
+    ["dtype=int8", "dtype.kv=int8", "dtype.activations=bfloat16"],
     ["workload=score", "workload.query=[3,1]", "workload.items=[[4],[]]", "workload.label_token_ids=[1,5]"],
     ["prompts=arc", "prompts.path=tasks", "prompts.max_tokens=400", "prompts.count=3"],
     ["workload.capture.layers=[0,2]", "workload.capture.sites=[mlp,attention]", "cache.window=64", "cache.regions=2"],
