@@ -1,5 +1,7 @@
 """Reads a checkpoint's arrays onto devices: straight into their shardings, verified, and in the dtype asked for."""
 
+import contextlib
+import ctypes
 from collections.abc import Callable, Iterator, Mapping
 
 import jax
@@ -17,7 +19,7 @@ from jaxgen.errors import UserError
 from jaxgen.models.structure import Leaves, Structure
 from jaxgen.spec.dtype import Int8
 
-PART_BYTES = 256 * 2**20
+PART_BYTES = 64 * 2**20
 """Read at a time, as stored: what loading needs beside the leaves. A call of Orbax costs some 20 ms."""
 
 
@@ -65,6 +67,7 @@ def restored_leaves(
             done += 1
             progress("restore", done, len(stored.shapes))
         jax.block_until_ready(list(leaves.values()))  # or the next part would be read beside this one
+        _give_back()
     _refuse(stored, changed, overflown)
     return tuple(leaves[name] for name in structure.names)
 
@@ -82,6 +85,12 @@ def _parts(stored: Stored) -> Iterator[list[str]]:
         left -= nbytes
     if part:
         yield part
+
+
+def _give_back() -> None:
+    """What reading a part took, to the system: glibc would keep it for later, twice the leaves of an int8 model."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _all_finite(leaves: Mapping[str, jax.Array]) -> bool:
