@@ -90,7 +90,7 @@ def _scale_rows(facts: list[Mapping[str, Any]]) -> Iterator[list[str]]:
         if any(cell != "-" for cell in cells):
             yield [name, *cells]
     differing = (
-        ("weights", [figures.size(each["weights"]["bytes"]) for each in facts]),
+        ("weights", [figures.size((each["weights"] or {}).get("bytes")) for each in facts]),
         ("compiles, 1st / next call", [figures.compile_events(each["startup"]) for each in facts]),
         ("weights in each program", [figures.size(each["program"].get("captured_bytes")) for each in facts]),
         ("programs as text", [figures.size(each["program"]["module_bytes"]) for each in facts]),

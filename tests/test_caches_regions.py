@@ -17,7 +17,7 @@ from jaxgen.engine.score_request import Request
 from jaxgen.engine.scoring import Scorer
 from jaxgen.engine.uses import generation_uses
 from jaxgen.errors import UserError
-from jaxgen.measure import roofline
+from jaxgen.measure import elements, roofline
 from jaxgen.spec.cache import Fixed, step_depth
 from jaxgen.spec.jit import Strategy
 from jaxgen.workloads import cost
@@ -118,7 +118,7 @@ def test_the_cost_is_that_of_the_slots_in_both_regions():
     slots = 10 + 16
     per_slot = len(PROMPTS) * 2 * 3 * 2 * 10 * 4
     assert cost.kv_cache_bytes(model, batch) == slots * per_slot
-    one = roofline.forward(LLAMA, roofline.ElementBytes(4, 4), rows=3, tokens=1, depth=slots, kept=True)
+    one = roofline.forward(LLAMA, elements.ElementBytes(4, 4), rows=3, tokens=1, depth=slots, kept=True)
     assert cost.last_step(model, batch) == one
 
 

@@ -18,7 +18,7 @@ from jaxgen.engine.forced import forced_logprobs
 from jaxgen.engine.score_request import Request
 from jaxgen.engine.scoring import Scorer
 from jaxgen.errors import UserError
-from jaxgen.measure import roofline
+from jaxgen.measure import elements, roofline
 from jaxgen.spec.cache import Dynamic, Fixed, NoCache, Paged, PageKernel, windowed
 from jaxgen.spec.dtype import Dtype
 from jaxgen.spec.model import Model
@@ -175,7 +175,7 @@ def test_fewer_slots_are_kept_and_read():
 
 
 def test_a_long_prompt_writes_no_more_than_the_ring():
-    given = {"element": roofline.ElementBytes(4, 4), "incremental": True, "rows": 1, "longest": 40, "capacity": 64}
+    given = {"element": elements.ElementBytes(4, 4), "incremental": True, "rows": 1, "longest": 40, "capacity": 64}
     whole_text, last = (
         roofline.prefill_step(LLAMA, Fixed(bucket=0, window=window), **given) for window in (None, WINDOW)
     )

@@ -14,7 +14,7 @@ from jaxgen.engine import inspection
 from jaxgen.engine.inspection import dump, examine, meanings
 from jaxgen.engine.uses import generation_uses
 from jaxgen.measure import roofline
-from jaxgen.measure.roofline import ElementBytes
+from jaxgen.measure.elements import ElementBytes
 from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed
 from jaxgen.spec.jit import Strategy
 from jaxgen.spec.workload import Loop

@@ -6,8 +6,9 @@ import math
 import pytest
 from small_models import FAMILIES
 
-from jaxgen.measure import roofline
-from jaxgen.measure.roofline import ElementBytes, Step
+from jaxgen.measure import elements, roofline
+from jaxgen.measure.elements import ElementBytes
+from jaxgen.measure.roofline import Step
 from jaxgen.models.structure import structure_of
 from jaxgen.spec.architecture import Architecture
 from jaxgen.spec.cache import Dynamic, Fixed, NoCache
@@ -38,7 +39,7 @@ def of_decode(cache, *, architecture=SMALL, incremental=True, new_tokens=3) -> S
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_parts_are_all_the_weights_there_are(family):
-    parts, shapes = roofline.weight_elements(FAMILIES[family]), structure_of(FAMILIES[family]).shapes
+    parts, shapes = elements.weight_elements(FAMILIES[family]), structure_of(FAMILIES[family]).shapes
     assert sum(parts.values()) == sum(map(math.prod, shapes))
 
 
@@ -47,7 +48,7 @@ def test_kernels_are_the_matrices_of_the_layers(family):
     structure = structure_of(FAMILIES[family])
     named = zip(structure.names, structure.shapes, strict=True)
     kernels = sum(math.prod(shape) for name, shape in named if name.endswith(".kernel"))
-    assert roofline.weight_elements(FAMILIES[family])["kernels"] == kernels
+    assert elements.weight_elements(FAMILIES[family])["kernels"] == kernels
 
 
 def test_a_step_reads_the_weights_and_the_visible_slots_and_writes_one():
@@ -125,7 +126,7 @@ def test_every_float_has_a_size(kind, dtype):
 def test_int8_weights_are_moved_with_their_scales(family):
     """What a step without any lookup moves is all that is kept: every leaf of the quantised structure."""
     architecture = FAMILIES[family]
-    structure, parts = structure_of(architecture, Int8.weights), roofline.weight_elements(architecture)
+    structure, parts = structure_of(architecture, Int8.weights), elements.weight_elements(architecture)
     narrow = ("kernel_rows", "head", *(("embedding",) if architecture.tied else ()))
     named = zip(structure.names, structure.shapes, strict=True)
     kept = sum((1 if name.endswith(narrow) else 4) * math.prod(shape) for name, shape in named)

@@ -1,12 +1,16 @@
 """What several caches do to the keys or values of their layers."""
 
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
 
 from jaxgen.ops.quantisation import Kept
 
+_Kept = TypeVar("_Kept")  # of any kind
 
-def replaced(layers: tuple[Kept, ...], layer: int, kept: Kept) -> tuple[Kept, ...]:
+
+def replaced(layers: tuple[_Kept, ...], layer: int, kept: _Kept) -> tuple[_Kept, ...]:
     """All layers, one of them anew."""
     return (*layers[:layer], kept, *layers[layer + 1 :])
 

@@ -11,7 +11,7 @@ from jaxgen import caches
 from jaxgen.caches.protocol import Cache
 from jaxgen.engine.batch import Batch
 from jaxgen.engine.engine import Engine
-from jaxgen.measure import roofline
+from jaxgen.measure import elements, roofline
 from jaxgen.measure.roofline import Step
 from jaxgen.spec.cache import Paged
 
@@ -51,7 +51,7 @@ def bytes_of(cache: Cache) -> int | None:
 def token_bytes(engine: Engine) -> int:
     """Of the keys and values of one token in all layers."""
     arch = engine.blueprint.structure.architecture
-    element = roofline.ElementBytes.of(engine.run.dtype, arch).kv
+    element = elements.ElementBytes.of(engine.run.dtype, arch).kv
     return round(2 * arch.num_layers * arch.num_kv_heads * arch.head_dim * element)
 
 
@@ -99,7 +99,7 @@ def _shape(engine: Engine, batch: Batch) -> dict[str, Any]:
     return {
         "architecture": engine.blueprint.structure.architecture,
         "cache": run.cache,
-        "element": roofline.ElementBytes.of(run.dtype, engine.blueprint.structure.architecture),
+        "element": elements.ElementBytes.of(run.dtype, engine.blueprint.structure.architecture),
         "incremental": caches.kind(run.cache).incremental,
         "rows": batch.rows,
         "longest": batch.longest,

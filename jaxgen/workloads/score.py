@@ -17,7 +17,7 @@ from jaxgen.engine.faults import Faults
 from jaxgen.engine.score_request import Request, make_request, tokens_of
 from jaxgen.engine.scoring import Prepared, Scorer
 from jaxgen.engine.uses import Use
-from jaxgen.measure import roofline
+from jaxgen.measure import elements, roofline
 from jaxgen.measure.roofline import Step
 from jaxgen.spec.score import Score
 from jaxgen.workloads import cost
@@ -206,7 +206,7 @@ def _request(engine: Engine, codec: Codec, *, items: int | None, labels: int | N
 def _work(engine: Engine, prepared: Prepared) -> Step:
     """What a request must move and compute: the query once, where it is reused, and each batch of rows."""
     architecture = engine.blueprint.structure.architecture
-    element = roofline.ElementBytes.of(engine.run.dtype, architecture)
+    element = elements.ElementBytes.of(engine.run.dtype, architecture)
     incremental = caches.kind(engine.run.cache).incremental
     heads = len(prepared.labels) if prepared.apply_softmax else None
     steps, before = [], 0
