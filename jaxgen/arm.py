@@ -11,6 +11,7 @@ from jaxgen.checkpoints.restore import load as load_weights
 from jaxgen.engine.engine import Engine
 from jaxgen.engine.faults import Faults
 from jaxgen.engine.ledger import Ledger, Window
+from jaxgen.models.sharding import device_bytes, shardings_of
 from jaxgen.spec.fault import Fault
 from jaxgen.spec.run import Run
 from jaxgen.workloads import kinds
@@ -43,7 +44,9 @@ class LoadedArm:
         loaded = (
             self._twin.loaded
             if self._twin
-            else load_weights(run.model, dtype=run.dtype.weights.value, progress=progress)
+            else load_weights(
+                run.model, dtype=run.dtype.weights.value, shardings=shardings_of(run.mesh), progress=progress
+            )
         )
         self._sharing: list[LoadedArm] = []
         if self._twin is not None:
@@ -70,9 +73,19 @@ class LoadedArm:
             "tokenizer": loaded.tokenizer is not None,
             "questions": self.workload.questions(),
             "kv_cache_bytes": self.workload.kv_cache_bytes,
+            "mesh": self._mesh(),
             "metrics": self.workload.metrics,
             "cases": [dict(case.params) for case in self.workload.cases],
         }
+
+    def _mesh(self) -> dict[str, Any] | None:
+        """What the mesh makes of the model; null on a single device."""
+        layout = self.engine.layout
+        if layout is None:
+            return None
+        cut = {axis: layout.cut.of(axis) for axis in layout.axes}
+        held = device_bytes(self.engine.leaves)
+        return {**layout.mesh.shape, "cut": cut, "reasons": list(layout.cut.reasons), "weights_bytes_per_device": held}
 
     def prepare(self, case: int) -> dict[str, Any]:
         """Warm-up calls, by default with the trials' own batches.
@@ -157,7 +170,8 @@ class LoadedArm:
 
 
 def _same_weights(one: Run, other: Run) -> bool:
-    return one.model == other.model and one.dtype.weights == other.dtype.weights and one.fault == other.fault
+    same = one.model == other.model and one.dtype.weights == other.dtype.weights and one.fault == other.fault
+    return same and one.mesh == other.mesh
 
 
 def _compiled(window: Window, *, seconds: float) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxgen import caches
 from jaxgen.caches import Cache
 from jaxgen.engine.engine import Engine
+from jaxgen.models.sharding import layout_of
 from jaxgen.models.structure import Leaves, Structure, structure_of
 from jaxgen.spec.architecture import Architecture, RopeScaling
 from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed, NoCache, Paged, step_depth
@@ -19,9 +20,10 @@ from jaxgen.spec.dtype import Dtype
 from jaxgen.spec.gate import NoGate
 from jaxgen.spec.jit import Jit, Strategy
 from jaxgen.spec.measure import Measure
+from jaxgen.spec.mesh import MeshSpec, OneDevice
 from jaxgen.spec.model import Model, Weights
 from jaxgen.spec.prompts import Builtin
-from jaxgen.spec.run import Baseline, Mesh, Process, Run
+from jaxgen.spec.run import Baseline, Process, Run
 from jaxgen.spec.tracker import NoTracker
 from jaxgen.spec.workload import Generate, Loop
 
@@ -93,6 +95,7 @@ def run(
     cache: CacheSpec = CACHES["fixed"],
     jit: Strategy = Strategy.closure,
     dtype: Dtype = Dtype(),  # noqa: B008 - frozen
+    mesh: MeshSpec = OneDevice(),  # noqa: B008 - frozen
     **workload,
 ) -> Run:
     """A run that generates `NEW_TOKENS` greedily for three rows at a time; `workload` changes that."""
@@ -101,7 +104,7 @@ def run(
         cache=cache,
         jit=Jit(strategy=jit),
         dtype=dtype,
-        mesh=Mesh(),
+        mesh=mesh,
         workload=Generate(**({"batch_size": len(PROMPTS), "max_new_tokens": NEW_TOKENS} | workload)),
         prompts=Builtin(),
         measure=Measure(),
@@ -117,6 +120,10 @@ def engine(of: Run | None = None) -> Engine:
     of = of or run()
     assert of.model.shapes is not None
     structure, leaves = weights(of.model.shapes)
+    layout = layout_of(of.mesh, of.model.shapes)
+    if layout is not None:
+        named = zip(structure.names, leaves, strict=True)
+        leaves = tuple(jax.device_put(leaf, layout.weight(name)) for name, leaf in named)
     return Engine(of, structure, tuple(leaf.astype(of.dtype.weights.value) for leaf in leaves))
 
 

@@ -103,7 +103,11 @@ def test_leaves_land_in_their_shardings(verify, intact):
     mesh = jax.make_mesh((4,), ("tensor",), axis_types=(jax.sharding.AxisType.Auto,))
     split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((None, "tensor"), ()))
     place = {"blocks.0.mlp.up.kernel": split}
-    loaded = load(model(intact, verify=verify), dtype="bfloat16", shardings=lambda name: place.get(name, whole))
+    loaded = load(
+        model(intact, verify=verify),
+        dtype="bfloat16",
+        shardings=lambda _architecture: lambda name: place.get(name, whole),
+    )
     for name, leaf in zip(loaded.structure.names, loaded.leaves, strict=True):
         assert leaf.sharding == place.get(name, whole)
     assert_equal(loaded, load(model(intact), dtype="bfloat16"))
@@ -326,7 +330,7 @@ def test_random_weights_do_not_depend_on_the_sharding():
     def shardings(name: str) -> NamedSharding:
         return NamedSharding(mesh, place.get(name, PartitionSpec()))
 
-    loaded = load(random(), dtype="float32", shardings=shardings)
+    loaded = load(random(), dtype="float32", shardings=lambda _architecture: shardings)
     assert all(
         leaf.sharding == shardings(name) for name, leaf in zip(loaded.structure.names, loaded.leaves, strict=True)
     )

@@ -101,7 +101,7 @@ def loop(
 
     def body(carry):
         taken, kept, at = carry
-        return (taken + 1, *step(blueprint, leaves, kept, at))
+        return (taken + 1, *settled(blueprint, step(blueprint, leaves, kept, at)))
 
     _, cache, state = jax.lax.while_loop(unfinished, body, (jnp.int32(0), cache, state))
     return cache, state
@@ -116,6 +116,12 @@ def next_logprobs(
     last = jnp.take_along_axis(hidden, (state.lengths - 1)[:, None, None], axis=1)[:, 0]
     logits = model.logits(last, dtype=jnp.dtype(blueprint.logits))
     return jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
+
+
+def settled(blueprint: Blueprint, kept: tuple[Cache, State]) -> tuple[Cache, State]:
+    """What a loop carries, on a mesh where it belongs: else the loop may cut it anew and put it together at its end."""
+    layout = blueprint.structure.layout
+    return kept if layout is None else layout.kept(kept)
 
 
 def _captured(blueprint: Blueprint, taps: Taps | None, state: State, *, positions: Int[Array, "B"]) -> State:

@@ -13,6 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from jaxgen.caches.protocol import Cache
+from jaxgen.models.sharding import Layout
 from jaxgen.ops import norms, rope
 from jaxgen.spec.architecture import Architecture
 
@@ -137,6 +138,7 @@ class Decoder(nnx.Module):
         self.norm = Norm(arch.hidden_size, kind=arch.norm, eps=arch.norm_eps)
         self.head = None if arch.tied else nnx.Param(table(rngs.params(), (arch.vocab_size, arch.hidden_size)) * 0.02)
         self.arch = arch
+        self.layout: Layout | None = None  # on a single device
 
     def __call__(
         self, tokens: Int[Array, "B T"], cache: Cache, *, dtype=jnp.float32, tap: Tap | None = None
@@ -161,9 +163,11 @@ class Decoder(nnx.Module):
         else:
             freqs = rope.frequencies(self.arch.head_dim, theta=self.arch.rope_theta, scaling=self.arch.rope_scaling)
             turn = rope.rotation(positions, freqs)
+        x = self._settled(x)
         for layer, block in enumerate(self.blocks):
             x, cache = block(x, layer, cache, turn, tap)
-        return self.norm(x), cache
+            x = self._settled(x)
+        return self._settled(self.norm(x)), cache
 
     def logits(self, hidden: Float[Array, "*dims D"], *, dtype=jnp.float32) -> Float[Array, "*dims V"]:
         """Contract with the (V, D) table in place, accumulating in `dtype`."""
@@ -178,3 +182,7 @@ class Decoder(nnx.Module):
         head = self.embedding if self.head is None else self.head
         rows = head[...][labels].astype(hidden.dtype)
         return jnp.einsum("...d,ld->...l", hidden, rows, preferred_element_type=dtype)
+
+    def _settled(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """Between layers: a table that is cut along D must not cut all the rest along it."""
+        return x if self.layout is None else self.layout.residual(x)

@@ -76,6 +76,12 @@ _ARM = _MEASURED | {
     "weights": {"source": TEXT, "random": FLAG},
     "startup": {},
     "memory": {"reasons": {}},
+    "mesh": Maybe(
+        {
+            **dict.fromkeys(("data", "tensor", "weights_bytes_per_device", "kv_cache_bytes_per_device"), COUNT),
+            "collectives": {"*": {"*": COUNT}},
+        }
+    ),
     "failure": Maybe({"kind": TEXT, "message": TEXT, "traceback": TEXT}),
 }
 _GATE_ROW = {"params": {}, "metric": TEXT, "status": TEXT, "old": NUMBER, "new": NUMBER, "change": NUMBER}

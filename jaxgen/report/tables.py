@@ -209,6 +209,10 @@ def _cache(name: str) -> Callable[[Mapping[str, Any]], Cell]:
     return lambda arm: Cell(figures.cache_use(at(arm, "workload", "cache"))[name])
 
 
+def _mesh(name: str) -> Callable[[Mapping[str, Any]], Cell]:
+    return lambda arm: Cell(figures.mesh_use(arm.get("mesh"))[name])
+
+
 def _weights(arm: Mapping[str, Any]) -> Cell:
     """Random weights are called so wherever a result is shown."""
     known = arm.get("weights") or {}
@@ -223,6 +227,7 @@ _FACTS: tuple[tuple[str, Callable[[Mapping[str, Any]], Cell]], ...] = (
     ("MFU, share of the FLOP/s", lambda arm: _share(arm, "mfu")),
     ("KV cache", _size("memory", "kv_cache_bytes")),
     *((name, _cache(name)) for name in figures.cache_use(None)),
+    *((name, _mesh(name)) for name in figures.mesh_use(None)),
     ("program temporaries", _size("memory", "program_temp_bytes")),
     ("peak memory, host", _size("memory", "host_peak_rss_bytes")),
     ("peak memory, device", _size("memory", "device_peak_bytes")),
