@@ -134,16 +134,29 @@ def _captured(blueprint: Blueprint, taps: Taps | None, state: State, *, position
 def _append(blueprint: Blueprint, logits: Float[Array, "B V"], state: State) -> State:
     """Write the chosen token behind each row that is not done."""
     token = next_token(logits, blueprint.sampling, seed=state.seed, rows=state.rows, positions=state.lengths)
+    on_mesh = blueprint.structure.layout is not None
     batch = jnp.arange(token.shape[0])
     at = jnp.minimum(state.lengths, state.sequence.shape[1] - 1)  # a done row of full length stays as it is
-    kept = jnp.where(state.done, state.sequence[batch, at], token)
+    before = _read_by_rows(state.sequence, at) if on_mesh else state.sequence[batch, at]
+    kept = jnp.where(state.done, before, token)
     ended = jnp.zeros_like(state.done)
     for eos in blueprint.eos_token_ids:
         ended = ended | (token == eos)
     lengths = state.lengths + (~state.done).astype(jnp.int32)
     return dataclasses.replace(
         state,
-        sequence=state.sequence.at[batch, at].set(kept),
+        sequence=_write_by_rows(state.sequence, at, kept) if on_mesh else state.sequence.at[batch, at].set(kept),
         lengths=lengths,
         done=state.done | ended | (lengths >= state.ends),
     )
+
+
+def _read_by_rows(sequence: Int[Array, "B W"], at: Int[Array, "B"]) -> Int[Array, "B"]:
+    """`sequence[rows, at]` where rows are shared out: GSPMD then sees that none of them needs another device's."""
+    return jnp.take_along_axis(sequence, at[:, None], axis=1)[:, 0]
+
+
+def _write_by_rows(sequence: Int[Array, "B W"], at: Int[Array, "B"], tokens: Int[Array, "B"]) -> Int[Array, "B W"]:
+    """The same for writing; a comparison with every place costs nothing beside a model."""
+    places = jnp.arange(sequence.shape[1], dtype=at.dtype)[None, :]
+    return jnp.where(places == at[:, None], tokens[:, None], sequence)
