@@ -13,6 +13,7 @@ from jaxgen.engine.likelihood import Likelihood, LikelihoodScorer
 from jaxgen.engine.score_request import Text, outside_vocabulary
 from jaxgen.engine.scoring import Scorer, score
 from jaxgen.errors import UserError
+from jaxgen.models.sharding import shardings_of
 from jaxgen.spec.run import Process, Run
 from jaxgen.spec.score import Score, text_or_id_problems
 from jaxgen.spec.workload import Batching
@@ -46,7 +47,8 @@ class Engine:
     """
 
     def __init__(self, run: Run, *, progress: Progress = silent):
-        loaded = load_weights(run.model, dtype=run.dtype, progress=progress)
+        shardings = shardings_of(run.mesh)
+        loaded = load_weights(run.model, dtype=run.dtype, shardings=shardings, progress=progress)
         vocab_size = loaded.structure.architecture.vocab_size
         self.run = run
         self.random = loaded.random

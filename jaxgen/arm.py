@@ -11,6 +11,7 @@ from jaxgen.checkpoints.restore import load as load_weights
 from jaxgen.engine.engine import Engine
 from jaxgen.engine.faults import Faults
 from jaxgen.engine.ledger import Ledger, Window
+from jaxgen.models.sharding import device_bytes, shardings_of
 from jaxgen.spec.fault import Fault
 from jaxgen.spec.run import Run
 from jaxgen.workloads import kinds
@@ -40,7 +41,12 @@ class LoadedArm:
         self._ledger = ledger
         self._faults = Faults(run.fault)
         self._twin = next((arm for arm in others.values() if _same_weights(arm.run, run)), None)
-        loaded = self._twin.loaded if self._twin else load_weights(run.model, dtype=run.dtype, progress=progress)
+        shardings = shardings_of(run.mesh)
+        loaded = (
+            self._twin.loaded
+            if self._twin
+            else load_weights(run.model, dtype=run.dtype, shardings=shardings, progress=progress)
+        )
         self._sharing: list[LoadedArm] = []
         if self._twin is not None:
             self._twin._sharing.append(self)
@@ -66,9 +72,19 @@ class LoadedArm:
             "tokenizer": loaded.tokenizer is not None,
             "questions": self.workload.questions(),
             "kv_cache_bytes": self.workload.kv_cache_bytes,
+            "mesh": self._mesh(),
             "metrics": self.workload.metrics,
             "cases": [dict(case.params) for case in self.workload.cases],
         }
+
+    def _mesh(self) -> dict[str, Any] | None:
+        """What the mesh makes of the model; null on a single device."""
+        layout = self.engine.layout
+        if layout is None:
+            return None
+        cut = {axis: layout.cut.of(axis) for axis in layout.axes}
+        held = device_bytes(self.engine.leaves)
+        return {**layout.mesh.shape, "cut": cut, "reasons": list(layout.cut.reasons), "weights_bytes_per_device": held}
 
     def prepare(self, case: int) -> dict[str, Any]:
         """Warm-up calls, by default with the trials' own batches.
@@ -154,7 +170,7 @@ class LoadedArm:
 
 def _same_weights(one: Run, other: Run) -> bool:
     alike = all(getattr(one.dtype, how) == getattr(other.dtype, how) for how in ("int8", "kept"))
-    return one.model == other.model and alike and one.fault == other.fault
+    return alike and (one.model, one.mesh, one.fault) == (other.model, other.mesh, other.fault)
 
 
 def _compiled(window: Window, *, seconds: float) -> dict[str, Any]:

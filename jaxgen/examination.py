@@ -26,9 +26,11 @@ def scale(arm: LoadedArm, case: int) -> dict[str, Any]:
     """What a step of a case must move and compute, and the rates that the device reaches on so much memory."""
     steps = arm.workload.steps(case)
     sizes = [step.nbytes for step in steps.values() if step is not None]
+    layout = arm.engine.layout
+    where = {"dtype": arm.run.dtype.between, "mesh": layout.mesh if layout else None}
     return {
         "steps": {metric: _plain(step) for metric, step in steps.items()},
-        "probe": probes.probe(int(max(sizes, default=0)), dtype=arm.run.dtype.between) if sizes else None,
+        "probe": probes.probe(int(max(sizes)), **where) if sizes else None,
     }
 
 

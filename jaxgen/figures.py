@@ -72,6 +72,24 @@ def prefix_reuse(prefix: Mapping[str, Any] | None) -> str:
     return "-" if prefix is None else f"{prefix['hits']} / {prefix['misses'] + prefix['fallbacks']}"
 
 
+def mesh_use(mesh: Mapping[str, Any] | None) -> dict[str, str]:
+    """How a model is spread and what its last program costs for that, by name; "-" on a single device.
+
+    Args:
+        mesh: the block of that name of an arm.
+    """
+    known = mesh or {}
+    programs = known.get("collectives") or {}
+    last = next(reversed(programs), None)
+    counts = ", ".join(f"{count} {name}" for name, count in (programs.get(last) or {}).items())
+    return {
+        "mesh, data x tensor": f"{known['data']} x {known['tensor']}" if {"data", "tensor"} <= known.keys() else "-",
+        "weights on each device": size(known.get("weights_bytes_per_device")),
+        "KV cache on each device": size(known.get("kv_cache_bytes_per_device")),
+        "collectives of the last program": (counts or "none") if last else "-",
+    }
+
+
 def cache_use(facts: Mapping[str, Any] | None) -> dict[str, str]:
     """What texts had of the KV cache, by name; "-" for what is unknown or does not exist.
 

@@ -115,6 +115,8 @@ def describe_arms(arms: Mapping[str, Arm], record: Record, facts: Mapping[str, F
         block, examined, peaks = record.result["arms"][arm], each["examined"], each["peaks"]
         block["program"].update({key: examined[key] for key in ("stablehlo_sha256", "module_bytes", "programs")})
         block["program"] |= {key: examined[key] for key in ("cost", "copies", "wide_copies", "captured_bytes")}
+        if block["mesh"] is not None:
+            block["mesh"] |= examined.get("mesh", {})
         block["memory"] |= {key: examined[key] for key in ("program_temp_bytes", "program_alias_bytes")}
         block["memory"]["device_peak_bytes"] = peaks["device_peak_bytes"]
         reasons = {**examined["reasons"], "device_peak_bytes": peaks["device_reason"]}

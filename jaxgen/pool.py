@@ -2,15 +2,20 @@
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
+from jaxgen.errors import UserError
 from jaxgen.spec.arm import Arm
 from jaxgen.spec.codec import spec_to_plain
 from jaxgen.spec.measure import Isolation
+from jaxgen.spec.run import Process, Run
 from jaxgen.worker_client import Progress, Worker, WorkerFailure
+
+HOST_DEVICES = "JAX_NUM_CPU_DEVICES"
 
 
 class ArmFailed(Exception):
@@ -102,8 +107,14 @@ class Pool:
         """The candidate's worker first: `auto` needs to know its platform."""
         first, *rest = self._arms
         asked = self._arms[first].run.measure.isolation
-        processes = {arm: self._arms[arm].run.process for arm in self._arms}
+        processes = {arm: _process_of(self._arms[arm].run) for arm in self._arms}
         alone = not rest or asked is Isolation.shared
+        if asked is Isolation.shared and len({arm.run.mesh.devices for arm in self._arms.values()}) > 1:
+            told = " and ".join(f"{self._arms[arm].run.mesh.devices} for the {arm}" for arm in self._arms)
+            raise UserError(
+                f"measure.isolation=shared has one number of devices, and the meshes need {told}; use "
+                "measure.isolation=separate or auto"
+            )
         self._launch(first, shares_device=not alone)
         self.environments[first] = self.call(first, "hello")
         differ = len(set(processes.values())) > 1
@@ -119,7 +130,16 @@ class Pool:
                 self.environments[arm] = self.environments[first]
 
     def _launch(self, arm: str, *, shares_device: bool) -> None:
-        asked = self._arms[arm].run.process
+        asked = _process_of(self._arms[arm].run)
         process = dataclasses.replace(asked, env=(*asked.env, *self._environment))
         worker = Worker(process, log=self._log, shares_device=shares_device)
         self._workers[arm] = self._stack.enter_context(worker)
+
+
+def _process_of(run: Run) -> Process:
+    """The settings of an arm's process: as asked for, and as many host devices as its mesh has, which jax makes only
+    while it starts. A number that the user has given stays; other platforms have the devices that they have."""
+    asked, needed = run.process, run.mesh.devices
+    if needed == 1 or any(HOST_DEVICES in names for names in (os.environ, dict(asked.env))):
+        return asked
+    return dataclasses.replace(asked, env=(*asked.env, (HOST_DEVICES, str(needed))))

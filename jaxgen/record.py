@@ -76,6 +76,7 @@ class Record:
         arm["startup"]["load_s"] = facts["load_s"]
         arm["memory"]["weights_bytes"] = facts["weights"]["bytes"]
         arm["memory"]["kv_cache_bytes"] = facts["kv_cache_bytes"]
+        arm["mesh"] = facts["mesh"]
         if facts["cases"] != [{}]:
             self.result["cases"] = [_empty_case(params, self.result["arms"]) for params in facts["cases"]]
         self.save()
@@ -181,6 +182,7 @@ def _empty_arm(arm: Arm) -> dict[str, Any]:
         "choices": arm.choices,
         "config": arm.resolved,
         "weights": None,
+        "mesh": None,
         "startup": startup,
         "metrics": {},
         "compile": {"events_per_trial": [], "warm": None, "functions": {}, "void_trials": 0},

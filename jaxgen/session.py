@@ -97,6 +97,8 @@ class Session:
             return
         for arm, each in facts.items():
             self._record.loaded(arm, each)
+            for reason in (each["mesh"] or {}).get("reasons", []):
+                self._record.note(f"{names_of(self._arms)[arm]}: {reason}")
             if each["weights"]["random"]:
                 self._record.note("random weights: speed and memory are those of the true shapes, text means nothing")
             if each["weights"]["random"] and not each["tokenizer"]:

@@ -69,12 +69,14 @@ def _agreement_rows(agreement: Mapping[str, Any]) -> Iterator[list[str]]:
 
 def _scale_rows(facts: list[Mapping[str, Any]]) -> Iterator[list[str]]:
     """Rows that need not be there: what could not be had of either arm is left to the result's file."""
+    meshes = [figures.mesh_use(each.get("mesh")) for each in facts]
     uses = [figures.cache_use(each.get("workload", {}).get("cache")) for each in facts]
     rows = (
         ("share of bandwidth", [figures.percent(each["roofline"]["mbu"]) for each in facts]),
         ("share of FLOP/s", [figures.percent(each["roofline"]["mfu"]) for each in facts]),
         ("KV cache", [figures.size(each["memory"]["kv_cache_bytes"]) for each in facts]),
         *((name, [use[name] for use in uses]) for name in uses[0]),
+        *((name, [mesh[name] for mesh in meshes]) for name in meshes[0]),
         ("widened before use", [figures.widened(each["program"].get("wide_copies")) for each in facts]),
         ("program temporaries", [figures.size(each["memory"]["program_temp_bytes"]) for each in facts]),
         ("peak memory, host", [figures.size(each["memory"]["host_peak_rss_bytes"]) for each in facts]),

@@ -13,6 +13,7 @@ from jaxgen import caches
 from jaxgen.caches import Cache
 from jaxgen.checkpoints.keeping import kept
 from jaxgen.engine.engine import Engine
+from jaxgen.models.sharding import layout_of
 from jaxgen.models.structure import Leaves, Structure, structure_of
 from jaxgen.spec.architecture import Architecture, RopeScaling
 from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed, NoCache, Paged, step_depth
@@ -20,9 +21,10 @@ from jaxgen.spec.dtype import Dtype, Number
 from jaxgen.spec.gate import NoGate
 from jaxgen.spec.jit import Jit, Strategy
 from jaxgen.spec.measure import Measure
+from jaxgen.spec.mesh import MeshSpec, OneDevice
 from jaxgen.spec.model import Model, Weights
 from jaxgen.spec.prompts import Builtin
-from jaxgen.spec.run import Baseline, Mesh, Process, Run
+from jaxgen.spec.run import Baseline, Process, Run
 from jaxgen.spec.tracker import NoTracker
 from jaxgen.spec.workload import Generate, Loop
 
@@ -99,6 +101,7 @@ def run(
     cache: CacheSpec = CACHES["fixed"],
     jit: Strategy = Strategy.closure,
     dtype: Dtype = Dtype(),  # noqa: B008 - frozen
+    mesh: MeshSpec = OneDevice(),  # noqa: B008 - frozen
     **workload,
 ) -> Run:
     """A run that generates `NEW_TOKENS` greedily for three rows at a time; `workload` changes that."""
@@ -107,7 +110,7 @@ def run(
         cache=cache,
         jit=Jit(strategy=jit),
         dtype=dtype,
-        mesh=Mesh(),
+        mesh=mesh,
         workload=Generate(**({"batch_size": len(PROMPTS), "max_new_tokens": NEW_TOKENS} | workload)),
         prompts=Builtin(),
         measure=Measure(),
@@ -123,10 +126,12 @@ def engine(of: Run | None = None) -> Engine:
     of = of or run()
     assert of.model.shapes is not None
     floating, leaves = weights(of.model.shapes)
+    layout = layout_of(of.mesh, of.model.shapes)
     structure = structure_of(of.model.shapes, of.dtype.int8)
     found: dict[str, jax.Array] = {}
     for name, leaf in zip(floating.names, leaves, strict=True):
-        found |= kept(name, leaf, structure=structure, dtype=of.dtype.kept)
+        sharding_of = layout.weight if layout else None
+        found |= kept(name, leaf, structure=structure, dtype=of.dtype.kept, sharding_of=sharding_of)
     return Engine(of, structure, tuple(found[name] for name in structure.names))
 
 

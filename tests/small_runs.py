@@ -69,7 +69,7 @@ def two_arms(*, jit: Strategy = Strategy.closure, measure: Measure = Measure()) 
 def loaded_facts(**changed) -> dict:
     """What a worker says of an arm that it has loaded."""
     weights = {"source": "random", "fingerprint": "random:0:abc", "random": True, "bytes": 4096}
-    facts = {"weights": weights, "load_s": 1.5, "kv_cache_bytes": 1024, "metrics": METRICS, "cases": [{}]}
+    facts = {"weights": weights, "load_s": 1.5, "kv_cache_bytes": 1024, "mesh": None, "metrics": METRICS, "cases": [{}]}
     return facts | {"tokenizer": True, "questions": [[1, 2]]} | changed
 
 

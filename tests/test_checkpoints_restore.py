@@ -106,7 +106,9 @@ def test_leaves_land_in_their_shardings(verify, intact):
     split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((None, "tensor"), ()))
     place = {"blocks.0.mlp.up.kernel": split}
     loaded = load(
-        model(intact, verify=verify), dtype=weights_as("bfloat16"), shardings=lambda name: place.get(name, whole)
+        model(intact, verify=verify),
+        dtype=weights_as("bfloat16"),
+        shardings=lambda _architecture: lambda name: place.get(name, whole),
     )
     for name, leaf in zip(loaded.structure.names, loaded.leaves, strict=True):
         assert leaf.sharding == place.get(name, whole)
@@ -330,7 +332,7 @@ def test_random_weights_do_not_depend_on_the_sharding():
     def shardings(name: str) -> NamedSharding:
         return NamedSharding(mesh, place.get(name, PartitionSpec()))
 
-    loaded = load(random(), dtype=Dtype(), shardings=shardings)
+    loaded = load(random(), dtype=Dtype(), shardings=lambda _architecture: shardings)
     assert all(
         leaf.sharding == shardings(name) for name, leaf in zip(loaded.structure.names, loaded.leaves, strict=True)
     )

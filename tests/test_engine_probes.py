@@ -1,5 +1,6 @@
 """The probes: plausible rates, a bounded working set, and nothing compiled by the second."""
 
+import jax
 import pytest
 
 from jaxgen.engine import probes
@@ -47,6 +48,13 @@ def test_a_second_probe_compiles_nothing(ledger):
     mark = ledger.mark()
     probe(SMALL)
     assert ledger.since(mark).entries == ()
+
+
+def test_on_a_mesh_each_device_reads_as_much():
+    mesh = jax.make_mesh((2, 2), ("data", "tensor"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    parts = probes._working_set(SMALL, mesh)
+    assert {shard.data.shape for shard in parts[0].addressable_shards} == {probes._working_set(SMALL)[0].shape}
+    assert probe(SMALL, mesh=mesh)["working_set_bytes"] == probe(SMALL)["working_set_bytes"]
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

@@ -20,7 +20,7 @@ CONTRACT = {
     "": "schema_version status verdict verdict_reason run_id arms comparison agreement cases environment "
     "measurement stability same_program notes",
     "arms": "candidate baseline",
-    "arms.*": "choices config weights startup metrics compile memory roofline program failure",
+    "arms.*": "choices config weights mesh startup metrics compile memory roofline program failure",
     "arms.*.choices": "model cache jit dtype mesh workload prompts measure baseline tracker gate study",
     "arms.*.config": "model cache jit dtype mesh workload prompts measure baseline tracker gate study process fault",
     "arms.*.weights": "source fingerprint random bytes",

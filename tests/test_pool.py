@@ -6,8 +6,10 @@ import threading
 import pytest
 from small_runs import two_arms
 
+from jaxgen.errors import UserError
 from jaxgen.pool import ArmFailed, Pool
 from jaxgen.spec.measure import Isolation, Measure
+from jaxgen.spec.mesh import Mesh
 from jaxgen.spec.run import Process
 from jaxgen.worker_client import WorkerFailure
 
@@ -62,6 +64,13 @@ def arms_of(isolation=Isolation.auto, **processes):
     return arms
 
 
+def on_mesh(mesh, isolation=Isolation.auto, process=Process()):  # noqa: B008 - frozen
+    """The same, the candidate on a mesh."""
+    arms = arms_of(isolation)
+    run = dataclasses.replace(arms["candidate"].run, mesh=mesh, process=process)
+    return arms | {"candidate": dataclasses.replace(arms["candidate"], run=run)}
+
+
 @pytest.fixture
 def pool(tmp_path, house):
     """Starts a pool; it is closed with the test."""
@@ -108,6 +117,26 @@ class TestIsolation:
         pool(arms_of(candidate=own), environment={"B": "2"})
         first, second = (dict(worker.process.env) for worker in house.workers)
         assert (first, second) == ({"A": "1", "B": "2"}, {"B": "2"})
+
+    @pytest.mark.parametrize(
+        ("settings", "found"),
+        [
+            (Process(), ["4", None]),
+            (Process(env=(("JAX_NUM_CPU_DEVICES", "8"),)), ["8", None]),
+        ],
+    )
+    def test_a_process_gets_as_many_host_devices_as_its_mesh_has(self, settings, found, house, pool, monkeypatch):
+        monkeypatch.delenv("JAX_NUM_CPU_DEVICES", raising=False)
+        house.platform = "gpu"
+        made = pool(on_mesh(Mesh(tensor=4), process=settings))
+        assert [dict(worker.process.env).get("JAX_NUM_CPU_DEVICES") for worker in house.workers] == found
+        assert made.isolation is Isolation.separate
+
+    def test_one_process_cannot_have_two_numbers_of_devices(self, house, pool):
+        arms = on_mesh(Mesh(tensor=2), Isolation.shared)
+        with pytest.raises(UserError, match=r"measure\.isolation=shared.*2 for the candidate and 1 for the baseline"):
+            pool(arms)
+        assert not house.workers
 
     def test_one_arm_alone_shares_its_device_with_nobody(self, house, pool):
         pool({"candidate": arms_of()["candidate"]})

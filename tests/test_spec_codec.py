@@ -41,6 +41,8 @@ ROWS = [
     ["prompts=arc", "prompts.path=tasks", "prompts.max_tokens=400", "prompts.count=3"],
     ["workload.capture.layers=[0,2]", "workload.capture.sites=[mlp,attention]", "cache.window=64", "cache.regions=2"],
     ["cache=paged", "cache.num_pages=40", "cache.kernel=pallas"],
+    ["mesh=data", "mesh.data=4", "baseline.mesh=single"],
+    ["mesh=tensor", "mesh.tensor=4", "mesh.data=2", "baseline=same"],
     ["cache=paged", "workload.batching=continuous", "workload.shared_prefix=true", "baseline=same"],
     ["workload=score", "workload.batch_sizes=[1,4]", "workload.num_runs=20", "workload.tokenization=separate"],
     ["model=hf", "model.source=somewhere", "baseline=off", "measure.isolation=separate"],

@@ -4,7 +4,9 @@ import pytest
 import small_models
 from small_models import CACHES
 
+from jaxgen.measure import roofline
 from jaxgen.spec.cache import Dynamic, Fixed, NoCache, Paged
+from jaxgen.spec.mesh import Mesh
 from jaxgen.workloads import cost
 
 NEW_TOKENS = 5
@@ -40,3 +42,14 @@ def test_pages_are_counted():
 
 def test_nothing_kept_is_nothing_told():
     assert facts_of(NoCache()) is None
+
+
+def test_a_step_on_a_mesh_is_what_one_device_has_of_it():
+    arch, prompts = small_models.FAMILIES["llama"], [*small_models.PROMPTS, (5,)]
+    work = {"architecture": arch, "max_new_tokens": NEW_TOKENS, "batch_size": 4}
+    alone = small_models.engine(small_models.run(**work))
+    spread = small_models.engine(small_models.run(mesh=Mesh(data=2, tensor=2), **work))
+    one, part = (cost.last_step(model, model.batches(prompts)[0]) for model in (alone, spread))
+    assert one.flops / 4 == pytest.approx(part.flops, rel=0.01)  # the odd vocabulary's last row
+    vectors = roofline.weight_elements(arch)["vectors"] * 4  # whole on every device
+    assert one.nbytes / 4 < part.nbytes < one.nbytes / 2 + vectors

@@ -60,7 +60,7 @@ def restored_leaves(
             tensor = tensors.pop(name)
             if verify and manifest.digest(_on_host(tensor)) != stored.manifest.sha256.get(name):
                 changed.append(name)
-            found = kept(name, tensor, structure=structure, dtype=dtype)
+            found = kept(name, tensor, structure=structure, dtype=dtype, sharding_of=sharding_of)
             if dtype == "float16" and stored.dtypes[name] != wanted and not _all_finite(found):
                 overflown.append(name)
             leaves |= found
@@ -118,7 +118,16 @@ def _read(stored: Stored, dtypes: dict[str, np.dtype], sharding_of: Callable[[st
 
 
 def _on_host(leaf: jax.Array) -> np.ndarray:
-    """All of an array, of a copy: an array remembers its host copy, which would keep the whole model in host memory."""
-    if leaf.is_fully_addressable:
-        return np.asarray(jnp.copy(leaf))
-    return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
+    """All of an array, of copies: an array remembers its host copy, which would keep the whole model in host memory.
+
+    One in parts is put together part by part: on a CPU a copy of it all beside that would be one copy too many.
+    """
+    if leaf.is_fully_replicated:
+        return np.asarray(jnp.copy(leaf.addressable_shards[0].data))
+    if not leaf.is_fully_addressable:
+        return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
+    whole = np.empty(leaf.shape, leaf.dtype)
+    for shard in leaf.addressable_shards:
+        if shard.replica_id == 0:
+            whole[shard.index] = np.asarray(jnp.copy(shard.data))
+    return whole

@@ -57,7 +57,7 @@ def random_leaves(
         else:
             words = np.frombuffer(hashlib.sha256(f"{seed} {name}".encode()).digest()[:8], np.uint32)
             tensor = _near_normal(words, shape=shape, dtype=made_as, sharding=sharding_of(name))
-            leaves |= kept(name, tensor, structure=structure, dtype=dtype)
+            leaves |= kept(name, tensor, structure=structure, dtype=dtype, sharding_of=sharding_of)
     progress("random", len(leaves), len(structure.names))
     return tuple(jax.block_until_ready(leaves[name]) for name in structure.names)
 

@@ -18,6 +18,9 @@ from jaxgen.spec.architecture import Architecture
 from jaxgen.spec.dtype import Dtype
 from jaxgen.spec.model import Model, Weights
 
+Shardings = Callable[[Architecture], Callable[[str], Sharding]]
+"""Of an architecture, where the parameter of a name goes."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Loaded:
@@ -48,7 +51,7 @@ def load(
     model: Model,
     *,
     dtype: Dtype,
-    shardings: Callable[[str], Sharding] | None = None,
+    shardings: Shardings | None = None,
     progress: Progress = silent,
 ) -> Loaded:
     """Restore a model's weights, or make random ones.
@@ -56,17 +59,19 @@ def load(
     Args:
         model: where the weights come from.
         dtype: how weights are kept, and quantised activations or not.
-        shardings: where the parameter of a name goes; null puts all of them on the default device.
+        shardings: of the architecture, once it is known, where the parameter of a name goes; null puts all of them on
+            the default device.
         progress: told of each tensor.
 
     Raises:
         UserError: a checkpoint that is missing, damaged, of another model, or whose bytes have changed.
     """
-    sharding_of = shardings or _on_default_device()
+    shardings = shardings or (lambda _architecture: _on_default_device())
     if model.weights is Weights.random:
-        return _random(model, dtype=dtype, sharding_of=sharding_of, progress=progress)
+        return _random(model, dtype=dtype, shardings=shardings, progress=progress)
     stored = manifest.read(store.converted(model, progress=progress))
     structure = structure_of(_checked_architecture(stored, model), dtype.int8)
+    sharding_of = shardings(structure.architecture)
     leaves = restored_leaves(
         stored, structure, dtype=dtype.kept, sharding_of=sharding_of, verify=model.verify, progress=progress
     )
@@ -82,11 +87,11 @@ def load(
     )
 
 
-def _random(model: Model, *, dtype: Dtype, sharding_of: Callable[[str], Sharding], progress: Progress) -> Loaded:
+def _random(model: Model, *, dtype: Dtype, shardings: Shardings, progress: Progress) -> Loaded:
     assert model.shapes is not None, "random weights without shapes are refused by the spec"
     structure = structure_of(model.shapes, dtype.int8)
     leaves = random_weights.random_leaves(
-        structure, seed=model.seed, dtype=dtype.kept, sharding_of=sharding_of, progress=progress
+        structure, seed=model.seed, dtype=dtype.kept, sharding_of=shardings(model.shapes), progress=progress
     )
     folder = Path(model.checkpoint) if model.checkpoint else huggingface.local(model.source or "")
     return Loaded(

@@ -11,9 +11,10 @@ from jaxgen.spec.dtype import Dtype
 from jaxgen.spec.gate import NoGate, Regression
 from jaxgen.spec.jit import Jit
 from jaxgen.spec.measure import Measure
+from jaxgen.spec.mesh import Mesh, OneDevice
 from jaxgen.spec.model import Model
 from jaxgen.spec.prompts import Arc, Builtin, Jsonl, Synthetic, Text
-from jaxgen.spec.run import Baseline, Mesh
+from jaxgen.spec.run import Baseline
 from jaxgen.spec.score import Score
 from jaxgen.spec.study import Calibrate, Selftest, Single
 from jaxgen.spec.tracker import NoTracker, Wandb
@@ -41,7 +42,9 @@ OPTIONS: tuple[tuple[str, str, type], ...] = (
     ("dtype", "bfloat16", Dtype),
     ("dtype", "float16", Dtype),
     ("dtype", "int8", Dtype),
-    ("mesh", "single", Mesh),
+    ("mesh", "single", OneDevice),
+    ("mesh", "data", Mesh),
+    ("mesh", "tensor", Mesh),
     ("workload", "generate", Generate),
     ("workload", "score", Score),
     ("prompts", "builtin", Builtin),

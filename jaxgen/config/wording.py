@@ -84,10 +84,14 @@ def _owner(slot: str, kind: type) -> str:
 
 def _elsewhere(slot: str, key: str) -> str:
     """A hint, if another option of the group has the key."""
-    for group, name, spec in OPTIONS:
-        if group == slot and key in (field.name for field in dataclasses.fields(spec)):
-            return f"; {group}={name} has it"
-    return ""
+    having = [
+        name
+        for group, name, spec in OPTIONS
+        if group == slot and key in (field.name for field in dataclasses.fields(spec))
+    ]
+    if not having:
+        return ""
+    return f"; {slot}={key if key in having else having[0]} has it"
 
 
 def _guess(word: str, known: Iterable[str], *, prefix: str = "") -> str:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 import jax
 import numpy as np
@@ -12,6 +12,7 @@ from jaxtyping import Array, Int
 from jaxgen.engine.capturing import Captured
 from jaxgen.engine.programs import State
 from jaxgen.errors import UserError
+from jaxgen.models.sharding import Layout, put
 from jaxgen.spec.architecture import Architecture
 from jaxgen.spec.cache import CacheSpec, step_depth
 
@@ -146,10 +147,12 @@ def make_batch(
     limits: Sequence[int] = (),
     token_buckets: Sequence[int] = (),
     batch_buckets: Sequence[int] = (),
+    layout: Layout | None = None,
 ) -> Batch:
-    """One batch on the device; `first_row` is the number of its first prompt in the run.
+    """One batch on the device, or on the mesh of a layout; `first_row` is the number of its first prompt in the run.
 
-    Each row gets up to its own of `limits`; without any, all get up to `new_tokens`.
+    Each row gets up to its own of `limits`; without any, all get up to `new_tokens`. On a mesh there are as many rows
+    in each group; the last ones may hold no text.
     """
     limits = tuple(limits) or (new_tokens,) * len(prompts)
     rows, longest = len(prompts), max(len(prompt) for prompt in prompts)
@@ -157,26 +160,35 @@ def make_batch(
         rows = bucket(rows, batch_buckets, key="batch_buckets", what=f"a batch of {rows} rows")
     if token_buckets:
         longest = bucket(longest, token_buckets, key="token_buckets", what=f"a prompt of {longest} tokens")
+    rows = rows if layout is None else layout.cut.rows(rows)
     width = longest if token_buckets else cache.prompt_width(longest, capacity)
     sequence, lengths = np.zeros((rows, capacity), np.int32), np.ones((rows,), np.int32)
     for row, prompt in enumerate(prompts):
         sequence[row, : len(prompt)] = prompt
         lengths[row] = len(prompt)
     batch = Batch(
-        prompt=put(sequence[:, :width]),
-        state=begun(sequence, lengths=lengths, limits=limits, first_row=first_row, seed=seed),
+        prompt=put(sequence[:, :width], layout, "batch"),
+        state=begun(sequence, lengths=lengths, limits=limits, first_row=first_row, seed=seed, layout=layout),
         prompt_lengths=tuple(len(prompt) for prompt in prompts),
         longest=longest,
         capacity=capacity,
         new_tokens=max(limits),
         limits=limits,
-        segments=_segments(longest, width=width, new_tokens=max(limits), capacity=capacity, cache=cache),
+        segments=_segments(longest, width=width, new_tokens=max(limits), capacity=capacity, cache=cache, layout=layout),
     )
     jax.block_until_ready((batch.prompt, batch.state, [segment.steps_on_device for segment in batch.segments]))
     return batch
 
 
-def begun(sequence: np.ndarray, *, lengths: np.ndarray, limits: Sequence[int], first_row: int, seed: int) -> State:
+def begun(
+    sequence: np.ndarray,
+    *,
+    lengths: np.ndarray,
+    limits: Sequence[int],
+    first_row: int,
+    seed: int,
+    layout: Layout | None,
+) -> State:
     """The state on the device before any prefill; rows behind those of `limits` hold no text.
 
     Args:
@@ -185,25 +197,23 @@ def begun(sequence: np.ndarray, *, lengths: np.ndarray, limits: Sequence[int], f
         limits: the most that each may get.
         first_row: the number of the first prompt in the run.
         seed: of the sampling.
+        layout: of the mesh; null on a single device.
     """
     rows, ends = len(sequence), lengths.astype(np.int32)
     ends[: len(limits)] += np.array(limits, np.int32)
     return State(
-        sequence=put(sequence),
-        lengths=put(lengths.astype(np.int32)),
-        ends=put(ends),
-        done=put(np.arange(rows) >= len(limits)),
-        rows=put(np.arange(first_row, first_row + rows, dtype=np.int32)),
-        seed=put(np.uint32(seed)),
+        sequence=put(sequence, layout, "batch"),
+        lengths=put(lengths.astype(np.int32), layout, "batch"),
+        ends=put(ends, layout, "batch"),
+        done=put(np.arange(rows) >= len(limits), layout, "batch"),
+        rows=put(np.arange(first_row, first_row + rows, dtype=np.int32), layout, "batch"),
+        seed=put(np.uint32(seed), layout),
     )
 
 
-def put(array: Any) -> jax.Array:
-    """On the first device; numpy's arrays go there without compiling anything."""
-    return jax.device_put(array, jax.devices()[0])
-
-
-def _segments(longest: int, *, width: int, new_tokens: int, capacity: int, cache: CacheSpec) -> tuple[Segment, ...]:
+def _segments(
+    longest: int, *, width: int, new_tokens: int, capacity: int, cache: CacheSpec, layout: Layout | None
+) -> tuple[Segment, ...]:
     """Group the steps by depth. The step after n tokens (prompt and new) must see n slots.
 
     With 100 prompt tokens, 60 new ones and bucket 128: 28 steps read 128 slots, the other 31 read 256.
@@ -214,7 +224,8 @@ def _segments(longest: int, *, width: int, new_tokens: int, capacity: int, cache
     for depth in depths:
         counts[depth] = counts.get(depth, 0) + 1
     return tuple(
-        Segment(depth=depth, steps=count, steps_on_device=put(np.int32(count))) for depth, count in counts.items()
+        Segment(depth=depth, steps=count, steps_on_device=put(np.int32(count), layout))
+        for depth, count in counts.items()
     )
 
 

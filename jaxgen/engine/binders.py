@@ -14,6 +14,7 @@ import jax
 from jax.stages import Lowered
 
 from jaxgen.engine.programs import Blueprint
+from jaxgen.models.sharding import Layout
 from jaxgen.models.structure import Leaves
 from jaxgen.spec.jit import Strategy
 
@@ -46,6 +47,8 @@ def bind(strategy: Strategy, program: Program, blueprint: Blueprint, *, leaves: 
         donate: hand the cache's buffers over to the call.
     """
     donated = (CACHE_ARGUMENT,) if donate else ()
+    layout = blueprint.structure.layout
+    program = program if layout is None else _in_place(program, layout)
     if strategy is Strategy.captured:
         return _Captured(program, blueprint, leaves=leaves, donated=donated)
     return _BINDERS[strategy](program, blueprint, donated)
@@ -134,6 +137,16 @@ class _Eager:
 
     def lower(self, *args) -> None:
         del args
+
+
+def _in_place(program: Program, layout: Layout) -> Program:
+    """The program, whose results lie where the next call expects them: else that one would be compiled anew."""
+
+    def placed(*args):
+        return layout.kept(program(*args))
+
+    placed.__name__ = program.__name__
+    return placed
 
 
 def _closed(program: Program, blueprint: Blueprint) -> Program:

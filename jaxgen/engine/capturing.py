@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 from safetensors.numpy import save_file
 
 from jaxgen.errors import UserError
+from jaxgen.models.sharding import Layout, on_host, put
 from jaxgen.spec.architecture import Architecture
 from jaxgen.spec.workload import Capture
 
@@ -31,7 +32,9 @@ class Captured:
     step: Int[Array, ""]
 
     @classmethod
-    def empty(cls, capture: Capture, architecture: Architecture, *, rows: int, steps: int, dtype: str) -> Self | None:
+    def empty(
+        cls, capture: Capture, architecture: Architecture, *, rows: int, steps: int, dtype: str, layout: Layout | None
+    ) -> Self | None:
         """Buffers for `steps` new tokens of `rows` rows, on the device; null where nothing is captured.
 
         Raises:
@@ -45,8 +48,8 @@ class Captured:
                 f"workload.capture.layers has {missing}, and the model's layers are 0 to {architecture.num_layers - 1}"
             )
         shape = (len(capture.layers), rows, steps, architecture.hidden_size)
-        values = tuple(jax.device_put(np.zeros(shape, jnp.dtype(dtype)), jax.devices()[0]) for _ in capture.sites)
-        return cls(values=values, step=jax.device_put(np.int32(0), jax.devices()[0]))
+        values = tuple(put(np.zeros(shape, jnp.dtype(dtype)), layout, None, "batch") for _ in capture.sites)
+        return cls(values=values, step=put(np.int32(0), layout))
 
     def with_step(self, capture: Capture, taken: "Taps", positions: Int[Array, "B"]) -> Self:
         """One more step, of what was taken at each row's position."""
@@ -95,7 +98,7 @@ def save(path: Path, capture: Capture, captured: Sequence[Captured], rows: Seque
     steps = max(each.values[0].shape[2] for each in captured)
     tensors = {}
     for number, site in enumerate(capture.sites):
-        batches = [np.asarray(each.values[number].astype(jnp.float32)) for each in captured]
+        batches = [on_host(each.values[number].astype(jnp.float32)) for each in captured]
         wide = [np.pad(each, ((0, 0), (0, 0), (0, steps - each.shape[2]), (0, 0))) for each in batches]
         whole = np.concatenate(wide, axis=1)[:, : len(rows)]
         for row, answer in enumerate(rows):

@@ -6,17 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxgen import caches
 from jaxgen.caches.pages import pages_for
 from jaxgen.caches.protocol import Place, Slotted
 from jaxgen.caches.rooms import Room, Rooms, rooms
-from jaxgen.engine.batch import begun, put
+from jaxgen.engine.batch import begun
 from jaxgen.engine.engine import Engine
 from jaxgen.engine.programs import State
 from jaxgen.engine.uses import Use, shapes_of
+from jaxgen.models.sharding import Layout, on_host, put
 from jaxgen.spec.cache import Fixed, Paged
 
 Clock = Callable[[], float]
@@ -99,17 +98,11 @@ class Continuous:
 
     def empty(self) -> tuple[Slotted, State]:
         """Cache and state of one call, ready on the device; no row has a text."""
-        cache: Any = caches.create(
-            self.spec,
-            self.engine.blueprint.structure.architecture,
-            batch=self.rows,
-            capacity=self.capacity,
-            dtype=jnp.dtype(self.engine.run.dtype.kv.value),
-            needed=[0] * self.rows,
-        )
-        seed = self.engine.generation.seed
+        sizes = {"batch": self.rows, "capacity": self.capacity, "needed": [0] * self.rows}
+        cache: Any = self.engine.new_cache(self.spec, **sizes)
+        given = {"first_row": 0, "seed": self.engine.generation.seed, "layout": self.engine.layout}
         sequence, lengths = np.zeros((self.rows, self.capacity), np.int32), np.ones((self.rows,), np.int32)
-        state = begun(sequence, lengths=lengths, limits=(), first_row=0, seed=seed)
+        state = begun(sequence, lengths=lengths, limits=(), **given)
         return jax.block_until_ready((cache, state))
 
     def use(self, name: str, program: Any, variant: str, arguments: tuple[Any, ...]) -> Any:
@@ -148,7 +141,7 @@ class Call:
         """Serve all requests."""
         while self._waiting or self._active:
             self._fill()
-            done, lengths = np.asarray(self.state.done), np.asarray(self.state.lengths)
+            done, lengths = on_host(self.state.done), on_host(self.state.lengths)
             if not any(done[slot] for slot in self._active):
                 done, lengths = self._go_on(lengths)
             self._collect(done, lengths)
@@ -182,9 +175,11 @@ class Call:
             limits=[request.new_tokens],
             first_row=number,
             seed=shared.engine.generation.seed,
+            layout=shared.engine.layout,
         )
-        place = _placed(slot, room, num_pages=shared.num_pages, table=self._pages_in_row())
-        arguments = (self.cache.reading(depth), put(prompt), text, place, self.state)
+        pages = {"num_pages": shared.num_pages, "table": self._pages_in_row()}
+        place = _placed(slot, room, layout=shared.engine.layout, **pages)
+        arguments = (self.cache.reading(depth), put(prompt, shared.engine.layout), text, place, self.state)
         self.cache, self.state = shared.use("admit", shared.engine.admit_program, f"{width}_{depth}", arguments)
         jax.block_until_ready(self.state)
         self._active[slot] = Text(number, request, room, first_s=self._clock())
@@ -196,10 +191,10 @@ class Call:
         longest = int(lengths[active].max())
         depth, whole = (shared.spec.depth(needed, shared.capacity) for needed in (longest, shared.capacity))
         left = depth - longest + 1 if depth < whole else shared.capacity  # the last of them sees `depth` slots
-        steps = put(np.int32(left))
-        arguments = (self.cache.reading(depth), self.state, put(active), steps)
+        steps, going = (put(each, shared.engine.layout) for each in (np.int32(left), active))
+        arguments = (self.cache.reading(depth), self.state, going, steps)
         self.cache, self.state = shared.use("serve", shared.engine.serve_program, str(depth), arguments)
-        done, after = np.asarray(self.state.done), np.asarray(self.state.lengths)
+        done, after = on_host(self.state.done), on_host(self.state.lengths)
         run = int((after - lengths)[active].max())
         self.steps += run
         self.held += run * int(lengths[active].sum())
@@ -208,7 +203,7 @@ class Call:
 
     def _collect(self, done: np.ndarray, lengths: np.ndarray) -> None:
         """Take the texts that have ended off their rows."""
-        sequence = np.asarray(self.state.sequence)
+        sequence = on_host(self.state.sequence)
         for slot, text in list(self._active.items()):
             if done[slot]:
                 text.tokens = tuple(sequence[slot, len(text.request.tokens) : lengths[slot]].tolist())
@@ -222,15 +217,10 @@ class Call:
         return pages_for(self._shared.capacity, spec.page_size) if isinstance(spec, Paged) else 0
 
 
-def _placed(slot: int, room: Room, *, num_pages: int, table: int) -> Place:
+def _placed(slot: int, room: Room, *, num_pages: int, table: int, layout: Layout | None) -> Place:
     """A room on the device; `num_pages` is no page's number."""
     listed = np.full((table,), num_pages, np.int32)
     listed[: len(room.pages)] = room.pages
     source, target = (num_pages, num_pages) if room.source is None else (room.source, room.pages[room.shared])
-    return Place(
-        slot=put(np.int32(slot)),
-        table=put(listed),
-        kept=put(np.int32(room.kept)),
-        source=put(np.int32(source)),
-        target=put(np.int32(target)),
-    )
+    numbers = {"slot": slot, "kept": room.kept, "source": source, "target": target}
+    return Place(table=put(listed, layout), **{name: put(np.int32(value), layout) for name, value in numbers.items()})

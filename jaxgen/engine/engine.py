@@ -5,18 +5,19 @@ import functools
 from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxgen import caches
 from jaxgen.caches.protocol import Cache
-from jaxgen.engine import programs, slot_programs
+from jaxgen.engine import placing, programs, slot_programs
 from jaxgen.engine.batch import Batch, capacity_for, make_batch
 from jaxgen.engine.binders import Bound, Program, bind
 from jaxgen.engine.capturing import Captured
 from jaxgen.engine.programs import Blueprint, State
+from jaxgen.models.sharding import layout_of, on_host
 from jaxgen.models.structure import Leaves, Structure
-from jaxgen.spec.cache import Paged, windowed
+from jaxgen.spec.cache import CacheSpec, Paged
+from jaxgen.spec.mesh import Cut
 from jaxgen.spec.run import Run
 from jaxgen.spec.workload import Batching, Generate, Loop
 
@@ -29,7 +30,8 @@ class Engine:
     """One arm's model, ready to generate.
 
     Attributes:
-        run: the arm's spec, its cache's window narrowed to the model's.
+        run: the arm's spec, its cache as the model can have it.
+        layout: of the mesh that the model is spread over; null on a single device.
         leaves: the weights; `place` puts them into fresh buffers.
         blueprint: what the programs are closed over.
         prefill_program, step_program, loop_program: the bound programs that `prefill` and `decode` call.
@@ -37,14 +39,16 @@ class Engine:
     """
 
     def __init__(self, run: Run, structure: Structure, leaves: Leaves):
-        self.run = run = dataclasses.replace(run, cache=windowed(run.cache, structure.architecture))
+        architecture = structure.architecture
+        self.layout = layout_of(run.mesh, architecture)
+        self.run = run = dataclasses.replace(run, cache=placing.served(run.cache, architecture, self.layout))
         self.leaves = leaves
         self.blueprint = Blueprint(
-            structure=structure,
+            structure=dataclasses.replace(structure, layout=self.layout),
             activations=run.dtype.between,
             logits=run.dtype.logits.value,
             sampling=self.generation.sampling,
-            eos_token_ids=() if self.generation.ignores_eos else structure.architecture.eos_token_ids,
+            eos_token_ids=() if self.generation.ignores_eos else architecture.eos_token_ids,
             capture=self.generation.capture,
             window=run.cache.window,
         )
@@ -58,6 +62,11 @@ class Engine:
         """A program under the run's jit strategy; nothing is compiled before it is called."""
         donate = caches.kind(self.run.cache).donated
         return bind(self.run.jit.strategy, program, self.blueprint, leaves=self.leaves, donate=donate)
+
+    @property
+    def cut(self) -> Cut:
+        """In how many parts the model is cut: what one device has and does is counted by it."""
+        return Cut() if self.layout is None else self.layout.cut
 
     @property
     def generation(self) -> Generate:
@@ -110,25 +119,15 @@ class Engine:
         size = self.generation.batch_size
         slots = self.capacity(prompts, limits=limits) if capacity is None else capacity
         most = [limit if new_tokens is None else min(limit, new_tokens) for limit in limits]
+        given = {"capacity": slots, "new_tokens": new_tokens}
         return [
-            self._batch(
-                prompts[first : first + size],
-                first_row=first,
-                capacity=slots,
-                new_tokens=new_tokens,
-                limits=most[first : first + size],
-            )
-            for first in range(0, len(prompts), size)
+            self._batch(prompts[at : at + size], first_row=at, limits=most[at : at + size], **given)
+            for at in range(0, len(prompts), size)
         ]
 
     def bucket_batches(self, lengths: Sequence[int], *, capacity: int, new_tokens: int | None = None) -> list[Batch]:
-        """One full batch of each shape that the buckets allow: what is compiled ahead of any prompt.
-
-        Args:
-            lengths: of the prompts, in tokens: the token buckets, or what there is without them.
-            capacity: slots of a row.
-            new_tokens: the most per row; null takes `workload.max_new_tokens`.
-        """
+        """One full batch of each shape that the buckets allow, to compile ahead of any prompt; `lengths` are the token
+        buckets, or those of the prompts."""
         work = self.generation
         return [
             self._batch([[0] * length] * size, first_row=0, capacity=capacity, new_tokens=new_tokens)
@@ -157,6 +156,7 @@ class Engine:
             limits=limits,
             token_buckets=work.token_buckets,
             batch_buckets=work.batch_buckets,
+            layout=self.layout,
         )
         captured = Captured.empty(
             blueprint.capture,
@@ -164,6 +164,7 @@ class Engine:
             rows=batch.rows,
             steps=batch.new_tokens,
             dtype=blueprint.activations,
+            layout=self.layout,
         )
         return batch if captured is None else batch.with_captured(captured)
 
@@ -175,16 +176,18 @@ class Engine:
         spec = self.run.cache
         if isinstance(spec, Paged) and self.generation.batching is Batching.continuous:
             spec = dataclasses.replace(spec, num_pages=None)
-        cache = caches.create(
+        cache = self.new_cache(
             spec,
-            self.blueprint.structure.architecture,
             batch=batch.rows,
             capacity=batch.capacity,
-            dtype=jnp.dtype(self.run.dtype.kv.value),
             needed=[length + most for length, most in zip(batch.prompt_lengths, batch.limits, strict=True)],
             prompt=batch.prompt.shape[1],
         )
         return jax.block_until_ready(cache.reading(batch.prompt.shape[1]))
+
+    def new_cache(self, spec: CacheSpec, **sizes) -> Cache:
+        """An empty cache in the arm's dtype and on its devices; `sizes` as of `placing.empty_cache`."""
+        return placing.empty_cache(spec, self.blueprint.structure, dtype=self.run.dtype.kv.value, **sizes)
 
     def prefill(self, batch: Batch, cache: Cache) -> tuple[Cache, State]:
         """Run the prompts and choose the first tokens. `cache` is from `empty_cache`."""
@@ -216,7 +219,7 @@ class Engine:
         for segment in batch.segments:
             cache = cache.reading(segment.depth)
             for _ in range(segment.steps):
-                if not every_step and np.asarray(state.done).all():
+                if not every_step and on_host(state.done).all():
                     return cache, state
                 cache, state = self.step_program(self.leaves, cache, state)
                 if on_step is not None:
@@ -225,7 +228,7 @@ class Engine:
 
     def written(self, batch: Batch, state: State) -> list[Written]:
         """Each row's new tokens, and why it ended."""
-        sequence, lengths = np.asarray(state.sequence), np.asarray(state.lengths)
+        sequence, lengths = on_host(state.sequence), on_host(state.lengths)
         rows = [sequence[row, start : lengths[row]].tolist() for row, start in enumerate(batch.prompt_lengths)]
         return [(tokens, self.finish_reason(tokens)) for tokens in rows]
 
@@ -235,16 +238,12 @@ class Engine:
 
     def place(self) -> None:
         """Copy the weights into fresh buffers, one leaf at a time: where they lie is worth a percent or two."""
-        leaves = list(self.leaves)
-        self.leaves = ()
-        for number, leaf in enumerate(leaves):
-            leaves[number] = jax.block_until_ready(jnp.copy(leaf))
-        self.leaves = tuple(leaves)
+        leaves, self.leaves = list(self.leaves), ()
+        self.leaves = placing.moved(leaves)
 
     def next_logprobs(self, prompt: Sequence[int]) -> np.ndarray:
         """Log-probabilities (V,) of the token after `prompt`, through this arm's dtypes. For comparing, not timing."""
-        batch = make_batch(
-            [list(prompt)], first_row=0, capacity=len(prompt) + 1, new_tokens=1, cache=self.run.cache, seed=0
-        )
+        alone = {"first_row": 0, "capacity": len(prompt) + 1, "new_tokens": 1, "seed": 0, "layout": self.layout}
+        batch = make_batch([list(prompt)], cache=self.run.cache, **alone)
         once = jax.jit(functools.partial(programs.next_logprobs, self.blueprint))  # all traced, nothing donated
-        return np.asarray(once(self.leaves, self.empty_cache(batch), batch.prompt, batch.state))[0]
+        return on_host(once(self.leaves, self.empty_cache(batch), batch.prompt, batch.state))[0]

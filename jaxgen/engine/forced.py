@@ -24,6 +24,7 @@ from jaxgen.caches.protocol import Cache
 from jaxgen.engine.batch import Batch
 from jaxgen.engine.engine import Engine
 from jaxgen.engine.programs import Blueprint
+from jaxgen.models.sharding import on_host
 from jaxgen.models.structure import Leaves
 
 CHUNK_BYTES = 64 * 2**20
@@ -169,11 +170,11 @@ def _in_steps(engine: Engine, batch: Batch, answers: Sequence[Sequence[int]]) ->
     room = _room(engine, batch, most=most - 1)
     cache = engine.empty_cache(batch)
     cache, logprobs = _prefill(engine.blueprint, engine.leaves, cache, batch.prompt, batch.state.lengths)
-    yield from _pieces(np.asarray(logprobs)[:, None], counts, position=0)
+    yield from _pieces(on_host(logprobs)[:, None], counts, position=0)
     run_chunk = functools.partial(_steps, engine.blueprint, room, engine.leaves)
     for depth, first, steps in _chunks(batch, total=int(counts.max()) - 1, room=room):
         cache, found = run_chunk(cache.reading(depth), tokens, counts, np.int32(first), np.int32(steps))
-        yield from _pieces(np.asarray(found)[:steps].swapaxes(0, 1), counts, position=first + 1)
+        yield from _pieces(on_host(found)[:steps].swapaxes(0, 1), counts, position=first + 1)
 
 
 def _chunks(batch: Batch, *, total: int, room: int) -> Iterator[tuple[int, int, int]]:
@@ -192,16 +193,16 @@ def _in_one_pass(engine: Engine, batch: Batch, answers: Sequence[Sequence[int]],
     most = engine.generation.max_new_tokens
     width = engine.run.cache.prompt_width(longest + most - 1, batch.capacity)  # the last answer token predicts nothing
     tokens, counts = _padded(answers, rows=batch.rows, width=most)
-    lengths = np.asarray(batch.state.lengths)
+    lengths = on_host(batch.state.lengths)
     texts = np.zeros((len(lengths), max(width, longest + most)), np.int32)
-    texts[:, : batch.prompt.shape[1]] = np.asarray(batch.prompt)[:, : texts.shape[1]]
+    texts[:, : batch.prompt.shape[1]] = on_host(batch.prompt)[:, : texts.shape[1]]
     for row, length in enumerate(lengths):
         texts[row, length : length + most] = tokens[row]
     room = _room(engine, batch, most=most)
     cache = engine.empty_cache(batch).reading(width)
     run_chunk = functools.partial(_pass, engine.blueprint, room, engine.leaves, cache, texts[:, :width].copy())
     for first in range(0, int(counts.max()), room):
-        yield from _pieces(np.asarray(run_chunk(lengths - 1 + np.int32(first))), counts, position=first)
+        yield from _pieces(on_host(run_chunk(lengths - 1 + np.int32(first))), counts, position=first)
 
 
 def _pieces(logprobs: np.ndarray, counts: np.ndarray, *, position: int) -> Iterator[Piece]:

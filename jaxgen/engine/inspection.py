@@ -5,6 +5,7 @@ looking is free; only `partial`, which keeps nothing, is compiled once more. `ea
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import jax
 from jax.stages import Compiled, Lowered
 
+from jaxgen.engine.collectives import collectives
 from jaxgen.engine.engine import Engine
 from jaxgen.engine.uses import Use
 from jaxgen.engine.wide_copies import wide_copies
@@ -38,6 +40,7 @@ def examine(engine: Engine, uses: Sequence[Use]) -> dict[str, Any]:
         `cost` as XLA counts one step, {flops, bytes_accessed}, a loop's body being counted once; `copies`, how many of
         its instructions copy a whole layer of the cache; `wide_copies`, weights and caches that it widens first, as
         `engine.wide_copies` has them.
+        `mesh`, not on a single device: `collectives`, {program: {operation: count}}, and `kv_cache_bytes_per_device`.
         `reasons`, {key: why it is null}.
     """
     lowered = {use.name: use.lower() for use in uses}
@@ -48,6 +51,8 @@ def examine(engine: Engine, uses: Sequence[Use]) -> dict[str, Any]:
     if last is None:
         reason = f"jit={engine.run.jit.strategy.value} compiles no program"
         return facts | {"reasons": dict.fromkeys(keys, reason)}
+    if engine.layout is not None:
+        facts["mesh"] = _spread(lowered, uses[-1].cache)
     facts |= _identity(lowered, facts["reasons"], captured_bytes=_captured_bytes(engine))
     compiled = last.compile()
     cache = uses[-1].cache
@@ -129,13 +134,28 @@ def _needs(compiled: Compiled, reasons: dict[str, str]) -> dict[str, Any]:
 
 def _copies(compiled: Compiled, cache: Any, reasons: dict[str, str]) -> dict[str, Any]:
     """Instructions that make an array with the axes of one layer's keys, in any order, axes of 1 aside."""
-    layers = {_axes(leaf.shape) for leaf in jax.tree.leaves(cache) if leaf.ndim == 4 and leaf.size}
+    layers = {_axes(_own_shape(leaf)) for leaf in jax.tree.leaves(cache) if leaf.ndim == 4 and leaf.size}
     text = compiled.as_text()
     if not layers or text is None:
         reasons["copies"] = "no cache is kept" if text else "the compiled program cannot be read"
         return {}
     made = re.findall(r"= \(?\w+\[([\d,]+)\].* copy(?:-start)?\(", text)
     return {"copies": sum(_axes(tuple(map(int, dims.split(",")))) in layers for dims in made)}
+
+
+def _spread(lowered: dict[str, Lowered | None], cache: Any) -> dict[str, Any]:
+    """What programs on a mesh cost beside their work, and what the last one's cache takes on each device."""
+    texts = {name: program.compile().as_text() for name, program in lowered.items() if program is not None}
+    kept = [leaf for leaf in jax.tree.leaves(cache) if leaf.ndim == 4]
+    return {
+        "collectives": {name: collectives(text or "") for name, text in texts.items()},
+        "kv_cache_bytes_per_device": sum(math.prod(_own_shape(leaf)) * leaf.dtype.itemsize for leaf in kept),
+    }
+
+
+def _own_shape(leaf: Any) -> tuple[int, ...]:
+    """Of the part of an array that one device has."""
+    return leaf.shape if leaf.sharding is None else leaf.sharding.shard_shape(leaf.shape)
 
 
 def _axes(shape: tuple[int, ...]) -> tuple[int, ...]:

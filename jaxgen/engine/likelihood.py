@@ -1,6 +1,6 @@
 """Log-likelihoods of continuations and of whole texts, as evaluation harnesses ask for them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,9 +8,10 @@ import numpy as np
 from jaxgen.engine import score_programs
 from jaxgen.engine.binders import bind
 from jaxgen.engine.engine import Engine
-from jaxgen.engine.score_batch import make_rows, on_device, padded, width
+from jaxgen.engine.score_batch import Rows, make_rows, on_device, padded, width
 from jaxgen.engine.score_request import Encoder, Text, outside_vocabulary, tokens_of
 from jaxgen.errors import UserError
+from jaxgen.models.sharding import on_host
 from jaxgen.spec.architecture import Architecture
 from jaxgen.spec.score import text_or_id_problems
 
@@ -82,10 +83,14 @@ class LikelihoodScorer:
     def _architecture(self) -> Architecture:
         return self.engine.blueprint.structure.architecture
 
+    def _rows(self, fed: Mapping[int, Sequence[int]]) -> tuple[Rows, ...]:
+        longest = self._architecture.context
+        return make_rows(fed, batch_size=self.batch_size, longest=longest, layout=self.engine.layout)
+
     def _of(self, pairs: Sequence[Pair]) -> list[Likelihood]:
         found: dict[int, Likelihood] = {}
         fed = {number: (*context, *continuation)[:-1] for number, (context, continuation) in enumerate(pairs)}
-        for rows in make_rows(fed, batch_size=self.batch_size, longest=self._architecture.context):
+        for rows in self._rows(fed):
             wanted = [pairs[number][1] for number in rows.numbers]
             count = rows.tokens.shape[0]
             asked = width(max(map(len, wanted)), longest=rows.tokens.shape[1])
@@ -96,10 +101,10 @@ class LikelihoodScorer:
                 self.engine.leaves,
                 rows.from_the_beginning(self.engine.blueprint.window),
                 rows.tokens,
-                on_device(firsts),
-                on_device(targets),
+                on_device(firsts, self.engine.layout, "batch"),
+                on_device(targets, self.engine.layout, "batch"),
             )
-            found |= _summed(rows.numbers, wanted, np.asarray(logprobs, np.float64), np.asarray(likeliest))
+            found |= _summed(rows.numbers, wanted, on_host(logprobs).astype(np.float64), on_host(likeliest))
         return [found[number] for number in range(len(pairs))]
 
     def _pair(self, context: Text, continuation: Text, *, number: int, truncate: bool) -> Pair:

@@ -2,6 +2,8 @@
 
 Run in the arm's own process, outside any trial. XLA on CPU runs some products on one thread and others on all, so
 several forms take turns and the best one counts: a probe that an arm can beat is worth nothing.
+
+On a mesh all devices are probed at the same time and the rates are those of one: host devices share a processor.
 """
 
 import functools
@@ -12,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import psutil
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 PARTS = 4  # independent products that cores may share out among themselves
@@ -29,26 +32,27 @@ Scalar = Float[Array, ""]
 Form = Callable[[Int[Array, ""]], Any]  # runs that many passes
 
 
-def probe(nbytes: int, *, dtype: str = "float32") -> dict[str, Any]:
+def probe(nbytes: int, *, dtype: str = "float32", mesh: Mesh | None = None) -> dict[str, Any]:
     """The best rates of a few hundred milliseconds, compiling aside; a second probe compiles nothing.
 
     A machine that others use too is now faster, now slower: probe before and after the trials, and let
     `measure.roofline.best_probe` put them together.
 
     Args:
-        nbytes: what the arm touches per step. The probe reads about as much, over and over: a small model lives in
-            the processor's caches, and main memory's bandwidth would be no limit for it.
+        nbytes: what the arm touches per step on each device. The probe reads about as much, over and over: a small
+            model lives in the processor's caches, and main memory's bandwidth would be no limit for it.
         dtype: of the arm's activations, for the matrix product.
+        mesh: the arm's; null is the first device alone.
 
     Returns:
         `bandwidth_bytes_per_s` and `peak_flops_per_s`, the best of all; `bandwidth_samples` and `flops_samples`, the
         best of each round; `bandwidth_form` and `flops_form`, which was best; `working_set_bytes`, what was read.
     """
-    parts = _working_set(nbytes)
-    read = PARTS * parts[0].nbytes
-    reading = _rates({name: (functools.partial(form, parts), read) for name, form in _READERS.items()})
+    parts = _working_set(nbytes, mesh)
+    read = PARTS * parts[0].nbytes // (mesh.size if mesh else 1)
+    reading = _rates({name: (functools.partial(_run, form, mesh, parts), read) for name, form in _READERS.items()})
     del parts
-    multiplying = _rates({f"gemm_{size}": _gemm(size, dtype) for size in _gemm_sizes()})
+    multiplying = _rates({f"gemm_{size}": _gemm(size, dtype, mesh) for size in _gemm_sizes()})
     bandwidth, flops = _best_of_rounds(reading), _best_of_rounds(multiplying)
     return {
         "bandwidth_bytes_per_s": max(bandwidth),
@@ -61,14 +65,39 @@ def probe(nbytes: int, *, dtype: str = "float32") -> dict[str, Any]:
     }
 
 
-def _working_set(nbytes: int) -> Parts:
-    """Four equal arrays of about `nbytes` in all, or of what may be taken of the free memory."""
-    free = psutil.virtual_memory().available
-    stats = jax.devices()[0].memory_stats()
+def _working_set(nbytes: int, mesh: Mesh | None = None) -> Parts:
+    """Four equal arrays of about `nbytes` in all on each device, or of what may be taken of the free memory."""
+    devices = mesh.size if mesh else 1
+    free = psutil.virtual_memory().available // devices
+    stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         free = min(free, stats["bytes_limit"] - stats["bytes_in_use"])
     rows = min(nbytes, MOST_BYTES, free // SHARE_OF_FREE) // (PARTS * WIDTH * 4)
-    return jax.block_until_ready(tuple(jnp.ones((max(rows, 1), WIDTH), jnp.float32) for _ in range(PARTS)))
+    shape, place = (devices * max(rows, 1), WIDTH), _shared_out(mesh)
+    return jax.block_until_ready(tuple(jnp.ones(shape, jnp.float32, device=place) for _ in range(PARTS)))
+
+
+def _shared_out(mesh: Mesh | None) -> NamedSharding | None:
+    """Of an array with as many rows on each device."""
+    return NamedSharding(mesh, PartitionSpec(mesh.axis_names)) if mesh else None
+
+
+def _run(form: Callable[..., Array], mesh: Mesh | None, parts: tuple[Array, ...], *passes: Int[Array, ""]) -> Array:
+    """One call, by the first device or by each device of a mesh with its own rows."""
+    return form(parts, *passes) if mesh is None else _by_each(form, mesh, parts, *passes)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))  # the form and the mesh; traced: parts and passes
+def _by_each(form: Callable[..., Array], mesh: Mesh, parts: tuple[Array, ...], *passes: Int[Array, ""]) -> Array:
+    """No device waits for another within a call."""
+    own, same = PartitionSpec(mesh.axis_names), PartitionSpec()
+    return jax.shard_map(
+        lambda *given: jnp.atleast_1d(form(*given)),
+        mesh=mesh,
+        in_specs=(own, *(same for _ in passes)),
+        out_specs=own,
+        check_vma=False,
+    )(parts, *passes)
 
 
 def _rates(forms: dict[str, tuple[Form, int]]) -> dict[str, list[float]]:
@@ -101,12 +130,13 @@ def _gemm_sizes() -> tuple[int, ...]:
     return GEMM_SIZES.get(jax.default_backend(), GEMM_SIZES_ELSEWHERE)
 
 
-def _gemm(size: int, dtype: str) -> tuple[Form, int]:
+def _gemm(size: int, dtype: str, mesh: Mesh | None) -> tuple[Form, int]:
     """Products of two square matrices, and the FLOPs of one."""
-    square = jax.block_until_ready(jnp.full((size, size), 1 / size, dtype))
+    shape = (size * (mesh.size if mesh else 1), size)
+    square = jax.block_until_ready(jnp.full(shape, 1 / size, dtype, device=_shared_out(mesh)))
 
     def products(passes: Int[Array, ""]) -> list[Array]:
-        return [_product(square, square) for _ in range(int(passes))]
+        return [_run(_product, mesh, (square, square)) for _ in range(int(passes))]
 
     return products, 2 * size**3
 
@@ -150,8 +180,8 @@ def _sums(parts: Parts, passes: Int[Array, ""]) -> Scalar:
 
 
 @jax.jit  # all traced; not in a loop, whose carry XLA on CPU would copy
-def _product(one: Float[Array, "R R"], other: Float[Array, "R R"]) -> Float[Array, "R R"]:
-    return one @ other
+def _product(pair: tuple[Float[Array, "R R"], Float[Array, "R R"]]) -> Float[Array, "R R"]:
+    return pair[0] @ pair[1]
 
 
 _READERS: dict[str, Callable[[Parts, Int[Array, ""]], Array]] = {

@@ -101,7 +101,7 @@ def loop(
 
     def body(carry):
         taken, kept, at = carry
-        return (taken + 1, *step(blueprint, leaves, kept, at))
+        return (taken + 1, *settled(blueprint, step(blueprint, leaves, kept, at)))
 
     _, cache, state = jax.lax.while_loop(unfinished, body, (jnp.int32(0), cache, state))
     return cache, state
@@ -118,6 +118,12 @@ def next_logprobs(
     return jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
 
 
+def settled(blueprint: Blueprint, kept: tuple[Cache, State]) -> tuple[Cache, State]:
+    """What a loop carries, on a mesh where it belongs: else the loop may cut it anew and put it together at its end."""
+    layout = blueprint.structure.layout
+    return kept if layout is None else layout.kept(kept)
+
+
 def _captured(blueprint: Blueprint, taps: Taps | None, state: State, *, positions: Int[Array, "B"]) -> State:
     """The state with the activations of this step, where any are asked for."""
     if taps is None or state.captured is None:
@@ -128,16 +134,29 @@ def _captured(blueprint: Blueprint, taps: Taps | None, state: State, *, position
 def _append(blueprint: Blueprint, logits: Float[Array, "B V"], state: State) -> State:
     """Write the chosen token behind each row that is not done."""
     token = next_token(logits, blueprint.sampling, seed=state.seed, rows=state.rows, positions=state.lengths)
+    on_mesh = blueprint.structure.layout is not None
     batch = jnp.arange(token.shape[0])
     at = jnp.minimum(state.lengths, state.sequence.shape[1] - 1)  # a done row of full length stays as it is
-    kept = jnp.where(state.done, state.sequence[batch, at], token)
+    before = _read_by_rows(state.sequence, at) if on_mesh else state.sequence[batch, at]
+    kept = jnp.where(state.done, before, token)
     ended = jnp.zeros_like(state.done)
     for eos in blueprint.eos_token_ids:
         ended = ended | (token == eos)
     lengths = state.lengths + (~state.done).astype(jnp.int32)
     return dataclasses.replace(
         state,
-        sequence=state.sequence.at[batch, at].set(kept),
+        sequence=_write_by_rows(state.sequence, at, kept) if on_mesh else state.sequence.at[batch, at].set(kept),
         lengths=lengths,
         done=state.done | ended | (lengths >= state.ends),
     )
+
+
+def _read_by_rows(sequence: Int[Array, "B W"], at: Int[Array, "B"]) -> Int[Array, "B"]:
+    """`sequence[rows, at]` where rows are shared out: GSPMD then sees that none of them needs another device's."""
+    return jnp.take_along_axis(sequence, at[:, None], axis=1)[:, 0]
+
+
+def _write_by_rows(sequence: Int[Array, "B W"], at: Int[Array, "B"], tokens: Int[Array, "B"]) -> Int[Array, "B W"]:
+    """The same for writing; a comparison with every place costs nothing beside a model."""
+    places = jnp.arange(sequence.shape[1], dtype=at.dtype)[None, :]
+    return jnp.where(places == at[:, None], tokens[:, None], sequence)

@@ -2,13 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Array, Int
 
 from jaxgen.caches.none import Recompute
+from jaxgen.models.sharding import Layout, put
 
 FINEST = 4  # widths are multiples of this at least
 
@@ -33,23 +33,34 @@ class Rows:
         return Recompute(batch=batch, visible=width, static_shape=True, window=window)
 
 
-def make_rows(texts: Mapping[int, Sequence[int]], *, batch_size: int, longest: int) -> tuple[Rows, ...]:
+def make_rows(
+    texts: Mapping[int, Sequence[int]], *, batch_size: int, longest: int, layout: Layout | None = None
+) -> tuple[Rows, ...]:
     """Batches of `batch_size` rows on the device, shortest texts first, so that little is padded.
 
     Args:
         texts: tokens of each row, at least one, by the row's number.
         batch_size: the most rows of a batch.
         longest: no width goes beyond it.
+        layout: of the mesh, among whose groups the rows of a batch are shared out; null on a single device.
     """
     order = sorted(texts, key=lambda number: len(texts[number]))
     made = []
     for first in range(0, len(order), batch_size):
         numbers = order[first : first + batch_size]
         rows = [texts[number] for number in numbers]
-        tokens = padded(rows, count=row_count(len(rows), batch_size), width=width(max(map(len, rows)), longest=longest))
+        count = row_count(len(rows), batch_size)
+        count = count if layout is None else layout.cut.rows(count)
+        tokens = padded(rows, count=count, width=width(max(map(len, rows)), longest=longest))
         lengths = np.ones((len(tokens),), np.int32)
         lengths[: len(rows)] = [len(row) for row in rows]
-        made.append(Rows(tokens=on_device(tokens), lengths=on_device(lengths), numbers=tuple(numbers)))
+        made.append(
+            Rows(
+                tokens=on_device(tokens, layout, "batch"),
+                lengths=on_device(lengths, layout, "batch"),
+                numbers=tuple(numbers),
+            )
+        )
     return tuple(made)
 
 
@@ -78,6 +89,6 @@ def padded(rows: Sequence[Sequence[int]], *, count: int, width: int) -> np.ndarr
     return tokens
 
 
-def on_device(array: Any) -> Any:
-    """The arrays where the programs run, there before this returns."""
-    return jax.block_until_ready(jax.device_put(array, jax.devices()[0]))
+def on_device(array: np.ndarray, layout: Layout | None, *axes: str | None) -> jax.Array:
+    """The array where the programs run, there before this returns."""
+    return jax.block_until_ready(put(array, layout, *axes))

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -16,6 +16,7 @@ from jaxgen.engine.engine import Engine
 from jaxgen.engine.score_batch import Rows, make_rows, on_device, padded, width
 from jaxgen.engine.score_request import Encoder, Request, Text, make_request
 from jaxgen.engine.uses import Use
+from jaxgen.models.sharding import on_host
 
 NO_PREFIX_CACHE = "this cache keeps nothing from call to call, so the query's prefix is computed again for every item"
 
@@ -97,13 +98,13 @@ class Scorer:
         context = self.engine.blueprint.structure.architecture.context
         continued, whole, reuse = self._divided(request)
         start = len(request.query)
-        make = functools.partial(make_rows, batch_size=batch_size or self.batch_size)
+        make = functools.partial(make_rows, batch_size=batch_size or self.batch_size, layout=self.engine.layout)
         possible = caches.kind(self.engine.run.cache).incremental
         return Prepared(
             prefix=self._prefix(request.query) if continued else None,
             continued=make({number: row[start:] for number, row in continued.items()}, longest=context - start),
             whole=make(whole, longest=context),
-            labels=on_device(np.array(request.labels, np.int32)),
+            labels=on_device(np.array(request.labels, np.int32), self.engine.layout),
             apply_softmax=request.apply_softmax,
             reuse=reuse,
             note=NO_PREFIX_CACHE if self.prefix_cache and not possible else None,
@@ -147,7 +148,7 @@ class Scorer:
         """The scores of `call` as numbers: rows in the order of the items, columns in that of the labels."""
         by_item: dict[int, list[float]] = {}
         for rows, batch in zip((*prepared.continued, *prepared.whole), scores, strict=True):
-            by_item.update(zip(rows.numbers, np.asarray(batch).tolist(), strict=False))  # padding rows have no number
+            by_item.update(zip(rows.numbers, on_host(batch).tolist(), strict=False))  # padding rows have no number
         return [by_item[number] for number in range(len(by_item))]
 
     def _divided(self, request: Request) -> tuple[dict, dict, Reuse]:
@@ -166,14 +167,13 @@ class Scorer:
 
     def _prefix(self, query: Sequence[int]) -> Prefix:
         """The cache holds the query alone: what items add is seen within their call and kept nowhere."""
-        run, architecture = self.engine.run, self.engine.blueprint.structure.architecture
-        slots = width(len(query), longest=architecture.context)
-        dtype = jnp.dtype(run.dtype.kv.value)
-        empty = caches.create(run.cache, architecture, batch=1, capacity=slots, dtype=dtype, prompt=slots)
+        engine, layout = self.engine, self.engine.layout
+        slots = width(len(query), longest=engine.blueprint.structure.architecture.context)
+        empty = engine.new_cache(engine.run.cache, batch=1, capacity=slots, prompt=slots).reading(slots)
         return Prefix(
-            query=on_device(padded([query], count=1, width=slots)),
-            length=on_device(np.array([len(query)], np.int32)),
-            empty=on_device(empty.reading(slots)),
+            query=on_device(padded([query], count=1, width=slots), layout),
+            length=on_device(np.array([len(query)], np.int32), layout),
+            empty=jax.block_until_ready(jax.device_put(empty, jax.devices()[0]) if layout is None else empty),
         )
 
 

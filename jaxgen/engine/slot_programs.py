@@ -45,7 +45,7 @@ def serve(
 
     def body(carry):
         taken, kept, at = carry
-        return (taken + 1, *programs.step(blueprint, leaves, kept, at))
+        return (taken + 1, *programs.settled(blueprint, programs.step(blueprint, leaves, kept, at)))
 
     _, kept, state = jax.lax.while_loop(going_on, body, (jnp.int32(0), cache.only(active), state))
     return cast(Slotted, kept), state

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxgen.caches.protocol import Cache
 from jaxgen.models.linear import linear_of
+from jaxgen.models.sharding import Layout
 from jaxgen.ops import norms, rope
 from jaxgen.ops.int8_product import int8_product
 from jaxgen.spec.architecture import Architecture
@@ -138,6 +139,7 @@ class Decoder(nnx.Module):
         self.head_scale = scale() if not arch.tied and int8 is not Int8.none else None
         self.arch = arch
         self.narrow = int8 is Int8.both
+        self.layout: Layout | None = None  # on a single device
 
     def __call__(
         self, tokens: Int[Array, "B T"], cache: Cache, *, dtype=jnp.float32, tap: Tap | None = None
@@ -162,9 +164,11 @@ class Decoder(nnx.Module):
         else:
             freqs = rope.frequencies(self.arch.head_dim, theta=self.arch.rope_theta, scaling=self.arch.rope_scaling)
             turn = rope.rotation(positions, freqs)
+        x = self._settled(x)
         for layer, block in enumerate(self.blocks):
             x, cache = block(x, layer, cache, turn, tap)
-        return self.norm(x), cache
+            x = self._settled(x)
+        return self._settled(self.norm(x)), cache
 
     def logits(self, hidden: Float[Array, "*dims D"], *, dtype=jnp.float32) -> Float[Array, "*dims V"]:
         """Contract with the (V, D) table in place, accumulating in `dtype`."""
@@ -191,3 +195,7 @@ class Decoder(nnx.Module):
         if scale is not None:
             return int8_product(hidden, rows, scale, narrow=self.narrow, dtype=dtype)
         return jnp.einsum("...d,ld->...l", hidden, rows.astype(hidden.dtype), preferred_element_type=dtype)
+
+    def _settled(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """Between layers: a table that is cut along D must not cut all the rest along it."""
+        return x if self.layout is None else self.layout.residual(x)

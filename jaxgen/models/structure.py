@@ -11,6 +11,7 @@ import jax
 from flax import nnx
 
 from jaxgen.models.decoder import Decoder
+from jaxgen.models.sharding import Layout
 from jaxgen.spec.architecture import Architecture
 from jaxgen.spec.dtype import Int8
 
@@ -26,6 +27,7 @@ class Structure:
         names: dotted parameter names, in the order of the leaves, such as `blocks.0.attention.q.kernel`.
         shapes: the shape of each leaf.
         int8: what is quantised in a product.
+        layout: of the mesh that the model is spread over; null on a single device.
     """
 
     architecture: Architecture
@@ -34,10 +36,13 @@ class Structure:
     int8: Int8
     graphdef: Any = dataclasses.field(compare=False, repr=False)
     treedef: Any = dataclasses.field(compare=False, repr=False)
+    layout: Layout | None = None
 
     def model(self, leaves: Leaves) -> Decoder:
         """The module around the given leaves; call it inside a trace."""
-        return nnx.merge(self.graphdef, jax.tree.unflatten(self.treedef, leaves))
+        decoder = nnx.merge(self.graphdef, jax.tree.unflatten(self.treedef, leaves))
+        decoder.layout = self.layout
+        return decoder
 
 
 def structure_of(architecture: Architecture, int8: Int8 = Int8.none) -> Structure:

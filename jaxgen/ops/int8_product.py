@@ -56,9 +56,7 @@ def _of_digits(x: Float[Array, "*dims I"], rows: Int8[Array, "O I"], *, digits: 
         parts.append(jnp.round(left * _STEPS).astype(jnp.int8))
     elif flat.shape[0] == 1:
         parts.append(jnp.zeros_like(first))  # of a single row XLA on CPU makes a loop over wide copies
-    sums = jax.lax.dot_general(
-        jnp.concatenate(parts), rows, (((1,), (1,)), ((), ())), preferred_element_type=jnp.int32
-    ).astype(jnp.float32)
-    count = flat.shape[0]
-    summed = sums[:count] + sums[count:] / _STEPS if digits == 2 else sums[:count]
+    stacked = jnp.stack(parts, axis=1)  # n 2 I: the digits of a token stay with it, on whatever device it is
+    sums = jnp.einsum("npi,oi->pno", stacked, rows, preferred_element_type=jnp.int32).astype(jnp.float32)
+    summed = sums[0] + sums[1] / _STEPS if digits == 2 else sums[0]
     return (summed * scale).reshape(*x.shape[:-1], rows.shape[0])

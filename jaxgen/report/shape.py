@@ -82,6 +82,12 @@ _ARM = _MEASURED | {
             {"count": COUNT, "bytes": COUNT, "operations": [{"operation": TEXT, "array": TEXT, "bytes": COUNT}]}
         )
     },
+    "mesh": Maybe(
+        {
+            **dict.fromkeys(("data", "tensor", "weights_bytes_per_device", "kv_cache_bytes_per_device"), COUNT),
+            "collectives": {"*": {"*": COUNT}},
+        }
+    ),
     "failure": Maybe({"kind": TEXT, "message": TEXT, "traceback": TEXT}),
 }
 _GATE_ROW = {"params": {}, "metric": TEXT, "status": TEXT, "old": NUMBER, "new": NUMBER, "change": NUMBER}

@@ -54,13 +54,10 @@ def arms_table(point: Point) -> Table:
         cells = [cell_of(arm) for arm in arms.values()]
         if any(cell.text != UNKNOWN for cell in cells):
             rows.append((text(name), *cells))
-    agreement = [cell for name in arms for cell in [outputs(point) if name == "candidate" else Cell("")]]
-    if at(point.block, "agreement", "status"):
-        rows.append((text("outputs against the baseline's"), *agreement))
-    for name, told in figures.quality(at(point.block, "agreement", "quality")).items():
-        rows.append(
-            (text(f"{name}, against the baseline"), *(text(told if arm == "candidate" else "") for arm in arms))
-        )
+    against = {"outputs against the baseline's": outputs(point)} if at(point.block, "agreement", "status") else {}
+    against |= {f"{name}, against the baseline": text(told) for name, told in _quality(point).items()}
+    for name, cell in against.items():
+        rows.append((text(name), *(cell if arm == "candidate" else Cell("") for arm in arms)))
     columns, whole = ("", *arms), rows
     if len(arms) > 1 and point.comparison:
         columns = (*columns, "ratio [95 % interval]")
@@ -221,6 +218,10 @@ def _cache(name: str) -> Callable[[Mapping[str, Any]], Cell]:
     return lambda arm: Cell(figures.cache_use(at(arm, "workload", "cache"))[name])
 
 
+def _mesh(name: str) -> Callable[[Mapping[str, Any]], Cell]:
+    return lambda arm: Cell(figures.mesh_use(arm.get("mesh"))[name])
+
+
 def _weights(arm: Mapping[str, Any]) -> Cell:
     """Random weights are called so wherever a result is shown."""
     known = arm.get("weights") or {}
@@ -235,6 +236,7 @@ _FACTS: tuple[tuple[str, Callable[[Mapping[str, Any]], Cell]], ...] = (
     ("MFU, share of the FLOP/s", lambda arm: _share(arm, "mfu")),
     ("KV cache", _size("memory", "kv_cache_bytes")),
     *((name, _cache(name)) for name in figures.cache_use(None)),
+    *((name, _mesh(name)) for name in figures.mesh_use(None)),
     ("widened before use", lambda arm: text(figures.widened(at(arm, "program", "wide_copies")))),
     ("program temporaries", _size("memory", "program_temp_bytes")),
     ("peak memory, host", _size("memory", "host_peak_rss_bytes")),

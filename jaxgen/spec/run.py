@@ -4,12 +4,13 @@ import dataclasses
 from collections.abc import Mapping
 
 from jaxgen.errors import UserError
-from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed, NoCache, Paged
+from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed, NoCache, Paged, PageKernel
 from jaxgen.spec.dtype import Dtype
 from jaxgen.spec.fault import Fault
 from jaxgen.spec.gate import GateSpec, NoGate, Regression
-from jaxgen.spec.jit import Jit
+from jaxgen.spec.jit import Jit, Strategy
 from jaxgen.spec.measure import Isolation, Measure
+from jaxgen.spec.mesh import Mesh, MeshSpec, OneDevice
 from jaxgen.spec.model import Model
 from jaxgen.spec.prompts import Arc, Builtin, Jsonl, PromptsSpec, Synthetic, Text
 from jaxgen.spec.score import Score
@@ -21,11 +22,6 @@ from jaxgen.spec.workload import Batching, Generate
 WorkloadSpec = Generate | Score
 
 _NO_LIMIT_S, _NEVER = 1e9, 1e-12  # of a measurement whose calls are counted
-
-
-@dataclasses.dataclass(frozen=True)
-class Mesh:
-    """One device (`mesh=single`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +73,7 @@ class Run:
     cache: CacheSpec
     jit: Jit
     dtype: Dtype
-    mesh: Mesh
+    mesh: MeshSpec
     workload: WorkloadSpec
     prompts: PromptsSpec
     measure: Measure
@@ -98,6 +94,7 @@ class Run:
         if self.measure.warmup_tokens is not None and not isinstance(self.workload, Generate):
             raise UserError("measure.warmup_tokens cuts a generation short; this workload generates nothing")
         self._check_slots()
+        self._check_mesh()
 
     def _check_slots(self) -> None:
         """Continuous batching needs rows that can be given to another text."""
@@ -115,6 +112,31 @@ class Run:
             raise UserError("workload.shared_prefix needs cache=paged: only pages can belong to several texts")
         if self.measure.warmup_tokens is not None:
             raise UserError("measure.warmup_tokens needs workload.batching=static")
+
+    def _check_mesh(self) -> None:
+        """What cannot be cut at all, and rows that cannot be shared out evenly."""
+        work, mesh = self.workload, self.mesh
+        if mesh.devices == 1:
+            return
+        continuous = isinstance(work, Generate) and work.batching is Batching.continuous
+        sizes = {"batch_size": [work.batch_size]}
+        sizes |= {key: list(getattr(work, key, ())) for key in ("batch_sizes", "batch_buckets")}
+        problems = [
+            f"workload.{key}={size} is not divisible by mesh.data={mesh.data}: give a multiple of it"
+            for key, several in sizes.items()
+            for size in several
+            if size % mesh.data and not continuous
+        ]
+        if continuous and mesh.data > 1:
+            problems.append(
+                f"workload.batching=continuous has no rows for mesh.data={mesh.data}: use mesh.tensor alone"
+            )
+        if self.jit.strategy is Strategy.captured:
+            problems.append("jit=captured makes constants of the weights, whole on every device: use jit=closure")
+        if isinstance(self.cache, Paged) and self.cache.kernel is PageKernel.pallas:
+            problems.append("cache.kernel=pallas cannot be cut: use cache.kernel=auto")
+        if problems:
+            raise UserError.collected(f"a mesh of {mesh.devices} devices is impossible here", problems)
 
     @property
     def plan(self) -> Measure:
@@ -138,7 +160,7 @@ SLOTS: dict[str, tuple[type, ...]] = {
     "cache": (Fixed, NoCache, Dynamic, Paged),
     "jit": (Jit,),
     "dtype": (Dtype,),
-    "mesh": (Mesh,),
+    "mesh": (OneDevice, Mesh),
     "workload": (Generate, Score),
     "prompts": (Builtin, Text, Jsonl, Synthetic, Arc),
     "measure": (Measure,),

@@ -95,13 +95,14 @@ def cache_facts(engine: Engine, batch: Batch, rows: Sequence[Mapping[str, Any]])
 
 
 def _shape(engine: Engine, batch: Batch) -> dict[str, Any]:
+    """What one device has of it: the steps are counted for a device, whose probed rates they are held against."""
     run = engine.run
     return {
-        "architecture": engine.blueprint.structure.architecture,
+        "architecture": engine.cut.part(engine.blueprint.structure.architecture),
         "cache": run.cache,
         "element": elements.ElementBytes.of(run.dtype, engine.blueprint.structure.architecture),
         "incremental": caches.kind(run.cache).incremental,
-        "rows": batch.rows,
+        "rows": batch.rows // engine.cut.batch,
         "longest": batch.longest,
         "capacity": batch.capacity,
     }

@@ -204,8 +204,8 @@ def _request(engine: Engine, codec: Codec, *, items: int | None, labels: int | N
 
 
 def _work(engine: Engine, prepared: Prepared) -> Step:
-    """What a request must move and compute: the query once, where it is reused, and each batch of rows."""
-    architecture = engine.blueprint.structure.architecture
+    """What a device must move and compute for a request: the query once, where it is reused, and each batch of rows."""
+    architecture = engine.cut.part(engine.blueprint.structure.architecture)
     element = elements.ElementBytes.of(engine.run.dtype, architecture)
     incremental = caches.kind(engine.run.cache).incremental
     heads = len(prepared.labels) if prepared.apply_softmax else None
@@ -218,6 +218,12 @@ def _work(engine: Engine, prepared: Prepared) -> Step:
         before = min(before, slots)
     for rows, start in [*((rows, before) for rows in prepared.continued), *((rows, 0) for rows in prepared.whole)]:
         count, tokens = rows.tokens.shape
-        shape = {"rows": count, "tokens": tokens, "depth": start + tokens, "kept": False, "logits": heads}
+        shape = {
+            "rows": count // engine.cut.batch,
+            "tokens": tokens,
+            "depth": start + tokens,
+            "kept": False,
+            "logits": heads,
+        }
         steps.append(roofline.forward(architecture, element, **shape))
     return Step(nbytes=sum(step.nbytes for step in steps), flops=sum(step.flops for step in steps))

@@ -2,14 +2,14 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxgen import figures
 from jaxgen.report.plots.drawing import ACCENT, INK, PLAIN, SMALL_PT, Drawing, LeftOut, axes_of, shortened
-from jaxgen.report.points import Point, measured_soundly, median_of
+from jaxgen.report.points import Point, at, measured_soundly, median_of, number_at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,15 +45,20 @@ def draw(points: Sequence[Point], *, name: str) -> Drawing | LeftOut:
         axes.set(xscale="log", yscale="log", xlabel=shortened(along), ylabel=f"median {heading}")
         for line in lines:
             axes.plot(line.x, line.y, "o-", color=line.colour, linewidth=1.3, markersize=4, alpha=line.alpha)
+            axes.plot(line.x, line.expected, ":", color=line.colour, linewidth=1.0, alpha=line.alpha)
         _name_lines(axes, lines)
         _plain_ticks(axes, sorted({x for line in lines for x in line.x}))
 
     sloped = sorted((line for line in lines if line.slope is not None), key=lambda line: -abs(line.slope or 0))
-    slopes = [f"{line.slope:+.2f} ({line.label})" for line in sloped]
+    slopes = [f"{line.slopes} ({line.label})" for line in sloped]
     told = f": slope {', '.join(slopes[:3])}" if slopes else "; of two values no slope is told"
     dropped = [point.label for point in points if point not in alike]
     notes = [f"Without a place on these axes (0, invalid or failed): {', '.join(dropped[:8])}."] if dropped else []
     notes += [f"Measured more than once, and drawn from the first run: {', '.join(repeated[:8])}."] if repeated else []
+    if any(any(map(math.isfinite, line.expected)) for line in lines):
+        notes.append(
+            "Dotted: the least that the probed bandwidth and FLOP/s allow for the bytes and FLOPs of the step."
+        )
     alt = "; ".join(f"{line.label}: {line.told}" for line in lines) + "."
     return Drawing(name, f"{heading} over {along}{told}", alt, put, height_in=2.9, note=" ".join(notes) or None)
 
@@ -65,18 +70,39 @@ class _Line:
     alpha: float
     x: list[float]
     y: list[float]
+    expected: list[float]  # NaN where bytes, FLOPs or the machine's rates are unknown
 
     @property
     def slope(self) -> float | None:
         """Of the logarithms, by least squares; of two points it would be no more than a wish."""
-        if len(self.x) < _LEAST_FOR_SLOPE:
-            return None
-        return float(np.polyfit(np.log(self.x), np.log(self.y), 1)[0])
+        return _slope(self.x, self.y)
+
+    @property
+    def slopes(self) -> str:
+        """The slope, and that of what bytes and FLOPs say."""
+        by_work = _slope(self.x, self.expected)
+        beside = "" if by_work is None else f", {by_work:+.2f} by its bytes and FLOPs"
+        return f"{self.slope:+.2f}{beside}"
 
     @property
     def told(self) -> str:
         values = ", ".join(f"{y:.3g} at {x:g}" for x, y in zip(self.x, self.y, strict=True))
-        return values if self.slope is None else f"{values} (slope {self.slope:+.2f})"
+        return values if self.slope is None else f"{values} (slope {self.slopes})"
+
+
+def _slope(x: Sequence[float], y: Sequence[float]) -> float | None:
+    if len(x) < _LEAST_FOR_SLOPE or not all(map(math.isfinite, y)):
+        return None
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
+
+
+def _expected(facts: Mapping[str, Any], metric: str | None) -> float:
+    """Seconds that a step takes at least; NaN where the metric is no step's, or something is unknown."""
+    if at(facts, "roofline", "of") != metric:
+        return math.nan
+    pairs = (("bytes_per_step", "bandwidth_bytes_per_s"), ("flops_per_step", "peak_flops_per_s"))
+    numbers = [[number_at(facts, "roofline", key) for key in pair] for pair in pairs]
+    return max((done / rate if done and rate else math.nan) for done, rate in numbers)
 
 
 def _positive(point: Point, key: str) -> float | None:
@@ -98,7 +124,7 @@ def _numeric(points: Sequence[Point]) -> str | None:
 def _lines(points: Sequence[Point], along: str) -> tuple[list[_Line], list[str]]:
     """Each arm by its own settings; and the points of arms that are the same in several runs, after the first."""
     repeated: dict[str, None] = {}
-    data: dict[tuple[str, str], dict[float, float]] = {}
+    data: dict[tuple[str, str], dict[float, tuple[float, float]]] = {}
     for point in points:
         x = _positive(point, along)
         if x is None:
@@ -110,7 +136,7 @@ def _lines(points: Sequence[Point], along: str) -> tuple[list[_Line], list[str]]
                 values = data.setdefault((arm, label), {})
                 if x in values:
                     repeated.setdefault(f"{label} at {x:g}")
-                values.setdefault(x, y * _unit(point)[1])
+                values.setdefault(x, (y * _unit(point)[1], _expected(facts, point.primary) * _unit(point)[1]))
     totals = {arm: sum(name == arm for name, _ in data) for arm, _ in data}
     seen: dict[str, int] = {}
     lines = []
@@ -118,7 +144,8 @@ def _lines(points: Sequence[Point], along: str) -> tuple[list[_Line], list[str]]
         place = seen[arm] = seen.get(arm, 0) + 1
         x = sorted(values)
         colour, alpha = ACCENT if arm == "candidate" else PLAIN, 1 - 0.6 * (place - 1) / totals[arm]
-        lines.append(_Line(label, colour, alpha, x, [values[each] for each in x]))
+        measured, expected = zip(*(values[each] for each in x), strict=True)
+        lines.append(_Line(label, colour, alpha, x, list(measured), list(expected)))
     return [line for line in lines if len(line.x) > 1] or lines, list(repeated)
 
 

@@ -1,0 +1,136 @@
+"""Over how many devices a model is spread, and which of its axes are cut (`mesh=`): numbers alone, no device."""
+
+import dataclasses
+from typing import ClassVar
+
+from jaxgen.errors import UserError
+from jaxgen.spec.architecture import Architecture
+
+DATA, TENSOR = "data", "tensor"
+"""The mesh's own axes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OneDevice:
+    """The first device there is (`mesh=single`)."""
+
+    data: ClassVar[int] = 1
+    tensor: ClassVar[int] = 1
+    devices: ClassVar[int] = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Mesh:
+    """`data` groups of `tensor` devices; each group has the whole model, each of its devices a part.
+
+    Attributes:
+        data: groups among which the rows of a batch are shared out.
+        tensor: devices among which heads, intermediate size and vocabulary are shared out.
+    """
+
+    data: int = 1
+    tensor: int = 1
+
+    def __post_init__(self):
+        problems = [
+            f"mesh.{key}={getattr(self, key)} must be 1 or more" for key in ("data", "tensor") if getattr(self, key) < 1
+        ]
+        if problems:
+            raise UserError.collected("impossible mesh", problems)
+
+    @property
+    def devices(self) -> int:
+        """How many it takes."""
+        return self.data * self.tensor
+
+
+MeshSpec = OneDevice | Mesh
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """In how many parts each axis of a model is cut.
+
+    Attributes:
+        batch, heads, kv_heads, intermediate, vocab: the axes; 1 is whole on every device.
+        table: of the vocabulary's tables the other axis, where the vocabulary itself cannot be cut.
+        reasons: why an axis is not cut as it might have been, in words.
+    """
+
+    batch: int = 1
+    heads: int = 1
+    kv_heads: int = 1
+    intermediate: int = 1
+    vocab: int = 1
+    table: int = 1
+    reasons: tuple[str, ...] = ()
+
+    def of(self, axis: str) -> int:
+        """Parts of an axis; one without a field here is whole."""
+        return getattr(self, axis) if axis in _CUT else 1
+
+    def part(self, architecture: Architecture) -> Architecture:
+        """What one device has of a model, as a model: what it reads and computes is counted from this.
+
+        A table that is cut along its other axis has the bytes of so many rows.
+        """
+        return dataclasses.replace(
+            architecture,
+            num_heads=architecture.num_heads // self.heads,
+            num_kv_heads=architecture.num_kv_heads // self.kv_heads,
+            intermediate_size=architecture.intermediate_size // self.intermediate,
+            vocab_size=architecture.vocab_size // (self.vocab * self.table),
+        )
+
+    def rows(self, count: int) -> int:
+        """Rows of a batch with those that only fill it up, so that each group gets as many."""
+        return -(-count // self.batch) * self.batch
+
+
+_CUT = ("batch", "heads", "kv_heads", "intermediate", "vocab", "table")
+
+
+def cut(mesh: MeshSpec, architecture: Architecture) -> Cut:
+    """How a mesh cuts a model.
+
+    Heads must come out even. Fewer kv heads than devices are kept whole on each, and so is an intermediate size that
+    does not come out even; a vocabulary that does not is left whole, and its tables are cut along the hidden size.
+
+    Raises:
+        UserError: the heads, or kv heads that are as many as the devices or more, do not come out even.
+    """
+    ways, arch = mesh.tensor, architecture
+    few = arch.num_kv_heads < ways
+    uneven = {
+        f"num_heads={arch.num_heads}": arch.num_heads % ways,
+        f"num_kv_heads={arch.num_kv_heads}": 0 if few else arch.num_kv_heads % ways,
+    }
+    problems = [f"{told} is not divisible by mesh.tensor={ways}" for told, rest in uneven.items() if rest]
+    if problems:
+        fits = [n for n in range(1, ways) if arch.num_heads % n == 0 and arch.num_kv_heads % n == 0]
+        remedy = f"mesh.tensor may be {', '.join(map(str, fits))} below that"
+        raise UserError.collected("the model's heads cannot be shared out", [*problems, remedy])
+    reasons = []
+    if few and ways > 1:
+        reasons.append(f"its {arch.num_kv_heads} kv heads, fewer than mesh.tensor={ways}, are whole on every device")
+    if arch.intermediate_size % ways:
+        reasons.append(
+            f"its intermediate size, {arch.intermediate_size}, is not divisible by mesh.tensor={ways} and whole on "
+            "every device"
+        )
+    whole_vocab = arch.vocab_size % ways != 0
+    by_width = whole_vocab and arch.hidden_size % ways == 0
+    if whole_vocab:
+        how = "cut along the hidden size" if by_width else "whole on every device"
+        reasons.append(
+            f"its vocabulary, {arch.vocab_size}, is not divisible by mesh.tensor={ways}: its tables are {how}"
+        )
+    return Cut(
+        batch=mesh.data,
+        heads=ways,
+        kv_heads=1 if few else ways,
+        intermediate=1 if arch.intermediate_size % ways else ways,
+        vocab=1 if whole_vocab else ways,
+        table=ways if by_width else 1,
+        reasons=tuple(reasons),
+    )
