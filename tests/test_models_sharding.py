@@ -196,8 +196,6 @@ def test_every_parameter_has_its_axes():
         whole = [name for name in weights(each)[0].names if layout.weight(name).is_fully_replicated]
         ends = (".scale", "o.bias", "down.bias", "norm.bias")
         assert all(name.endswith(ends) or name == "position" for name in whole)
-            name.endswith((".scale", "o.bias", "down.bias", "norm.bias")) or name == "position" for name in whole
-        )
 
 
 def test_scales_of_narrow_numbers_follow_their_axes():
