@@ -113,10 +113,16 @@ def _list(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from jaxgen.report import listing
+    from jaxgen.report.reading import Unread
 
     root = Path(*options.paths) if options.paths else Path("runs")
     filters = [listing.Filter.parse(typed) for typed in options.where]
-    found = listing.filtered(listing.find(root), filters)
+    every = listing.find(root)
+    found = listing.filtered(every, filters)
+    if filters:  # which may have passed, if only they could be read
+        for each in every:
+            if isinstance(each, Unread):
+                print(f"not shown: {each.name}: {each.reason}", file=sys.stderr)
     if not found:
         print(f"no run in {root}{' passes' if filters else ''}", file=sys.stderr)
         return
