@@ -40,6 +40,16 @@ def this_job() -> Job:
     return Job(Path(job.runtime.output_dir), number, tuple(job.overrides.task))
 
 
+def adapted(typed: Sequence[str]) -> list[str]:
+    """The overrides, and what follows from them for Hydra itself: a quiet sweep, and a dry run that submits nothing."""
+    kept = list(typed)
+    if "console.level=quiet" in typed:
+        kept.append("hydra/hydra_logging=none")  # which says what is launched
+    if "sweep.dry_run=true" in typed:
+        kept = [override for override in kept if not override.startswith(("hydra/launcher=", "hydra.launcher."))]
+    return kept
+
+
 def points_of(typed: Sequence[str]) -> list[list[str]]:
     """The overrides of each job that a sweep will have; empty where that is not known before.
 

@@ -34,7 +34,11 @@ def _twin(spec: type) -> type:
         (field.name, _AS_TYPED.get((spec, field.name), _twin_hint(hints[field.name])), _default(spec, field))
         for field in dataclasses.fields(spec)
     ]
-    return dataclasses.make_dataclass(spec.__name__, fields)
+    twin = dataclasses.make_dataclass(spec.__name__, fields)
+    # Found by its name, the class is the same one in a launcher's process, which is sent a configuration made of it.
+    twin.__module__, twin.__qualname__ = __name__, f"{spec.__name__}Twin"
+    globals()[twin.__qualname__] = twin
+    return twin
 
 
 def _twin_hint(hint: Any) -> Any:
