@@ -84,8 +84,8 @@ def _with_hydra(flags: dict[str, Any], overrides: list[str]) -> int:
     schema.register()
     run_folder.register_resolvers()
     typed = job.adapted([quoted(override) for override in overrides])
-    if flags["cfg"] or flags["info"]:
-        flags["multirun"] = False  # to be shown, a sweep is composed as its first job would be
+    if flags["cfg"] == "hydra":
+        flags["multirun"] = False  # Hydra's own part, the launcher's above all, is the same for all jobs
     jobs = Jobs(job.points_of(typed) if flags["multirun"] else ())
     application = hydra.main(version_base="1.3", config_path=str(table.conf_dir()), config_name="config")
     ended: UserError | None = None

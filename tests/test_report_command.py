@@ -102,7 +102,7 @@ def test_an_old_result_is_listed_with_the_reason_why_it_is_not_shown(runs, capsy
     write(runs / "old", result(schema_version=0))
     *_, row = listed(capsys)
     assert row.lstrip().startswith("not shown")
-    assert row.endswith("old: its schema_version is 0, and this jaxgen reads 1; measure again")
+    assert row.rstrip().endswith("old: its schema_version is 0, and this jaxgen reads 1; measure again")
 
 
 def test_what_a_filter_cannot_be_asked_of_is_named_beside_the_list(runs, capsys):
