@@ -1,6 +1,7 @@
 """What every command of jaxgen has in common: a mistake is one line on standard error, and exit code 1."""
 
 import argparse
+import os
 import sys
 from typing import NoReturn
 
@@ -18,4 +19,10 @@ class Parser(argparse.ArgumentParser):
 def refuse(error: UserError, label: str = "") -> ExitCode:
     """Say what is wrong; `label` says where."""
     print(f"error: {label}{' '.join(str(error).split())}", file=sys.stderr)
+    return ExitCode.USER_ERROR
+
+
+def unheard() -> ExitCode:
+    """Whoever read our output has gone; the interpreter must not trip over that again when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return ExitCode.USER_ERROR

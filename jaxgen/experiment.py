@@ -1,30 +1,30 @@
 """Floor 7: the whole story of a run, from two composed arms to a result on disk and an exit code. No jax here."""
 
 import contextlib
-import logging
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from jaxgen import calibration, measuring, selftest, tracking
+from jaxgen import calibration, measuring, report, selftest, tracking
+from jaxgen.board import Board
 from jaxgen.console import Console
 from jaxgen.errors import ExitCode, UserError
 from jaxgen.pool import ArmFailed
 from jaxgen.record import Record
-from jaxgen.run_files import LOG
 from jaxgen.spec.arm import Arm
 from jaxgen.spec.study import Calibrate, Selftest, Single
 
 Story = Callable[[Mapping[str, Arm], Record, Console], ExitCode]
 
 
-def execute(arms: Mapping[str, Arm], folder: Path, *, pages: bool = True) -> ExitCode:
+def execute(arms: Mapping[str, Arm], folder: Path, *, pages: bool = True, board: Board | None = None) -> ExitCode:
     """Measure the arms and write everything into `folder`.
 
     Args:
         arms: `candidate` first, and perhaps `baseline`.
         folder: the run folder, made by Hydra.
         pages: write report.md, report.html and plots/ as well, if the run was not interrupted.
+        board: of the sweep that this is a point of, where one is shown.
 
     Returns:
         The exit code: what was measured is on disk whatever it is.
@@ -33,7 +33,7 @@ def execute(arms: Mapping[str, Arm], folder: Path, *, pages: bool = True) -> Exi
         UserError: found by a worker, such as a checkpoint that is missing; noted in the result first.
     """
     record = Record(arms, folder)
-    console = Console(arms, folder)
+    console = Console(arms, folder, board=board)
     story = _STORIES[type(arms["candidate"].run.study)]
     with contextlib.ExitStack() as stack:
         stack.enter_context(_terminated_like_interrupted())
@@ -65,16 +65,8 @@ def execute(arms: Mapping[str, Arm], folder: Path, *, pages: bool = True) -> Exi
 
 
 def _report(record: Record) -> None:
-    """Pages and plots; the numbers are on disk, whatever becomes of these."""
-    from jaxgen.report.writing import write_report
-
-    try:
-        write_report([record.folder])
-    except UserError as error:
-        _note(record, [f"no report was written: {error}"])
-    except Exception as error:
-        logging.getLogger(__name__).exception("the report ended with an error of jaxgen's own")
-        _note(record, [f"no report was written ({type(error).__name__}: {error}); the traceback is in {LOG}"])
+    problem = report.attempt(record.folder).problem
+    _note(record, [problem] if problem else [])
 
 
 def _track(arms: Mapping[str, Arm], record: Record) -> None:

@@ -23,6 +23,9 @@ _PLACE = ("case", "process", "block", "pair", "position", "arm")
 _WATCHED = ("compile_events", "void", "repeats")
 """The columns of trials.csv before and after the metrics."""
 
+_ABOUT_TELLING = ("tracker", "sweep", "console")
+"""Slots that say who hears of a result and when, and nothing of the result."""
+
 _NO_MEMORY = dict.fromkeys(
     (
         "weights_bytes",
@@ -196,7 +199,7 @@ def _empty_arm(arm: Arm) -> dict[str, Any]:
 def without_places(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration without what says only where things lie on this machine, or who else hears of the result."""
     model = {key: value for key, value in config.get("model", {}).items() if key != "store"}
-    return {**{slot: values for slot, values in config.items() if slot not in ("tracker", "sweep")}, "model": model}
+    return {**{slot: values for slot, values in config.items() if slot not in _ABOUT_TELLING}, "model": model}
 
 
 def _empty_case(params: Mapping[str, int], arms: Iterable[str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from jaxgen import figures, judgement
 from jaxgen.errors import ExitCode
 from jaxgen.measure import gate, provenance
-from jaxgen.measure.stored import READABLE_VERSION
+from jaxgen.measure.stored import READABLE_VERSION, version_problem
 from jaxgen.record import without_places
 from jaxgen.run_files import RESULT
 from jaxgen.spec.arm import Arm
@@ -57,6 +57,8 @@ def standing(arms: Mapping[str, Arm], folder: Path) -> Standing:
     told = _read(folder / RESULT)
     if told is None:
         return Standing(False, "there is no result yet")
+    if version_problem(told) is not None:
+        return Standing(False, f"its result is of schema_version {told.get('schema_version')}, not {READABLE_VERSION}")
     if not plan.resume:
         return Standing(False, "sweep.resume=false")
     changed = _changed(arms, told)
@@ -81,8 +83,7 @@ def _read(path: Path) -> dict[str, Any] | None:
         told = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    sound = isinstance(told, dict) and told.get("schema_version") == READABLE_VERSION
-    return told if sound and isinstance(told.get("arms"), dict) else None
+    return told if isinstance(told, dict) and isinstance(told.get("arms"), dict) else None
 
 
 def _changed(arms: Mapping[str, Arm], told: Mapping[str, Any]) -> str | None:

@@ -124,7 +124,7 @@ class Session:
             case=case,
             process=self._process,
             first_block=outcome.blocks,
-            on_trial=self._record.add_trial,
+            on_trial=self._after_trial,
             on_block=functools.partial(self._after_block, outcome, case=case),
         )
         if trials.short_warmup:  # an agreement run would warm what is left cold on purpose
@@ -149,6 +149,7 @@ class Session:
         for arm in self._arms:
             with self._console.stage(arm, "compile and warm up"):
                 calls = self._pool.call(arm, "prepare", case=case)["calls"]
+            self._console.compiled(arm, calls)
             if not self._process:
                 self._record.warmed(arm, calls)
 
@@ -202,6 +203,10 @@ class Session:
             kept = self._pool.call(arm, "capture", case=case, path=str(path))
             if kept is not None:
                 self._record.block(case)["arms"][arm]["capture"] = kept
+
+    def _after_trial(self, row: Facts) -> None:
+        self._record.add_trial(row)
+        self._console.trial(row)
 
     def _after_block(self, outcome: Outcome, number: int, pairs: int, *, case: int) -> None:
         if not self._process:

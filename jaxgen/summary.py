@@ -30,6 +30,18 @@ def parts(arms: Mapping[str, Arm], result: Mapping[str, Any]) -> Iterator[Render
         yield Text(f"note: {note}", style="yellow")
 
 
+def brief(result: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """What has to be said above the verdict to those who asked for little: what a gate, a study or a failure says."""
+    if "calibration" in result:
+        yield from list(_calibration(result["calibration"]))[:1]
+    elif "selftest" in result:
+        yield from _selftest(result["selftest"])
+    elif "gate" in result:
+        yield _gate_line(result["gate"])
+    if result["status"] == "failed":
+        yield from (Text(f"note: {note}", style="yellow") for note in result["notes"])
+
+
 def _table(arms: Mapping[str, Arm], result: Mapping[str, Any]) -> Table:
     """One column per arm; of the choices only those that vary."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
@@ -173,8 +185,12 @@ def _gate(gate: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield table
     for note in gate["notes"]:
         yield Text(f"note: {note}", style="yellow")
+    yield _gate_line(gate)
+
+
+def _gate_line(gate: Mapping[str, Any]) -> Text:
     style = "bold green" if gate["status"] == "passed" else "bold red"
-    yield Text.assemble((f" gate: {gate['status']} ", style), " ", gate["reason"])
+    return Text.assemble((f" gate: {gate['status']} ", style), " ", gate["reason"])
 
 
 def _calibration(told: Mapping[str, Any]) -> Iterator[RenderableType]:

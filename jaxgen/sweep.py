@@ -3,17 +3,21 @@
 import csv
 import io
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from jaxgen import figures
+from jaxgen import figures, report
 from jaxgen.config.typed import split
 from jaxgen.console import terminal
-from jaxgen.errors import ExitCode, UserError
+from jaxgen.errors import ExitCode
 from jaxgen.run_files import RESULT, SWEEP, SWEEP_TABLE, replace
+
+POINTS = ".points"
+"""The folder of rows that wait to be gathered."""
 
 _FIGURES = ("status", "exit_code", "verdict", "metric", "candidate", "baseline", "ratio", "low", "high", "agreement")
 
@@ -21,7 +25,8 @@ _FIGURES = ("status", "exit_code", "verdict", "metric", "candidate", "baseline",
 class Sweep:
     """The points of one sweep, in the order of their jobs.
 
-    Points of an earlier sweep in the same folder stay in its files until their turn comes again.
+    Points of an earlier sweep in the same folder stay in its files until their turn comes again. A launcher that runs
+    jobs in processes of their own has each of them note its one row (`noted`), and the rows are gathered at the end.
 
     Attributes:
         rows: `{number, overrides, folder, reason}` and what the point's result says: `status`, `exit_code`, `verdict`,
@@ -35,7 +40,9 @@ class Sweep:
         self.folder: Path | None = None
         self._before: list[dict[str, Any]] = []
 
-    def add(self, overrides: Sequence[str], folder: Path, *, code: int, reason: str | None = None) -> None:
+    def add(
+        self, overrides: Sequence[str], folder: Path, *, code: int, reason: str | None = None, kept: bool = False
+    ) -> None:
         """One more point has ended; `sweep.json` and `sweep.csv` beside its folder say so.
 
         Args:
@@ -43,15 +50,36 @@ class Sweep:
             folder: of the run; it need not be there any more.
             code: its exit code.
             reason: why there is no result; null takes the result's own.
+            kept: the result is of an earlier sweep.
         """
+        row = row_of(overrides, folder, number=len(self.rows), code=code, reason=reason)
+        self._keep([{**row, "kept": kept}], folder.parent)
+
+    def gather(self, folder: Path, points: Sequence[Sequence[str]]) -> None:
+        """Take in what jobs in other processes have noted, each its row.
+
+        Args:
+            folder: of the sweep.
+            points: the overrides of each, as far as they are known; one without a word is a job that died.
+        """
+        noted = {row["number"]: row for path in (folder / POINTS).glob("*.json") for row in _rows_of(path)}
+        if not noted:
+            return
+        for number, overrides in enumerate(points):
+            where = folder / str(number)
+            silent = "its job ended without a word; the launcher's own logs may say why"
+            noted.setdefault(number, row_of(overrides, where, number=number, code=ExitCode.ARM_FAILED, reason=silent))
+        self._keep([noted[number] for number in sorted(noted)], folder)
+        shutil.rmtree(folder / POINTS, ignore_errors=True)
+
+    def _keep(self, rows: Sequence[dict[str, Any]], folder: Path) -> None:
         if self.folder is None:
-            self.folder = folder.parent
-            self._before = _rows_of(self.folder / SWEEP)
-        row = {"number": len(self.rows), "overrides": dict(map(split, overrides)), "folder": folder.name}
-        self.rows.append({**row, "exit_code": int(code), **_figures(folder / RESULT, reason)})
-        rows = [*self.rows, *self._before[len(self.rows) :]]
-        replace(folder.parent / SWEEP, json.dumps({"points": rows}, indent=2, allow_nan=False) + "\n")
-        replace(folder.parent / SWEEP_TABLE, _csv(rows))
+            self.folder = folder
+            self._before = _rows_of(folder / SWEEP)
+        self.rows += rows
+        every = [*self.rows, *self._before[len(self.rows) :]]
+        replace(folder / SWEEP, _json(every))
+        replace(folder / SWEEP_TABLE, _csv(every))
 
     def plan(self, overrides: Sequence[str], folder: Path, told: str, *, code: int) -> None:
         """One more point that is only looked at: nothing is written."""
@@ -61,14 +89,13 @@ class Sweep:
 
     def report(self) -> None:
         """Pages and plots of all points beside the sweep's files, if there are any, and where they are."""
-        from jaxgen.report.writing import write_report
-
         if self.folder is None:
             return
-        try:
-            terminal().print(str(write_report([self.folder]).html), markup=False, soft_wrap=True)
-        except UserError as error:
-            terminal(stderr=True).print(f"no report was written: {error}", markup=False, soft_wrap=True)
+        made = report.attempt(self.folder)
+        if made.problem is not None:
+            terminal(stderr=True).print(made.problem, markup=False, soft_wrap=True)
+        else:
+            terminal().print(str(made.html), markup=False, soft_wrap=True)
 
     def line(self) -> str:
         """What became of the last point."""
@@ -93,6 +120,22 @@ class Sweep:
             ratio = figures.ratio_and_interval(compared)
             table.add_row(str(row["number"]), *named, row["metric"] or "-", *medians, ratio, _told(row))
         return table
+
+
+def row_of(overrides: Sequence[str], folder: Path, *, number: int, code: int, reason: str | None) -> dict[str, Any]:
+    """A point as `Sweep.rows` has it."""
+    row = {"number": number, "overrides": dict(map(split, overrides)), "folder": folder.name}
+    return {**row, "exit_code": int(code), **_figures(folder / RESULT, reason)}
+
+
+def noted(row: Mapping[str, Any], folder: Path) -> None:
+    """Leave one row in the sweep's folder, for the process that gathers them."""
+    (folder / POINTS).mkdir(parents=True, exist_ok=True)
+    replace(folder / POINTS / f"{row['number']}.json", _json([row]))
+
+
+def _json(rows: Sequence[Mapping[str, Any]]) -> str:
+    return json.dumps({"points": rows}, indent=2, allow_nan=False) + "\n"
 
 
 def _keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -75,8 +75,9 @@ def executed(monkeypatch):
 
     calls = []
 
-    def execute(arms, folder):
+    def execute(arms, folder, board=None):
         calls.append((arms, folder))
+        execute.boards.append(board)
         answer = execute.answers.get(arms["candidate"].choices["jit"], ExitCode.OK)
         if isinstance(answer, BaseException):
             raise answer
@@ -85,6 +86,7 @@ def executed(monkeypatch):
 
     execute.answers = {}
     execute.calls = calls
+    execute.boards = []
 
     def write_report(paths):
         return types.SimpleNamespace(html=paths[0] / "report.html")

@@ -1,7 +1,7 @@
 """A wandb server on the loopback interface that keeps what it is sent; and servers that misbehave.
 
 It answers the few GraphQL operations, file streams and uploads that `wandb sync` of a run with history, tables, images
-and an artifact makes.
+and an artifact makes, and those of a report that is saved.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ class StandIn(ThreadingHTTPServer):
         history: the rows that were streamed, by the run's name.
         summary: the last streamed summary, by the run's name.
         artifacts: the variables of each `createArtifact`.
+        reports: the variables of each `upsertView`.
         uploads: the bytes that were put, by name.
         operations: the GraphQL operations, in their order.
     """
@@ -40,6 +41,7 @@ class StandIn(ThreadingHTTPServer):
         self.history: dict[str, list[dict]] = {}
         self.summary: dict[str, dict] = {}
         self.artifacts: list[dict] = []
+        self.reports: list[dict] = []
         self.uploads: dict[str, bytes] = {}
         self.operations: list[str] = []
 
@@ -110,6 +112,19 @@ def _create_artifact_files(server: StandIn, given: dict) -> dict:
     return {"createArtifactFiles": {"files": {"edges": [{"node": file} for file in files]}}}
 
 
+def _create_project(server: StandIn, given: dict) -> dict:
+    project = {"id": "p", "name": given["input"]["name"], "entityName": given["input"]["entityName"]}
+    return {"result": {"project": project, "model": project, "inserted": True}}
+
+
+def _upsert_view(server: StandIn, given: dict) -> dict:
+    server.reports.append(given)
+    project = {"id": "p", "name": given["projectName"], "entityName": given["entityName"]}
+    same = {key: given[key] for key in ("type", "name", "displayName", "description", "spec")}
+    view = same | {"id": f"view{len(server.reports)}", "project": project, "updatedAt": "2026-11-21T10:00:00"}
+    return {"upsertView": {"view": view, "inserted": True}}
+
+
 _ANSWERS = {
     "Viewer": lambda server, given: {
         "viewer": {"id": "v", "entity": "somebody", "username": "somebody", "flags": "{}"}
@@ -122,6 +137,12 @@ _ANSWERS = {
     "UpdateArtifactManifest": _update_manifest,
     "CreateArtifactFiles": _create_artifact_files,
     "ServerFeaturesQuery": lambda server, given: {"serverInfo": {"features": []}},
+    "ProjectInternalId": lambda server, given: {"project": {"id": "p", "internalId": "7"}},
+    "GetProjects": lambda server, given: {
+        "models": {"edges": [], "pageInfo": {"endCursor": None, "hasNextPage": False}}
+    },
+    "CreateProject": _create_project,
+    "upsertView": _upsert_view,
     "CommitArtifact": lambda server, given: {"commitArtifact": {"artifact": {"id": "a", "digest": "d"}}},
 }
 

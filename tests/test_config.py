@@ -14,6 +14,7 @@ from jaxgen.errors import UserError
 from jaxgen.models.structure import structure_of
 from jaxgen.spec.architecture import Architecture, RopeScaling
 from jaxgen.spec.cache import Dynamic, Fixed, NoCache
+from jaxgen.spec.console import ConsolePlan
 from jaxgen.spec.fault import Fault
 from jaxgen.spec.jit import Strategy
 from jaxgen.spec.run import SLOTS, Baseline, Process
@@ -84,6 +85,7 @@ class TestTable:
             "process": {Process},
             "fault": {Fault},
             "sweep": {SweepPlan},
+            "console": {ConsolePlan},
         }
 
     @pytest.mark.parametrize("model", PARAMETERS)

@@ -1,11 +1,15 @@
 """What the person at the terminal reads beside the tables: progress, verdict, folder, and colours where they fit."""
 
+import dataclasses
 import io
 
 import pytest
-from small_runs import VERDICT, finished_result, two_arms
+from rich.console import Console as Terminal
+from small_runs import VERDICT, finished_result, trial_row, two_arms, warm_call
 
+from jaxgen.board import Board
 from jaxgen.console import Console
+from jaxgen.spec.console import ConsolePlan, Level
 from jaxgen.spec.measure import Measure
 
 ESCAPE = "\x1b"
@@ -116,3 +120,77 @@ class TestProgress:
 
     def test_the_measurements_of_a_study_are_counted(self, progress):
         assert "3 of 20 measurements" in progress(lambda console: console.repetition(3, 20, study="calibrate"))
+
+
+def at_level(level):
+    """Two arms whose console is told so much."""
+    return {
+        name: dataclasses.replace(arm, run=dataclasses.replace(arm.run, console=ConsolePlan(level)))
+        for name, arm in two_arms().items()
+    }
+
+
+def go_through(console):
+    """Some of what a run tells its console."""
+    with console, console.stage("candidate", "load"):
+        console.compiled("candidate", [warm_call(), warm_call(events=0, functions={})])
+        console.trial(trial_row("baseline"))
+        console.trial(trial_row("baseline", compile_events=2, functions={"step": 1}, void=True))
+        console.block(1, pairs=4, plan=Measure(), process=0, case=0)
+
+
+class TestLevels:
+    def test_quiet_is_the_verdict_and_the_folder(self, shown, tmp_path):
+        lines = shown(finished_result(tmp_path, notes=["a note"], **VERDICT), arms=at_level(Level.quiet))
+        assert lines == [" faster  cache=fixed is 2.00x faster than cache=none", str(tmp_path)]
+
+    def test_quiet_has_a_gate_s_word_and_a_failure_s_reason(self, shown, tmp_path):
+        gate = {"status": "regression", "reason": "slower by 12 %", "rows": [], "notes": ["a note"]}
+        lines = shown(finished_result(tmp_path, gate=gate), arms=at_level(Level.quiet))
+        assert lines == [" gate: regression  slower by 12 %", str(tmp_path)]
+        lines = shown(finished_result(tmp_path, status="failed", notes=["no room"]), arms=at_level(Level.quiet))
+        assert lines[:2] == ["note: no room", "the run failed; what was measured until then is kept"]
+
+    def test_quiet_draws_no_progress_on_a_terminal(self, tmp_path, monkeypatch):
+        screen = Screen()
+        monkeypatch.setattr("sys.stderr", screen)
+        go_through(Console(at_level(Level.quiet), tmp_path))
+        assert screen.getvalue() == ""
+
+    def test_verbose_tells_each_stage_and_each_compile_as_it_comes(self, tmp_path, capsys):
+        go_through(Console(at_level(Level.verbose), tmp_path))
+        first, second, trial, block, stage = capsys.readouterr().err.splitlines()
+        assert first == (
+            "candidate call 1 of the warm-up: 1.2 s, 6 compile events (loop); trace 0.5 s, lower 0.2 s, compile 0.1 s"
+        )
+        assert "nothing compiled" in second
+        assert trial == "baseline  trial in block 1, pair 1: 2 compile events (step), so it is void"
+        assert block.startswith("trials    block 1 of at most")
+        assert stage.startswith("candidate load: 0.")
+
+    def test_normal_tells_none_of_that(self, tmp_path, capsys):
+        go_through(Console(two_arms(), tmp_path))
+        assert capsys.readouterr().err == ""
+
+
+class TestInASweep:
+    @pytest.fixture
+    def screen(self):
+        return Terminal(file=Screen(), force_terminal=True, width=160, height=40, color_system=None)
+
+    def test_progress_goes_below_the_board_and_the_outcome_into_its_row(self, tmp_path, screen, capsys):
+        with Board([{"jit": "aot"}, {"jit": "eager"}], screen) as board:
+            board.begin(0, {"jit": "aot"})
+            console = Console(two_arms(), tmp_path, board=board)
+            with console, console.stage("candidate", "load"):
+                board._live.refresh()
+            console.summary(finished_result(tmp_path, **VERDICT))
+        drawn = screen.file.getvalue()
+        assert drawn.index("running") < drawn.index("candidate load")
+        assert "tokens/s" not in drawn
+        assert capsys.readouterr().out == ""
+
+    def test_verbose_shows_the_tables_above_the_board(self, tmp_path, screen):
+        with Board([{"jit": "aot"}], screen) as board:
+            Console(at_level(Level.verbose), tmp_path, board=board).summary(finished_result(tmp_path, **VERDICT))
+        assert "tokens/s" in screen.file.getvalue()

@@ -13,7 +13,7 @@ import pytest
 import jaxgen
 from jaxgen.__main__ import main
 from jaxgen.config.run_folder import short_name
-from jaxgen.config.table import GROUPS, OPTIONS
+from jaxgen.config.table import GROUPS, OPTIONS, PLAIN_SLOTS, conf_dir
 from jaxgen.errors import ExitCode, UserError
 
 ROOT = Path(jaxgen.__file__).parents[1]
@@ -84,6 +84,12 @@ class TestSweeps:
         assert main(["-m", "jit=closure,aot"]) == ExitCode.INTERRUPTED
         assert len(executed.calls) == 1
 
+    def test_a_folder_that_one_stands_in_is_never_removed(self, place, executed, monkeypatch):
+        (place / "runs").mkdir()
+        monkeypatch.chdir(place / "runs")
+        assert main(["-m", "model=hf", "jit=closure,aot"]) == ExitCode.USER_ERROR
+        assert list((place / "runs").iterdir()) == []
+
     def test_a_sweep_of_which_nothing_ran_leaves_nothing(self, place, executed):
         assert main(["-m", "model=hf", "jit=closure,aot"]) == ExitCode.USER_ERROR
         assert list(place.iterdir()) == []
@@ -98,6 +104,9 @@ class TestHelp:
         for group, _, spec in OPTIONS:
             for field in dataclasses.fields(spec):
                 assert f" {group}.{field.name}" in text
+        for slot, spec in PLAIN_SLOTS.items():
+            for field in dataclasses.fields(spec):
+                assert f" {slot}.{field.name}" in text
         assert max(map(len, text.splitlines())) <= 120
 
     def test_version(self, capsys):
@@ -107,6 +116,12 @@ class TestHelp:
     def test_cfg_shows_the_configuration(self, place, capsys):
         assert main(["cache.max_len=5", "--cfg", "job", "-p", "cache"]) == ExitCode.OK
         assert "max_len: 5" in capsys.readouterr().out
+        assert list(place.iterdir()) == []
+
+    @pytest.mark.parametrize("kind", ["searchpath", "defaults"])
+    def test_info_shows_what_is_composed_and_from_where(self, kind, place, capsys):
+        assert main(["--info", kind]) == ExitCode.OK
+        assert {"searchpath": str(conf_dir()), "defaults": "cache/fixed"}[kind] in capsys.readouterr().out
         assert list(place.iterdir()) == []
 
     @pytest.mark.parametrize(
@@ -196,6 +211,9 @@ class TestReport:
         written.problem = UserError("the disk is full")
         assert main(["-m", "jit=closure,aot"]) == ExitCode.OK
         assert "no report was written: the disk is full" in capsys.readouterr().err
+        written.problem = ZeroDivisionError("a bug")
+        assert main(["-m", "jit=closure,aot"]) == ExitCode.OK
+        assert "no report was written (ZeroDivisionError: a bug)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ MISTAKES = [
     (["baseline.overrides=['measure.trials=3']"], ["measure.trials=3 cannot be set for the baseline alone"]),
     (
         ["baseline.overrides=['gate=off']"],
-        ["measure, baseline, gate, tracker, study, sweep are the same for both arms"],
+        ["measure, baseline, gate, tracker, study, sweep, console are the same for both arms"],
     ),
     (["baseline.overrides=['+model.x=3']"], ["+model.x=3", "only key=value and group=option"]),
     (["baseline.overrides=['~cache']"], ["~cache", "only key=value and group=option"]),

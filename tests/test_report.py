@@ -2,8 +2,11 @@
 
 import re
 
+import matplotlib
 import pytest
 import stored_runs
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from report_pages import outline, plain, texts
 from stored_runs import RATIO, invalid, result, sweep, write, write_trials
 
@@ -209,3 +212,22 @@ def test_drawing_leaves_matplotlib_as_it_was(tmp_path):
     described = plotting.overview(points_of(collect([write(tmp_path / "run")]).runs))
     drawing.render([each for each in described if isinstance(each, Drawing)])
     assert dict(matplotlib.rcParams) == before
+
+
+def test_the_key_of_a_plot_stays_inside_the_picture(tmp_path):
+    """Arms that differ in much have long names; what does not fit is left out setting by setting."""
+    candidate = stored_runs.arm(2.0, jit="partial_kept", dtype="bfloat16")
+    baseline = stored_runs.arm(1.0, cache="dynamic", jit="captured", model="qwen2_5_0_5b")
+    folder = write(tmp_path / "run", result(arms={"candidate": candidate, "baseline": baseline}))
+    trials = plotting.overview(points_of(collect([folder]).runs))[0]
+    figure = Figure(figsize=(drawing.WIDTH_IN, trials.height_in), layout="constrained")
+    with matplotlib.rc_context(drawing._RC):
+        trials.put(figure)
+        FigureCanvasAgg(figure).draw()
+    (axes,) = figure.axes
+    shown = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert shown == [
+        "candidate (model=tiny, …): median 200 tokens/s",
+        "baseline (model=qwen2_5_0_5b, …): median 100 tokens/s",
+    ]
+    assert axes.get_legend().get_window_extent().x1 <= figure.bbox.x1

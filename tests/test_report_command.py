@@ -95,7 +95,23 @@ def test_filters_are_anded(runs, capsys, filters, expected):
 
 def test_a_filter_that_nothing_passes_says_so(runs, capsys):
     assert main(["--list", "--where", "verdict=equivalent"]) == 0
-    assert capsys.readouterr().err == "no run in runs passes\n"
+    assert capsys.readouterr().err.splitlines()[-1] == "no run in runs passes"
+
+
+def test_an_old_result_is_listed_with_the_reason_why_it_is_not_shown(runs, capsys):
+    write(runs / "old", result(schema_version=0))
+    *_, row = listed(capsys)
+    assert row.lstrip().startswith("not shown")
+    assert row.rstrip().endswith("old: its schema_version is 0, and this jaxgen reads 1; measure again")
+
+
+def test_what_a_filter_cannot_be_asked_of_is_named_beside_the_list(runs, capsys):
+    write(runs / "old", result(schema_version=0))
+    assert main(["--list", "--where", "verdict=slower"]) == 0
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) == 2
+    assert [line.split(":")[1] for line in told.err.splitlines()] == [" broken", " old"]
+    assert "its schema_version is 0" in told.err
 
 
 def test_the_command_works_where_no_jax_is(runs, tmp_path):

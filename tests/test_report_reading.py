@@ -9,7 +9,15 @@ from jaxgen.errors import UserError
 from jaxgen.report.reading import collect
 
 REFUSED = {
-    "of another version": (result(schema_version=2), "its schema_version is 2, and this jaxgen reads 1"),
+    "of a newer version": (
+        result(schema_version=2),
+        "its schema_version is 2, and this jaxgen reads 1; a newer jaxgen wrote it: update this one, or measure again",
+    ),
+    "of an older version": (
+        result(schema_version=0),
+        "its schema_version is 0, and this jaxgen reads 1; measure again",
+    ),
+    "of a version in words": (result(schema_version="beta"), "its schema_version is beta, and this jaxgen reads 1"),
     "of no version": ({"status": "completed"}, "it is no result.json of jaxgen"),
     "no table": ([1, 2], "it is no result.json of jaxgen"),
     "running": (result(status="running"), "still running, or was killed"),

@@ -48,12 +48,18 @@ def folder(tmp_path):
 def test_the_same_again_is_done(folder):
     assert (found(folder).skip, found(folder).why, found(folder).seconds) == (True, "done before", 90.0)
     assert found(folder, "tracker=wandb").skip  # who else hears of it does not matter
+    assert found(folder, "console.level=verbose").skip
 
 
 def test_without_a_result_there_is_something_to_do(tmp_path):
     assert (found(tmp_path).skip, found(tmp_path).why) == (False, "there is no result yet")
     (tmp_path / RESULT).write_text("{")
     assert not found(tmp_path).skip
+
+
+def test_a_result_of_another_version_is_none_and_that_is_told(folder):
+    stored(load_arms(SMALL), folder, schema_version=0)
+    assert (found(folder).skip, found(folder).why) == (False, "its result is of schema_version 0, not 1")
 
 
 @pytest.mark.parametrize(

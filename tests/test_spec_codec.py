@@ -28,6 +28,7 @@ ROWS = [
         "study=selftest",
         "study.faults=false",
         "sweep.retry=none",
+        "console.level=quiet",
         "fault.slowdown=0.5",
         "fault.nan_weights=true",
     ],

@@ -46,5 +46,5 @@ def test_what_wandb_would_refuse_is_refused_before_the_run(override, fragment):
 
 
 def test_both_arms_have_the_same():
-    with pytest.raises(UserError, match="tracker, study, sweep are the same for both arms"):
+    with pytest.raises(UserError, match="tracker, study, sweep, console are the same for both arms"):
         tracker("baseline.overrides=['tracker=wandb']")

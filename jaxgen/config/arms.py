@@ -25,7 +25,7 @@ from jaxgen.spec.run import SLOTS, Baseline
 REPLACEABLE = tuple(field.name for field in dataclasses.fields(Baseline) if field.name in GROUPS)
 """Groups with a key of their own in `baseline`."""
 
-SHARED = ("measure", "baseline", "gate", "tracker", "study", "sweep")
+SHARED = ("measure", "baseline", "gate", "tracker", "study", "sweep", "console")
 """Slots that both arms have in common: there is one measurement, and one place to report it."""
 
 

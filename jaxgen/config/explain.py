@@ -25,6 +25,9 @@ from jaxgen.errors import UserError
 CAUGHT = (HydraException, OmegaConfBaseException, YAMLError, ValueError, UserWarning, AttributeError, AssertionError)
 """What composing may raise when the user asks for something that cannot be."""
 
+_LAUNCHERS = {"submitit": "slurm", "ray": "ray"}
+"""How the names of the launchers begin that an extra of jaxgen's brings."""
+
 _KEY = re.compile(r"[\w@/-]+(\.[\w-]+)*")
 _IN_FILE = re.compile(r"In '(.+?)': \w+ raised while composing")
 
@@ -49,6 +52,13 @@ def user_error(error: Exception, typed: Sequence[str], *, sweep: bool = False) -
         if message is None:
             raise error
     return UserError(message or _in_short(error))
+
+
+def of_launcher(error: Exception) -> UserError:
+    """The same of what a launcher of Hydra's raised: its own message is many lines, with a traceback in it."""
+    told = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    shown = told[0] if len(told) == 1 else f"{told[0]} ... {told[-1]}"
+    return UserError(f"the launcher ended the sweep ({shown}); what its jobs printed may lie in the sweep's .submitit")
 
 
 def _of_override(typed: Sequence[str], *, sweep: bool) -> str | None:
@@ -104,6 +114,10 @@ def _of_option(error: Exception) -> str | None:
     if not isinstance(error, MissingConfigException) or "/" not in (error.missing_cfg_file or ""):
         return None
     group, _, name = str(error.missing_cfg_file).rpartition("/")
+    extra = next((extra for start, extra in _LAUNCHERS.items() if name.startswith(start)), None)
+    if group == "hydra/launcher" and extra is not None:
+        package = f"hydra-{'submitit' if extra == 'slurm' else extra}-launcher"
+        return f"hydra/launcher: {name} comes with {package}, which is not installed; pip install 'jaxgen[{extra}]'"
     return unknown_option(group, name, error.options or ())
 
 

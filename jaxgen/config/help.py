@@ -4,10 +4,7 @@ import dataclasses
 import enum
 import textwrap
 
-from jaxgen.config.table import GROUPS, OPTIONS, conf_dir
-from jaxgen.spec.fault import Fault
-from jaxgen.spec.run import Process
-from jaxgen.spec.sweep import SweepPlan
+from jaxgen.config.table import GROUPS, OPTIONS, PLAIN_SLOTS, conf_dir
 
 _INTRODUCTION = """\
 jaxgen measures two ways to run a transformer language model in JAX and answers one question:
@@ -66,7 +63,7 @@ def _owners() -> list[tuple[str, str, type]]:
     for group, option, spec in OPTIONS:
         several = len({kind for other, _, kind in OPTIONS if other == group}) > 1
         rows.setdefault(spec, (f"{group}={option}" if several else group, group, spec))
-    return [*rows.values(), ("process", "process", Process), ("fault", "fault", Fault), ("sweep", "sweep", SweepPlan)]
+    return [*rows.values(), *((slot, slot, spec) for slot, spec in PLAIN_SLOTS.items())]
 
 
 def _keys(group: str, spec: type) -> str:

@@ -53,7 +53,7 @@ def remove_unused(folder: Path) -> None:
     shutil.rmtree(folder)
     for parent in folder.parents:
         ours = parent.match("????-??-??") or parent.name in ("sweeps", "runs")
-        if not ours or any(parent.iterdir()):
+        if not ours or parent == Path.cwd() or any(parent.iterdir()):
             return
         parent.rmdir()
 

@@ -12,13 +12,11 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from jaxgen.config.table import OPTIONS, schema_name
+from jaxgen.config.table import OPTIONS, PLAIN_SLOTS, schema_name
 from jaxgen.spec.codec import without_none
-from jaxgen.spec.fault import Fault
 from jaxgen.spec.prompts import Text
 from jaxgen.spec.run import Process, Run
 from jaxgen.spec.score import Score
-from jaxgen.spec.sweep import SweepPlan
 
 _AS_TYPED: dict[tuple[type, str], Any] = {
     (Process, "env"): dict[str, str],
@@ -36,7 +34,11 @@ def _twin(spec: type) -> type:
         (field.name, _AS_TYPED.get((spec, field.name), _twin_hint(hints[field.name])), _default(spec, field))
         for field in dataclasses.fields(spec)
     ]
-    return dataclasses.make_dataclass(spec.__name__, fields)
+    twin = dataclasses.make_dataclass(spec.__name__, fields)
+    # Found by its name, the class is the same one in a launcher's process, which is sent a configuration made of it.
+    twin.__module__, twin.__qualname__ = __name__, f"{spec.__name__}Twin"
+    globals()[twin.__qualname__] = twin
+    return twin
 
 
 def _twin_hint(hint: Any) -> Any:
@@ -60,9 +62,6 @@ def _default(spec: type, field: dataclasses.Field) -> Any:
         return dataclasses.field(default_factory=lambda: twin(**values))
     return field.default
 
-
-PLAIN_SLOTS: dict[str, type] = {"process": Process, "fault": Fault, "sweep": SweepPlan}
-"""Slots without options to choose from: their keys alone are set."""
 
 TWINS: dict[type, type] = {spec: _twin(spec) for spec in (*(spec for _, _, spec in OPTIONS), *PLAIN_SLOTS.values())}
 """The twin of each spec that stands in a slot."""

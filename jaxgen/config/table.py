@@ -7,16 +7,23 @@ A new option is one row here, one YAML file in `conf/` and, if it is of a new ki
 from pathlib import Path
 
 from jaxgen.spec.cache import Dynamic, Fixed, NoCache, Paged
+from jaxgen.spec.console import ConsolePlan
 from jaxgen.spec.dtype import Dtype
+from jaxgen.spec.fault import Fault
 from jaxgen.spec.gate import NoGate, Regression
 from jaxgen.spec.jit import Jit
 from jaxgen.spec.measure import Measure
 from jaxgen.spec.mesh import Mesh, OneDevice
 from jaxgen.spec.model import Model
 from jaxgen.spec.prompts import Arc, Builtin, Jsonl, Synthetic, Text
+<<<<<<< HEAD
 from jaxgen.spec.run import Baseline
+=======
+from jaxgen.spec.run import Baseline, Mesh, Process
+>>>>>>> work-a
 from jaxgen.spec.score import Score
 from jaxgen.spec.study import Calibrate, Selftest, Single
+from jaxgen.spec.sweep import SweepPlan
 from jaxgen.spec.tracker import NoTracker, Wandb
 from jaxgen.spec.workload import Generate
 
@@ -72,6 +79,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
     group: tuple(name for other, name, _ in OPTIONS if other == group) for group, _, _ in OPTIONS
 }
 """The options of each group, in the table's order."""
+
+PLAIN_SLOTS: dict[str, type] = {"process": Process, "fault": Fault, "sweep": SweepPlan, "console": ConsolePlan}
+"""Slots without options to choose from: their keys alone are set."""
 
 
 def schema_name(spec: type) -> str:

@@ -8,7 +8,7 @@ from jaxgen.measure.stored import Stored, environment_facts
 SHOWN = 6  # keys that a note names before it counts the rest
 LONGEST = 40  # characters of a value in a note
 
-_ABOUT_THE_MEASUREMENT = ("measure", "baseline", "gate", "tracker", "study")
+_ABOUT_THE_MEASUREMENT = ("measure", "baseline", "gate", "tracker", "study", "sweep", "console")
 """Slots that say how a run is measured and reported, and not what is measured."""
 
 

@@ -88,6 +88,22 @@ def read(path: str) -> Stored:
         raise _refusal(path, f"broken CSV: {error}") from error
 
 
+def version_problem(result: Any) -> str | None:
+    """Why what stood in a result.json is of no version that can be read, in one clause; null where it is of that one.
+
+    There has been one version so far. What was added to it since is looked for and not relied on, so that every result
+    of it is read; a change of meaning will be a new number, and its upgrade will stand here.
+    """
+    version = result.get("schema_version") if isinstance(result, dict) else None
+    if version is None:
+        return "it is no result.json of jaxgen, which has a schema_version"
+    if version == READABLE_VERSION:
+        return None
+    newer = isinstance(version, int) and version > READABLE_VERSION
+    remedy = "a newer jaxgen wrote it: update this one, or measure again" if newer else "measure again"
+    return f"its schema_version is {version}, and this jaxgen reads {READABLE_VERSION}; {remedy}"
+
+
 def rows_of(result: Mapping[str, Any], arm: str = "candidate") -> list[Measured]:
     """Every metric of one arm, for each case, or for the run where it has no cases."""
     cases = result.get("cases") or [{"params": {}, "arms": result["arms"]}]
@@ -115,13 +131,9 @@ def _of_json(path: str, text: str) -> Stored:
         result = json.loads(text)
     except json.JSONDecodeError as error:
         raise _refusal(path, f"broken JSON in line {error.lineno}, column {error.colno}: {error.msg}") from error
-    version = result.get("schema_version") if isinstance(result, dict) else None
-    if version is None:
-        raise _refusal(path, "it is no result.json of jaxgen, which has a schema_version")
-    if version != READABLE_VERSION:
-        raise _refusal(
-            path, f"its schema_version is {version}, and this jaxgen reads {READABLE_VERSION}; measure again"
-        )
+    problem = version_problem(result)
+    if problem is not None:
+        raise _refusal(path, problem)
     status = result.get("status")
     if status != "completed":
         told = "still running, or was killed" if status == "running" else f"of status {status}"

@@ -4,9 +4,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jaxgen.command import Parser, refuse
 from jaxgen.errors import ExitCode, UserError
+
+if TYPE_CHECKING:
+    from jaxgen.report.writing import Written
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif options.sync:
             return _sync(options)
         else:
-            _report(options)
+            return _report(options)
     except UserError as error:
         return refuse(error)
     except KeyboardInterrupt:
@@ -45,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("paths", metavar="RUN_OR_SWEEP", nargs="*", help=what)
     home = "where to write (default: the folder of the one run or sweep; of several, report/ in the folder they share)"
     parser.add_argument("--out", metavar="DIR", type=Path, help=home)
+    beside = "the same report for wandb: report.wandb.json, and on the server once the runs are there"
+    parser.add_argument("--wandb", action="store_true", help=beside)
     parser.add_argument("--sync", action="store_true", help="send what the runs logged to wandb offline, and no more")
     parser.add_argument("--list", action="store_true", help="a table of all runs in a folder and below it")
     where = "only such runs, as verdict=faster, model=gpt2*, cache=fixed, baseline.cache=none, dtype.kv=bfloat16"
@@ -52,13 +58,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _report(options: argparse.Namespace) -> None:
+def _report(options: argparse.Namespace) -> int:
     if options.where:
         raise UserError("--where filters the list of runs; add --list")
     if not options.paths:
         raise UserError("nothing to report: give run folders, a sweep's folder or result.json files; --list shows runs")
     from jaxgen.report.writing import write_report
+    from jaxgen.tracking import publishing
 
+    if options.wandb:
+        publishing.require()
     written = write_report(options.paths, out=options.out)
     for each in written.unread:
         print(f"not shown: {each.name}: {each.reason}", file=sys.stderr)
@@ -68,14 +77,30 @@ def _report(options: argparse.Namespace) -> None:
         print(f"{written.plots[0].parent} ({len(written.plots)} plots, each as PNG and SVG)")
     for left in written.left_out:
         print(f"left out: {left.subject}: {left.reason}")
+    return _publish(written) if options.wandb else ExitCode.OK
+
+
+def _publish(written: "Written") -> int:
+    """The report for wandb; 1 if it should have been saved there and was not."""
+    from jaxgen.report.published import sheet_of
+    from jaxgen.tracking import publishing
+
+    folders = [part.run.folder for part in written.page.runs]
+    published = publishing.publish(sheet_of(written.page), folders, home=written.html.parent)
+    print(published.spec)
+    if published.problem is not None:
+        print(f"error: wandb: {published.problem}; {published.later}", file=sys.stderr)
+        return ExitCode.USER_ERROR
+    print(published.url or f"wandb: {published.later}")
+    return ExitCode.OK
 
 
 def _sync(options: argparse.Namespace) -> int:
     """Every run's offline files to wandb; 1 if any could not be sent."""
     from jaxgen.tracking import State, sync
 
-    if options.where or options.out is not None or not options.paths:
-        raise UserError("--sync takes run folders, and neither --out nor --where")
+    if options.where or options.wandb or options.out is not None or not options.paths:
+        raise UserError("--sync takes run folders, and none of --out, --wandb and --where")
     sent = [each for path in options.paths for each in sync(Path(path))]
     for each in sent:
         print(each)
@@ -83,15 +108,21 @@ def _sync(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> None:
-    if options.out is not None or len(options.paths) > 1:
-        raise UserError("--list takes one folder and no --out")
+    if options.out is not None or options.wandb or len(options.paths) > 1:
+        raise UserError("--list takes one folder, and neither --out nor --wandb")
     from rich.console import Console
 
     from jaxgen.report import listing
+    from jaxgen.report.reading import Unread
 
     root = Path(*options.paths) if options.paths else Path("runs")
     filters = [listing.Filter.parse(typed) for typed in options.where]
-    found = listing.filtered(listing.find(root), filters)
+    every = listing.find(root)
+    found = listing.filtered(every, filters)
+    if filters:  # which may have passed, if only they could be read
+        for each in every:
+            if isinstance(each, Unread):
+                print(f"not shown: {each.name}: {each.reason}", file=sys.stderr)
     if not found:
         print(f"no run in {root}{' passes' if filters else ''}", file=sys.stderr)
         return

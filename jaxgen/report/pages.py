@@ -98,8 +98,17 @@ def page_of(
 
 def markdown(page: Page) -> str:
     """To be pasted into a pull request: tables and sentences first, pictures as files beside it."""
-    text = _environment(html=False).get_template("report.md.j2").render(page=page)
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    return _markdown("report.md.j2", page)
+
+
+def opening(page: Page) -> str:
+    """What stands above the panels of a wandb report: the verdict and the tables."""
+    return _markdown("wandb-opening.md.j2", page)
+
+
+def closing(page: Page) -> str:
+    """What stands below them: where it was measured, and how to reproduce it."""
+    return _markdown("wandb-closing.md.j2", page)
 
 
 def html(page: Page) -> str:
@@ -109,6 +118,11 @@ def html(page: Page) -> str:
     badge = page.badge if page.badge in _BADGE_WORDS else None
     template = _environment(html=True).get_template("report.html.j2")
     return template.render(page=page, badge=badge, style=style, script=script, script_digest=digest)
+
+
+def _markdown(template: str, page: Page) -> str:
+    text = _environment(html=False).get_template(template).render(page=page)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def _run_part(run: StoredRun, points: Sequence[Point], plots: list[Plot]) -> RunPart:

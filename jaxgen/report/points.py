@@ -12,7 +12,7 @@ from jaxgen.report.reading import StoredRun, Trial
 SPOKEN = ("faster", "slower", "equivalent", "inconclusive")
 """Verdicts with a ratio. Of anything else, a failed run among them, no speed-up is told."""
 
-_UNMEASURED = ("baseline", "gate", "tracker", "study")
+_UNMEASURED = ("baseline", "gate", "tracker", "study", "sweep", "console")
 """Groups that do not say what an arm is."""
 
 
@@ -116,10 +116,10 @@ def differences(point: Point) -> dict[str, dict[str, str]]:
     return {key: {name: each.get(key, "-") for name, each in described.items()} for key in keys}
 
 
-def arm_name(point: Point, arm: str) -> str:
-    """`candidate (cache=fixed)`: an arm by what it differs in from the other."""
+def arm_name(point: Point, arm: str, *, most: int = 2) -> str:
+    """`candidate (cache=fixed)`: an arm by what it differs in from the other, so many settings at most."""
     told = [f"{key}={values[arm]}" for key, values in differences(point).items() if values[arm] != "-"]
-    return f"{arm} ({', '.join(told[:2])}{', …' if len(told) > 2 else ''})" if told else arm
+    return f"{arm} ({', '.join(told[:most])}{', …' if len(told) > most else ''})" if told else arm
 
 
 def varying(described: Sequence[Mapping[str, str]]) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgen.errors import UserError
-from jaxgen.measure.stored import READABLE_VERSION
+from jaxgen.measure.stored import version_problem
 from jaxgen.report.shape import Damage, checked
 from jaxgen.run_files import RESULT, SWEEP, TRIALS
 
@@ -130,11 +130,9 @@ def read_result(path: Path) -> dict[str, Any] | str:
         return f"broken JSON in line {error.lineno}, column {error.colno}: {error.msg}"
     except (ValueError, RecursionError) as error:
         return f"broken JSON: {error}"
-    version = result.get("schema_version") if isinstance(result, dict) else None
-    if version is None:
-        return "it is no result.json of jaxgen, which has a schema_version"
-    if version != READABLE_VERSION:
-        return f"its schema_version is {version}, and this jaxgen reads {READABLE_VERSION}; measure again"
+    problem = version_problem(result)
+    if problem is not None:
+        return problem
     if result.get("status") == "running":
         return "its run is still running, or was killed"
     if result.get("status") not in ("completed", "failed"):

@@ -23,11 +23,13 @@ class Written:
     """What a report is made of, on disk.
 
     Attributes:
+        page: what it says.
         plots: the PNG files; beside each lies an SVG.
         left_out: plots that could not be drawn, with the reason.
         unread: runs of a folder that could not be shown, with the reason.
     """
 
+    page: pages.Page
     markdown: Path
     html: Path
     plots: tuple[Path, ...]
@@ -98,7 +100,7 @@ def _write(folder: Path, page: pages.Page, plots: Sequence[Plot]) -> Written:
             f"{folder} cannot be written ({reason}); make room, or choose another with --out DIR"
         ) from error
     pictures = tuple(path for path in files if path.suffix == ".png")
-    return Written(folder / MARKDOWN, folder / HTML, pictures, tuple(page.left_out), page.unread)
+    return Written(page, folder / MARKDOWN, folder / HTML, pictures, tuple(page.left_out), page.unread)
 
 
 def _replace(path: Path, contents: bytes) -> None:

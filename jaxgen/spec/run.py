@@ -4,7 +4,12 @@ import dataclasses
 from collections.abc import Mapping
 
 from jaxgen.errors import UserError
+<<<<<<< HEAD
 from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed, NoCache, Paged, PageKernel
+=======
+from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed, NoCache, Paged
+from jaxgen.spec.console import ConsolePlan
+>>>>>>> work-a
 from jaxgen.spec.dtype import Dtype
 from jaxgen.spec.fault import Fault
 from jaxgen.spec.gate import GateSpec, NoGate, Regression
@@ -83,6 +88,7 @@ class Run:
     process: Process
     fault: Fault = Fault()  # noqa: RUF009 - frozen
     sweep: SweepPlan = SweepPlan()  # noqa: RUF009 - frozen
+    console: ConsolePlan = ConsolePlan()  # noqa: RUF009 - frozen
     study: StudySpec = Single()  # noqa: RUF009 - frozen
 
     def __post_init__(self):
@@ -170,5 +176,6 @@ SLOTS: dict[str, tuple[type, ...]] = {
     "process": (Process,),
     "fault": (Fault,),
     "sweep": (SweepPlan,),
+    "console": (ConsolePlan,),
     "study": (Single, Calibrate, Selftest),
 }

@@ -63,7 +63,7 @@ def sync(
     told = logged.read(folder)
     if told is None or not told.runs:
         raise UserError(f"{folder} holds nothing for wandb; a run with tracker=wandb leaves it there")
-    if all(_markers(folder, run) for run in told.runs):
+    if all(markers(folder, run) for run in told.runs):
         return [Sent(run.arm, run.id, State.before, run.id) for run in told.runs]
     try:
         if Path(told.order.folder) == folder:
@@ -78,10 +78,10 @@ def sync(
 def send(told: Logged, *, init_timeout_s: float, finish_timeout_s: float) -> list[Sent]:
     """The same of what is known to be logged, where it was logged."""
     folder = Path(told.order.folder)
-    waiting = [run for run in told.runs if not _markers(folder, run)]
+    waiting = [run for run in told.runs if not markers(folder, run)]
     problems, urls = {}, {}
     if waiting:
-        silence = _no_answer(told.server, folder, limit_s=init_timeout_s)
+        silence = no_answer(told.server, folder, limit_s=init_timeout_s)
         problems = dict.fromkeys(waiting, silence)
         if silence is None:
             problems, urls = _send(folder, waiting, limit_s=finish_timeout_s, server=told.server)
@@ -94,12 +94,13 @@ def _row(run: LoggedRun, *, before: bool, problem: str | None, urls: dict[str, s
     return Sent(run.arm, run.id, State.before if before else State.sent, urls.get(run.id, run.id))
 
 
-def _markers(folder: Path, run: LoggedRun) -> list[Path]:
+def markers(folder: Path, run: LoggedRun) -> list[Path]:
     """What `wandb sync` leaves beside a run that it has sent."""
     return list((logged.wandb_folder(folder) / run.place).glob("*.wandb.synced"))
 
 
-def _no_answer(server: str, folder: Path, *, limit_s: float) -> str | None:
+def no_answer(server: str, folder: Path, *, limit_s: float) -> str | None:
+    """Why a server does not answer; null if it does, be it with a refusal."""
     outcome = run_module(
         ["jaxgen.tracking.probe", server, str(limit_s)], env={}, limit_s=limit_s, log=logging_process.log_of(folder)
     )
@@ -123,14 +124,14 @@ def _send(
     losses = sync_log.losses(place, known=known)
     for run in runs:
         if run.place in losses:  # or the next sending would pass it over
-            for marker in _markers(folder, run):
+            for marker in markers(folder, run):
                 marker.unlink()
     urls = re.findall(r"https?://\S+/runs/[\w-]+", outcome.output)
     why = _why_not(outcome, server=server, limit_s=limit_s)
     problems = {
         run: f"{server} did not take all of it ({losses[run.place]})"
         if run.place in losses
-        else (None if _markers(folder, run) else why)
+        else (None if markers(folder, run) else why)
         for run in runs
     }
     return problems, {url.rsplit("/", 1)[1]: url for url in urls}

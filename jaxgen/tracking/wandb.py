@@ -131,9 +131,22 @@ def server() -> str:
     return wandb.setup().settings.base_url
 
 
-if __name__ == "__main__":
+def entity() -> str:
+    """Whose runs they are that name no entity: as the environment or the user's settings say, or the account's own."""
+    import wandb
+
+    api = wandb.Api()
+    return api.settings["entity"] or api.default_entity or ""
+
+
+def without_unneeded() -> None:
+    """To be called before the first import of wandb in a process of its own."""
     modules: dict[str, Any] = sys.modules
     modules.update(dict.fromkeys(_UNNEEDED))  # to import what is None raises ModuleNotFoundError
+
+
+if __name__ == "__main__":
+    without_unneeded()
     if sys.argv[1:]:
         main(Order(**json.loads(sys.argv[1])))
     else:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _LOG_FROM = 3.0
+_LABEL_LETTERS = 54  # in the widest letters that names are made of, this fills the picture to its edge
 SUBJECT = "paired trials over time"
 
 
@@ -79,7 +80,9 @@ def _medians(chosen: Sequence[tuple[Trial, float | None]]) -> Mapping[tuple[int,
 def _label(points: Sequence[Point], arm: str) -> str:
     own = points[0]
     median = f": median {level(own.arms[arm], own.primary)}" if len(points) == 1 and own.primary else ""
-    return f"{shortened(arm_name(own, arm), 44)}{median}"
+    room = _LABEL_LETTERS - len(median)
+    name = next((each for most in (2, 1) if len(each := arm_name(own, arm, most=most)) <= room), arm)
+    return f"{shortened(name, room)}{median}"
 
 
 def _borders(axes: "Axes", trials: Sequence[Trial]) -> None:

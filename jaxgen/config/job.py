@@ -1,0 +1,79 @@
+"""Which job of Hydra's this is, and which jobs a sweep will have."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+
+_HYDRAS = ("hydra.", "hydra/")
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What Hydra is running.
+
+    Attributes:
+        folder: of its run.
+        number: in its sweep; null for a command's only run.
+        overrides: as typed, of this job alone.
+    """
+
+    folder: Path
+    number: int | None
+    overrides: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """For the errors of one job among several."""
+        return "" if self.number is None else f"job {self.number} ({' '.join(self.overrides)}): "
+
+
+def this_job() -> Job:
+    """To be called inside `hydra.main`'s task."""
+    job = HydraConfig.get()
+    number = job.job.num if job.mode is RunMode.MULTIRUN else None
+    return Job(Path(job.runtime.output_dir), number, tuple(job.overrides.task))
+
+
+def adapted(typed: Sequence[str]) -> list[str]:
+    """The overrides, and what follows from them for Hydra itself: a quiet sweep, and a dry run that submits nothing."""
+    kept = list(typed)
+    if "console.level=quiet" in typed:
+        kept.append("hydra/hydra_logging=none")  # which says what is launched
+    if "sweep.dry_run=true" in typed:
+        kept = [override for override in kept if not override.startswith(("hydra/launcher=", "hydra.launcher."))]
+    return kept
+
+
+def points_of(typed: Sequence[str]) -> list[list[str]]:
+    """The overrides of each job that a sweep will have; empty where that is not known before.
+
+    Args:
+        typed: all overrides of the command line.
+
+    Example:
+        >>> points_of(["cache=fixed,none", "jit=aot"])
+        [['cache=fixed', 'jit=aot'], ['cache=none', 'jit=aot']]
+    """
+    if any(override.startswith(("hydra/sweeper", "hydra.sweeper")) for override in typed):
+        return []
+    own = [override for override in typed if not override.startswith(_HYDRAS)]
+    try:
+        parsed = OverridesParser.create().parse_overrides(own)
+        return BasicSweeper.split_arguments(parsed, None)[0]
+    except (HydraException, ValueError, AssertionError):
+        return []  # a glob, a mistake: the sweep itself will tell
+
+
+def sweep_folder(typed: Sequence[str]) -> Path | None:
+    """The folder that the command line gives to its sweep; null where it gives none."""
+    given = [override for override in typed if override.startswith("hydra.sweep.dir=")]
+    if not given:
+        return None
+    value = OverridesParser.create().parse_overrides(given[-1:])[0].value()
+    return Path(str(value)).absolute()

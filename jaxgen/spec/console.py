@@ -1,0 +1,23 @@
+"""How much of a run is told at the terminal (`console.*`)."""
+
+import dataclasses
+import enum
+
+
+class Level(enum.Enum):
+    """`quiet` is the outcome alone, `normal` adds progress and tables, `verbose` a line for every step."""
+
+    normal = "normal"
+    quiet = "quiet"
+    verbose = "verbose"
+
+
+@dataclasses.dataclass(frozen=True)
+class ConsolePlan:
+    """What is printed; what is written to the run folder is the same whatever it is.
+
+    Attributes:
+        level: `quiet` prints the verdict and the folder; `verbose` what each stage took, and each compile as it comes.
+    """
+
+    level: Level = Level.normal

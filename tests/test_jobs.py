@@ -1,0 +1,136 @@
+"""Sweeps by launchers: jobs in processes of their own end in the same record, and what is missing in one line."""
+
+import importlib.util
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_runs import ALONE, SMALL, read_result
+
+import jaxgen
+from jaxgen.__main__ import main
+from jaxgen.config import job
+from jaxgen.errors import ExitCode
+from jaxgen.jobs import Jobs
+from jaxgen.run_files import SWEEP
+from jaxgen.sweep import POINTS, Sweep, noted, row_of
+
+ROOT = Path(jaxgen.__file__).parents[1]
+SUBMITIT = "hydra_plugins.hydra_submitit_launcher"
+
+pytestmark = pytest.mark.usefixtures("place")
+
+
+def installed(name):
+    """Whether a launcher's package is there."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+with_submitit = pytest.mark.skipif(not installed(SUBMITIT), reason="the extra slurm is not installed")
+
+
+class TestElsewhere:
+    @pytest.mark.slow
+    @with_submitit
+    def test_jobs_of_a_launcher_end_in_the_sweep_s_record(self, place):
+        """One at a time: the local executor would start all of them at once."""
+        argv = ["-m", "hydra/launcher=submitit_local", "hydra.sweeper.max_batch_size=1", "hydra.sweep.dir=out"]
+        argv += [*SMALL, *ALONE, "measure.blocks=1", "measure.trials=0,1"]
+        command = [sys.executable, "-m", "jaxgen", *argv]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        assert ended.returncode == ExitCode.USER_ERROR
+        points = json.loads((place / "out" / SWEEP).read_text())["points"]
+        assert [(point["exit_code"], point["status"]) for point in points] == [(1, None), (0, "completed")]
+        assert "measure.trials=0" in points[0]["reason"]
+        assert "the sweep" in ended.stdout
+        assert not (place / "out" / POINTS).exists()
+        assert "hydra/launcher=submitit_local" in read_result(place / "out" / "1")["command"]
+
+    def test_a_copy_of_the_jobs_knows_that_it_is_one(self, monkeypatch):
+        monkeypatch.setattr(sys, "argv", ["jaxgen", "-m", "jit=aot,closure"])
+        copy = pickle.loads(pickle.dumps(Jobs([["jit=aot"], ["jit=closure"]])))
+        assert copy._command == ("jaxgen", "-m", "jit=aot,closure")
+
+    def test_a_job_that_ended_without_a_word_is_a_failed_point(self, place):
+        noted(row_of(["jit=aot"], place / "0", number=0, code=ExitCode.OK, reason=None), place)
+        sweep = Sweep()
+        sweep.gather(place, [["jit=aot"], ["jit=closure"]])
+        assert [row["exit_code"] for row in sweep.rows] == [0, 30]
+        assert "ended without a word" in sweep.rows[1]["reason"]
+        assert len(json.loads((place / SWEEP).read_text())["points"]) == 2
+
+    def test_a_job_of_several_tasks_is_refused_once(self, place, executed, monkeypatch, capsys):
+        copy = pickle.loads(pickle.dumps(Jobs()))
+        monkeypatch.setenv("SLURM_NTASKS", "2")
+        here = job.Job(place / "0", 0, ("jit=aot",))
+        monkeypatch.setattr("jaxgen.jobs.this_job", lambda: here)
+        assert copy(None) == ExitCode.USER_ERROR
+        monkeypatch.setenv("SLURM_PROCID", "1")
+        assert copy(None) == ExitCode.OK
+        assert capsys.readouterr().err.count("has 2 tasks") == 1
+        assert executed.calls == []
+        assert (place / POINTS / "0.json").exists()
+
+
+class TestLaunchers:
+    @with_submitit
+    @pytest.mark.parametrize("name", ["slurm_cpu", "slurm_gpu", "slurm_multinode"])
+    def test_each_can_be_shown(self, name, place, capsys):
+        assert main(["-m", f"hydra/launcher={name}", "--cfg", "hydra", "-p", "hydra.launcher"]) == ExitCode.OK
+        told = capsys.readouterr().out
+        assert "submitit_launcher.SlurmLauncher" in told
+        assert "tasks_per_node: 1\n" in told
+        assert list(place.iterdir()) == []
+
+    @with_submitit
+    def test_without_a_cluster_there_is_one_line(self, place, executed, capsys):
+        assert main(["-m", "hydra/launcher=slurm_cpu", "jit=aot,closure"]) == ExitCode.USER_ERROR
+        told = capsys.readouterr().err
+        assert told.startswith("error: the launcher ended the sweep (Could not detect")
+        assert told.count("\n") == 1
+        assert executed.calls == []
+
+    def test_a_dry_run_submits_nothing(self, place, executed, capsys):
+        assert main(["-m", "hydra/launcher=nonsense", "jit=aot,closure", "sweep.dry_run=true"]) == ExitCode.OK
+        assert "to be run" in capsys.readouterr().out
+
+    @pytest.mark.skipif(installed("hydra_plugins.hydra_ray_launcher"), reason="the extra ray is installed")
+    def test_a_launcher_that_is_not_installed_is_named_with_its_extra(self, place, capsys):
+        assert main(["-m", "hydra/launcher=ray", "jit=aot,closure"]) == ExitCode.USER_ERROR
+        assert capsys.readouterr().err == (
+            "error: hydra/launcher: ray comes with hydra-ray-launcher, which is not installed; "
+            "pip install 'jaxgen[ray]'\n"
+        )
+
+    def test_a_slurm_config_without_its_extra_names_it_too(self, place, monkeypatch, capsys):
+        """As if the plugin had not put its options in store."""
+        from hydra.core.config_store import ConfigStore
+
+        launchers = ConfigStore.instance().repo["hydra"]["launcher"]
+        for name in ("submitit_slurm.yaml", "submitit_local.yaml"):
+            monkeypatch.delitem(launchers, name, raising=False)
+        assert main(["-m", "hydra/launcher=slurm_gpu", "jit=aot,closure"]) == ExitCode.USER_ERROR
+        assert capsys.readouterr().err == (
+            "error: hydra/launcher: submitit_slurm comes with hydra-submitit-launcher, which is not installed; "
+            "pip install 'jaxgen[slurm]'\n"
+        )
+
+
+@pytest.mark.parametrize(
+    ("typed", "points"),
+    [
+        (["jit=aot,closure", "hydra.sweep.dir=out"], [["jit=aot"], ["jit=closure"]]),
+        (["jit=glob(*)"], []),
+        (["jit=aot,closure", "hydra/sweeper=optuna"], []),
+    ],
+)
+def test_the_points_of_a_sweep_are_known_before_where_they_can_be(typed, points):
+    assert job.points_of(typed) == points
