@@ -135,8 +135,24 @@ class Run:
             problems.append("jit=captured makes constants of the weights, whole on every device: use jit=closure")
         if isinstance(self.cache, Paged) and self.cache.kernel is PageKernel.pallas:
             problems.append("cache.kernel=pallas cannot be cut: use cache.kernel=auto")
+        problems += self._unfit_for_a_job() if mesh.joins else []
         if problems:
             raise UserError.collected(f"a mesh of {mesh.devices} devices is impossible here", problems)
+
+    def _unfit_for_a_job(self) -> list[str]:
+        """A job of several processes is joined once, by one worker on each host."""
+        measure = self.measure
+        unfit = {
+            "measure.isolation=separate": measure.isolation is Isolation.separate,
+            f"measure.processes={measure.processes}": measure.processes > 1,
+            "measure.startup": measure.startup is not None,
+            "study": not isinstance(self.study, Single),
+        }
+        return [
+            f"{key} needs processes of its own, and a job is joined once: leave it out, or use mesh.local_processes"
+            for key, given in unfit.items()
+            if given
+        ]
 
     @property
     def plan(self) -> Measure:
