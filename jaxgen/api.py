@@ -190,6 +190,11 @@ def candidate(overrides: Iterable[str]) -> Run:
         UserError: as on the command line; or the process that is running already would have to be another.
     """
     run = load_arms(overrides)["candidate"].run
+    if run.mesh.joins or run.mesh.local_processes > 1:
+        raise UserError(
+            "mesh.processes, mesh.coordinator and mesh.local_processes are for workers that jaxgen starts; here jax "
+            "runs in your own process: give mesh.tensor and mesh.data alone"
+        )
     if run.process != Process():
         raise UserError(
             "process.* is for workers that jaxgen starts; here jax runs in your own process: set XLA_FLAGS and other "

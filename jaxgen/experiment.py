@@ -1,7 +1,9 @@
 """Floor 7: the whole story of a run, from two composed arms to a result on disk and an exit code. No jax here."""
 
 import contextlib
+import functools
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -9,10 +11,13 @@ from jaxgen import calibration, measuring, report, selftest, tracking
 from jaxgen.board import Board
 from jaxgen.console import Console
 from jaxgen.errors import ExitCode, UserError
-from jaxgen.pool import ArmFailed
+from jaxgen.pool import ArmFailed, joined
 from jaxgen.record import Record
+from jaxgen.run_files import LOG
 from jaxgen.spec.arm import Arm
 from jaxgen.spec.study import Calibrate, Selftest, Single
+from jaxgen.team import Team
+from jaxgen.worker_client import WorkerFailure
 
 Story = Callable[[Mapping[str, Arm], Record, Console], ExitCode]
 
@@ -27,14 +32,35 @@ def execute(arms: Mapping[str, Arm], folder: Path, *, pages: bool = True, board:
         board: of the sweep that this is a point of, where one is shown.
 
     Returns:
-        The exit code: what was measured is on disk whatever it is.
+        The exit code: what was measured is on disk whatever it is. In a job of several processes, process 0 alone
+        writes; the others do as it does and leave the folder as it is.
 
     Raises:
         UserError: found by a worker, such as a checkpoint that is missing; noted in the result first.
     """
+    try:
+        with joined(arms, folder / LOG) as team:
+            if team is None or team.leads:
+                return _story(arms, folder, pages=pages, board=board, team=team)
+            return _follow(team)
+    except ArmFailed as failure:  # before there was a record, or while another's was made
+        print(f"jaxgen: {failure.record['message']}", file=sys.stderr)
+        return ExitCode.ARM_FAILED
+
+
+def _follow(team: Team) -> ExitCode:
+    try:
+        team.follow()
+    except WorkerFailure as failure:
+        raise ArmFailed("candidate", failure.record) from failure
+    return ExitCode.OK
+
+
+def _story(arms: Mapping[str, Arm], folder: Path, *, pages: bool, board: Board | None, team: Team | None) -> ExitCode:
+    """From the first entry of the record to the last."""
     record = Record(arms, folder)
     console = Console(arms, folder, board=board)
-    story = _STORIES[type(arms["candidate"].run.study)]
+    story = _STORIES[type(arms["candidate"].run.study)] if team is None else functools.partial(_JOINED, team=team)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_terminated_like_interrupted())
         stack.callback(_track, arms, record)
@@ -102,3 +128,5 @@ def _terminated_like_interrupted() -> Iterator[None]:
 
 
 _STORIES: dict[type, Story] = {Single: measuring.measure, Calibrate: calibration.calibrate, Selftest: selftest.selftest}
+_JOINED = measuring.measure
+"""The story of a job of several processes; others would need to join it more than once."""

@@ -171,4 +171,5 @@ def _measured(
         logging.getLogger(__name__).exception("the run ended with an error of jaxgen's own")
         traceback.print_exc()
         return ExitCode.USER_ERROR, f"{type(error).__name__}: {error}"
+    remove_unused(folder)  # of a process that another one leads
     return code, None

@@ -16,10 +16,17 @@ from jaxgen.session import Outcome, Session
 from jaxgen.spec.arm import Arm
 from jaxgen.spec.score import Score
 from jaxgen.startup import startups
+from jaxgen.team import Team
 
 
-def measure(arms: Mapping[str, Arm], record: Record, console: Console) -> ExitCode:
+def measure(arms: Mapping[str, Arm], record: Record, console: Console, *, team: Team | None = None) -> ExitCode:
     """In each pair of processes every case, then what the programs are and the verdict (`study=single`).
+
+    Args:
+        arms: by name.
+        record: gets every figure.
+        console: shows the progress.
+        team: has joined a job for the arms; null starts workers.
 
     Returns:
         0, 20 where the measurement is invalid, 10 where the gate found a regression.
@@ -33,7 +40,7 @@ def measure(arms: Mapping[str, Arm], record: Record, console: Console) -> ExitCo
     outcomes: list[Outcome] = []
     before = None
     for process in range(plan.processes):
-        with Pool(arms, log=record.folder / LOG) as pool:
+        with Pool(arms, log=record.folder / LOG, team=team) as pool:
             session = Session(arms, pool, record, console, process=process)
             if process == 0:
                 record.environment(pool.environments, isolation=pool.isolation)

@@ -3,16 +3,19 @@
 import contextlib
 import dataclasses
 import os
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from jaxgen.errors import UserError
 from jaxgen.spec.arm import Arm
 from jaxgen.spec.codec import spec_to_plain
 from jaxgen.spec.measure import Isolation
 from jaxgen.spec.run import Process, Run
+from jaxgen.team import Team, local_ways, own_way
 from jaxgen.worker_client import Progress, Worker, WorkerFailure
 
 HOST_DEVICES = "JAX_NUM_CPU_DEVICES"
@@ -39,14 +42,23 @@ class Pool:
         arms: by name.
         log: the file that gets what the workers print.
         environment: variables for every worker, on top of what its arm asks for.
+        team: has joined a job for all arms; null starts workers here.
     """
 
-    def __init__(self, arms: Mapping[str, Arm], *, log: Path, environment: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        arms: Mapping[str, Arm],
+        *,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        team: Team | None = None,
+    ):
         self._arms = arms
         self._environment = tuple((environment or {}).items())
         self._log_path = log
         self._stack = contextlib.ExitStack()
-        self._workers: dict[str, Worker] = {}
+        self._team = team
+        self._workers: dict[str, Worker | Team] = {}
         self.environments: dict[str, dict] = {}
         self.isolation = Isolation.auto
 
@@ -105,6 +117,11 @@ class Pool:
 
     def _start(self) -> None:
         """The candidate's worker first: `auto` needs to know its platform."""
+        if self._team is not None:
+            self._workers = dict.fromkeys(self._arms, self._stack.enter_context(self._team))
+            self.environments = dict.fromkeys(self._arms, self.call(next(iter(self._arms)), "hello"))
+            self.isolation = Isolation.shared
+            return
         first, *rest = self._arms
         asked = self._arms[first].run.measure.isolation
         processes = {arm: _process_of(self._arms[arm].run) for arm in self._arms}
@@ -132,14 +149,71 @@ class Pool:
     def _launch(self, arm: str, *, shares_device: bool) -> None:
         asked = _process_of(self._arms[arm].run)
         process = dataclasses.replace(asked, env=(*asked.env, *self._environment))
-        worker = Worker(process, log=self._log, shares_device=shares_device)
-        self._workers[arm] = self._stack.enter_context(worker)
+        run, count = self._arms[arm].run, self._arms[arm].run.mesh.local_processes
+        try:
+            if count == 1:
+                made = Worker(process, log=self._log, shares_device=shares_device)
+            else:
+                workers = [Worker(process, log=self._log, shares_device=True) for _ in range(count)]
+                _convert(run, workers[0], log=self._log)
+                made = Team(workers, ways=local_ways(count))
+        except WorkerFailure as failure:
+            raise ArmFailed(arm, failure.record) from failure
+        self._workers[arm] = self._stack.enter_context(made)
+
+
+@contextlib.contextmanager
+def joined(arms: Mapping[str, Arm], log: Path) -> Iterator[Team | None]:
+    """This machine's worker in the job that the arms' mesh joins; null where it joins none.
+
+    Args:
+        arms: by name; they share the worker.
+        log: gets what the worker prints, if this is process 0's.
+
+    Raises:
+        UserError: the arms' meshes differ, or the others of the job cannot be found.
+        ArmFailed: the worker died.
+    """
+    run = arms["candidate"].run
+    meshes = {arm.run.mesh for arm in arms.values()}
+    if not any(mesh.joins for mesh in meshes):
+        yield None
+        return
+    if len(meshes) > 1:
+        raise UserError(
+            "a job of several processes is joined once, with one mesh: leave baseline.mesh out, or compare meshes with "
+            "mesh.local_processes"
+        )
+    with tempfile.TemporaryFile() as printed:
+        try:
+            worker = Worker(_process_of(run), log=printed, shares_device=False)
+            _convert(run, worker, log=printed)
+            team = Team([worker], ways=[own_way(run.mesh)])
+        except WorkerFailure as failure:
+            raise ArmFailed("candidate", failure.record) from failure
+        try:
+            with team:
+                yield team
+        finally:
+            if not team.process_id:
+                printed.seek(0)
+                with log.open("ab") as file:
+                    shutil.copyfileobj(printed, file)
+
+
+def _convert(run: Run, worker: Worker, *, log: IO[bytes]) -> None:
+    """Before a job is joined, in another process: those of a job cannot convert a model together, and who has begun to
+    cannot join."""
+    plain = spec_to_plain(run)
+    if not worker.call("is_converted", arm="", run=plain):
+        with Worker(_process_of(run), log=log, shares_device=True) as other:
+            other.call("convert", arm="", run=plain)
 
 
 def _process_of(run: Run) -> Process:
     """The settings of an arm's process: as asked for, and as many host devices as its mesh has, which jax makes only
     while it starts. A number that the user has given stays; other platforms have the devices that they have."""
-    asked, needed = run.process, run.mesh.devices
-    if needed == 1 or any(HOST_DEVICES in names for names in (os.environ, dict(asked.env))):
+    asked, needed = run.process, run.mesh.host_devices
+    if run.mesh.devices == 1 or needed is None or any(HOST_DEVICES in names for names in (os.environ, dict(asked.env))):
         return asked
     return dataclasses.replace(asked, env=(*asked.env, (HOST_DEVICES, str(needed))))

@@ -67,8 +67,9 @@ class Worker:
             ) from None
         finally:
             theirs.close()
-        self._connection = ours
+        self.connection = ours
         self.pid = self._popen.pid
+        self.follows = False
 
     def __enter__(self) -> "Worker":
         return self
@@ -83,27 +84,49 @@ class Worker:
             UserError: the worker found something that the user can mend.
             WorkerFailure: it raised anything else, or it died.
         """
+        self.send(command, **arguments)
+        while True:
+            wait([self.connection])  # readable also when the process dies: its end of the socket closes
+            done, value = self.receive(command, progress=progress)
+            if done:
+                return value
+
+    def send(self, command: str, **arguments) -> None:
+        """One command, whose answer is still to come.
+
+        Raises:
+            WorkerFailure: the process is dead.
+        """
         try:
-            self._connection.send_bytes(json.dumps({"command": command, **arguments}).encode())
-            while True:
-                wait([self._connection])  # readable also when the process dies: its end of the socket closes
-                message = json.loads(self._connection.recv_bytes())
-                if "progress" not in message:
-                    break
-                if progress is not None:
-                    told = message["progress"]
-                    progress(told["stage"], told["done"], told["total"])
+            self.connection.send_bytes(json.dumps({"command": command, **arguments}).encode())
+        except (ConnectionError, OSError):
+            raise WorkerFailure(self._death(command)) from None
+        self.follows = command == "follow"
+
+    def receive(self, command: str, *, progress: Progress | None = None) -> tuple[bool, Any]:
+        """One message: whether it is the answer, and the answer.
+
+        Raises:
+            UserError, WorkerFailure: as `call`.
+        """
+        try:
+            message = json.loads(self.connection.recv_bytes())
         except (EOFError, ConnectionError, OSError):
             raise WorkerFailure(self._death(command)) from None
+        if "progress" in message:
+            told = message["progress"]
+            if progress is not None:
+                progress(told["stage"], told["done"], told["total"])
+            return False, None
         if "error" in message:
             raise _raised(message["error"])
-        return message["value"]
+        return True, message["value"]
 
-    def close(self) -> None:
-        """End the process: it goes by itself when the socket closes, or is killed half a second later."""
-        self._connection.close()
+    def close(self, *, patience_s: float = 0.5) -> None:
+        """End the process: it goes by itself when the socket closes, or is killed a little later."""
+        self.connection.close()
         try:
-            self._popen.wait(timeout=0.5)
+            self._popen.wait(timeout=patience_s)
         except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._popen.pid, signal.SIGKILL)

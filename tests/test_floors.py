@@ -32,6 +32,8 @@ FLOORS = {
     "examination": 6,
     "worker": 6,
     "worker_client": 6,
+    "joining": 6,
+    "team": 6,
     "tracking": 6,
     "report": 6,
     "board": 7,
@@ -66,7 +68,7 @@ JAX = {"jax", "jaxlib", "flax", "orbax", "optax"}
 JAX_FREE = (
     *("__init__", "__main__", "errors", "figures", "run_files", "command", "spec", "config", "report", "tracking"),
     *(unit for unit, floor in FLOORS.items() if floor == 7),
-    *("calibrate", "worker_client", "running", "jobs"),
+    *("calibrate", "worker_client", "team", "running", "jobs"),
     *("measure.statistics", "measure.schedule", "measure.verdict", "measure.load", "measure.agreement"),
     *("measure.gate", "measure.stored", "measure.differences", "measure.device_load", "measure.spread"),
     "measure.provenance",

@@ -7,7 +7,7 @@ import pytest
 from jaxgen.config.arms import load_arms
 from jaxgen.errors import UserError
 from jaxgen.spec.architecture import Architecture
-from jaxgen.spec.mesh import Cut, Mesh, OneDevice, cut
+from jaxgen.spec.mesh import Cut, Mesh, OneDevice, Processes, cut
 
 ARCH = Architecture(
     family="llama",
@@ -79,6 +79,20 @@ def test_heads_that_do_not_come_out_even_are_refused(changed, ways, told):
         (["mesh=data", "workload.batching=continuous"], r"batching=continuous has no rows for mesh\.data=2"),
         (["mesh=tensor", "jit=captured"], r"jit=captured makes constants.*use jit=closure"),
         (["mesh=tensor", "cache=paged", "cache.kernel=pallas"], r"cache\.kernel=pallas cannot be cut"),
+        (["mesh=tensor", "mesh.local_processes=3"], r"mesh\.tensor=2 = 2 devices are not divisible among 3 processes"),
+        (["mesh=tensor", "mesh.coordinator=h:1"], r"mesh\.coordinator needs mesh\.process_id, mesh\.num_processes too"),
+        (["mesh=tensor", "mesh.processes=auto", "mesh.local_processes=2"], r"are several ways to find the other"),
+        (
+            ["mesh=tensor", "mesh.coordinator=h:1", "mesh.process_id=2", "mesh.num_processes=2"],
+            r"mesh\.process_id=2 must be 0 or more and below mesh\.num_processes=2",
+        ),
+        (
+            ["mesh=tensor", "mesh.coordinator=h", "mesh.process_id=0", "mesh.num_processes=2"],
+            r"mesh\.coordinator=h must be HOST:PORT",
+        ),
+        (["mesh=tensor", "mesh.processes=auto", "measure.processes=2"], r"measure\.processes=2 needs processes of its"),
+        (["mesh=tensor", "mesh.processes=auto", "study=calibrate"], r"study needs processes of its own"),
+        (["mesh=tensor", "mesh.processes=auto", "measure.isolation=separate"], r"isolation=separate needs processes"),
         (["mesh.tensor=2"], r"mesh=single has no keys at all; mesh=tensor has it"),
     ],
 )
@@ -90,3 +104,16 @@ def test_impossible_meshes_are_refused_with_their_numbers(overrides, told):
 def test_a_baseline_may_have_another_mesh():
     arms = load_arms(["mesh=tensor", "baseline=same", "baseline.mesh=single"])
     assert (arms["candidate"].run.mesh, arms["baseline"].run.mesh) == (Mesh(tensor=2), OneDevice())
+
+
+@pytest.mark.parametrize(
+    ("mesh", "devices"),
+    [
+        (Mesh(tensor=4), 4),
+        (Mesh(tensor=4, local_processes=2), 2),
+        (Mesh(tensor=4, coordinator="h:1", process_id=0, num_processes=4), 1),
+        (Mesh(tensor=4, processes=Processes.auto), None),
+    ],
+)
+def test_the_host_devices_of_one_process(mesh, devices):
+    assert mesh.host_devices == devices

@@ -108,6 +108,12 @@ class FakeServer:
         assert started > 0
         self._send = send
 
+    def leave(self):
+        """The others are told."""
+
+    def cause(self):
+        return ""
+
     def answer(self, command, arm):
         if command == "fail":
             raise UserError("it is wrong")

@@ -14,7 +14,7 @@ from jaxgen.checkpoints import huggingface, manifest
 from jaxgen.checkpoints.convert import convert, partial_prefix
 from jaxgen.checkpoints.progress import Progress, silent
 from jaxgen.errors import UserError
-from jaxgen.spec.model import Model
+from jaxgen.spec.model import Model, Weights
 
 
 def converted(model: Model, *, progress: Progress = silent) -> Path:
@@ -35,9 +35,8 @@ def converted(model: Model, *, progress: Progress = silent) -> Path:
     if model.checkpoint is not None:
         return manifest.read(Path(model.checkpoint).expanduser().absolute()).folder
     assert model.source is not None, "a model without weights is refused by its spec"
-    store = Path(model.store).expanduser().absolute() if model.store else default_store()
-    folder = huggingface.locate(model.source)
-    checkpoint = store / f"{_slug(folder)}-{_key(folder)}"
+    checkpoint = _place(model)
+    store = checkpoint.parent
     if checkpoint.exists():
         return checkpoint
     with _locked(store / f".{checkpoint.name}.lock", progress=progress):
@@ -46,6 +45,18 @@ def converted(model: Model, *, progress: Progress = silent) -> Path:
                 shutil.rmtree(left_behind, ignore_errors=True)
             convert(model.source, checkpoint, progress=progress)
     return checkpoint
+
+
+def is_converted(model: Model) -> bool:
+    """Whether `converted` has nothing to convert; only files are looked at, so that jax does not start for it."""
+    return model.weights is Weights.random or model.checkpoint is not None or _place(model).exists()
+
+
+def _place(model: Model) -> Path:
+    """Where the conversion of a model's source is, or will be."""
+    store = Path(model.store).expanduser().absolute() if model.store else default_store()
+    folder = huggingface.locate(model.source or "")
+    return store / f"{_slug(folder)}-{_key(folder)}"
 
 
 def default_store() -> Path:

@@ -16,11 +16,7 @@ from jaxgen.spec.measure import Measure
 from jaxgen.spec.mesh import Mesh, OneDevice
 from jaxgen.spec.model import Model
 from jaxgen.spec.prompts import Arc, Builtin, Jsonl, Synthetic, Text
-<<<<<<< HEAD
-from jaxgen.spec.run import Baseline
-=======
-from jaxgen.spec.run import Baseline, Mesh, Process
->>>>>>> work-a
+from jaxgen.spec.run import Baseline, Process
 from jaxgen.spec.score import Score
 from jaxgen.spec.study import Calibrate, Selftest, Single
 from jaxgen.spec.sweep import SweepPlan

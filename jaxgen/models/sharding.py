@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxgen.errors import UserError
@@ -115,6 +116,11 @@ def layout_of(mesh: MeshSpec, architecture: Architecture) -> Layout | None:
             f"mesh.data={mesh.data} x mesh.tensor={mesh.tensor} needs {mesh.devices} devices, and there are "
             f"{len(there)} ({there[0].platform}); lower them{_more(there[0].platform, mesh.devices)}"
         )
+    if jax.process_count() > 1 and mesh.devices < len(there):
+        raise UserError(
+            f"mesh.data={mesh.data} x mesh.tensor={mesh.tensor} takes {mesh.devices} of the {len(there)} devices that "
+            f"{jax.process_count()} processes have: every process must have its part; use all devices"
+        )
     shape = (mesh.data, mesh.tensor)
     made = jax.make_mesh(shape, (DATA, TENSOR), axis_types=(AxisType.Auto,) * 2, devices=there[: mesh.devices])
     return Layout(mesh=made, cut=cut(mesh, architecture))
@@ -142,8 +148,10 @@ def put(array: Any, layout: Layout | None, *axes: str | None) -> jax.Array:
 
 
 def on_host(array: Any) -> np.ndarray:
-    """All of an array, whoever holds its parts."""
-    return np.asarray(array)
+    """All of an array, whoever holds its parts. Where other processes hold some, all processes must ask for it."""
+    if not isinstance(array, jax.Array) or array.is_fully_addressable or array.is_fully_replicated:
+        return np.asarray(array)
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
 def device_bytes(arrays: Any) -> int:

@@ -1,6 +1,8 @@
 """Over how many devices a model is spread, and which of its axes are cut (`mesh=`): numbers alone, no device."""
 
 import dataclasses
+import enum
+import re
 from typing import ClassVar
 
 from jaxgen.errors import UserError
@@ -17,6 +19,15 @@ class OneDevice:
     data: ClassVar[int] = 1
     tensor: ClassVar[int] = 1
     devices: ClassVar[int] = 1
+    local_processes: ClassVar[int] = 1
+    joins: ClassVar[bool] = False
+    host_devices: ClassVar[int | None] = None
+
+
+class Processes(enum.Enum):
+    """How a process finds the others of its job: by what the cluster says in its environment."""
+
+    auto = "auto"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,17 +37,63 @@ class Mesh:
     Attributes:
         data: groups among which the rows of a batch are shared out.
         tensor: devices among which heads, intermediate size and vocabulary are shared out.
+        local_processes: processes that share the devices of this machine; jaxgen starts them.
+        processes: `auto` joins the job that this process was started in: of Slurm, Open MPI, Kubernetes or Cloud TPU.
+        coordinator: HOST:PORT of process 0, to join a job by hand; each process is also told which it is:
+        process_id, num_processes: its number, and how many there are.
     """
 
     data: int = 1
     tensor: int = 1
+    local_processes: int = 1
+    processes: Processes | None = None
+    coordinator: str | None = None
+    process_id: int | None = None
+    num_processes: int | None = None
 
     def __post_init__(self):
-        problems = [
-            f"mesh.{key}={getattr(self, key)} must be 1 or more" for key in ("data", "tensor") if getattr(self, key) < 1
-        ]
+        least = [key for key in ("data", "tensor", "local_processes") if getattr(self, key) < 1]
+        problems = [f"mesh.{key}={getattr(self, key)} must be 1 or more" for key in least]
+        problems = problems or [*self._muddled(), *self._misnumbered()]
         if problems:
             raise UserError.collected("impossible mesh", problems)
+
+    def _muddled(self) -> list[str]:
+        """Several ways to find the other processes, or half of one."""
+        by_hand = {key: getattr(self, key) for key in ("coordinator", "process_id", "num_processes")}
+        given = [f"mesh.{key}" for key, value in by_hand.items() if value is not None]
+        missing = [f"mesh.{key}" for key, value in by_hand.items() if value is None]
+        ways = [
+            *(["mesh.local_processes"] if self.local_processes > 1 else []),
+            *(["mesh.processes=auto"] if self.processes else []),
+            *([", ".join(given)] if given else []),
+        ]
+        if len(ways) > 1:
+            return [f"{' and '.join(ways)} are several ways to find the other processes: give one"]
+        if given and missing:
+            return [f"{', '.join(given)} needs {', '.join(missing)} too"]
+        if self.coordinator and not re.fullmatch(r"\S+:\d+", self.coordinator):
+            return [f"mesh.coordinator={self.coordinator} must be HOST:PORT"]
+        return []
+
+    def _misnumbered(self) -> list[str]:
+        count = self.num_processes or self.local_processes
+        if count < 1 or (self.process_id is not None and not 0 <= self.process_id < count):
+            return [f"mesh.process_id={self.process_id} must be 0 or more and below mesh.num_processes={count}"]
+        if self.devices % count:
+            told = f"mesh.data={self.data} x mesh.tensor={self.tensor}"
+            return [f"{told} = {self.devices} devices are not divisible among {count} processes"]
+        return []
+
+    @property
+    def joins(self) -> bool:
+        """Whether the job's other processes are started by somebody else."""
+        return self.processes is not None or self.coordinator is not None
+
+    @property
+    def host_devices(self) -> int | None:
+        """Devices of one process; null where only the job knows how many processes there are."""
+        return None if self.processes else self.devices // (self.num_processes or self.local_processes)
 
     @property
     def devices(self) -> int:

@@ -4,12 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 
 from jaxgen.errors import UserError
-<<<<<<< HEAD
 from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed, NoCache, Paged, PageKernel
-=======
-from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed, NoCache, Paged
 from jaxgen.spec.console import ConsolePlan
->>>>>>> work-a
 from jaxgen.spec.dtype import Dtype
 from jaxgen.spec.fault import Fault
 from jaxgen.spec.gate import GateSpec, NoGate, Regression
@@ -141,8 +137,24 @@ class Run:
             problems.append("jit=captured makes constants of the weights, whole on every device: use jit=closure")
         if isinstance(self.cache, Paged) and self.cache.kernel is PageKernel.pallas:
             problems.append("cache.kernel=pallas cannot be cut: use cache.kernel=auto")
+        problems += self._unfit_for_a_job() if mesh.joins else []
         if problems:
             raise UserError.collected(f"a mesh of {mesh.devices} devices is impossible here", problems)
+
+    def _unfit_for_a_job(self) -> list[str]:
+        """A job of several processes is joined once, by one worker on each host."""
+        measure = self.measure
+        unfit = {
+            "measure.isolation=separate": measure.isolation is Isolation.separate,
+            f"measure.processes={measure.processes}": measure.processes > 1,
+            "measure.startup": measure.startup is not None,
+            "study": not isinstance(self.study, Single),
+        }
+        return [
+            f"{key} needs processes of its own, and a job is joined once: leave it out, or use mesh.local_processes"
+            for key, given in unfit.items()
+            if given
+        ]
 
     @property
     def plan(self) -> Measure:
