@@ -138,16 +138,22 @@ def _point(cfg: Any, job: Job, *, board: Board | None = None) -> tuple[int, str 
 
 
 def _elsewhere(cfg: Any, job: Job, command: Sequence[str]) -> int:
-    """A point in a launcher's process, of which Slurm may have started several."""
+    """A point in a launcher's process, of which Slurm may have started several: one model over all of them, or none."""
     tasks, rank = (int(os.environ.get(key, default)) for key, default in (("SLURM_NTASKS", "1"), ("SLURM_PROCID", "0")))
-    if rank:
+    together = cfg.mesh.get("processes") is not None
+    if rank and not together:
         return ExitCode.OK  # the first one tells
     sys.argv = list(command)  # for the result, which says how it was made
-    if tasks > 1:
-        why = f"its job has {tasks} tasks, and a run is measured by one: tasks_per_node=1 and nodes=1 in hydra.launcher"
+    if tasks > 1 and not together:
+        why = (
+            f"its job has {tasks} tasks: mesh.processes=auto spreads one model over them, else a run has one task "
+            "(tasks_per_node=1 and nodes=1 in hydra.launcher)"
+        )
         code, reason, kept = refuse(UserError(why), job.label), why, False
     else:
         code, reason, kept = _point(cfg, job)
+    if rank:
+        return code
     row = row_of(job.overrides, job.folder, number=job.number or 0, code=code, reason=reason)
     noted({**row, "kept": kept}, job.folder.parent)
     return code

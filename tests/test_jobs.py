@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from small_runs import ALONE, SMALL, read_result
@@ -72,9 +73,10 @@ class TestElsewhere:
         monkeypatch.setenv("SLURM_NTASKS", "2")
         here = job.Job(place / "0", 0, ("jit=aot",))
         monkeypatch.setattr("jaxgen.jobs.this_job", lambda: here)
-        assert copy(None) == ExitCode.USER_ERROR
+        cfg = SimpleNamespace(mesh={})
+        assert copy(cfg) == ExitCode.USER_ERROR
         monkeypatch.setenv("SLURM_PROCID", "1")
-        assert copy(None) == ExitCode.OK
+        assert copy(cfg) == ExitCode.OK
         assert capsys.readouterr().err.count("has 2 tasks") == 1
         assert executed.calls == []
         assert (place / POINTS / "0.json").exists()
