@@ -119,7 +119,8 @@ class Pool:
         """The candidate's worker first: `auto` needs to know its platform."""
         if self._team is not None:
             self._workers = dict.fromkeys(self._arms, self._stack.enter_context(self._team))
-            self.environments = dict.fromkeys(self._arms, self.call(next(iter(self._arms)), "hello"))
+            told: dict = self.call(next(iter(self._arms)), "hello")
+            self.environments = dict.fromkeys(self._arms, told)
             self.isolation = Isolation.shared
             return
         first, *rest = self._arms

@@ -100,10 +100,10 @@ class Team:
 
     def _cause(self, command: str) -> WorkerFailure | None:
         """The one whose end made the first process fail, if there is one."""
-        others = {other.connection: other for other in self._workers if other.follows}
-        for connection in wait(list(others), timeout=_LAST_WORDS_S):
-            return self._fell(others[connection], command)
-        return None
+        others = [other for other in self._workers if other.follows]
+        ready = wait([other.connection for other in others], timeout=_LAST_WORDS_S)
+        fallen = next((other for other in others if other.connection in ready), None)
+        return None if fallen is None else self._fell(fallen, command)
 
     def _fell(self, worker: Worker, command: str) -> WorkerFailure:
         number = self._workers.index(worker)
