@@ -48,10 +48,6 @@ def selftest(arms: Mapping[str, Arm], record: Record, console: Console) -> ExitC
     record.result["selftest"] = told
     for process in range(study.processes):
         _repeat(arms, study, record, console, process=process)
-    told["rates"] = {
-        "same_left_alone": _rate(told["same"], "equivalent", "inconclusive"),
-        "slowdown_found": _rate(told["slowed"], "slower"),
-    }
     if study.faults:
         for name, (fault, words) in FAULTS.items():
             told["faults"][name] = _with_fault(arms, name, fault, words, record=record, console=console)
@@ -94,6 +90,7 @@ def _repeat(arms: Mapping[str, Arm], study: Selftest, record: Record, console: C
                 comparison, dirty = repetitions.once(**fault)
                 word, reason = verdict(comparison, margin=margin, agreement="identical", dirty=dirty)
                 told[kind].append({"process": process, "verdict": word, "reason": reason, **(comparison or {})})
+            told["rates"] = _rates(told)  # so that a run which is stopped has those of what it measured
             record.save()
             console.repetition(len(told["same"]), study.repetitions, study="selftest")
 
@@ -116,6 +113,14 @@ def _with_fault(
     reason = own.result["verdict_reason"] or ""
     found = own.result["verdict"] == "invalid" and words in reason
     return {"verdict": own.result["verdict"], "reason": reason, "found": found, "result": f"faults/{name}/{RESULT}"}
+
+
+def _rates(told: Mapping[str, Any]) -> dict[str, float]:
+    """Of the measurements so far, how many ended as they should."""
+    return {
+        "same_left_alone": _rate(told["same"], "equivalent", "inconclusive"),
+        "slowdown_found": _rate(told["slowed"], "slower"),
+    }
 
 
 def _rate(measured: list[dict[str, Any]], *right: str) -> float:
