@@ -7,6 +7,7 @@ import itertools
 import jax
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
 from small_models import CACHES, FAMILIES, engine, run, tokens, weights
 
 from jaxgen.engine.continuous import Call, Continuous, Request
@@ -181,14 +182,16 @@ def test_every_parameter_has_its_axes():
     for each in MODELS.values():
         layout = layout_of(BY_HEADS, each)
         whole = [name for name in weights(each)[0].names if layout.weight(name).is_fully_replicated]
-        assert all(name.endswith((".scale", "o.bias", "down.bias")) or name == "position" for name in whole)
+        assert all(
+            name.endswith((".scale", "norm.bias", "o.bias", "down.bias")) or name == "position" for name in whole
+        )
 
 
 def test_scales_of_narrow_numbers_follow_their_axes():
     layout = layout_of(BY_HEADS, LLAMA)
     assert layout.weight("blocks.0.attention.q.kernel_scale") == layout.weight("blocks.0.attention.q.bias")
     assert layout.weight("blocks.0.attention.o.kernel_scale").is_fully_replicated
-    assert layout.weight("embedding_scale").spec == layout.weight("head_scale").spec == ("tensor",)
+    assert layout.weight("embedding_scale").spec == layout.weight("head_scale").spec == PartitionSpec("tensor")
 
 
 def test_an_array_that_nobody_knows_is_an_error():
