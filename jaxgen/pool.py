@@ -119,8 +119,8 @@ class Pool:
         """The candidate's worker first: `auto` needs to know its platform."""
         if self._team is not None:
             self._workers = dict.fromkeys(self._arms, self._stack.enter_context(self._team))
-            told: dict = self.call(next(iter(self._arms)), "hello")
-            self.environments = dict.fromkeys(self._arms, told)
+            here: dict = self.call(next(iter(self._arms)), "hello")
+            self.environments = dict.fromkeys(self._arms, here)
             self.isolation = Isolation.shared
             return
         first, *rest = self._arms
