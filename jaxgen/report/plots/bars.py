@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _SHADES = {2: (1.0, 0.45), 3: (1.0, 0.55, 0.25), 6: (0.2, 0.35, 0.5, 0.7, 1.0, 0.3)}
 _OTHER_SHADES = (1.0, 0.7, 0.5, 0.35, 0.2)
+_KEYS = 2  # beside each other: long names of the bars leave that much room above them
 _MOST_ROWS = 60
 
 
@@ -69,10 +70,10 @@ def draw(
     def put(figure) -> None:
         axes = axes_of(figure, grid="none")
         _put(axes, shown, parts, form=form)
-        legend_above(axes, columns=min(len(parts), 3))
+        legend_above(axes, columns=_KEYS)
 
     alt = "; ".join(f"{bar.label}: {_told(bar, form)}" for bar in shown) + "."
-    height = 0.75 + 0.3 * len(shown) + 0.17 * ((len(parts) - 1) // 3)
+    height = 0.75 + 0.3 * len(shown) + 0.17 * ((len(parts) - 1) // _KEYS)
     said = " ".join(each for each in told if each).strip() or None
     return Drawing(name, title, alt, put, height_in=height, note=said)
 
