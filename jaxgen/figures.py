@@ -1,8 +1,28 @@
 """Figures as the cells of a table; what is unknown is a dash."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+_OF_BASELINE = ("model", "cache", "jit", "dtype", "mesh")
+"""Groups of which a baseline may be given an option of its own."""
+
+
+def baselines_apart(choices: Iterable[Mapping[str, Any]]) -> str | None:
+    """What a reader of several ratios must know where they are against different baselines; null where they are not.
+
+    Args:
+        choices: of each point's baseline, the option of every group.
+    """
+    each = list(choices)
+    groups = [group for group in _OF_BASELINE if len({choice.get(group) for choice in each}) > 1]
+    if not groups:
+        return None
+    keys = " ".join(f"baseline.{group}=OPTION" for group in groups)
+    return (
+        f"each point's baseline has the {' and '.join(groups)} of its candidate, so that ratios of different points "
+        f"cannot be held against each other; {keys} gives all of them the same"
+    )
 
 
 def heading(metric: str, block: Mapping[str, Any]) -> str:

@@ -31,7 +31,8 @@ class Sweep:
     Attributes:
         rows: `{number, overrides, folder, reason}` and what the point's result says: `status`, `exit_code`, `verdict`,
             `metric` (the one of the verdict), `candidate` and `baseline` (medians), `ratio`, `low`, `high`,
-            `agreement`, `run_id`; null where there is none, as in a grid, whose cases have figures of their own.
+            `agreement`, `against` (the choices of the baseline), `run_id`; null where there is none, as in a grid, whose
+            cases have figures of their own.
         folder: of the sweep's files; null while there are none.
     """
 
@@ -83,7 +84,7 @@ class Sweep:
 
     def plan(self, overrides: Sequence[str], folder: Path, told: str, *, code: int) -> None:
         """One more point that is only looked at: nothing is written."""
-        empty = dict.fromkeys((*_FIGURES, "run_id"))
+        empty = dict.fromkeys((*_FIGURES, "against", "run_id"))
         row = {"number": len(self.rows), "overrides": dict(map(split, overrides)), "folder": folder.name}
         self.rows.append({**row, **empty, "exit_code": int(code), "reason": told})
 
@@ -119,6 +120,7 @@ class Sweep:
             named = [str(row["overrides"].get(key, "-")) for key in varying]
             ratio = figures.ratio_and_interval(compared)
             table.add_row(str(row["number"]), *named, row["metric"] or "-", *medians, ratio, _told(row))
+        table.caption = figures.baselines_apart(row["against"] for row in self.rows if row.get("against"))
         return table
 
 
@@ -170,7 +172,7 @@ def _rows_of(path: Path) -> list[dict[str, Any]]:
 
 def _figures(result: Path, reason: str | None) -> dict[str, Any]:
     """What a result says of its point; nulls where there is none that can be read."""
-    empty = dict.fromkeys(("status", *_FIGURES[2:], "reason", "run_id"))
+    empty = dict.fromkeys(("status", *_FIGURES[2:], "reason", "against", "run_id"))
     try:
         told = json.loads(result.read_text(encoding="utf-8"))
         arms, compared = told["arms"], told["comparison"]
@@ -190,6 +192,7 @@ def _figures(result: Path, reason: str | None) -> dict[str, Any]:
         "low": low,
         "high": high,
         "agreement": (told.get("agreement") or {}).get("status"),
+        "against": arms.get("baseline", {}).get("choices"),
         "reason": reason or "; ".join(failures) or told.get("verdict_reason"),
     }
 

@@ -4,6 +4,7 @@ import pytest
 import stored_runs
 from stored_runs import arm, result, sweep, write
 
+from jaxgen import figures
 from jaxgen.report import words
 from jaxgen.report.points import arm_name, differences, points_of
 from jaxgen.report.reading import collect
@@ -48,6 +49,15 @@ def test_the_largest_gain_is_told_of_points_that_stand(tmp_path):
     collection = collect([sweep(tmp_path)])
     sentence = words.sentence_of_all(points_of(collection.runs), unread=len(collection.unread))
     assert sentence.endswith("the largest gain is 3.00 [2.85, 3.15] times, at cache=fixed dtype=int8.")
+
+
+def test_baselines_that_differ_are_told():
+    same = {"cache": "fixed", "dtype": "float32", "workload": "generate"}
+    assert figures.baselines_apart([same, same | {"workload": "score"}]) is None
+    told = figures.baselines_apart([same, same | {"dtype": "int8"}])
+    assert told is not None
+    assert told.startswith("each point's baseline has the dtype of its candidate")
+    assert "baseline.dtype=OPTION" in told
 
 
 def test_what_follows_from_an_option_is_no_difference_of_its_own(tmp_path):

@@ -50,7 +50,9 @@ def sentence_of_all(points: Sequence[Point], *, unread: int) -> str:
         (p for p in points if p.verdict == "faster" and p.ratio), key=lambda p: (p.ratio or {})["ratio"], default=None
     )
     most = f"; the largest gain is {figures.ratio_and_interval(best.ratio)} times, at {best.label}" if best else ""
-    return _sentence(f"{total} {'point' if total == 1 else 'points'}: {told}{most}")
+    baselines = [choices for p in points if (choices := at(p.arms, "baseline", "choices"))]
+    apart = f". Note: {beside}" if (beside := figures.baselines_apart(baselines)) else ""
+    return _sentence(f"{total} {'point' if total == 1 else 'points'}: {told}{most}{apart}")
 
 
 def badge(runs: Sequence[StoredRun]) -> str | None:
