@@ -31,7 +31,7 @@ class Sweep:
     Attributes:
         rows: `{number, overrides, folder, reason}` and what the point's result says: `status`, `exit_code`, `verdict`,
             `metric` (the one of the verdict), `candidate` and `baseline` (medians), `ratio`, `low`, `high`,
-            `agreement`, `against` (the choices of the baseline), `run_id`; null where there is none, as in a grid, whose
+            `agreement`, `against` (the baseline's choices), `run_id`; null where there is none, as in a grid, whose
             cases have figures of their own.
         folder: of the sweep's files; null while there are none.
     """
