@@ -14,9 +14,13 @@ HloModule jit_loop
   ROOT %dot.2 = f32[4]{0} dot(%convert.9, %param_1)
 }
 
+%other (param_0: s8[4,6]) -> (f32[6,4], f32[6]) {
+  ROOT %tuple.1 = (f32[6,4]{1,0}, f32[6]{0}) tuple(%a, %b), metadata={op_name="jit(loop)/while/body/convert"}
+}
+
 %body (arg: (f32[6], s8[4,6])) -> (f32[6], s8[4,6]) {
   %convert.1 = f32[4,6]{1,0} convert(%gte.1), metadata={op_name="jit(loop)/while/body/convert"}
-  %fusion.3 = (f32[6,4]{1,0}, f32[6]{0}) fusion(%gte.1, %gte.0), calls=%other, metadata={op_name="while/body/convert"}
+  %fusion.3 = (f32[6,4]{1,0}, f32[6]{0}) fusion(%gte.1, %gte.0), calls=%other
   %fusion.4 = f32[4]{0} fusion(%gte.1, %gte.0), kind=kLoop, calls=%fused_computation
   %convert.5 = s8[4,6]{1,0} convert(%gte.2)
 }

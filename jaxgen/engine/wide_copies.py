@@ -19,6 +19,7 @@ _INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?[\w.\-]+ = (\(.*?\)|\S+) ([\w\-]+)\(
 _ARRAY = re.compile(r"(\w+)\[([\d,]+)\]")
 _BEGINNING = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\{$")
 _FUSED = re.compile(r" fusion\(.*calls=%?([\w.\-]+)")
+_ROOT = "ROOT "
 _OPERATION = re.compile(r'op_name="(?:jit\(\w+\)/)?([^"]+)"')
 
 
@@ -58,16 +59,20 @@ def wide_copies(text: str, arrays: Iterable[Any]) -> dict[str, Any]:
 def _written(text: str) -> Iterator[tuple[str, str, str]]:
     """(operation, dtype, axes) of each array that an instruction outside a fusion makes of others."""
     fused = set(_FUSED.findall(text))
-    inside = ""
-    for line in text.splitlines():
+    inside, meant = "", {}
+    for line in text.splitlines():  # what is called stands before what calls it
         if begun := _BEGINNING.match(line):
             inside = begun[1]
         found = _INSTRUCTION.match(line)
+        meaning = _OPERATION.search(line)
+        if meaning and line.lstrip().startswith(_ROOT):
+            meant[inside] = meaning[1]
         if inside in fused or found is None or found[2] not in _MAKERS:
             continue
-        meaning = _OPERATION.search(line)
+        called = _FUSED.search(line)
+        within = meant.get(called[1], found[2]) if called else found[2]
         for kind, dims in _ARRAY.findall(found[1]):
-            yield meaning[1] if meaning else found[2], kind, dims
+            yield meaning[1] if meaning else within, kind, dims
 
 
 def _axes(shape: tuple[int, ...]) -> tuple[int, ...]:
