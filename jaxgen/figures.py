@@ -140,7 +140,7 @@ def quality(told: Mapping[str, Any] | None) -> dict[str, str]:
         return {}
     return {
         "next token alike": f"{percent(told['next_token_agreement'])} of {told['positions']}",
-        "KL, mean": f"{number(told['kl_mean'], digits=2)} nats",
+        "KL, nats": f"{told['kl_mean']:.2g}",
         "logit error": f"{number(told['logit_error'], digits=2)}",
     }
 
