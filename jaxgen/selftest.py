@@ -1,13 +1,15 @@
 """The benchmark benchmarked: equal arms, a known slowdown, and every fault that must end a run as invalid."""
 
 import dataclasses
+import json
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from jaxgen import measuring
 from jaxgen.console import Console
-from jaxgen.errors import ExitCode
+from jaxgen.errors import ExitCode, UserError
 from jaxgen.judgement import margin_of
 from jaxgen.measure.verdict import verdict
 from jaxgen.pool import Pool
@@ -28,6 +30,9 @@ FAULTS: dict[str, tuple[Fault, str]] = {
 """Each fault, and what the reason of the verdict must say of it."""
 
 GOOD_RATE = 0.95
+_PLANNED = ("model", "cache", "jit", "workload", "prompts", "measure")
+_MACHINE = ("cpu", "cores", "device_kind", "device_count")
+"""What must be the same for measurements of two runs to count together."""
 
 
 def selftest(arms: Mapping[str, Arm], record: Record, console: Console) -> ExitCode:
@@ -46,8 +51,10 @@ def selftest(arms: Mapping[str, Arm], record: Record, console: Console) -> ExitC
     assert isinstance(study, Selftest)
     told: dict[str, Any] = {"same": [], "slowed": [], "slowdown": study.slowdown, "faults": {}}
     record.result["selftest"] = told
-    for process in range(study.processes):
-        _repeat(arms, study, record, console, process=process)
+    earlier = _earlier(study, record)
+    left = study.repetitions - len(earlier.get("same", ()))
+    for process in range(min(study.processes, left)):
+        _repeat(arms, study, record, console, process=process, count=len(range(process, left, study.processes)))
     if study.faults:
         for name, (fault, words) in FAULTS.items():
             told["faults"][name] = _with_fault(arms, name, fault, words, record=record, console=console)
@@ -74,25 +81,71 @@ def _failures(told: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _repeat(arms: Mapping[str, Arm], study: Selftest, record: Record, console: Console, *, process: int) -> None:
-    """One pair of processes' share: equal arms and the slowed candidate in turn."""
+def _repeat(
+    arms: Mapping[str, Arm], study: Selftest, record: Record, console: Console, *, process: int, count: int
+) -> None:
+    """One pair of processes' share: equal arms and the slowed candidate in turn, so many times."""
     told = record.result["selftest"]
-    share = range(process, study.repetitions, study.processes)
     with Pool(arms, log=record.folder / LOG) as pool:
         if process == 0:
             record.environment(pool.environments, isolation=pool.isolation)
+            _take_in(_earlier(study, record), record)
         margin, _ = margin_of(arms["candidate"], record.result["environment"])
         told["margin"] = margin
         session = Session(arms, pool, record, console, process=process)
         repetitions = Repetitions(arms, pool, session, record, first=len(told["same"]) + len(told["slowed"]))
-        for _ in share:
+        number = 1 + max((each["process"] for each in told["same"]), default=-1)
+        for _ in range(count):
             for kind, fault in (("same", {}), ("slowed", {"slowdown": study.slowdown})):
                 comparison, dirty = repetitions.once(**fault)
                 word, reason = verdict(comparison, margin=margin, agreement="identical", dirty=dirty)
-                told[kind].append({"process": process, "verdict": word, "reason": reason, **(comparison or {})})
+                told[kind].append({"process": number, "verdict": word, "reason": reason, **(comparison or {})})
             told["rates"] = _rates(told)  # so that a run which is stopped has those of what it measured
             record.save()
             console.repetition(len(told["same"]), study.repetitions, study="selftest")
+
+
+def _earlier(study: Selftest, record: Record) -> dict[str, Any]:
+    """What a self-test that was stopped has measured, by the same plan; nothing where none is continued.
+
+    Raises:
+        UserError: there is no such result, or its plan is another.
+    """
+    if study.continues is None:
+        return {}
+    path = Path(study.continues).expanduser() / RESULT
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        told, config = result["selftest"], result["arms"]["candidate"]["config"]
+    except (OSError, ValueError, KeyError, TypeError):
+        remedy = "give the run folder of one that was stopped"
+        raise UserError(f"study.continues={study.continues}: there is no result of a self-test; {remedy}") from None
+    ours = json.loads(json.dumps(record.result["arms"]["candidate"]["config"]))
+    others = [group for group in _PLANNED if config.get(group) != ours.get(group)]
+    others += [] if told.get("slowdown") == study.slowdown else ["study.slowdown"]
+    if others:
+        raise UserError(f"study.continues={study.continues} was measured with another {', '.join(others)}")
+    whole = min(len(told["same"]), len(told["slowed"]))  # stopped between the two, it has one more of the first
+    if whole >= study.repetitions:
+        raise UserError(f"study.continues={study.continues} has {whole} measurements: raise study.repetitions")
+    machine = {key: result["environment"].get(key) for key in _MACHINE}
+    return {"same": told["same"][:whole], "slowed": told["slowed"][:whole], "machine": machine}
+
+
+def _take_in(earlier: Mapping[str, Any], record: Record) -> None:
+    """Measurements of before count if the machine is of the same kind.
+
+    Raises:
+        UserError: it is not.
+    """
+    if not earlier:
+        return
+    here = {key: record.result["environment"].get(key) for key in _MACHINE}
+    if here != earlier["machine"]:
+        raise UserError(f"study.continues was measured on {earlier['machine']}, and this is {here}")
+    for kind in ("same", "slowed"):
+        record.result["selftest"][kind] += earlier[kind]
+    record.note(f"{len(earlier['same'])} of the measurements of each kind are of an earlier run, which was stopped")
 
 
 def _with_fault(

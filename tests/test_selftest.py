@@ -1,5 +1,7 @@
 """The benchmark of the benchmark, with a clock and a machine that are arithmetic: how often the verdict is right."""
 
+import json
+
 import pytest
 from stand_in_machine import Machine, same_arms
 
@@ -105,6 +107,45 @@ def test_a_fault_s_run_that_breaks_off_is_known_as_failed(tmp_path, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         self_tested(tmp_path, monkeypatch, study, faulty=interrupted)
     assert '"status": "failed"' in (tmp_path / "faults" / "recompile" / "result.json").read_text()
+
+
+class TestContinuing:
+    @pytest.fixture
+    def stopped(self, tmp_path, monkeypatch):
+        """The folder of a self-test with three measurements of each kind, and one more of the first."""
+        folder = tmp_path / "stopped"
+        folder.mkdir()
+        _, result, _ = self_tested(folder, monkeypatch, Selftest(repetitions=3, processes=2, faults=False))
+        result["selftest"]["same"].append(result["selftest"]["same"][-1])
+        (folder / "result.json").write_text(json.dumps(result))
+        return folder
+
+    def test_what_a_stopped_one_has_measured_counts(self, stopped, tmp_path, monkeypatch):
+        study = Selftest(repetitions=5, processes=1, faults=False, continues=str(stopped))
+        _, result, _ = self_tested(tmp_path, monkeypatch, study)
+        told = result["selftest"]
+        assert [each["process"] for each in told["same"]] == [0, 0, 1, 2, 2]
+        assert [each["process"] for each in told["slowed"]] == [0, 0, 1, 2, 2]
+        assert told["rates"]["slowdown_found"] == 1
+        assert any("3 of the measurements of each kind are of an earlier run" in note for note in result["notes"])
+
+    @pytest.mark.parametrize(
+        ("changed", "config", "message"),
+        [
+            ({"slowdown": 0.1}, {}, "was measured with another study.slowdown"),
+            ({}, {"measure": {"margin": 0.5}}, "was measured with another measure"),
+            ({"repetitions": 3}, {}, "has 3 measurements: raise study.repetitions"),
+            ({"continues": "nowhere"}, {}, "there is no result of a self-test"),
+        ],
+        ids=str,
+    )
+    def test_another_plan_is_refused(self, stopped, tmp_path, monkeypatch, changed, config, message):
+        result = json.loads((stopped / "result.json").read_text())
+        result["arms"]["candidate"]["config"] |= config
+        (stopped / "result.json").write_text(json.dumps(result))
+        study = Selftest(**({"repetitions": 5, "processes": 1, "continues": str(stopped)} | changed))
+        with pytest.raises(UserError, match=message):
+            self_tested(tmp_path, monkeypatch, study)
 
 
 def test_arms_that_differ_are_refused(tmp_path, monkeypatch):

@@ -39,12 +39,15 @@ class Selftest:
         processes: fresh pairs of processes that share them out.
         slowdown: the extra work in the slowed arm, as a share of a call's time.
         faults: whether each fault of `fault.*` is put in once, too.
+        continues: a run folder of a self-test that was stopped: what it measured by the same plan, on the same kind of
+            machine, counts too.
     """
 
     repetitions: int = 100
     processes: int = 5
     slowdown: float = 0.05
     faults: bool = True
+    continues: str | None = None
 
     def __post_init__(self):
         _at_least_one("selftest", repetitions=self.repetitions, processes=self.processes)
