@@ -98,11 +98,14 @@ class GpuKernel:
 
         if q.shape[1] > 1:
             return Reference().attend(pool, q, table=table, positions=positions)
+        keys, values = pool.keys, pool.values
+        assert isinstance(keys, Array), "int8 is refused when the kernel is chosen"
+        assert isinstance(values, Array), "as keys"
         context = gpu_paged_attention.gpu_paged_attention(
             functools.partial(paged_attention, interpret=self.interpret),
             q[:, 0],
-            pool.keys,
-            pool.values,
+            keys,
+            values,
             table=table,
             lengths=positions[:, 0] + 1,
         )
