@@ -49,7 +49,7 @@ KEPT = {
 }
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["gpt2", "qwen3"])  # heads of their own, and shared ones with norms
 def test_what_an_int8_cache_keeps_does_not_depend_on_its_kind(family):
     """Each token and head is rounded by itself."""
     made = {
