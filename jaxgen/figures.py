@@ -4,8 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-_OF_BASELINE = ("model", "cache", "jit", "dtype", "mesh")
-"""Groups of which a baseline may be given an option of its own."""
+from jaxgen.spec.run import REPLACEABLE
 
 
 def baselines_apart(choices: Iterable[Mapping[str, Any]]) -> str | None:
@@ -15,13 +14,13 @@ def baselines_apart(choices: Iterable[Mapping[str, Any]]) -> str | None:
         choices: of each point's baseline, the option of every group.
     """
     each = list(choices)
-    groups = [group for group in _OF_BASELINE if len({choice.get(group) for choice in each}) > 1]
+    groups = [group for group in REPLACEABLE if len({choice.get(group) for choice in each}) > 1]
     if not groups:
         return None
     keys = " ".join(f"baseline.{group}=OPTION" for group in groups)
     return (
-        f"each point's baseline has the {' and '.join(groups)} of its candidate, so that ratios of different points "
-        f"cannot be held against each other; {keys} gives all of them the same"
+        f"the points' baselines differ in {' and '.join(groups)}, so that ratios of different points cannot be held "
+        f"against each other; one {keys} for all of them would mend that"
     )
 
 

@@ -11,12 +11,13 @@ from jaxgen import measuring
 from jaxgen.console import Console
 from jaxgen.errors import ExitCode, UserError
 from jaxgen.judgement import margin_of
+from jaxgen.measure.stored import version_problem
 from jaxgen.measure.verdict import verdict
 from jaxgen.pool import Pool
 from jaxgen.record import Record
 from jaxgen.repetition import Repetitions, require_same
 from jaxgen.run_files import LOG, RESULT
-from jaxgen.session import Session
+from jaxgen.session import Facts, Session
 from jaxgen.spec.arm import Arm
 from jaxgen.spec.fault import Fault
 from jaxgen.spec.study import Selftest
@@ -54,7 +55,8 @@ def selftest(arms: Mapping[str, Arm], record: Record, console: Console) -> ExitC
     earlier = _earlier(study, record)
     left = study.repetitions - len(earlier.get("same", ()))
     for process in range(min(study.processes, left)):
-        _repeat(arms, study, record, console, process=process, count=len(range(process, left, study.processes)))
+        count = len(range(process, left, study.processes))
+        _repeat(arms, study, record, console, process=process, count=count, earlier=earlier)
     if study.faults:
         for name, (fault, words) in FAULTS.items():
             told["faults"][name] = _with_fault(arms, name, fault, words, record=record, console=console)
@@ -82,16 +84,24 @@ def _failures(told: Mapping[str, Any]) -> list[str]:
 
 
 def _repeat(
-    arms: Mapping[str, Arm], study: Selftest, record: Record, console: Console, *, process: int, count: int
+    arms: Mapping[str, Arm],
+    study: Selftest,
+    record: Record,
+    console: Console,
+    *,
+    process: int,
+    count: int,
+    earlier: Facts,
 ) -> None:
     """One pair of processes' share: equal arms and the slowed candidate in turn, so many times."""
     told = record.result["selftest"]
     with Pool(arms, log=record.folder / LOG) as pool:
         if process == 0:
             record.environment(pool.environments, isolation=pool.isolation)
-            _take_in(_earlier(study, record), record)
         margin, _ = margin_of(arms["candidate"], record.result["environment"])
         told["margin"] = margin
+        if process == 0 and earlier:
+            _take_in(earlier, record)
         session = Session(arms, pool, record, console, process=process)
         repetitions = Repetitions(arms, pool, session, record, first=len(told["same"]) + len(told["slowed"]))
         number = 1 + max((each["process"] for each in told["same"]), default=-1)
@@ -105,7 +115,7 @@ def _repeat(
             console.repetition(len(told["same"]), study.repetitions, study="selftest")
 
 
-def _earlier(study: Selftest, record: Record) -> dict[str, Any]:
+def _earlier(study: Selftest, record: Record) -> Facts:
     """What a self-test that was stopped has measured, by the same plan; nothing where none is continued.
 
     Raises:
@@ -113,13 +123,17 @@ def _earlier(study: Selftest, record: Record) -> dict[str, Any]:
     """
     if study.continues is None:
         return {}
-    path = Path(study.continues).expanduser() / RESULT
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        told, config = result["selftest"], result["arms"]["candidate"]["config"]
-    except (OSError, ValueError, KeyError, TypeError):
-        remedy = "give the run folder of one that was stopped"
-        raise UserError(f"study.continues={study.continues}: there is no result of a self-test; {remedy}") from None
+        result = json.loads((Path(study.continues).expanduser() / RESULT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        result = {}
+    problem = version_problem(result) or (None if "selftest" in result else "it is of no self-test")
+    if problem:
+        raise UserError(
+            f"study.continues={study.continues} cannot be continued: {problem}; give the run folder of a self-test "
+            "that was stopped"
+        )
+    told, config = result["selftest"], result["arms"]["candidate"]["config"]
     ours = json.loads(json.dumps(record.result["arms"]["candidate"]["config"]))
     others = [group for group in _PLANNED if config.get(group) != ours.get(group)]
     others += [] if told.get("slowdown") == study.slowdown else ["study.slowdown"]
@@ -128,21 +142,21 @@ def _earlier(study: Selftest, record: Record) -> dict[str, Any]:
     whole = min(len(told["same"]), len(told["slowed"]))  # stopped between the two, it has one more of the first
     if whole >= study.repetitions:
         raise UserError(f"study.continues={study.continues} has {whole} measurements: raise study.repetitions")
-    machine = {key: result["environment"].get(key) for key in _MACHINE}
-    return {"same": told["same"][:whole], "slowed": told["slowed"][:whole], "machine": machine}
+    judged = {"margin": told.get("margin"), **{key: (result["environment"] or {}).get(key) for key in _MACHINE}}
+    return {"same": told["same"][:whole], "slowed": told["slowed"][:whole], "judged": judged}
 
 
-def _take_in(earlier: Mapping[str, Any], record: Record) -> None:
-    """Measurements of before count if the machine is of the same kind.
+def _take_in(earlier: Facts, record: Record) -> None:
+    """Measurements of before count if the machine is of the same kind and they were judged by the same margin.
 
     Raises:
-        UserError: it is not.
+        UserError: one of them is not.
     """
-    if not earlier:
-        return
-    here = {key: record.result["environment"].get(key) for key in _MACHINE}
-    if here != earlier["machine"]:
-        raise UserError(f"study.continues was measured on {earlier['machine']}, and this is {here}")
+    here = {"margin": record.result["selftest"]["margin"]}
+    here |= {key: record.result["environment"].get(key) for key in _MACHINE}
+    apart = [f"{key} {was}, not {here[key]}" for key, was in earlier["judged"].items() if was != here[key]]
+    if apart:
+        raise UserError(f"study.continues was measured elsewhere: with {', '.join(apart)}")
     for kind in ("same", "slowed"):
         record.result["selftest"][kind] += earlier[kind]
     record.note(f"{len(earlier['same'])} of the measurements of each kind are of an earlier run, which was stopped")

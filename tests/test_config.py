@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import jaxgen
-from jaxgen.config.arms import REPLACEABLE, load_arms
+from jaxgen.config.arms import load_arms
 from jaxgen.config.table import GROUPS, OPTIONS, conf_dir, schema_name
 from jaxgen.errors import UserError
 from jaxgen.models.structure import structure_of
@@ -17,7 +17,7 @@ from jaxgen.spec.cache import Dynamic, Fixed, NoCache
 from jaxgen.spec.console import ConsolePlan
 from jaxgen.spec.fault import Fault
 from jaxgen.spec.jit import Strategy
-from jaxgen.spec.run import SLOTS, Baseline, Process
+from jaxgen.spec.run import REPLACEABLE, SLOTS, Baseline, Process
 from jaxgen.spec.sweep import SweepPlan
 
 NEEDED = {

@@ -49,7 +49,8 @@ class TestElsewhere:
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
         assert ended.returncode == ExitCode.USER_ERROR
         points = json.loads((place / "out" / SWEEP).read_text())["points"]
-        assert [(point["exit_code"], point["status"]) for point in points] == [(1, None), (0, "completed")]
+        ends = [(point["exit_code"], point["status"]) for point in points]
+        assert ends == [(1, None), (0, "completed")], points
         assert "measure.trials=0" in points[0]["reason"]
         assert "the sweep" in ended.stdout
         assert not (place / "out" / POINTS).exists()

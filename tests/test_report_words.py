@@ -56,7 +56,7 @@ def test_baselines_that_differ_are_told():
     assert figures.baselines_apart([same, same | {"workload": "score"}]) is None
     told = figures.baselines_apart([same, same | {"dtype": "int8"}])
     assert told is not None
-    assert told.startswith("each point's baseline has the dtype of its candidate")
+    assert told.startswith("the points' baselines differ in dtype, ")
     assert "baseline.dtype=OPTION" in told
 
 

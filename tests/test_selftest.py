@@ -129,13 +129,22 @@ class TestContinuing:
         assert told["rates"]["slowdown_found"] == 1
         assert any("3 of the measurements of each kind are of an earlier run" in note for note in result["notes"])
 
+    @pytest.mark.parametrize(("key", "value"), [("cores", 99), ("margin", 0.5)])
+    def test_another_machine_or_margin_is_refused(self, stopped, tmp_path, monkeypatch, key, value):
+        result = json.loads((stopped / "result.json").read_text())
+        result["selftest" if key == "margin" else "environment"][key] = value
+        (stopped / "result.json").write_text(json.dumps(result))
+        study = Selftest(repetitions=5, processes=1, faults=False, continues=str(stopped))
+        with pytest.raises(UserError, match=f"was measured elsewhere: with {key} {value}"):
+            self_tested(tmp_path, monkeypatch, study)
+
     @pytest.mark.parametrize(
         ("changed", "config", "message"),
         [
             ({"slowdown": 0.1}, {}, "was measured with another study.slowdown"),
             ({}, {"measure": {"margin": 0.5}}, "was measured with another measure"),
             ({"repetitions": 3}, {}, "has 3 measurements: raise study.repetitions"),
-            ({"continues": "nowhere"}, {}, "there is no result of a self-test"),
+            ({"continues": "nowhere"}, {}, "cannot be continued: it is no result.json"),
         ],
         ids=str,
     )

@@ -1,7 +1,6 @@
 """A composed configuration becomes the arms of a run: the candidate as composed, the baseline as a change to it."""
 
 import copy
-import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,10 +19,7 @@ from jaxgen.config.table import GROUPS, conf_dir
 from jaxgen.config.typed import quoted
 from jaxgen.errors import UserError
 from jaxgen.spec.arm import Arm
-from jaxgen.spec.run import SLOTS, Baseline
-
-REPLACEABLE = tuple(field.name for field in dataclasses.fields(Baseline) if field.name in GROUPS)
-"""Groups with a key of their own in `baseline`."""
+from jaxgen.spec.run import REPLACEABLE, SLOTS, Baseline
 
 SHARED = ("measure", "baseline", "gate", "tracker", "study", "sweep", "console")
 """Slots that both arms have in common: there is one measurement, and one place to report it."""

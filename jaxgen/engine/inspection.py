@@ -17,7 +17,7 @@ from jax.stages import Compiled, Lowered
 from jaxgen.engine.collectives import collectives
 from jaxgen.engine.engine import Engine
 from jaxgen.engine.uses import Use
-from jaxgen.engine.wide_copies import wide_copies
+from jaxgen.engine.wide_copies import axes_of, wide_copies
 from jaxgen.spec.jit import Strategy
 
 MOST_CONSTANTS_BYTES = 64 * 2**20  # as text, each byte of a captured weight is two characters
@@ -61,7 +61,9 @@ def examine(engine: Engine, uses: Sequence[Use]) -> dict[str, Any]:
     if text is None:
         facts["reasons"]["wide_copies"] = "the compiled program cannot be read"
         return facts
-    return facts | {"wide_copies": wide_copies(text, [*engine.leaves, *jax.tree.leaves(cache)])}
+    arrays = [*engine.leaves, *jax.tree.leaves(cache)]
+    own = [jax.ShapeDtypeStruct(_own_shape(leaf), leaf.dtype) for leaf in arrays]
+    return facts | {"wide_copies": wide_copies(text, own)}
 
 
 def dump(engine: Engine, uses: Sequence[Use], folder: Path) -> list[Path]:
@@ -134,13 +136,13 @@ def _needs(compiled: Compiled, reasons: dict[str, str]) -> dict[str, Any]:
 
 def _copies(compiled: Compiled, cache: Any, reasons: dict[str, str]) -> dict[str, Any]:
     """Instructions that make an array with the axes of one layer's keys, in any order, axes of 1 aside."""
-    layers = {_axes(_own_shape(leaf)) for leaf in jax.tree.leaves(cache) if leaf.ndim == 4 and leaf.size}
+    layers = {axes_of(_own_shape(leaf)) for leaf in jax.tree.leaves(cache) if leaf.ndim == 4 and leaf.size}
     text = compiled.as_text()
     if not layers or text is None:
         reasons["copies"] = "no cache is kept" if text else "the compiled program cannot be read"
         return {}
     made = re.findall(r"= \(?\w+\[([\d,]+)\].* copy(?:-start)?\(", text)
-    return {"copies": sum(_axes(tuple(map(int, dims.split(",")))) in layers for dims in made)}
+    return {"copies": sum(axes_of(tuple(map(int, dims.split(",")))) in layers for dims in made)}
 
 
 def _spread(lowered: dict[str, Lowered | None], cache: Any) -> dict[str, Any]:
@@ -156,7 +158,3 @@ def _spread(lowered: dict[str, Lowered | None], cache: Any) -> dict[str, Any]:
 def _own_shape(leaf: Any) -> tuple[int, ...]:
     """Of the part of an array that one device has."""
     return leaf.shape if leaf.sharding is None else leaf.sharding.shard_shape(leaf.shape)
-
-
-def _axes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(sorted(size for size in shape if size != 1))

@@ -30,7 +30,8 @@ def wide_copies(text: str, arrays: Iterable[Any]) -> dict[str, Any]:
 
     Args:
         text: of a compiled program.
-        arrays: weights and cache, or their shapes; those in 32 bits and those of fewer than two axes are not narrow.
+        arrays: weights and cache, or their shapes, as one device has them; those in 32 bits and those of fewer than
+            two axes are not narrow.
 
     Returns:
         `count`; `bytes`, written by one run of each instruction; `operations`, the largest `{operation, array, count,
@@ -39,13 +40,13 @@ def wide_copies(text: str, arrays: Iterable[Any]) -> dict[str, Any]:
     narrow: dict[tuple[int, ...], int] = {}
     for array in arrays:
         width = jnp.dtype(array.dtype).itemsize
-        if len(_axes(array.shape)) > 1 and width < 4:
-            narrow[_axes(array.shape)] = width
+        if len(axes_of(array.shape)) > 1 and width < 4:
+            narrow[axes_of(array.shape)] = width
     counts: Counter[tuple[str, str]] = Counter()
     sizes: Counter[tuple[str, str]] = Counter()
     for operation, kind, dims in _written(text) if narrow else ():
         shape = tuple(map(int, dims.split(",")))
-        if _WIDTHS.get(kind, 0) > narrow.get(_axes(shape), 8):
+        if _WIDTHS.get(kind, 0) > narrow.get(axes_of(shape), 8):
             key = operation, f"{kind}[{dims}]"
             counts[key] += 1
             sizes[key] += _WIDTHS[kind] * math.prod(shape)
@@ -75,5 +76,6 @@ def _written(text: str) -> Iterator[tuple[str, str, str]]:
             yield meaning[1] if meaning else within, kind, dims
 
 
-def _axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+def axes_of(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes in no order, those of 1 left out: what a compiler turns and squeezes stays the same."""
     return tuple(sorted(size for size in shape if size != 1))

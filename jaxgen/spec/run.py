@@ -191,3 +191,6 @@ SLOTS: dict[str, tuple[type, ...]] = {
     "console": (ConsolePlan,),
     "study": (Single, Calibrate, Selftest),
 }
+
+REPLACEABLE = tuple(field.name for field in dataclasses.fields(Baseline) if field.name in SLOTS)
+"""Slots of which a baseline may have an option of its own, by a key of that name."""
