@@ -10,11 +10,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
 from small_runs import ALONE, SMALL, read_result
 
 import jaxgen
 from jaxgen.__main__ import main
-from jaxgen.config import job
+from jaxgen.config import job, schema
 from jaxgen.errors import ExitCode
 from jaxgen.jobs import Jobs
 from jaxgen.run_files import SWEEP
@@ -55,6 +57,13 @@ class TestElsewhere:
         assert "the sweep" in ended.stdout
         assert not (place / "out" / POINTS).exists()
         assert "hydra/launcher=submitit_local" in read_result(place / "out" / "1")["command"]
+
+    def test_the_classes_of_a_configuration_are_found_by_name(self):
+        """Else a launcher's process gets copies of them, which some versions of cloudpickle make without fields."""
+        schema.register()
+        root = ConfigStore.instance().load("schema/run.yaml").node
+        kinds = [OmegaConf.get_type(node) for node in (root, root.tracker, root.process)]
+        assert [pickle.loads(pickle.dumps(kind)) for kind in kinds] == kinds
 
     def test_a_copy_of_the_jobs_knows_that_it_is_one(self, monkeypatch):
         monkeypatch.setattr(sys, "argv", ["jaxgen", "-m", "jit=aot,closure"])

@@ -7,6 +7,7 @@ derived from its fields: the same name, keys, types and defaults, but not frozen
 import dataclasses
 import functools
 import typing
+from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -34,8 +35,12 @@ def _twin(spec: type) -> type:
         (field.name, _AS_TYPED.get((spec, field.name), _twin_hint(hints[field.name])), _default(spec, field))
         for field in dataclasses.fields(spec)
     ]
+    return _made(spec, fields)
+
+
+def _made(spec: type, fields: Sequence[tuple[str, Any, Any]]) -> type:
+    """A spec's twin, found by its name: so it is the same class in a launcher's process, sent a node made of it."""
     twin = dataclasses.make_dataclass(spec.__name__, fields)
-    # Found by its name, the class is the same one in a launcher's process, which is sent a configuration made of it.
     twin.__module__, twin.__qualname__ = __name__, f"{spec.__name__}Twin"
     globals()[twin.__qualname__] = twin
     return twin
@@ -70,11 +75,14 @@ SPECS: dict[type, type] = {twin: spec for spec, twin in TWINS.items()}
 """The way back: the spec that a composed node is made into."""
 
 
+_PLAIN = {slot: TWINS[spec] for slot, spec in PLAIN_SLOTS.items()}
+
+_ROOT = _made(Run, [(field.name, _PLAIN.get(field.name, Any), MISSING) for field in dataclasses.fields(Run)])
+
+
 def _root() -> DictConfig:
-    plain = {slot: TWINS[spec] for slot, spec in PLAIN_SLOTS.items()}
-    slots = [(field.name, plain.get(field.name, Any), MISSING) for field in dataclasses.fields(Run)]
-    root = OmegaConf.structured(dataclasses.make_dataclass("Run", slots))
-    for slot, twin in plain.items():
+    root = OmegaConf.structured(_ROOT)
+    for slot, twin in _PLAIN.items():
         root[slot] = OmegaConf.structured(twin)
     OmegaConf.set_struct(root.process.env, False)  # any name may be added, without a plus
     return root
