@@ -62,7 +62,7 @@ class TestElsewhere:
         """Else a launcher's process gets copies of them, which some versions of cloudpickle make without fields."""
         schema.register()
         root = ConfigStore.instance().load("schema/run.yaml").node
-        kinds = [OmegaConf.get_type(node) for node in (root, root.tracker, root.process)]
+        kinds = [OmegaConf.get_type(node) for node in (root, root.sweep, root.process)]
         assert [pickle.loads(pickle.dumps(kind)) for kind in kinds] == kinds
 
     def test_a_copy_of_the_jobs_knows_that_it_is_one(self, monkeypatch):
