@@ -5,19 +5,13 @@ import re
 
 import pytest
 from rich.console import Console as Terminal
+from stand_in_terminal import Screen
 
 from jaxgen.__main__ import main
 from jaxgen.board import Board
 from jaxgen.errors import ExitCode
 
 POINTS = [{"cache": cache, "measure": "quick"} for cache in ("fixed", "dynamic", "none", "paged")]
-
-
-class Screen(io.StringIO):
-    """A terminal that keeps what is written to it."""
-
-    def isatty(self):
-        return True
 
 
 def terminal(*, height=40):

@@ -1,11 +1,11 @@
 """What the person at the terminal reads beside the tables: progress, verdict, folder, and colours where they fit."""
 
 import dataclasses
-import io
 
 import pytest
 from rich.console import Console as Terminal
 from small_runs import VERDICT, finished_result, trial_row, two_arms, warm_call
+from stand_in_terminal import Screen
 
 from jaxgen.board import Board
 from jaxgen.console import Console
@@ -80,13 +80,6 @@ class TestTerminal:
         monkeypatch.setenv("NO_COLOR", "1")
         Console(two_arms(), tmp_path).summary(finished_result(tmp_path, **VERDICT))
         assert ESCAPE not in capsys.readouterr().out
-
-
-class Screen(io.StringIO):
-    """A terminal that keeps what is written to it."""
-
-    def isatty(self):
-        return True
 
 
 class TestProgress:

@@ -1,6 +1,7 @@
 """int8 weights, activations and caches: near float32 in every family, the same whatever the cache, and small."""
 
 import functools
+import itertools
 import math
 
 import jax
@@ -30,8 +31,10 @@ def logprobs(family, dtype):
     return engine(run(architecture=FAMILIES[family], dtype=dtype)).next_logprobs(PROMPTS[1])
 
 
-@pytest.mark.parametrize("how", SHARES)
-@pytest.mark.parametrize("family", FAMILIES)
+REST = itertools.product(("gpt2", "qwen3"), ("both", "kv", "bfloat16 between"))
+
+
+@pytest.mark.parametrize(("family", "how"), [*((family, "weights") for family in FAMILIES), *REST], ids=str)
 def test_int8_stays_near_float32(family, how):
     dtype, share = SHARES[how]
     wide = logprobs(family, Dtype())

@@ -129,26 +129,52 @@ def _unit_means(logs: Nested) -> np.ndarray:
 
 
 def _log_interval(logs: Nested, confidence: float, resamples: int, seed: int) -> tuple[float, float]:
-    """Bootstraps the mean log ratio level by level, and widens the interval for the small number of outermost units.
+    """Bootstraps the mean log ratio level by level, and brings the interval to the width that its units allow.
 
     The outermost units are the processes where there are several, else the blocks. The plain percentile interval of k
     units is too narrow: it has (k - 1) / k of the variance and the tails of a known spread (Hesterberg, "What Teachers
     Should Know About the Bootstrap", arXiv:1411.5279, expands it to match t[k-1]). Drawing what is inside the units
     too, though, counts that noise twice, as the units' means hold it already (Davison and Hinkley, "Bootstrap Methods
-    and their Application", 1997, section 3.8). So one factor brings what was drawn to t times the units' own standard
-    error, s / sqrt(k). It is never below 1, lest units that agree by luck hide what is inside them. Two processes have
-    one degree of freedom: their interval is honestly wide.
+    and their Application", 1997, section 3.8): where pairs are all the noise there is, it is too wide by a factor of up
+    to 1.41. So the drawn interval gives the shape, and `_half_width` says how wide it is. Two processes have one degree
+    of freedom: their interval is honestly wide.
     """
     means, tail, rng = _unit_means(logs), (1 - confidence) / 2, np.random.default_rng(seed)
-    k, centre = means.size, float(means.mean())
+    centre = float(means.mean())
     drawn = _draw_process(logs[0], resamples, rng) if len(logs) == 1 else _draw_runs(logs, resamples, rng)
     low, high = np.quantile(drawn - centre, [tail, 1 - tail]).tolist()
     # Of one process the reach is z times the known deviation of what is drawn. Two or three processes, though, have so
     # few different means to draw that z overstates how far they reach, by up to 1.96 / 1.41.
     reach = -float(special.ndtri(tail)) * _drawn_deviation(logs[0]) if len(logs) == 1 else (high - low) / 2
-    wanted = -float(special.stdtrit(k - 1, tail)) * math.sqrt(means.var(ddof=1) / k)
-    factor = max(1.0, wanted / reach) if reach > 0 else 1.0
+    factor = _half_width(logs, tail) / reach if reach > 0 else 1.0
     return centre + factor * low, centre + factor * high
+
+
+def _half_width(logs: Nested, tail: float) -> float:
+    """Student's t times the standard error of the mean, by the level that gives the most of the three.
+
+    The means of the outermost units hold all noise, and are few. Where they agree by luck, what is inside them still
+    says how near the truth their mean can be, with the degrees of freedom that it has itself.
+    """
+    means = [block_means(process)[0] for process in logs]
+    share = [1 / len(logs) for _ in logs]
+    pairs = [block for process in logs for block in process]
+    levels = [
+        ([np.array([each.mean() for each in means])], [1.0]),
+        (means, share),
+        (pairs, [part / len(process) for part, process in zip(share, logs, strict=True) for _ in process]),
+    ]
+    return max(_of_level(groups, weights, tail) for groups, weights in levels)
+
+
+def _of_level(groups: Sequence[np.ndarray], weights: Sequence[float], tail: float) -> float:
+    """t times the standard error of the weighted sum of the groups' means, their members having one variance."""
+    freedom = sum(group.size - 1 for group in groups)
+    if not freedom:
+        return 0.0
+    variance = sum(float(((group - group.mean()) ** 2).sum()) for group in groups) / freedom
+    shares = sum(weight**2 / group.size for group, weight in zip(groups, weights, strict=True))
+    return -float(special.stdtrit(freedom, tail)) * math.sqrt(variance * shares)
 
 
 def _drawn_deviation(process: Sequence[np.ndarray]) -> float:
