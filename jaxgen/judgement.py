@@ -18,6 +18,9 @@ from jaxgen.trials import names_of
 DEFAULT_MARGIN = 0.02
 """Half the width of `equivalent` where no noise floor is known for the machine."""
 
+START_DRAW = 0.02
+"""How far apart two pairs of processes of the same two arms were seen to lie, whatever their own intervals said."""
+
 
 def margin_of(arm: Arm, environment: Mapping[str, Any]) -> tuple[float, str]:
     """The smallest difference that counts, as a share, and where the figure comes from."""
@@ -60,7 +63,7 @@ def judge_case(arms: Mapping[str, Arm], record: Record, outcome: Outcome, *, cas
             candidate=names["candidate"],
             baseline=names["baseline"],
         )
-        for warning in agreed["warnings"]:
+        for warning in (*agreed["warnings"], *_finer_than_a_start(compared, block["verdict"], margin)):
             record.note(warning)
     elif dirty:
         block["verdict"], block["verdict_reason"] = "invalid", f"the measurement is invalid: {'; '.join(dirty)}"
@@ -73,6 +76,22 @@ def judge_case(arms: Mapping[str, Arm], record: Record, outcome: Outcome, *, cas
         "stopped_because": outcome.stopped_because,
         "repeats": outcome.repeats,
     }
+
+
+def _finer_than_a_start(compared: Facts | None, word: str, margin: float) -> list[str]:
+    """What the interval of one pair of processes cannot know, where the claim is finer than that."""
+    if compared is None or compared["processes"] > 1 or margin >= START_DRAW:
+        return []
+    claimed = word == "equivalent"
+    if word in ("faster", "slower"):
+        claimed = min(abs(end - 1) for end in compared["ci95"]) < START_DRAW
+    return [_ONE_START.format(margin=margin)] if claimed else []
+
+
+_ONE_START = (
+    f"one pair of processes was measured: another start can move a ratio by up to {START_DRAW:.0%}, of which its "
+    "interval knows nothing, and the margin is {margin:.2%}; measure.processes=5 would tell"
+)
 
 
 def advise(record: Record) -> None:

@@ -108,6 +108,20 @@ class TestVerdict:
         _, result = judge(agreed=AGREED | {"warnings": ["the logits lie apart"]})
         assert result["notes"] == ["the logits lie apart"]
 
+    @pytest.mark.parametrize(
+        ("speed", "margin", "told"),
+        [(1.015, 0.005, True), (1.001, 0.01, True), (1.1, 0.005, False), (1.015, 0.02, False)],
+        ids=["bold", "bold equality", "far from equal", "margin of a start"],
+    )
+    def test_a_claim_finer_than_what_a_start_draws_says_so(self, speed, margin, told, judge):
+        _, result = judge(paired(speed), arms=two_arms(measure=Measure(margin=margin)))
+        assert any("measure.processes=5 would tell" in note for note in result["notes"]) is told
+
+    def test_a_claim_over_several_starts_is_as_good_as_its_interval(self, judge):
+        block, result = judge(paired(1.015, processes=2), arms=two_arms(measure=Measure(margin=0.005)))
+        assert block["verdict"] == "faster"
+        assert result["notes"] == []
+
 
 class TestInvalid:
     def test_what_spoilt_the_trials_is_told_and_no_speed_up_is_left(self, judge):
