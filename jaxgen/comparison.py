@@ -14,6 +14,10 @@ Rows = list[dict[str, Any]]
 
 _KNOBS = ("weights", "activations", "kv", "logits")
 
+_PRODUCTS = {"gpu": "tensorfloat32", "tpu": "bfloat16"}
+"""What JAX's default precision makes of float32 operands of a matrix product, by platform (`jax.lax.Precision`)."""
+_WHOLE = ("highest", "float32")
+
 
 def agreement_of(arms: Mapping[str, Arm], pool: Pool, rows: Mapping[str, Rows]) -> dict[str, Any] | None:
     """The block `agreement` of a case; null with one arm alone.
@@ -25,7 +29,7 @@ def agreement_of(arms: Mapping[str, Arm], pool: Pool, rows: Mapping[str, Rows]) 
     """
     if len(rows) < 2:
         return None
-    dtypes = {name: [getattr(arm.run.dtype, knob).value for knob in _KNOBS] for name, arm in arms.items()}
+    dtypes = {name: computed_in(arm, pool.environments[name]) for name, arm in arms.items()}
     workloads = [arm.run.workload for arm in arms.values()]
     if any(isinstance(work, Score) for work in workloads):
         return score_agreement.compare(rows["candidate"], rows["baseline"], dtypes=dtypes)
@@ -41,6 +45,16 @@ def agreement_of(arms: Mapping[str, Arm], pool: Pool, rows: Mapping[str, Rows]) 
         logprobs=logprobs,
         forced=_forced(pool, rows["baseline"]),
     )
+
+
+def computed_in(arm: Arm, environment: Mapping[str, Any]) -> list[str]:
+    """The names of all that an arm stores or computes in, its device's float32 products among them."""
+    names = [getattr(arm.run.dtype, knob).value for knob in _KNOBS]
+    products = _PRODUCTS.get(environment.get("platform", "cpu"))
+    precision = (environment.get("jax_config") or {}).get("jax_default_matmul_precision")
+    if products and precision not in _WHOLE and "float32" in (names[1], names[3]):
+        names.append(products)
+    return names
 
 
 def _forced(pool: Pool, teacher: Rows) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 
 TOLERANCES: dict[str, tuple[float, float]] = {
     "float32": (1e-5, 1e-3),
+    "tensorfloat32": (0.01, 0.05),
     "float16": (0.01, 0.05),
     "bfloat16": (0.01, 0.05),
     "int8": (0.05, 0.25),

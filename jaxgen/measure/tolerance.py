@@ -3,16 +3,18 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-TOLERANCES = {"float32": 1e-3, "float16": 1e-1, "bfloat16": 5e-1, "int8": 1.0}
+TOLERANCES = {"float32": 1e-3, "tensorfloat32": 1e-1, "float16": 1e-1, "bfloat16": 5e-1, "int8": 1.0}
 """In nats, where the logits' standard deviation over the vocabulary is `MEASURED_SPREAD` or less.
 
 float32 carries 24 bits: differences seen between caches stay near 2e-5, so 1e-3 is generous. float16 carries 11 bits
 and bfloat16 8: on the small models of the four families, with logits a few units wide, single log-probabilities moved
 by up to 0.084 and 0.45 against float32. int8 weights with one scale per output channel moved the likeliest tokens' by
 1.2 to 2.2 times what bfloat16 did on the same models and tokens (0.47 against 0.22 at most): twice its tolerance.
+tensorfloat32, which a GPU makes of float32 in products unless told otherwise, has float16's 11 bits, and its tolerance.
 """
 PRECISION = {
     "float32": "24 bits of precision",
+    "tensorfloat32": "11 bits in the products of float32 (JAX_DEFAULT_MATMUL_PRECISION=highest has 24)",
     "float16": "11 bits of precision",
     "bfloat16": "8 bits of precision",
     "int8": "8 bits with one scale per channel",
