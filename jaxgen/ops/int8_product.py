@@ -3,7 +3,7 @@
 A backend without a product of floats and int8 makes a wide copy of the weights first. XLA on CPU even hoists it out of
 a decode loop, so that all of them stand in memory in float32 (0.6 times the speed of float32 weights at batch 1). Its
 int8 products read the narrow weights as they are. Hence on CPU floating activations go into them as two int8 digits:
-17 bits instead of 24, exact sums, 2.3 times the speed of float32 weights (2 cores, rows of 768 and 3072).
+16 bits instead of 24, exact sums, 2.3 times the speed of float32 weights (2 cores, rows of 768 and 3072).
 """
 
 import jax
