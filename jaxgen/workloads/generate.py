@@ -113,7 +113,7 @@ class Generating:
         if not asked.layers:
             return None
         call = self.call(case)
-        kept = [each.captured for each in call if each.captured is not None]
+        kept = [(each.captured, len(each.written)) for each in call if each.captured is not None]
         return capturing.save(path, asked, kept, self.answers(case, call))
 
     def programs(self, case: int) -> list[Use]:
