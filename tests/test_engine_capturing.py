@@ -135,6 +135,10 @@ def test_a_warm_engine_captures_without_a_compile(ledger, tmp_path):
     assert ledger.since(mark).events == 0
 
 
+def test_what_is_timed_lets_its_activations_go():
+    assert [each.captured for each in workload_of(model_of()).call(0)] == [None]
+
+
 def test_a_layer_that_does_not_exist_is_refused_with_those_that_do():
     with pytest.raises(UserError, match=r"workload\.capture\.layers has \[7\], and the model's layers are 0 to 2"):
         workload_of(model_of(capture=Capture(layers=(1, 7))))

@@ -1,5 +1,6 @@
 """The generation workload: every prompt, batch by batch, timed to the first token and to the last."""
 
+import dataclasses
 import itertools
 import time
 from collections.abc import Sequence
@@ -75,8 +76,8 @@ class Generating:
             self._run(batch)
 
     def call(self, case: int) -> list[Timed]:
-        """Generate once from every batch of a case."""
-        return [self._run(batch) for batch in self._batches[case]]
+        """Generate once from every batch of a case. Activations are let go: many calls' would fill the memory."""
+        return [dataclasses.replace(self._run(batch), captured=None) for batch in self._batches[case]]
 
     def measured(self, calls: Sequence[list[Timed]]) -> dict[str, float | None]:
         """The metrics of one trial, as `timed.measured` defines them."""
@@ -112,7 +113,7 @@ class Generating:
         asked = self._engine.generation.capture
         if not asked.layers:
             return None
-        call = self.call(case)
+        call = [self._run(batch) for batch in self._batches[case]]
         kept = [(each.captured, len(each.written)) for each in call if each.captured is not None]
         return capturing.save(path, asked, kept, self.answers(case, call))
 
