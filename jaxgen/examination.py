@@ -12,14 +12,14 @@ from jaxgen.measure import memory
 from jaxgen.measure.roofline import Step
 
 
-def teach(arm: LoadedArm, rows: list[dict], path: str) -> dict[str, Any]:
-    """Write the arm's log-probabilities of its own answers to a file."""
-    return teacher.write_teacher(arm.engine, rows, path)
+def teach(arm: LoadedArm, case: int, rows: list[dict], path: str) -> dict[str, Any]:
+    """Write the arm's log-probabilities of its own answers of a case to a file."""
+    return teacher.write_teacher(arm.engine, rows, path, limits=arm.workload.limits(case))
 
 
-def learn(arm: LoadedArm, rows: list[dict], path: str) -> dict[str, Any]:
+def learn(arm: LoadedArm, case: int, rows: list[dict], path: str) -> dict[str, Any]:
     """Compare the arm's log-probabilities with those in the file, on the same tokens."""
-    return teacher.against_teacher(arm.engine, rows, path)
+    return teacher.against_teacher(arm.engine, rows, path, limits=arm.workload.limits(case))
 
 
 def scale(arm: LoadedArm, case: int) -> dict[str, Any]:

@@ -104,6 +104,10 @@ class Generating:
             **timed.marks(self._prompts[case], rows),
         }
 
+    def limits(self, case: int) -> list[int]:
+        """The most new tokens that each prompt of a case may get."""
+        return self._limits[case]
+
     def capture(self, case: int, path: Path) -> dict[str, Any] | None:
         """One more call, whose activations go into a file; null where none are asked for.
 

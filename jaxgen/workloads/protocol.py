@@ -64,6 +64,10 @@ class Workload(Protocol):
         """What else is worth knowing of a case and of its answers, as plain data; none of it is timed."""
         ...
 
+    def limits(self, case: int) -> Sequence[int]:
+        """The most new tokens that each prompt of a case may get; empty where none are generated."""
+        ...
+
     def capture(self, case: int, path: Path) -> dict[str, Any] | None:
         """Write the activations that are asked for into a file, and say what it is; null where none are."""
         ...

@@ -135,6 +135,11 @@ class Scoring:
             "longest_row_tokens": max(map(len, request.rows)),
         }
 
+    def limits(self, case: int) -> tuple[int, ...]:
+        """Nothing is generated."""
+        del case
+        return ()
+
     def capture(self, case: int, path: Path) -> None:
         """Nothing: activations are kept of generation alone."""
         del case, path

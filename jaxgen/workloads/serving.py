@@ -117,6 +117,11 @@ class Serving:
             **timed.marks(self._prompts, rows),
         }
 
+    def limits(self, case: int) -> list[int]:
+        """The most new tokens that each prompt may get."""
+        del case
+        return [request.new_tokens for request in self._shared.requests]
+
     def capture(self, case: int, path: Path) -> None:
         """Never asked for: the workload's spec refuses it."""
         del case, path
