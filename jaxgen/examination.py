@@ -24,7 +24,7 @@ def learn(arm: LoadedArm, case: int, rows: list[dict], path: str) -> dict[str, A
 
 def scale(arm: LoadedArm, case: int) -> dict[str, Any]:
     """What a step of a case must move and compute, and the rates that the device reaches on so much memory."""
-    steps = arm.workload.steps(case)
+    steps = arm.workload.steps(case, arm.answered.get(case, ()))
     sizes = [step.nbytes for step in steps.values() if step is not None]
     layout = arm.engine.layout
     where = {"dtype": arm.run.dtype.between, "mesh": layout.mesh if layout else None}

@@ -125,9 +125,9 @@ class Generating:
         """What the first batch of a case runs."""
         return generation_uses(self._engine, self._batches[case][0])
 
-    def steps(self, case: int) -> dict[str, Step | None]:
+    def steps(self, case: int, rows: Sequence[Row] = ()) -> dict[str, Step | None]:
         """The mean prefill behind `ttft_s`, the mean decode step behind `tpot_s`."""
-        return cost.steps(self._engine, self._batches[case])
+        return cost.steps(self._engine, self._batches[case], rows)
 
     def last_step(self, case: int) -> Step | None:
         """The decode step that reads the most slots."""

@@ -76,8 +76,11 @@ class Workload(Protocol):
         """What the first batch of a case runs, in the order of its use: programs that may be looked at."""
         ...
 
-    def steps(self, case: int) -> Mapping[str, Step | None]:
-        """{metric: the work that it is the time of, in seconds}; null where that is unknown."""
+    def steps(self, case: int, rows: Sequence[Row] = ()) -> Mapping[str, Step | None]:
+        """{metric: the work that it is the time of, in seconds}; null where that is unknown.
+
+        How much work there was may depend on `rows`, the answers of a call; without any, what was planned counts.
+        """
         ...
 
     def last_step(self, case: int) -> Step | None:

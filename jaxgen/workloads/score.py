@@ -148,8 +148,9 @@ class Scoring:
         """What the request of a case runs."""
         return self._scorer.uses(self._prepared[case])
 
-    def steps(self, case: int) -> dict[str, Step | None]:
+    def steps(self, case: int, rows: Sequence[Row] = ()) -> dict[str, Step | None]:
         """All the work of one request, behind `latency_s`."""
+        del rows
         return {"latency_s": _work(self._engine, self._prepared[case])}
 
     def last_step(self, case: int) -> None:
