@@ -185,6 +185,8 @@ class TestWorkload:
         mark = ledger.mark()
         names = [use.name for use in workload.programs(0) if use.lower() is not None]
         assert {name.split("_")[0] for name in names} == {"admit", "serve"}
+        depths = [int(name.removeprefix("serve_")) for name in names if name.startswith("serve_")]
+        assert names[-1] == f"serve_{max(depths)}"
         assert ledger.since(mark).events == 0
 
     def test_the_spec_finds_it(self, engine):

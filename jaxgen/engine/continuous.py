@@ -128,7 +128,8 @@ class Call:
         texts: those that have ended, in the order of their prompts once all have.
         most_rows: how many went on at the same time at most.
         steps: decode steps that were run.
-        held, taken: tokens in the cache, and slots that nobody else could have, each summed over the steps.
+        held, taken: tokens in the cache with the newest, and slots that nobody else could have, each summed over the
+            steps. A window keeps no more tokens than it has slots; what texts share counts for each in `held`.
     """
 
     def __init__(self, shared: Continuous, *, clock: Clock):

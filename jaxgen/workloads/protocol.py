@@ -73,7 +73,7 @@ class Workload(Protocol):
         ...
 
     def programs(self, case: int) -> Sequence[Use]:
-        """What the first batch of a case runs, in the order of its use: programs that may be looked at."""
+        """What the first batch of a case runs: programs that may be looked at, the deepest decode last."""
         ...
 
     def steps(self, case: int, rows: Sequence[Row] = ()) -> Mapping[str, Step | None]:

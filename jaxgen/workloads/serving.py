@@ -127,9 +127,9 @@ class Serving:
         del case, path
 
     def programs(self, case: int) -> list[Use]:
-        """What the calls so far have run."""
+        """What the calls so far have run, the deepest decode last."""
         del case
-        return list(self._shared.uses.values())
+        return self._shared.used()
 
     def steps(self, case: int, rows: Sequence[Row] = ()) -> Mapping[str, Step | None]:
         """Unknown: a token's time holds other texts' prompts, too."""
