@@ -116,6 +116,16 @@ class TestGrid:
         assert work[0].nbytes < work[2].nbytes < 2 * work[0].nbytes  # the weights are read twice either way
 
 
+def test_rows_that_continue_the_query_read_its_keys_and_values(monkeypatch):
+    """For each of two batches, the 8 slots that 5 tokens are padded to."""
+    workload = scoring(items=((9,), (2, 6), (7, 7, 7)), batch_size=2)
+    whole = workload.steps(0)["latency_s"]
+    monkeypatch.setattr("jaxgen.workloads.cost.token_bytes", lambda *_: 0)
+    without = workload.steps(0)["latency_s"]
+    assert whole.nbytes - without.nbytes == 2 * 8 * token_bytes(workload._engine)
+    assert whole.flops == without.flops
+
+
 def test_programs_have_one_hash_whatever_the_strategy_kept(plain):
     facts = inspection.examine(plain._engine, plain.programs(0))
     assert list(facts["programs"]) == ["prefill_query", "score_vocabulary_continued_2x4", "score_vocabulary_1x8"]

@@ -14,6 +14,7 @@ from jaxgen.engine.batch import Batch
 from jaxgen.engine.engine import Engine
 from jaxgen.measure import elements, roofline
 from jaxgen.measure.roofline import Step
+from jaxgen.spec.architecture import Architecture
 from jaxgen.spec.cache import Paged
 
 
@@ -63,9 +64,9 @@ def bytes_of(cache: Cache) -> int | None:
     return None if arrays and not nbytes else nbytes
 
 
-def token_bytes(engine: Engine) -> int:
-    """Of the keys and values of one token in all layers."""
-    arch = engine.blueprint.structure.architecture
+def token_bytes(engine: Engine, architecture: Architecture | None = None) -> int:
+    """Of the keys and values of one token in all layers: of the whole model, or of the part that is given."""
+    arch = architecture or engine.blueprint.structure.architecture
     element = elements.ElementBytes.of(engine.run.dtype, arch).kv
     return round(2 * arch.num_layers * arch.num_kv_heads * arch.head_dim * element)
 

@@ -222,6 +222,8 @@ def _work(engine: Engine, prepared: Prepared) -> Step:
         whole = {"rows": 1, "tokens": before, "depth": before, "kept": incremental, "logits": 0, "slots": slots}
         steps.append(roofline.forward(architecture, element, **whole))
         before = min(before, slots)
+        read = before * cost.token_bytes(engine, architecture)  # each batch of continued rows reads the query's slots
+        steps += [Step(nbytes=read, flops=0.0)] * len(prepared.continued)
     for rows, start in [*((rows, before) for rows in prepared.continued), *((rows, 0) for rows in prepared.whole)]:
         count, tokens = rows.tokens.shape
         shape = {
