@@ -54,6 +54,14 @@ def test_rows_are_items_in_their_order_and_columns_labels(plain):
     np.testing.assert_allclose(given, expected, rtol=1e-4)
 
 
+def test_an_item_is_told_as_it_was_given_on_either_side_of_the_query():
+    given = scoring(item_first=True)
+    assert [row["item"] for row in given.answers(0, given.call(0))] == [[9], [2, 6], []]
+    random = scoring(item_first=True, item_tokens=3)
+    items = [row["item"] for row in random.answers(0, random.call(0))]
+    assert [[*item, *QUERY] for item in items] == random.questions()[0][0]
+
+
 def test_three_calls_are_bit_equal(plain):
     first = scores(plain)
     assert all(np.array_equal(scores(plain), first) for _ in range(2))

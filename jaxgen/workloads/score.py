@@ -159,8 +159,11 @@ class Scoring:
 
     def _item(self, request: Request, number: int) -> str | list[int]:
         work = _spec(self._engine)
-        given = work.items[number % len(work.items)] if not work.item_tokens and work.items else None
-        return given if isinstance(given, str) else list(request.rows[number][len(request.query) :])
+        if not work.item_tokens:
+            given = work.items[number % len(work.items)]
+            return given if isinstance(given, str) else list(given)
+        row, query = request.rows[number], len(request.query)
+        return list(row[: len(row) - query] if request.item_first else row[query:])
 
     def _kv_cache_bytes(self) -> int | None:
         prefixes = [prepared.prefix for prepared in self._prepared if prepared.prefix is not None]
