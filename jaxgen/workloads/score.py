@@ -75,7 +75,8 @@ class Scoring:
             self._scorer.prepare(request, batch_size=items)
             for (items, _), request in zip(points, self._requests, strict=True)
         ]
-        self.kv_cache_bytes = self._kv_cache_bytes()
+        prefixes = [prepared.prefix for prepared in self._prepared if prepared.prefix is not None]
+        self.kv_cache_bytes = cost.bytes_of(prefixes[0].empty) if prefixes else 0
 
     def questions(self) -> list[Any]:
         """The tokens of every row and label of every case."""
@@ -164,11 +165,6 @@ class Scoring:
             return given if isinstance(given, str) else list(given)
         row, query = request.rows[number], len(request.query)
         return list(row[: len(row) - query] if request.item_first else row[query:])
-
-    def _kv_cache_bytes(self) -> int | None:
-        prefixes = [prepared.prefix for prepared in self._prepared if prepared.prefix is not None]
-        arrays = [leaf for prefix in prefixes[:1] for leaf in jax.tree.leaves(prefix.empty) if leaf.ndim == 4]
-        return sum(leaf.nbytes for leaf in arrays) or (None if prefixes else 0)
 
 
 def _spec(engine: Engine) -> Score:
