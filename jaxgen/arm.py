@@ -15,6 +15,7 @@ from jaxgen.models.sharding import device_bytes, shardings_of
 from jaxgen.spec.fault import Fault
 from jaxgen.spec.run import Run
 from jaxgen.workloads import kinds
+from jaxgen.workloads.protocol import Row
 from jaxgen.workloads.text import Codec
 
 Progress = Callable[[str, int, int], None]
@@ -33,6 +34,7 @@ class LoadedArm:
         run: its spec.
         engine: weights and programs.
         workload: what a call is.
+        answered: the rows of `outputs`, by case.
     """
 
     def __init__(self, run: Run, *, ledger: Ledger, others: Mapping[str, "LoadedArm"], progress: Progress):
@@ -55,6 +57,7 @@ class LoadedArm:
         leaves = self._faults.weights(self._twin.engine.leaves if self._twin else loaded.leaves)
         self.engine = Engine(run, loaded.structure, leaves)
         self.workload = kinds.create(self.engine, codec, faults=self._faults)
+        self.answered: dict[int, list[Row]] = {}
         self._load_s = time.perf_counter() - start
 
     def facts(self) -> dict[str, Any]:
@@ -113,7 +116,7 @@ class LoadedArm:
         window = self._ledger.since(mark)
         gc.collect()
         gc.freeze()
-        rows = self.workload.answers(case, answered)
+        rows = self.answered[case] = self.workload.answers(case, answered)
         return {
             "rows": rows,
             "call_s": call_s,

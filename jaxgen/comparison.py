@@ -19,13 +19,14 @@ _PRODUCTS = {"gpu": "tensorfloat32", "tpu": "bfloat16"}
 _WHOLE = ("highest", "float32")
 
 
-def agreement_of(arms: Mapping[str, Arm], pool: Pool, rows: Mapping[str, Rows]) -> dict[str, Any] | None:
+def agreement_of(arms: Mapping[str, Arm], pool: Pool, rows: Mapping[str, Rows], *, case: int) -> dict[str, Any] | None:
     """The block `agreement` of a case; null with one arm alone.
 
     Args:
         arms: by name.
         pool: their workers.
         rows: what each arm answered.
+        case: its number.
     """
     if len(rows) < 2:
         return None
@@ -43,7 +44,7 @@ def agreement_of(arms: Mapping[str, Arm], pool: Pool, rows: Mapping[str, Rows]) 
         dtypes=dtypes,
         greedy=all(work.sampling.greedy for work in workloads if not isinstance(work, Score)),
         logprobs=logprobs,
-        forced=_forced(pool, rows["baseline"]),
+        forced=_forced(pool, rows["baseline"], case=case),
     )
 
 
@@ -57,12 +58,12 @@ def computed_in(arm: Arm, environment: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def _forced(pool: Pool, teacher: Rows) -> dict[str, Any]:
+def _forced(pool: Pool, teacher: Rows, *, case: int) -> dict[str, Any]:
     """Both arms' logits on the baseline's own answers, through a file: they are too many for the pipe."""
     with tempfile.TemporaryDirectory(prefix="jaxgen-") as folder:
         path = str(Path(folder) / "teacher.npy")
         rows = [{key: row[key] for key in ("prompt_tokens", "tokens")} for row in teacher]
-        taught = pool.call("baseline", "teach", rows=rows, path=path)
-        learnt = pool.call("candidate", "learn", rows=rows, path=path)
+        taught = pool.call("baseline", "teach", case=case, rows=rows, path=path)
+        learnt = pool.call("candidate", "learn", case=case, rows=rows, path=path)
     methods = {"baseline": taught["forced"], **learnt["forced"]}
     return {**learnt, "forced": methods, "positions_total": taught["positions_total"]}

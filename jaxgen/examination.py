@@ -12,19 +12,19 @@ from jaxgen.measure import memory
 from jaxgen.measure.roofline import Step
 
 
-def teach(arm: LoadedArm, rows: list[dict], path: str) -> dict[str, Any]:
-    """Write the arm's log-probabilities of its own answers to a file."""
-    return teacher.write_teacher(arm.engine, rows, path)
+def teach(arm: LoadedArm, case: int, rows: list[dict], path: str) -> dict[str, Any]:
+    """Write the arm's log-probabilities of its own answers of a case to a file."""
+    return teacher.write_teacher(arm.engine, rows, path, limits=arm.workload.limits(case))
 
 
-def learn(arm: LoadedArm, rows: list[dict], path: str) -> dict[str, Any]:
+def learn(arm: LoadedArm, case: int, rows: list[dict], path: str) -> dict[str, Any]:
     """Compare the arm's log-probabilities with those in the file, on the same tokens."""
-    return teacher.against_teacher(arm.engine, rows, path)
+    return teacher.against_teacher(arm.engine, rows, path, limits=arm.workload.limits(case))
 
 
 def scale(arm: LoadedArm, case: int) -> dict[str, Any]:
     """What a step of a case must move and compute, and the rates that the device reaches on so much memory."""
-    steps = arm.workload.steps(case)
+    steps = arm.workload.steps(case, arm.answered.get(case, ()))
     sizes = [step.nbytes for step in steps.values() if step is not None]
     layout = arm.engine.layout
     where = {"dtype": arm.run.dtype.between, "mesh": layout.mesh if layout else None}

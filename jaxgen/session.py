@@ -172,7 +172,7 @@ class Session:
             self._record.answered(arm, answer["call"], facts=answer["facts"], case=case)
         outcome.answers = rows
         with self._console.stage("both", "compare the outputs"):
-            outcome.agreed = comparison.agreement_of(self._arms, self._pool, rows)
+            outcome.agreed = comparison.agreement_of(self._arms, self._pool, rows, case=case)
             # One after the other: two probes at once would halve each other's rates.
             outcome.scale = {arm: self._pool.call(arm, "scale", case=case) for arm in self._arms}
         return answers

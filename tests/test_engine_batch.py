@@ -87,6 +87,13 @@ def test_steps_that_read_the_same_depth_are_one_segment(cache, plan):
     assert [int(segment.steps_on_device) for segment in batch.segments] == [steps for _, steps in plan]
 
 
+def test_no_prefix_is_computed_beyond_the_longest_text():
+    """The longest prompt, of 5 tokens, gets 2 more, the other one, of 1, gets 4: no text has more than 7."""
+    given = {"first_row": 0, "capacity": 7, "new_tokens": 4, "cache": NoCache(), "seed": 0, "limits": (2, 4)}
+    batch = make_batch([[1, 2, 3, 4, 5], [6]], **given)
+    assert [(segment.depth, segment.steps) for segment in batch.segments] == [(6, 1), (7, 2)]
+
+
 def test_prompts_are_padded_on_the_right_and_numbered_by_their_place_in_the_run():
     batch = planned(Fixed(bucket=8), lengths=(2, 3), new_tokens=4)
     np.testing.assert_array_equal(batch.prompt[:, :4], [[1, 2, 0, 0], [1, 2, 3, 0]])

@@ -50,25 +50,34 @@ def by_hand(model, text):
     return {key: np.asarray(value) for key, value in found.items()}
 
 
-@pytest.mark.parametrize(
-    ("cache", "loop"),
-    [("fixed", Loop.device), ("fixed", Loop.host), ("paged", Loop.device), ("dynamic", Loop.host), ("none", Loop.host)],
-    ids=lambda value: getattr(value, "name", value),
-)
-def test_every_step_has_the_activations_of_its_position(cache, loop, tmp_path):
-    model = model_of(cache, loop=loop)
+def check_each_step(model, folder):
+    """Every row's activations are those of its own text, run whole."""
     workload = workload_of(model)
-    told = workload.capture(0, tmp_path / "a.safetensors")
-    tensors, index = load_file(tmp_path / told["file"]), json.loads((tmp_path / told["index"]).read_text())
+    told = workload.capture(0, folder / "a.safetensors")
+    tensors, index = load_file(folder / told["file"]), json.loads((folder / told["index"]).read_text())
     assert set(tensors) == {"residual", "attention", "mlp"}
     for row, answer in enumerate(workload.answers(0, workload.call(0))):
         text = [*answer["prompt_tokens"], *answer["tokens"]]
         expected, positions = by_hand(model, text), index["rows"][row]["positions"]
         assert positions == list(range(len(answer["prompt_tokens"]) - 1, len(text) - 1))
         for site, tensor in tensors.items():
+            assert tensor.shape[1] == len(PROMPTS)
             for number, layer in enumerate(ALL.layers):
                 given = tensor[number, row, : len(positions)]
                 np.testing.assert_allclose(given, expected[site, layer][positions], rtol=0, atol=CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("cache", "loop"),
+    [("fixed", Loop.device), ("fixed", Loop.host), ("paged", Loop.device), ("dynamic", Loop.host), ("none", Loop.host)],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_every_step_has_the_activations_of_its_position(cache, loop, tmp_path):
+    check_each_step(model_of(cache, loop=loop), tmp_path)
+
+
+def test_rows_that_only_fill_a_batch_up_are_left_out(tmp_path):
+    check_each_step(model_of(batch_size=2, batch_buckets=(4,)), tmp_path)
 
 
 def test_the_file_says_what_it_holds(tmp_path):
@@ -124,6 +133,10 @@ def test_a_warm_engine_captures_without_a_compile(ledger, tmp_path):
     mark = ledger.mark()
     workload.call(0)
     assert ledger.since(mark).events == 0
+
+
+def test_what_is_timed_lets_its_activations_go():
+    assert [each.captured for each in workload_of(model_of()).call(0)] == [None]
 
 
 def test_a_layer_that_does_not_exist_is_refused_with_those_that_do():

@@ -112,6 +112,17 @@ def test_rows_are_given_on_within_a_window(engine):
     assert served(engine(cache), asked)[1] == alone
 
 
+@pytest.mark.parametrize(
+    ("cache", "slots"), [(CACHES["fixed"], 32), (CACHES["paged"], 32), (Fixed(bucket=16, window=9), 9)], ids=str
+)
+def test_the_tokens_held_are_counted_step_by_step(engine, cache, slots):
+    asked = requests()
+    call, tokens = served(engine(cache), asked)
+    ends = [(len(each.tokens), len(each.tokens) + len(new)) for each, new in zip(asked, tokens, strict=True)]
+    assert call.held == sum(min(length, slots) for first, last in ends for length in range(first + 1, last))
+    assert call.held <= call.taken
+
+
 def test_a_text_may_end_with_its_first_token(engine, alone):
     asked = [Request((5, 6), 1), Request((7,), 1), Request((8, 9), 3), Request((5, 6, 7), 1), Request((1,), 1)]
     assert served(engine(CACHES["paged"]), asked)[1] == alone(asked)
@@ -174,6 +185,8 @@ class TestWorkload:
         mark = ledger.mark()
         names = [use.name for use in workload.programs(0) if use.lower() is not None]
         assert {name.split("_")[0] for name in names} == {"admit", "serve"}
+        depths = [int(name.removeprefix("serve_")) for name in names if name.startswith("serve_")]
+        assert names[-1] == f"serve_{max(depths)}"
         assert ledger.since(mark).events == 0
 
     def test_the_spec_finds_it(self, engine):

@@ -113,6 +113,18 @@ def test_an_answer_that_the_cache_would_not_hold_is_refused(model):
         forced_logprobs(model, PROMPTS, answers=([1] * (NEW_TOKENS + 1), [2], [3]))
 
 
+@pytest.mark.parametrize("name", ["fixed_unsliced", "dynamic", "none"])
+def test_prompts_of_limits_of_their_own_need_no_more_room_than_these(name):
+    """A context of 10 has no room for 7 more tokens behind the longest prompt, but for the 2 that it may get."""
+    architecture = dataclasses.replace(FAMILIES["llama"], context=10)
+    prompts, answers, limits = ((7,) * 8, (58, 3)), ([5, 77], [12, 3, 60]), (2, 7)
+    near, far = (engine(run(cache=CACHES[name], architecture=each)) for each in (architecture, FAMILIES["llama"]))
+    pieces = forced_logprobs(near, prompts, answers=answers, limits=limits).pieces
+    for piece, other in zip(pieces, forced_logprobs(far, prompts, answers=answers).pieces, strict=True):
+        assert (piece.row, piece.position) == (other.row, other.position)
+        np.testing.assert_allclose(piece.logprobs, other.logprobs, rtol=0, atol=ROUNDING)
+
+
 def test_reading_leaves_the_engine_as_it_was(model):
     before = tokens(model)
     read(model)
@@ -198,6 +210,7 @@ class TestTeacher:
         found = taught(model, engine(run(cache=UNSLICED, max_new_tokens=3)), tmp_path / "t.npy")
         assert found["positions_compared"] == 8
         assert [value is None for value in found["kl"][1]] == [False, False, False, True]
+        assert against_teacher(model, ROWS, tmp_path / "t.npy", limits=(1, 2, 3))["positions_compared"] == 6
         assert max(value for row in found["kl"] for value in row if value is not None) < ROUNDING
 
     def test_another_vocabulary_is_said_and_nothing_compared(self, tmp_path, model):

@@ -44,6 +44,24 @@ def test_nothing_kept_is_nothing_told():
     assert facts_of(NoCache()) is None
 
 
+@pytest.mark.parametrize("cache", [NoCache(), Dynamic(), Fixed(bucket=4)], ids=str)
+def test_the_mean_step_is_of_the_steps_that_ran(cache):
+    """In batches of two rows, of the 7 tokens that there may be: 3 steps after the first token, and 1."""
+    model = small_models.engine(small_models.run(cache=cache, max_new_tokens=7, batch_size=2))
+    batches = model.batches(small_models.PROMPTS)
+    rows = [{"tokens": [0] * count} for count in (2, 4, 2)]
+    ran = cost.steps(model, batches, rows)["tpot_s"]
+    one, other = (
+        model.batches(small_models.PROMPTS, limits=limits)[number]
+        for number, limits in enumerate([(4, 4, 4), (2, 2, 2)])
+    )
+    first, second = (cost.steps(model, [batch])["tpot_s"] for batch in (one, other))
+    assert ran.nbytes == pytest.approx((3 * first.nbytes + second.nbytes) / 4)
+    assert ran.flops == pytest.approx((3 * first.flops + second.flops) / 4)
+    assert ran.flops < cost.steps(model, batches)["tpot_s"].flops
+    assert cost.steps(model, batches, [{"tokens": [0]}] * 3)["tpot_s"] is None
+
+
 def test_a_step_on_a_mesh_is_what_one_device_has_of_it():
     arch, prompts = small_models.FAMILIES["llama"], [*small_models.PROMPTS, (5,)]
     work = {"architecture": arch, "max_new_tokens": NEW_TOKENS, "batch_size": 4}

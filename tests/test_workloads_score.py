@@ -54,6 +54,14 @@ def test_rows_are_items_in_their_order_and_columns_labels(plain):
     np.testing.assert_allclose(given, expected, rtol=1e-4)
 
 
+def test_an_item_is_told_as_it_was_given_on_either_side_of_the_query():
+    given = scoring(item_first=True)
+    assert [row["item"] for row in given.answers(0, given.call(0))] == [[9], [2, 6], []]
+    random = scoring(item_first=True, item_tokens=3)
+    items = [row["item"] for row in random.answers(0, random.call(0))]
+    assert [[*item, *QUERY] for item in items] == random.questions()[0][0]
+
+
 def test_three_calls_are_bit_equal(plain):
     first = scores(plain)
     assert all(np.array_equal(scores(plain), first) for _ in range(2))
@@ -114,6 +122,16 @@ class TestGrid:
         work = [grid.steps(case)["latency_s"] for case in range(4)]
         assert work[0].flops < work[2].flops
         assert work[0].nbytes < work[2].nbytes < 2 * work[0].nbytes  # the weights are read twice either way
+
+
+def test_rows_that_continue_the_query_read_its_keys_and_values(monkeypatch):
+    """For each of two batches, the 8 slots that 5 tokens are padded to."""
+    workload = scoring(items=((9,), (2, 6), (7, 7, 7)), batch_size=2)
+    whole = workload.steps(0)["latency_s"]
+    monkeypatch.setattr("jaxgen.workloads.cost.token_bytes", lambda *_: 0)
+    without = workload.steps(0)["latency_s"]
+    assert whole.nbytes - without.nbytes == 2 * 8 * token_bytes(workload._engine)
+    assert whole.flops == without.flops
 
 
 def test_programs_have_one_hash_whatever_the_strategy_kept(plain):

@@ -80,13 +80,15 @@ class Taps:
             self.arrays[site, layer] = activations
 
 
-def save(path: Path, capture: Capture, captured: Sequence[Captured], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def save(
+    path: Path, capture: Capture, batches: Sequence[tuple[Captured, int]], rows: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
     """Write a safetensors file with one tensor (layers, rows, steps, hidden) per site, and beside it `<path>.json`.
 
     Args:
         path: of the tensors.
         capture: what was asked for.
-        captured: of each batch.
+        batches: what was kept of each, and how many prompts are its first rows; the others only fill it up.
         rows: the answers of all batches in order, with `prompt_tokens` and `tokens`.
 
     Returns:
@@ -95,12 +97,12 @@ def save(path: Path, capture: Capture, captured: Sequence[Captured], rows: Seque
     Raises:
         OSError: it cannot be written.
     """
-    steps = max(each.values[0].shape[2] for each in captured)
+    steps = max(each.values[0].shape[2] for each, _ in batches)
     tensors = {}
     for number, site in enumerate(capture.sites):
-        batches = [on_host(each.values[number].astype(jnp.float32)) for each in captured]
-        wide = [np.pad(each, ((0, 0), (0, 0), (0, steps - each.shape[2]), (0, 0))) for each in batches]
-        whole = np.concatenate(wide, axis=1)[:, : len(rows)]
+        parts = [on_host(each.values[number].astype(jnp.float32))[:, :prompts] for each, prompts in batches]
+        wide = [np.pad(each, ((0, 0), (0, 0), (0, steps - each.shape[2]), (0, 0))) for each in parts]
+        whole = np.concatenate(wide, axis=1)
         for row, answer in enumerate(rows):
             whole[:, row, len(answer["tokens"]) :] = np.nan  # never computed, or computed for a row that had ended
         tensors[site.value] = whole

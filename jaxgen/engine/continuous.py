@@ -105,6 +105,10 @@ class Continuous:
         state = begun(sequence, lengths=lengths, limits=(), **given)
         return jax.block_until_ready((cache, state))
 
+    def used(self) -> list[Use]:
+        """The programs as the calls so far have used them, the deepest decode last."""
+        return sorted(self.uses.values(), key=lambda use: int(use.variant) if use.program == "serve" else 0)
+
     def use(self, name: str, program: Any, variant: str, arguments: tuple[Any, ...]) -> Any:
         """Call a program; its first use of each shape is remembered."""
         key = f"{name}_{variant}"
@@ -124,7 +128,8 @@ class Call:
         texts: those that have ended, in the order of their prompts once all have.
         most_rows: how many went on at the same time at most.
         steps: decode steps that were run.
-        held, taken: tokens in the cache, and slots that nobody else could have, each summed over the steps.
+        held, taken: tokens in the cache with the newest, and slots that nobody else could have, each summed over the
+            steps. A window keeps no more tokens than it has slots; what texts share counts for each in `held`.
     """
 
     def __init__(self, shared: Continuous, *, clock: Clock):
@@ -197,7 +202,9 @@ class Call:
         done, after = on_host(self.state.done), on_host(self.state.lengths)
         run = int((after - lengths)[active].max())
         self.steps += run
-        self.held += run * int(lengths[active].sum())
+        for slot, text in self._active.items():
+            room = shared.spec.reserved([text.request.most], shared.capacity)
+            self.held += _held(int(lengths[slot]), steps=run, room=room)
         self.taken += run * self.rooms.slots()
         return done, after
 
@@ -215,6 +222,17 @@ class Call:
     def _pages_in_row(self) -> int:
         spec = self._shared.spec
         return pages_for(self._shared.capacity, spec.page_size) if isinstance(spec, Paged) else 0
+
+
+def _held(length: int, *, steps: int, room: int) -> int:
+    """Tokens that a row of `room` slots holds, summed over its steps, the first of which makes them `length`.
+
+    Example:
+        >>> _held(5, steps=4, room=7)  # 5 + 6 + 7 + 7
+        25
+    """
+    growing = min(max(room - length, 0), steps)  # the others see the room full
+    return growing * length + growing * (growing - 1) // 2 + (steps - growing) * room
 
 
 def _placed(slot: int, room: Room, *, num_pages: int, table: int, layout: Layout | None) -> Place:

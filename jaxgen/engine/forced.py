@@ -59,7 +59,13 @@ class Reading:
     pieces: Iterator[Piece]
 
 
-def forced_logprobs(engine: Engine, prompts: Sequence[Sequence[int]], *, answers: Sequence[Sequence[int]]) -> Reading:
+def forced_logprobs(
+    engine: Engine,
+    prompts: Sequence[Sequence[int]],
+    *,
+    answers: Sequence[Sequence[int]],
+    limits: Sequence[int] = (),
+) -> Reading:
     """The arm's log-probabilities at each token of `answers`, in batches of the arm's own size.
 
     The programs are jitted here whatever the arm's jit strategy, with the engine's present weights as arguments.
@@ -67,18 +73,21 @@ def forced_logprobs(engine: Engine, prompts: Sequence[Sequence[int]], *, answers
     Args:
         engine: left as it is; caches are made and donated within.
         prompts: token ids.
-        answers: one per prompt, each of up to `workload.max_new_tokens` tokens; an empty one yields nothing.
+        answers: one per prompt, each of up to its limit of tokens; an empty one yields nothing.
+        limits: the most for each prompt, which shapes depend on and not on the answers; without any, all may have
+            `workload.max_new_tokens`.
 
     Raises:
         ValueError: an answer is longer than the arm's cache is planned for.
     """
-    room = engine.generation.max_new_tokens
-    if any(len(answer) > room for answer in answers):
-        raise ValueError(f"an answer has {max(map(len, answers))} tokens, workload.max_new_tokens={room}")
-    batches = engine.batches(prompts)
+    limits = tuple(limits) or (engine.generation.max_new_tokens,) * len(prompts)
+    for number, (answer, limit) in enumerate(zip(answers, limits, strict=True)):
+        if len(answer) > limit:
+            raise ValueError(f"answer {number} has {len(answer)} tokens, its prompt may get {limit}")
+    batches = engine.batches(prompts, limits=limits)
     cache = engine.empty_cache(batches[0])
     in_steps = cache.incremental and cache.static_shape
-    read = _in_steps if in_steps else functools.partial(_in_one_pass, longest=max(map(len, prompts)))
+    read = _in_steps if in_steps else functools.partial(_in_one_pass, longest=max(map(_whole, prompts, limits)))
     return Reading("steps" if in_steps else "one pass", _batch_by_batch(engine, batches, answers, read=read))
 
 
@@ -188,13 +197,21 @@ def _chunks(batch: Batch, *, total: int, room: int) -> Iterator[tuple[int, int, 
             first += steps
 
 
+def _whole(prompt: Sequence[int], limit: int) -> int:
+    """Tokens of a whole text at its longest."""
+    return len(prompt) + limit
+
+
 def _in_one_pass(engine: Engine, batch: Batch, answers: Sequence[Sequence[int]], *, longest: int) -> Iterator[Piece]:
-    """Each chunk runs the texts again: one program, and few chunks, since who asks keeps what it reads in bounds."""
+    """Each chunk runs the texts again: one program, and few chunks, since who asks keeps what it reads in bounds.
+
+    `longest` is the tokens of the longest text that there can be.
+    """
     most = engine.generation.max_new_tokens
-    width = engine.run.cache.prompt_width(longest + most - 1, batch.capacity)  # the last answer token predicts nothing
+    width = engine.run.cache.prompt_width(longest - 1, batch.capacity)  # the last answer token predicts nothing
     tokens, counts = _padded(answers, rows=batch.rows, width=most)
     lengths = on_host(batch.state.lengths)
-    texts = np.zeros((len(lengths), max(width, longest + most)), np.int32)
+    texts = np.zeros((len(lengths), max(width, longest) + most), np.int32)
     texts[:, : batch.prompt.shape[1]] = on_host(batch.prompt)[:, : texts.shape[1]]
     for row, length in enumerate(lengths):
         texts[row, length : length + most] = tokens[row]

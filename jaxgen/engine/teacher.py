@@ -29,7 +29,12 @@ Numbers = list[list[float | None]]
 
 
 def write_teacher(
-    engine: Engine, rows: Sequence[Mapping], path: Path | str, *, max_bytes: int = MAX_BYTES
+    engine: Engine,
+    rows: Sequence[Mapping],
+    path: Path | str,
+    *,
+    limits: Sequence[int] = (),
+    max_bytes: int = MAX_BYTES,
 ) -> dict[str, Any]:
     """Write this arm's log-probabilities at each token of its own answers.
 
@@ -40,6 +45,7 @@ def write_teacher(
         engine: of the arm that teaches.
         rows: with `prompt_tokens` and `tokens`.
         path: appears when it is complete.
+        limits: the most tokens for each prompt, where they differ.
         max_bytes: of the numbers in the file.
 
     Returns:
@@ -53,7 +59,7 @@ def write_teacher(
     vocab = engine.blueprint.structure.architecture.vocab_size
     total = sum(map(len, answers))
     counts = _evenly([len(answer) for answer in answers], min(total, max_bytes // (4 * vocab)))
-    reading = _read(engine, rows, counts)
+    reading = _read(engine, rows, counts, limits=limits)
     partial = path.with_name(f"{path.name}.partial")
     try:
         _write(partial, reading, counts, vocab=vocab)
@@ -69,13 +75,16 @@ def write_teacher(
     return {"forced": reading.method, "positions_compared": sum(counts), "positions_total": total}
 
 
-def against_teacher(engine: Engine, rows: Sequence[Mapping], path: Path | str) -> dict[str, Any]:
+def against_teacher(
+    engine: Engine, rows: Sequence[Mapping], path: Path | str, *, limits: Sequence[int] = ()
+) -> dict[str, Any]:
     """Compare this arm with a teacher, position by position.
 
     Args:
         engine: of the arm that is compared.
         rows: the teacher's own, as they were given to `write_teacher`.
         path: what it wrote.
+        limits: the most tokens that this arm's prompts may get, where they differ.
 
     Returns:
         Plain data: `forced` {candidate: `steps` or `one pass`}; `positions_compared`, `positions_total`; by row and
@@ -98,14 +107,14 @@ def against_teacher(engine: Engine, rows: Sequence[Mapping], path: Path | str) -
         return facts | _report([], [], method=None) | {"skipped": skipped}
     counts = _evenly(lengths, teacher.shape[0])
     starts = _starts(counts)
-    most = engine.generation.max_new_tokens  # perhaps fewer than the teacher's: its cache holds no more
-    reading = _read(engine, rows, [min(count, most) for count in counts])
+    most = tuple(limits) or (engine.generation.max_new_tokens,) * len(rows)
+    held = list(map(min, counts, most))  # perhaps fewer than the teacher's: the cache holds no more
+    reading = _read(engine, rows, held, limits=limits)
     found: list[list[Differences]] = [[] for _ in rows]
     for piece in reading.pieces:
         start = starts[piece.row] + piece.position
         found[piece.row].append(differences(teacher[start : start + len(piece.logprobs)], piece.logprobs))
-    compared = sum(min(count, most) for count in counts)
-    return facts | {"positions_compared": compared} | _report(found, counts, method=reading.method)
+    return facts | {"positions_compared": sum(held)} | _report(found, counts, method=reading.method)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,9 +191,9 @@ def _starts(counts: Sequence[int]) -> list[int]:
     return [sum(counts[:row]) for row in range(len(counts))]
 
 
-def _read(engine: Engine, rows: Sequence[Mapping], counts: Sequence[int]) -> Reading:
+def _read(engine: Engine, rows: Sequence[Mapping], counts: Sequence[int], *, limits: Sequence[int]) -> Reading:
     answers = [list(row["tokens"][:count]) for row, count in zip(rows, counts, strict=True)]
-    return forced_logprobs(engine, [row["prompt_tokens"] for row in rows], answers=answers)
+    return forced_logprobs(engine, [row["prompt_tokens"] for row in rows], answers=answers, limits=limits)
 
 
 def _write(path: Path, reading: Reading, counts: Sequence[int], *, vocab: int) -> None:

@@ -101,8 +101,8 @@ class NoCache:
         return 0
 
     def depth(self, needed: int, capacity: int) -> int:
-        """The tokens that a step runs again: the prefix as it is, or padded to the longest."""
-        return capacity if self.pad else needed
+        """The tokens that a step runs again: the prefix as it is, or padded to the longest, which none exceeds."""
+        return capacity if self.pad else min(needed, capacity)
 
     def prompt_width(self, longest: int, capacity: int) -> int:
         """The first prefix is like the others."""

@@ -1,5 +1,6 @@
 """What generating from a batch must move, compute and keep: arithmetic over shapes, beside any clock."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,20 +14,35 @@ from jaxgen.engine.batch import Batch
 from jaxgen.engine.engine import Engine
 from jaxgen.measure import elements, roofline
 from jaxgen.measure.roofline import Step
+from jaxgen.spec.architecture import Architecture
 from jaxgen.spec.cache import Paged
 
 
-def steps(engine: Engine, batches: Sequence[Batch]) -> dict[str, Step | None]:
-    """The mean prefill behind `ttft_s`, the mean decode step behind `tpot_s`; null where there is no decode."""
+def steps(engine: Engine, batches: Sequence[Batch], rows: Sequence[Mapping[str, Any]] = ()) -> dict[str, Step | None]:
+    """The mean prefill behind `ttft_s`, the mean decode step behind `tpot_s`; null where there is no decode.
+
+    Args:
+        batches: of one case.
+        rows: what a call answered: a batch whose texts all ended early took fewer steps than were planned. Without
+            any, the planned ones count.
+    """
     prefills = [(roofline.prefill_step(**_shape(engine, batch)), 1) for batch in batches]
     decodes = [
-        (roofline.decode_step(**_shape(engine, batch), new_tokens=batch.new_tokens), batch.new_tokens - 1)
-        for batch in batches
+        (roofline.decode_step(**_shape(engine, batch), new_tokens=taken), taken - 1)
+        for batch, taken in zip(batches, _taken(batches, rows), strict=True)
     ]
     return {
         "ttft_s": roofline.mean_step(prefills),
         "tpot_s": roofline.mean_step([(step, count) for step, count in decodes if step is not None]),
     }
+
+
+def _taken(batches: Sequence[Batch], rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    """New tokens of the longest text of each batch."""
+    if not rows:
+        return [batch.new_tokens for batch in batches]
+    counts = iter([len(row["tokens"]) for row in rows])
+    return [max(itertools.islice(counts, len(batch.prompt_lengths))) for batch in batches]
 
 
 def last_step(engine: Engine, batch: Batch) -> Step | None:
@@ -48,9 +64,9 @@ def bytes_of(cache: Cache) -> int | None:
     return None if arrays and not nbytes else nbytes
 
 
-def token_bytes(engine: Engine) -> int:
-    """Of the keys and values of one token in all layers."""
-    arch = engine.blueprint.structure.architecture
+def token_bytes(engine: Engine, architecture: Architecture | None = None) -> int:
+    """Of the keys and values of one token in all layers: of the whole model, or of the part that is given."""
+    arch = architecture or engine.blueprint.structure.architecture
     element = elements.ElementBytes.of(engine.run.dtype, arch).kv
     return round(2 * arch.num_layers * arch.num_kv_heads * arch.head_dim * element)
 

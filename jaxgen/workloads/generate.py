@@ -1,5 +1,6 @@
 """The generation workload: every prompt, batch by batch, timed to the first token and to the last."""
 
+import dataclasses
 import itertools
 import time
 from collections.abc import Sequence
@@ -75,8 +76,8 @@ class Generating:
             self._run(batch)
 
     def call(self, case: int) -> list[Timed]:
-        """Generate once from every batch of a case."""
-        return [self._run(batch) for batch in self._batches[case]]
+        """Generate once from every batch of a case. Activations are let go: many calls' would fill the memory."""
+        return [dataclasses.replace(self._run(batch), captured=None) for batch in self._batches[case]]
 
     def measured(self, calls: Sequence[list[Timed]]) -> dict[str, float | None]:
         """The metrics of one trial, as `timed.measured` defines them."""
@@ -103,6 +104,10 @@ class Generating:
             **timed.marks(self._prompts[case], rows),
         }
 
+    def limits(self, case: int) -> list[int]:
+        """The most new tokens that each prompt of a case may get."""
+        return self._limits[case]
+
     def capture(self, case: int, path: Path) -> dict[str, Any] | None:
         """One more call, whose activations go into a file; null where none are asked for.
 
@@ -112,17 +117,17 @@ class Generating:
         asked = self._engine.generation.capture
         if not asked.layers:
             return None
-        call = self.call(case)
-        kept = [each.captured for each in call if each.captured is not None]
+        call = [self._run(batch) for batch in self._batches[case]]
+        kept = [(each.captured, len(each.written)) for each in call if each.captured is not None]
         return capturing.save(path, asked, kept, self.answers(case, call))
 
     def programs(self, case: int) -> list[Use]:
         """What the first batch of a case runs."""
         return generation_uses(self._engine, self._batches[case][0])
 
-    def steps(self, case: int) -> dict[str, Step | None]:
+    def steps(self, case: int, rows: Sequence[Row] = ()) -> dict[str, Step | None]:
         """The mean prefill behind `ttft_s`, the mean decode step behind `tpot_s`."""
-        return cost.steps(self._engine, self._batches[case])
+        return cost.steps(self._engine, self._batches[case], rows)
 
     def last_step(self, case: int) -> Step | None:
         """The decode step that reads the most slots."""

@@ -64,16 +64,23 @@ class Workload(Protocol):
         """What else is worth knowing of a case and of its answers, as plain data; none of it is timed."""
         ...
 
+    def limits(self, case: int) -> Sequence[int]:
+        """The most new tokens that each prompt of a case may get; empty where none are generated."""
+        ...
+
     def capture(self, case: int, path: Path) -> dict[str, Any] | None:
         """Write the activations that are asked for into a file, and say what it is; null where none are."""
         ...
 
     def programs(self, case: int) -> Sequence[Use]:
-        """What the first batch of a case runs, in the order of its use: programs that may be looked at."""
+        """What the first batch of a case runs: programs that may be looked at, the deepest decode last."""
         ...
 
-    def steps(self, case: int) -> Mapping[str, Step | None]:
-        """{metric: the work that it is the time of, in seconds}; null where that is unknown."""
+    def steps(self, case: int, rows: Sequence[Row] = ()) -> Mapping[str, Step | None]:
+        """{metric: the work that it is the time of, in seconds}; null where that is unknown.
+
+        How much work there was may depend on `rows`, the answers of a call; without any, what was planned counts.
+        """
         ...
 
     def last_step(self, case: int) -> Step | None:

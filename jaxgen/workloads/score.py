@@ -75,7 +75,8 @@ class Scoring:
             self._scorer.prepare(request, batch_size=items)
             for (items, _), request in zip(points, self._requests, strict=True)
         ]
-        self.kv_cache_bytes = self._kv_cache_bytes()
+        prefixes = [prepared.prefix for prepared in self._prepared if prepared.prefix is not None]
+        self.kv_cache_bytes = cost.bytes_of(prefixes[0].empty) if prefixes else 0
 
     def questions(self) -> list[Any]:
         """The tokens of every row and label of every case."""
@@ -135,6 +136,11 @@ class Scoring:
             "longest_row_tokens": max(map(len, request.rows)),
         }
 
+    def limits(self, case: int) -> tuple[int, ...]:
+        """Nothing is generated."""
+        del case
+        return ()
+
     def capture(self, case: int, path: Path) -> None:
         """Nothing: activations are kept of generation alone."""
         del case, path
@@ -143,8 +149,9 @@ class Scoring:
         """What the request of a case runs."""
         return self._scorer.uses(self._prepared[case])
 
-    def steps(self, case: int) -> dict[str, Step | None]:
+    def steps(self, case: int, rows: Sequence[Row] = ()) -> dict[str, Step | None]:
         """All the work of one request, behind `latency_s`."""
+        del rows
         return {"latency_s": _work(self._engine, self._prepared[case])}
 
     def last_step(self, case: int) -> None:
@@ -153,13 +160,11 @@ class Scoring:
 
     def _item(self, request: Request, number: int) -> str | list[int]:
         work = _spec(self._engine)
-        given = work.items[number % len(work.items)] if not work.item_tokens and work.items else None
-        return given if isinstance(given, str) else list(request.rows[number][len(request.query) :])
-
-    def _kv_cache_bytes(self) -> int | None:
-        prefixes = [prepared.prefix for prepared in self._prepared if prepared.prefix is not None]
-        arrays = [leaf for prefix in prefixes[:1] for leaf in jax.tree.leaves(prefix.empty) if leaf.ndim == 4]
-        return sum(leaf.nbytes for leaf in arrays) or (None if prefixes else 0)
+        if not work.item_tokens:
+            given = work.items[number % len(work.items)]
+            return given if isinstance(given, str) else list(given)
+        row, query = request.rows[number], len(request.query)
+        return list(row[: len(row) - query] if request.item_first else row[query:])
 
 
 def _spec(engine: Engine) -> Score:
@@ -216,6 +221,8 @@ def _work(engine: Engine, prepared: Prepared) -> Step:
         whole = {"rows": 1, "tokens": before, "depth": before, "kept": incremental, "logits": 0, "slots": slots}
         steps.append(roofline.forward(architecture, element, **whole))
         before = min(before, slots)
+        read = before * cost.token_bytes(engine, architecture)  # each batch of continued rows reads the query's slots
+        steps += [Step(nbytes=read, flops=0.0)] * len(prepared.continued)
     for rows, start in [*((rows, before) for rows in prepared.continued), *((rows, 0) for rows in prepared.whole)]:
         count, tokens = rows.tokens.shape
         shape = {

@@ -117,18 +117,23 @@ class Serving:
             **timed.marks(self._prompts, rows),
         }
 
+    def limits(self, case: int) -> list[int]:
+        """The most new tokens that each prompt may get."""
+        del case
+        return [request.new_tokens for request in self._shared.requests]
+
     def capture(self, case: int, path: Path) -> None:
         """Never asked for: the workload's spec refuses it."""
         del case, path
 
     def programs(self, case: int) -> list[Use]:
-        """What the calls so far have run."""
+        """What the calls so far have run, the deepest decode last."""
         del case
-        return list(self._shared.uses.values())
+        return self._shared.used()
 
-    def steps(self, case: int) -> Mapping[str, Step | None]:
+    def steps(self, case: int, rows: Sequence[Row] = ()) -> Mapping[str, Step | None]:
         """Unknown: a token's time holds other texts' prompts, too."""
-        del case
+        del case, rows
         return {"ttft_s": None, "tpot_s": None}
 
     def last_step(self, case: int) -> None:
