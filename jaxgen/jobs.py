@@ -17,7 +17,7 @@ from jaxgen.config.run_folder import remove_unused
 from jaxgen.config.typed import split
 from jaxgen.console import terminal
 from jaxgen.errors import ExitCode, UserError
-from jaxgen.sweep import Sweep, noted, row_of
+from jaxgen.sweep import Sweep, noted, planned, row_of
 
 
 class Jobs:
@@ -141,8 +141,12 @@ def _elsewhere(cfg: Any, job: Job, command: Sequence[str]) -> int:
     """A point in a launcher's process, of which Slurm may have started several: one model over all of them, or none."""
     tasks, rank = (int(os.environ.get(key, default)) for key, default in (("SLURM_NTASKS", "1"), ("SLURM_PROCID", "0")))
     together = cfg.mesh.get("processes") is not None
-    if rank and not together:
+    if rank and (cfg.sweep.dry_run or not together):
         return ExitCode.OK  # the first one tells
+    if cfg.sweep.dry_run:
+        code, reason = _looked_at(cfg, job)
+        noted(planned(job.overrides, job.folder, reason, number=job.number or 0, code=code), job.folder.parent)
+        return code
     sys.argv = list(command)  # for the result, which says how it was made
     if tasks > 1 and not together:
         why = (

@@ -70,7 +70,11 @@ class Sweep:
             where = folder / str(number)
             silent = "its job ended without a word; the launcher's own logs may say why"
             noted.setdefault(number, row_of(overrides, where, number=number, code=ExitCode.ARM_FAILED, reason=silent))
-        self._keep([noted[number] for number in sorted(noted)], folder)
+        rows = [noted[number] for number in sorted(noted)]
+        if any(row.get("planned") for row in rows):
+            self.rows += rows  # of a dry run, which leaves no record
+        else:
+            self._keep(rows, folder)
         shutil.rmtree(folder / POINTS, ignore_errors=True)
 
     def _keep(self, rows: Sequence[dict[str, Any]], folder: Path) -> None:
@@ -84,9 +88,7 @@ class Sweep:
 
     def plan(self, overrides: Sequence[str], folder: Path, told: str, *, code: int) -> None:
         """One more point that is only looked at: nothing is written."""
-        empty = dict.fromkeys((*_FIGURES, "against", "run_id"))
-        row = {"number": len(self.rows), "overrides": dict(map(split, overrides)), "folder": folder.name}
-        self.rows.append({**row, **empty, "exit_code": int(code), "reason": told})
+        self.rows.append(planned(overrides, folder, told, number=len(self.rows), code=code))
 
     def report(self) -> None:
         """Pages and plots of all points beside the sweep's files, if there are any, and where they are."""
@@ -128,6 +130,13 @@ def row_of(overrides: Sequence[str], folder: Path, *, number: int, code: int, re
     """A point as `Sweep.rows` has it."""
     row = {"number": number, "overrides": dict(map(split, overrides)), "folder": folder.name}
     return {**row, "exit_code": int(code), **_figures(folder / RESULT, reason)}
+
+
+def planned(overrides: Sequence[str], folder: Path, told: str, *, number: int, code: int) -> dict[str, Any]:
+    """The row of a point that is only looked at."""
+    empty = dict.fromkeys((*_FIGURES, "against", "run_id"))
+    row = {"number": number, "overrides": dict(map(split, overrides)), "folder": folder.name}
+    return {**row, **empty, "exit_code": int(code), "reason": told, "planned": True}
 
 
 def noted(row: Mapping[str, Any], folder: Path) -> None:

@@ -17,6 +17,7 @@ from small_runs import ALONE, SMALL, read_result
 import jaxgen
 from jaxgen.__main__ import main
 from jaxgen.config import job, schema
+from jaxgen.config.arms import load_arms
 from jaxgen.errors import ExitCode
 from jaxgen.jobs import Jobs
 from jaxgen.run_files import SWEEP
@@ -83,13 +84,25 @@ class TestElsewhere:
         monkeypatch.setenv("SLURM_NTASKS", "2")
         here = job.Job(place / "0", 0, ("jit=aot",))
         monkeypatch.setattr("jaxgen.jobs.this_job", lambda: here)
-        cfg = SimpleNamespace(mesh={})
+        cfg = SimpleNamespace(mesh={}, sweep=SimpleNamespace(dry_run=False))
         assert copy(cfg) == ExitCode.USER_ERROR
         monkeypatch.setenv("SLURM_PROCID", "1")
         assert copy(cfg) == ExitCode.OK
         assert capsys.readouterr().err.count("has 2 tasks") == 1
         assert executed.calls == []
         assert (place / POINTS / "0.json").exists()
+
+    def test_a_dry_run_measures_nothing_there_either(self, place, executed, monkeypatch):
+        """Where a file asks for it, of which the command line knows nothing."""
+        copy = pickle.loads(pickle.dumps(Jobs()))
+        monkeypatch.setattr("jaxgen.jobs.this_job", lambda: job.Job(place / "0", 0, ("jit=aot",)))
+        monkeypatch.setattr("jaxgen.jobs.compose_arms", lambda cfg: load_arms(["jit=aot", "sweep.dry_run=true"]))
+        assert copy(SimpleNamespace(mesh={}, sweep=SimpleNamespace(dry_run=True))) == ExitCode.OK
+        assert executed.calls == []
+        sweep = Sweep()
+        sweep.gather(place, [["jit=aot"]])
+        assert sweep.rows[0]["reason"].startswith("to be run")
+        assert list(place.iterdir()) == []
 
 
 class TestLaunchers:
@@ -110,9 +123,18 @@ class TestLaunchers:
         assert told.count("\n") == 1
         assert executed.calls == []
 
-    def test_a_dry_run_submits_nothing(self, place, executed, capsys):
-        assert main(["-m", "hydra/launcher=nonsense", "jit=aot,closure", "sweep.dry_run=true"]) == ExitCode.OK
+    @pytest.mark.parametrize("typed", ["sweep.dry_run=true", "sweep.dry_run=True", "++sweep.dry_run=yes"])
+    def test_a_dry_run_submits_nothing(self, typed, place, executed, capsys):
+        assert main(["-m", "hydra/launcher=nonsense", "jit=aot,closure", typed]) == ExitCode.OK
         assert "to be run" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("typed", ["console.level=quiet", "++console.level=quiet", "console.level='quiet'"])
+    def test_a_quiet_sweep_is_quiet_however_that_is_written(self, typed):
+        assert job.adapted(["jit=aot", typed]) == ["jit=aot", typed, "hydra/hydra_logging=none"]
+
+    def test_the_last_word_counts(self):
+        typed = ["hydra/launcher=joblib", "sweep.dry_run=true", "sweep.dry_run=false"]
+        assert job.adapted(typed) == typed
 
     @pytest.mark.skipif(installed("hydra_plugins.hydra_ray_launcher"), reason="the extra ray is installed")
     def test_a_launcher_that_is_not_installed_is_named_with_its_extra(self, place, capsys):

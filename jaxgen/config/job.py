@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
@@ -10,7 +11,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 
+from jaxgen.config.typed import split
+
 _HYDRAS = ("hydra.", "hydra/")
+_YES = ("true", "yes", "y", "on", "1")  # as OmegaConf reads truth
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +47,20 @@ def this_job() -> Job:
 def adapted(typed: Sequence[str]) -> list[str]:
     """The overrides, and what follows from them for Hydra itself: a quiet sweep, and a dry run that submits nothing."""
     kept = list(typed)
-    if "console.level=quiet" in typed:
+    if _given("console.level", typed) == "quiet":
         kept.append("hydra/hydra_logging=none")  # which says what is launched
-    if "sweep.dry_run=true" in typed:
-        kept = [override for override in kept if not override.startswith(("hydra/launcher=", "hydra.launcher."))]
+    if str(_given("sweep.dry_run", typed)).lower() in _YES:
+        kept = [each for each in kept if not split(each)[0].startswith(("hydra/launcher", "hydra.launcher."))]
     return kept
+
+
+def _given(key: str, typed: Sequence[str]) -> Any:
+    """The value that the command line gives to a key, the last if there are several; null where it gives none."""
+    several = [override for override in typed if split(override)[0] == key]
+    try:
+        return OverridesParser.create().parse_overrides(several[-1:])[0].value() if several else None
+    except HydraException:
+        return None  # a mistake: composing will tell
 
 
 def points_of(typed: Sequence[str]) -> list[list[str]]:
