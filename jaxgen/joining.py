@@ -42,8 +42,11 @@ class Peer:
         import jax
         from jax._src import distributed  # its client, the one store that all processes have, has no public name
 
-        limits = {"initialization_timeout": 2 * PEER_TIMEOUT_S, "heartbeat_timeout_seconds": 100}
-        jax.distributed.initialize(**way, **_all_devices(os.environ), **limits)
+        jax.distributed.initialize(
+            **{**way, **_all_devices(os.environ)},
+            initialization_timeout=2 * PEER_TIMEOUT_S,
+            heartbeat_timeout_seconds=100,
+        )
         self._client: Any = distributed.global_state.client
         self.process_id: int = distributed.global_state.process_id
         self.num_processes: int = distributed.global_state.num_processes

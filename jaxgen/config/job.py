@@ -76,7 +76,7 @@ def points_of(folder: Path) -> list[list[str]]:
         folder: of the sweep.
     """
     try:
-        begun = OmegaConf.to_container(OmegaConf.load(folder / MULTIRUN).hydra)
+        begun: Any = OmegaConf.to_container(OmegaConf.load(folder / MULTIRUN).hydra)
         if begun["sweeper"]["_target_"] != f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}":
             return []
         params = [f"{key}={value}" for key, value in (begun["sweeper"].get("params") or {}).items()]
