@@ -86,7 +86,7 @@ def _with_hydra(flags: dict[str, Any], overrides: list[str]) -> int:
     typed = job.adapted([quoted(override) for override in overrides])
     if flags["cfg"] == "hydra":
         flags["multirun"] = False  # Hydra's own part, the launcher's above all, is the same for all jobs
-    jobs = Jobs(job.points_of(typed) if flags["multirun"] else ())
+    jobs = Jobs()
     application = hydra.main(version_base="1.3", config_path=str(table.conf_dir()), config_name="config")
     ended: UserError | None = None
     with _arguments(flags, typed):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from jaxgen.checkpoints.progress import Progress, silent
 from jaxgen.checkpoints.restore import load as load_weights
-from jaxgen.config.arms import load_arms
+from jaxgen.config.arms import load_candidate
 from jaxgen.engine import engine as engines
 from jaxgen.engine.continuous import Call, Continuous, Request
 from jaxgen.engine.likelihood import Likelihood, LikelihoodScorer
@@ -184,12 +184,12 @@ def load(*overrides: str) -> Engine:
 
 
 def candidate(overrides: Iterable[str]) -> Run:
-    """The candidate of a composed run.
+    """The candidate of a composed run, whose baseline is not asked for.
 
     Raises:
         UserError: as on the command line; or the process that is running already would have to be another.
     """
-    run = load_arms(overrides)["candidate"].run
+    run = load_candidate(overrides).run
     if run.mesh.joins or run.mesh.local_processes > 1:
         raise UserError(
             "mesh.processes, mesh.coordinator and mesh.local_processes are for workers that jaxgen starts; here jax "

@@ -23,6 +23,7 @@ COLOURS = {
 """Of the verdicts, wherever they are shown."""
 
 _STATES = {
+    ExitCode.REGRESSION: ("REGRESSION", "bold red"),
     ExitCode.USER_ERROR: ("refused", "red"),
     ExitCode.ARM_FAILED: ("failed", "red"),
     ExitCode.INTERRUPTED: ("interrupted", "red"),

@@ -12,12 +12,12 @@ from typing import Any
 from jaxgen.board import Board
 from jaxgen.command import refuse, unheard
 from jaxgen.config.arms import compose_arms
-from jaxgen.config.job import Job, this_job
+from jaxgen.config.job import Job, points_of, this_job
 from jaxgen.config.run_folder import remove_unused
 from jaxgen.config.typed import split
 from jaxgen.console import terminal
 from jaxgen.errors import ExitCode, UserError
-from jaxgen.sweep import Sweep, noted, row_of
+from jaxgen.sweep import Sweep, noted, planned, row_of
 
 
 class Jobs:
@@ -27,7 +27,6 @@ class Jobs:
     in the sweep's folder, where the first process gathers them.
 
     Args:
-        points: the overrides of each point, as far as they are known before.
         command: the command line, where this is such a copy.
 
     Attributes:
@@ -35,8 +34,7 @@ class Jobs:
         codes: the exit codes of all jobs so far.
     """
 
-    def __init__(self, points: Sequence[Sequence[str]] = (), command: Sequence[str] | None = None):
-        self.points = points
+    def __init__(self, command: Sequence[str] | None = None):
         self.sweep = Sweep()
         self.codes: list[int] = []
         self._command = command
@@ -44,7 +42,7 @@ class Jobs:
         self._stack = contextlib.ExitStack()
 
     def __reduce__(self):
-        return Jobs, ((), tuple(sys.argv))
+        return Jobs, (tuple(sys.argv),)
 
     def __call__(self, cfg: Any) -> int:
         """One job; whatever becomes of it, the others run."""
@@ -68,7 +66,7 @@ class Jobs:
     def gather(self, folder: Path) -> None:
         """Take in what the copies have noted, if this command's jobs ran in other processes."""
         if not self.codes:
-            self.sweep.gather(folder, self.points)
+            self.sweep.gather(folder, points_of(folder))
             self.codes += [row["exit_code"] for row in self.sweep.rows]
 
     def _point(self, cfg: Any, job: Job) -> int:
@@ -77,7 +75,7 @@ class Jobs:
             self.sweep.plan(job.overrides, job.folder, reason, code=code)
             return code
         level = cfg.console.level.name
-        board = self._shown(level)
+        board = self._shown(level, job.folder.parent)
         if board is not None:
             board.begin(len(self.sweep.rows), dict(map(split, job.overrides)))
         code, reason, kept = _point(cfg, job, board=board)
@@ -88,11 +86,11 @@ class Jobs:
             terminal(stderr=True).print(self.sweep.line(), markup=False, soft_wrap=True)
         return code
 
-    def _shown(self, level: str) -> Board | None:
+    def _shown(self, level: str, folder: Path) -> Board | None:
         """The sweep on the screen, if there is one: from the first point on."""
         screen = terminal(stderr=True)
         if self._board is None and level != "quiet" and screen.is_terminal and terminal().is_terminal:
-            points = [dict(map(split, point)) for point in self.points]
+            points = [dict(map(split, point)) for point in points_of(folder)]
             self._board = self._stack.enter_context(Board(points, screen))
         return self._board
 
@@ -141,8 +139,12 @@ def _elsewhere(cfg: Any, job: Job, command: Sequence[str]) -> int:
     """A point in a launcher's process, of which Slurm may have started several: one model over all of them, or none."""
     tasks, rank = (int(os.environ.get(key, default)) for key, default in (("SLURM_NTASKS", "1"), ("SLURM_PROCID", "0")))
     together = cfg.mesh.get("processes") is not None
-    if rank and not together:
+    if rank and (cfg.sweep.dry_run or not together):
         return ExitCode.OK  # the first one tells
+    if cfg.sweep.dry_run:
+        code, reason = _looked_at(cfg, job)
+        noted(planned(job.overrides, job.folder, reason, number=job.number or 0, code=code), job.folder.parent)
+        return code
     sys.argv = list(command)  # for the result, which says how it was made
     if tasks > 1 and not together:
         why = (

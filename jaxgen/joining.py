@@ -7,6 +7,7 @@ to write goes into a folder that ends with them.
 
 import contextlib
 import json
+import os
 import tempfile
 import threading
 import time
@@ -41,7 +42,11 @@ class Peer:
         import jax
         from jax._src import distributed  # its client, the one store that all processes have, has no public name
 
-        jax.distributed.initialize(**way, initialization_timeout=2 * PEER_TIMEOUT_S, heartbeat_timeout_seconds=100)
+        jax.distributed.initialize(
+            **{**way, **_all_devices(os.environ)},
+            initialization_timeout=2 * PEER_TIMEOUT_S,
+            heartbeat_timeout_seconds=100,
+        )
         self._client: Any = distributed.global_state.client
         self.process_id: int = distributed.global_state.process_id
         self.num_processes: int = distributed.global_state.num_processes
@@ -130,6 +135,17 @@ class Peer:
             return self._client.key_value_try_get(f"{_KEYS}/beats/{other}")
         except Exception:  # of several kinds: none yet, or nobody to ask
             return None
+
+
+def _all_devices(environment: Mapping[str, str]) -> dict[str, Any]:
+    """What jax is told where Slurm has one process on a node: to leave it all GPUs.
+
+    Under Slurm jax gives every process the one GPU of its number on the node, which is right for a task a GPU, and for
+    a task a node is GPU 0 alone. An empty list is no choice, and keeps jax from making its own.
+    """
+    tasks, nodes = environment.get("SLURM_NTASKS"), environment.get("SLURM_STEP_NUM_NODES")
+    alone = tasks is not None and tasks == nodes and "JAX_LOCAL_DEVICE_IDS" not in environment
+    return {"local_device_ids": []} if alone else {}
 
 
 @contextlib.contextmanager

@@ -9,6 +9,8 @@ from jaxgen.errors import UserError
 
 RESULT, TRIALS, OUTPUTS, SCORES, LOG = "result.json", "trials.csv", "outputs.jsonl", "scores.csv", "jaxgen.log"
 SWEEP, SWEEP_TABLE = "sweep.json", "sweep.csv"
+MULTIRUN = "multirun.yaml"
+"""What Hydra composed for a sweep."""
 
 
 def replace(path: Path, text: str) -> None:

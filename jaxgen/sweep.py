@@ -31,8 +31,8 @@ class Sweep:
     Attributes:
         rows: `{number, overrides, folder, reason}` and what the point's result says: `status`, `exit_code`, `verdict`,
             `metric` (the one of the verdict), `candidate` and `baseline` (medians), `ratio`, `low`, `high`,
-            `agreement`, `against` (the baseline's choices), `run_id`; null where there is none, as in a grid, whose
-            cases have figures of their own.
+            `agreement`, `against` (the baseline's choices), `gate` (its status), `run_id`; null where there is none, as
+            in a grid, whose cases have figures of their own.
         folder: of the sweep's files; null while there are none.
     """
 
@@ -70,7 +70,11 @@ class Sweep:
             where = folder / str(number)
             silent = "its job ended without a word; the launcher's own logs may say why"
             noted.setdefault(number, row_of(overrides, where, number=number, code=ExitCode.ARM_FAILED, reason=silent))
-        self._keep([noted[number] for number in sorted(noted)], folder)
+        rows = [noted[number] for number in sorted(noted)]
+        if any(row.get("planned") for row in rows):
+            self.rows += rows  # of a dry run, which leaves no record
+        else:
+            self._keep(rows, folder)
         shutil.rmtree(folder / POINTS, ignore_errors=True)
 
     def _keep(self, rows: Sequence[dict[str, Any]], folder: Path) -> None:
@@ -84,9 +88,7 @@ class Sweep:
 
     def plan(self, overrides: Sequence[str], folder: Path, told: str, *, code: int) -> None:
         """One more point that is only looked at: nothing is written."""
-        empty = dict.fromkeys((*_FIGURES, "against", "run_id"))
-        row = {"number": len(self.rows), "overrides": dict(map(split, overrides)), "folder": folder.name}
-        self.rows.append({**row, **empty, "exit_code": int(code), "reason": told})
+        self.rows.append(planned(overrides, folder, told, number=len(self.rows), code=code))
 
     def report(self) -> None:
         """Pages and plots of all points beside the sweep's files, if there are any, and where they are."""
@@ -130,6 +132,13 @@ def row_of(overrides: Sequence[str], folder: Path, *, number: int, code: int, re
     return {**row, "exit_code": int(code), **_figures(folder / RESULT, reason)}
 
 
+def planned(overrides: Sequence[str], folder: Path, told: str, *, number: int, code: int) -> dict[str, Any]:
+    """The row of a point that is only looked at."""
+    empty = dict.fromkeys((*_FIGURES, "against", "gate", "run_id"))
+    row = {"number": number, "overrides": dict(map(split, overrides)), "folder": folder.name}
+    return {**row, **empty, "exit_code": int(code), "reason": told, "planned": True}
+
+
 def noted(row: Mapping[str, Any], folder: Path) -> None:
     """Leave one row in the sweep's folder, for the process that gathers them."""
     (folder / POINTS).mkdir(parents=True, exist_ok=True)
@@ -145,8 +154,9 @@ def _keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _told(row: Mapping[str, Any]) -> str:
-    """The verdict, or why there is none."""
-    return row["verdict"] or row["reason"] or ExitCode(row["exit_code"]).name.lower()
+    """The verdict, or why there is none; and what its gate found, unless it passed."""
+    told = row["verdict"] or row["reason"] or ExitCode(row["exit_code"]).name.lower()
+    return told if row.get("gate") in (None, "passed") else f"{told}; gate: {row['gate'].upper()}"
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -172,7 +182,7 @@ def _rows_of(path: Path) -> list[dict[str, Any]]:
 
 def _figures(result: Path, reason: str | None) -> dict[str, Any]:
     """What a result says of its point; nulls where there is none that can be read."""
-    empty = dict.fromkeys(("status", *_FIGURES[2:], "reason", "against", "run_id"))
+    empty = dict.fromkeys(("status", *_FIGURES[2:], "reason", "against", "gate", "run_id"))
     try:
         told = json.loads(result.read_text(encoding="utf-8"))
         arms, compared = told["arms"], told["comparison"]
@@ -182,6 +192,8 @@ def _figures(result: Path, reason: str | None) -> dict[str, Any]:
     medians = {arm: (each["metrics"].get(metric) or {}).get("median") for arm, each in arms.items()}
     ratio = compared.get(metric) or {}
     low, high = ratio.get("ci95") or (None, None)
+    gate = told.get("gate") or {}
+    unmet = gate.get("reason") if gate.get("status") != "passed" else None
     failures = [each["failure"]["message"] for each in arms.values() if each.get("failure")]
     return {
         **empty,
@@ -193,7 +205,8 @@ def _figures(result: Path, reason: str | None) -> dict[str, Any]:
         "high": high,
         "agreement": (told.get("agreement") or {}).get("status"),
         "against": arms.get("baseline", {}).get("choices"),
-        "reason": reason or "; ".join(failures) or told.get("verdict_reason"),
+        "gate": gate.get("status"),
+        "reason": reason or "; ".join(failures) or unmet or told.get("verdict_reason"),
     }
 
 

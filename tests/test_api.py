@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import jaxgen
+from jaxgen.api import candidate
 from jaxgen.errors import UserError
 
 PLEDGE = ("I pledge allegiance", [" to the flag", " of the United States", " for which it stands"])
@@ -63,6 +64,12 @@ def test_bad_prompts_are_refused_by_their_place(engine, prompts, words):
 def test_what_only_another_process_can_have_is_refused():
     with pytest.raises(UserError, match="set XLA_FLAGS"):
         jaxgen.load("process.xla_flags=--xla_dump_to=x")
+
+
+def test_a_baseline_that_cannot_be_is_no_matter():
+    """Continuous batching needs a cache, which the default baseline does not have."""
+    run = candidate(["cache=paged", "workload.batching=continuous"])
+    assert run.workload.batching.name == "continuous"
 
 
 def test_importing_the_package_imports_no_jax():

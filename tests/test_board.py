@@ -60,6 +60,11 @@ def test_a_point_that_was_done_before_is_told_from_one_that_was_run(board):
     assert "kept" in lines_of(board)[4]
 
 
+def test_a_regression_is_a_state_of_its_own(board):
+    board.end(row(2, ExitCode.REGRESSION))
+    assert lines_of(board)[4].split()[2:4] == ["REGRESSION", "faster"]
+
+
 def test_a_job_that_nobody_knew_of_gets_a_row(board):
     board.begin(5, {"cache": "fixed"})
     assert "running" in lines_of(board)[-1]

@@ -134,6 +134,17 @@ class TestBaseline:
     def test_off_leaves_the_candidate_alone(self):
         assert list(load_arms(["baseline=off"])) == ["candidate"]
 
+    def test_off_wins_over_what_an_experiment_says_of_the_baseline(self):
+        assert list(load_arms(["experiment=paged_cache", "baseline=off"])) == ["candidate"]
+        with pytest.raises(UserError, match=r"baseline\.cache has nothing to change"):
+            load_arms(["experiment=paged_cache", "baseline=off", "baseline.cache=none"])
+
+    def test_one_way_to_read_pages_can_be_held_against_another(self):
+        """As the experiment's comment says."""
+        own = "baseline.overrides=['cache.kernel=reference']"
+        arms = load_arms(["experiment=paged_cache", "baseline.cache=paged", own])
+        assert [arm.run.cache.kernel.name for arm in arms.values()] == ["auto", "reference"]
+
     def test_null_keeps_the_candidate_s_option(self):
         assert baseline("baseline.cache=null", "cache=dynamic").run.cache == Dynamic()
 

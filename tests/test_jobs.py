@@ -17,9 +17,10 @@ from small_runs import ALONE, SMALL, read_result
 import jaxgen
 from jaxgen.__main__ import main
 from jaxgen.config import job, schema
+from jaxgen.config.arms import load_arms
 from jaxgen.errors import ExitCode
 from jaxgen.jobs import Jobs
-from jaxgen.run_files import SWEEP
+from jaxgen.run_files import MULTIRUN, SWEEP
 from jaxgen.sweep import POINTS, Sweep, noted, row_of
 
 ROOT = Path(jaxgen.__file__).parents[1]
@@ -67,7 +68,7 @@ class TestElsewhere:
 
     def test_a_copy_of_the_jobs_knows_that_it_is_one(self, monkeypatch):
         monkeypatch.setattr(sys, "argv", ["jaxgen", "-m", "jit=aot,closure"])
-        copy = pickle.loads(pickle.dumps(Jobs([["jit=aot"], ["jit=closure"]])))
+        copy = pickle.loads(pickle.dumps(Jobs()))
         assert copy._command == ("jaxgen", "-m", "jit=aot,closure")
 
     def test_a_job_that_ended_without_a_word_is_a_failed_point(self, place):
@@ -83,13 +84,25 @@ class TestElsewhere:
         monkeypatch.setenv("SLURM_NTASKS", "2")
         here = job.Job(place / "0", 0, ("jit=aot",))
         monkeypatch.setattr("jaxgen.jobs.this_job", lambda: here)
-        cfg = SimpleNamespace(mesh={})
+        cfg = SimpleNamespace(mesh={}, sweep=SimpleNamespace(dry_run=False))
         assert copy(cfg) == ExitCode.USER_ERROR
         monkeypatch.setenv("SLURM_PROCID", "1")
         assert copy(cfg) == ExitCode.OK
         assert capsys.readouterr().err.count("has 2 tasks") == 1
         assert executed.calls == []
         assert (place / POINTS / "0.json").exists()
+
+    def test_a_dry_run_measures_nothing_there_either(self, place, executed, monkeypatch):
+        """Where a file asks for it, of which the command line knows nothing."""
+        copy = pickle.loads(pickle.dumps(Jobs()))
+        monkeypatch.setattr("jaxgen.jobs.this_job", lambda: job.Job(place / "0", 0, ("jit=aot",)))
+        monkeypatch.setattr("jaxgen.jobs.compose_arms", lambda cfg: load_arms(["jit=aot", "sweep.dry_run=true"]))
+        assert copy(SimpleNamespace(mesh={}, sweep=SimpleNamespace(dry_run=True))) == ExitCode.OK
+        assert executed.calls == []
+        sweep = Sweep()
+        sweep.gather(place, [["jit=aot"]])
+        assert sweep.rows[0]["reason"].startswith("to be run")
+        assert list(place.iterdir()) == []
 
 
 class TestLaunchers:
@@ -110,9 +123,18 @@ class TestLaunchers:
         assert told.count("\n") == 1
         assert executed.calls == []
 
-    def test_a_dry_run_submits_nothing(self, place, executed, capsys):
-        assert main(["-m", "hydra/launcher=nonsense", "jit=aot,closure", "sweep.dry_run=true"]) == ExitCode.OK
+    @pytest.mark.parametrize("typed", ["sweep.dry_run=true", "sweep.dry_run=True", "++sweep.dry_run=yes"])
+    def test_a_dry_run_submits_nothing(self, typed, place, executed, capsys):
+        assert main(["-m", "hydra/launcher=nonsense", "jit=aot,closure", typed]) == ExitCode.OK
         assert "to be run" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("typed", ["console.level=quiet", "++console.level=quiet", "console.level='quiet'"])
+    def test_a_quiet_sweep_is_quiet_however_that_is_written(self, typed):
+        assert job.adapted(["jit=aot", typed]) == ["jit=aot", typed, "hydra/hydra_logging=none"]
+
+    def test_the_last_word_counts(self):
+        typed = ["hydra/launcher=joblib", "sweep.dry_run=true", "sweep.dry_run=false"]
+        assert job.adapted(typed) == typed
 
     @pytest.mark.skipif(installed("hydra_plugins.hydra_ray_launcher"), reason="the extra ray is installed")
     def test_a_launcher_that_is_not_installed_is_named_with_its_extra(self, place, capsys):
@@ -136,13 +158,40 @@ class TestLaunchers:
         )
 
 
+OWN = "# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {jit: 'aot,closure'}}}\n"
+
+
 @pytest.mark.parametrize(
     ("typed", "points"),
     [
-        (["jit=aot,closure", "hydra.sweep.dir=out"], [["jit=aot"], ["jit=closure"]]),
-        (["jit=glob(*)"], []),
-        (["jit=aot,closure", "hydra/sweeper=optuna"], []),
+        (["-m", "jit=aot,closure"], [["jit=aot"], ["jit=closure"]]),
+        (["-m", "jit=aot,closure", "hydra.sweeper.max_batch_size=1"], [["jit=aot"], ["jit=closure"]]),
+        (["experiment=own"], [["jit=aot", "experiment=own"], ["jit=closure", "experiment=own"]]),
+        (["-m", "jit=glob(a*)"], []),
     ],
 )
-def test_the_points_of_a_sweep_are_known_before_where_they_can_be(typed, points):
-    assert job.points_of(typed) == points
+def test_the_points_are_those_of_hydra_s_own_sweeper(typed, points, place, executed):
+    (place / "own" / "experiment").mkdir(parents=True)
+    (place / "own" / "experiment" / "own.yaml").write_text(OWN)
+    assert main(["--config-dir", "own", *typed, "hydra.sweep.dir=out"]) == ExitCode.OK
+    assert job.points_of(place / "out") == points
+    assert not points or [arms["candidate"].choices["jit"] for arms, _ in executed.calls] == ["aot", "closure"]
+
+
+def test_of_a_sweep_that_has_not_begun_or_has_a_sweeper_of_another_kind_no_point_is_known(place):
+    assert job.points_of(place) == []
+    (place / MULTIRUN).write_text("hydra: {sweeper: {_target_: optuna}, overrides: {task: [jit=aot]}}\n")
+    assert job.points_of(place) == []
+
+
+def test_a_launcher_s_job_that_died_is_found_by_what_hydra_composed(place):
+    target = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+    params = "{'measure.seed': '0,1'}"
+    (place / MULTIRUN).write_text(
+        f"hydra: {{sweeper: {{_target_: {target}, params: {params}}}, overrides: {{task: []}}}}\n"
+    )
+    noted(row_of(["measure.seed=0"], place / "0", number=0, code=ExitCode.OK, reason=None), place)
+    jobs = Jobs()
+    jobs.gather(place)
+    assert jobs.codes == [ExitCode.OK, ExitCode.ARM_FAILED]
+    assert jobs.sweep.rows[1]["overrides"] == {"measure.seed": "1"}

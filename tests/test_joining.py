@@ -4,6 +4,7 @@ import json
 import time
 
 import pytest
+from jax._src import distributed
 
 from jaxgen import joining
 from jaxgen.joining import Peer
@@ -84,3 +85,32 @@ def test_silence_is_death_only_after_a_while(monkeypatch):
     store.values["jaxgen/beats/1"] = "1"
     watch = peer(store, 0).watch()
     assert [next(watch) for _ in range(3)] == [[], [], [1]]  # at 0, 20 and 40 seconds
+
+
+@pytest.mark.parametrize(
+    ("environment", "visible"),
+    [
+        ({"SLURM_NTASKS": "2"}, None),  # a process a node
+        ({"SLURM_NTASKS": "16", "SLURM_LOCALID": "3"}, "3"),  # a process a GPU
+        ({"SLURM_NTASKS": "2", "JAX_LOCAL_DEVICE_IDS": "4,5"}, "4,5"),
+    ],
+)
+def test_the_only_process_of_a_slurm_node_has_all_its_gpus(environment, visible, monkeypatch):
+    """Up to the point where jax's own initialisation chooses the devices; nothing is connected to."""
+    place = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "node[1-2]", "SLURM_STEP_NUM_NODES": "2"}
+    for name, value in ({"SLURM_PROCID": "1", "SLURM_LOCALID": "0"} | place | environment).items():
+        monkeypatch.setenv(name, value)
+    chosen = {}
+    monkeypatch.setattr(distributed.config, "update", chosen.__setitem__)
+
+    def refuse(address, process_id, **_options):
+        chosen["where"] = (address, process_id)
+        raise ConnectionError
+
+    monkeypatch.setattr(distributed._jax, "get_distributed_runtime_client", refuse)
+    monkeypatch.setattr(distributed, "global_state", distributed.State())
+    with pytest.raises(ConnectionError):
+        Peer({})
+    address, process_id = chosen["where"]
+    assert (address.partition(":")[0], process_id) == ("node1", 1)
+    assert chosen.get("jax_cuda_visible_devices") == visible

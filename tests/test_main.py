@@ -109,6 +109,14 @@ class TestHelp:
                 assert f" {slot}.{field.name}" in text
         assert max(map(len, text.splitlines())) <= 120
 
+    def test_help_gives_defaults_that_are_words_or_lists_and_experiments_none(self, capsys):
+        assert main(["--help"]) == ExitCode.OK
+        text = " ".join(capsys.readouterr().out.split())
+        for told in ("workload.query='I pledge allegiance'", "workload.labels=[' to',' of',' for']"):
+            assert told in text
+        assert "tracker.project=jaxgen" in text
+        assert "none is the default; experiment=NAME" in text.partition("study single")[2].partition("arc, ")[0]
+
     def test_version(self, capsys):
         assert main(["--version"]) == ExitCode.OK
         assert capsys.readouterr().out == f"jaxgen {jaxgen.__version__}\n"

@@ -65,7 +65,7 @@ MISTAKES = [
     ),
     (["baseline.overrides=['+model.x=3']"], ["+model.x=3", "only key=value and group=option"]),
     (["baseline.overrides=['~cache']"], ["~cache", "only key=value and group=option"]),
-    (["baseline.overrides=['jit=aot,eager']"], ["one value only"]),
+    (["baseline.overrides=['jit=aot,eager']"], ["one value only", "-m \"baseline.overrides=['K=1'],['K=2']\""]),
     (["baseline.overrides=['nope.x=3']"], ["there is no nope to change"]),
     (["baseline.overrides=['study=selftest']"], ["study=selftest cannot be set for the baseline alone"]),
     (["gate=regression"], ["gate=regression has nothing to compare with", "gate.against=PATH"]),

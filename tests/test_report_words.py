@@ -18,6 +18,14 @@ RUNS = {
         result(**ALONE, gate={"rows": [], "status": "passed", "reason": "no row is worse"}),
         "The gate passed: no row is worse.",
     ),
+    "a gate beside a verdict": (
+        result(verdict_reason="b is faster", gate={"rows": [], "status": "regression", "reason": "1 is worse"}),
+        "B is faster. The gate found a regression: 1 is worse.",
+    ),
+    "a gate without a partner": (
+        result(verdict_reason="b is faster", gate={"rows": [], "status": "nothing to compare", "reason": "no row"}),
+        "B is faster. The gate found nothing to compare: no row.",
+    ),
     "a calibration": (
         result(**ALONE, calibration={"floor": 0.067, "key": "cpu | tiny", "repetitions": 10}),
         "The noise floor of cpu | tiny is 6.70 %, by 10 measurements.",
@@ -42,6 +50,20 @@ def test_every_kind_of_run_has_its_sentence(tmp_path, what):
     told, sentence = RUNS[what]
     (run,) = collect([write(tmp_path / "run", told)]).runs
     assert words.sentence_of(run) == sentence
+
+
+def test_what_a_gate_notes_stands_among_the_warnings(tmp_path):
+    told = result(gate={"rows": [], "status": "passed", "reason": "none is worse", "notes": ["the model differs"]})
+    (run,) = collect([write(tmp_path / "run", told)]).runs
+    assert words.warnings_of(run) == ["A note of the run.", "The model differs."]
+
+
+def test_a_regression_among_several_points_is_named(tmp_path):
+    for number, status in enumerate(("passed", "regression")):
+        arms = {"candidate": arm(2.0, jit=str(number)), "baseline": arm(1.0, cache="none", jit=str(number))}
+        write(tmp_path / str(number), result(arms=arms, gate={"rows": [], "status": status, "reason": "why"}))
+    told = words.sentence_of_all(points_of(collect([tmp_path]).runs), unread=0)
+    assert "; the gate found a regression at jit=1. Note" in told
 
 
 def test_the_largest_gain_is_told_of_points_that_stand(tmp_path):

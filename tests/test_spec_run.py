@@ -7,7 +7,7 @@ import pytest
 import small_models
 
 from jaxgen.errors import UserError
-from jaxgen.spec.cache import Dynamic, Paged
+from jaxgen.spec.cache import Dynamic, Fixed, Paged
 from jaxgen.spec.measure import Measure
 from jaxgen.spec.workload import Batching, Loop
 
@@ -18,9 +18,13 @@ from jaxgen.spec.workload import Batching, Loop
         ({"cache": Dynamic()}, "needs cache=fixed or cache=paged"),
         ({"shared_prefix": True}, "needs cache=paged: only pages can belong to several texts"),
         ({"cache": Paged(), "measure": Measure(warmup_tokens=3)}, "warmup_tokens needs workload.batching=static"),
-        ({"loop": Loop.host, "depths": (3,)}, "goes without workload.depths"),
+        ({"loop": Loop.host, "depths": (3,)}, "cannot be combined with workload.depths; set workload.depths=[]"),
+        (
+            {"cache": Fixed(regions=2)},
+            "cannot be combined with cache.regions=2, whose rows go in step; set cache.regions=1",
+        ),
     ],
-    ids=["a growing cache", "no pages", "a short warm-up", "depths"],
+    ids=["a growing cache", "no pages", "a short warm-up", "depths", "two regions"],
 )
 def test_what_continuous_batching_cannot_do(changed, said):
     plan = changed.pop("measure", Measure())

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from rich.console import Console as Terminal
-from small_runs import finished_result
+from small_runs import VERDICT, finished_result
 
 from jaxgen.__main__ import main
 from jaxgen.errors import ExitCode
@@ -62,6 +62,22 @@ def test_the_table_shows_what_varies_and_why_a_point_has_no_figures(sweep):
     assert "jit" not in text
     assert "no such thing" in text
     assert "2.00" in text
+
+
+def test_what_a_gate_found_stands_beside_the_verdict(tmp_path):
+    made = Sweep()
+    for number, (status, code) in enumerate({"passed": ExitCode.OK, "regression": ExitCode.REGRESSION}.items()):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        gate = {"status": status, "reason": "1 is worse"}
+        (folder / "result.json").write_text(json.dumps(finished_result(folder) | VERDICT | {"gate": gate}))
+        made.add([f"jit={number}"], folder, code=code)
+    terminal = Terminal(width=150)
+    with terminal.capture() as shown:
+        terminal.print(made.table())
+    assert shown.get().count("faster; gate: REGRESSION") == 1
+    assert made.line().startswith("point 1 (jit=1): faster; gate: REGRESSION")
+    assert [row["reason"] for row in made.rows] == [VERDICT["verdict_reason"], "1 is worse"]
 
 
 def test_a_result_that_cannot_be_read_is_no_figures(tmp_path):

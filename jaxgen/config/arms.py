@@ -1,7 +1,8 @@
 """A composed configuration becomes the arms of a run: the candidate as composed, the baseline as a change to it."""
 
+import contextlib
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -16,7 +17,7 @@ from jaxgen.config import explain
 from jaxgen.config.reading import read_arm
 from jaxgen.config.schema import register
 from jaxgen.config.table import GROUPS, conf_dir
-from jaxgen.config.typed import quoted
+from jaxgen.config.typed import find, quoted, split
 from jaxgen.errors import UserError
 from jaxgen.spec.arm import Arm
 from jaxgen.spec.run import REPLACEABLE, SLOTS, Baseline
@@ -56,6 +57,23 @@ def load_arms(overrides: Iterable[str]) -> dict[str, Arm]:
     Raises:
         UserError: as `compose_arms`.
     """
+    with _composition(overrides) as (cfg, job):
+        return _arms(cfg, job)
+
+
+def load_candidate(overrides: Iterable[str]) -> Arm:
+    """The same of the candidate alone, where nothing is to be compared: the baseline may be impossible.
+
+    Raises:
+        UserError: a key, a value or an option of the candidate is not what it may be.
+    """
+    with _composition(overrides) as (cfg, job):
+        return _candidate(cfg, job)
+
+
+@contextlib.contextmanager
+def _composition(overrides: Iterable[str]) -> Iterator[tuple[DictConfig, Any]]:
+    """What Hydra makes of overrides, its own part apart; while it lasts, more can be composed."""
     typed = [quoted(override) for override in overrides]
     register()
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
@@ -66,30 +84,37 @@ def load_arms(overrides: Iterable[str]) -> dict[str, Arm]:
         job = cfg.hydra
         with open_dict(cfg):
             del cfg["hydra"]
-        return _arms(cfg, job)
+        yield cfg, job
+
+
+def _candidate(cfg: DictConfig, job: Any) -> Arm:
+    made = job.runtime.choices
+    choices = {group: str(made[group]) for group in (*GROUPS, "experiment") if made.get(group)}
+    return read_arm("candidate", cfg, choices=choices, typed=list(job.overrides.task))
 
 
 def _arms(cfg: DictConfig, job: Any) -> dict[str, Arm]:
-    made = job.runtime.choices
-    choices = {group: str(made[group]) for group in (*GROUPS, "experiment") if made.get(group)}
-    candidate = read_arm("candidate", cfg, choices=choices, typed=list(job.overrides.task))
+    candidate = _candidate(cfg, job)
     baseline = candidate.run.baseline
     if not baseline.enabled:
-        _refuse_changes(baseline)
+        _refuse_changes(baseline, typed=list(job.overrides.task))
         return {"candidate": candidate}
     searchpath = [override for override in job.overrides.hydra if override.startswith("hydra.searchpath=")]
     changed, replaced = _changed(cfg, baseline, config_name=job.job.config_name, searchpath=searchpath)
     try:
-        arm = read_arm("baseline", changed, choices=choices | replaced, typed=list(baseline.overrides))
+        arm = read_arm("baseline", changed, choices=candidate.choices | replaced, typed=list(baseline.overrides))
     except UserError as error:
         own = "set the baseline's own values with \"baseline.overrides=['KEY=VALUE']\""
         raise UserError(f"in the baseline: {error}; {own}") from error
     return {"candidate": candidate, "baseline": arm}
 
 
-def _refuse_changes(baseline: Baseline) -> None:
+def _refuse_changes(baseline: Baseline, *, typed: Sequence[str]) -> None:
+    """Typed, `baseline=off` wins over what an experiment says of the baseline, and over nothing that is typed too."""
     for key in (*REPLACEABLE, "overrides"):
-        if getattr(baseline, key):
+        name, value = split(find(f"baseline.{key}", typed) or "")
+        off = name == "baseline" and str(value).strip("'\"") == "off"
+        if getattr(baseline, key) and not off:
             raise UserError(
                 f"baseline=off measures no baseline, so baseline.{key} has nothing to change; "
                 "choose baseline=same or leave it out"
@@ -145,7 +170,7 @@ def _parsed(typed: str) -> Override:
     elif item.is_add() or item.is_force_add() or item.is_delete() or item.package is not None:
         problem = "only key=value and group=option are allowed here"
     elif item.is_sweep_override():
-        problem = "one value only; a sweep needs -m and several whole lists"
+        problem = "one value only; to sweep it, give whole lists: -m \"baseline.overrides=['K=1'],['K=2']\""
     elif slot not in SLOTS:
         problem = f"there is no {slot} to change; there are {', '.join(slot for slot in SLOTS if slot not in SHARED)}"
     else:

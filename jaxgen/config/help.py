@@ -36,7 +36,7 @@ exit codes: 0 done, 1 cannot be done as asked, 10 a gate found a regression, 20 
 
 def help_text() -> str:
     """What jaxgen does, every group with its options, every key with its default, and examples."""
-    groups = [_row(group, ", ".join(options)) for group, options in (GROUPS | _experiments()).items()]
+    groups = [_row(group, ", ".join(options)) for group, options in GROUPS.items()]
     keys = [_row(owner, _keys(group, spec)) for owner, group, spec in _owners() if dataclasses.fields(spec)]
     return "\n".join(
         [
@@ -44,7 +44,10 @@ def help_text() -> str:
             "groups (the first option is the default):",
             *groups,
             "",
-            "keys (with their defaults; those without are null, empty or in the option's file):",
+            "experiments (none is the default; experiment=NAME sets several groups and keys at once):",
+            _row("experiment", ", ".join(_experiments())),
+            "",
+            "keys (with their defaults, of several words the first; else null, empty or in the option's file):",
             *keys,
             "",
             _EXAMPLES,
@@ -52,9 +55,8 @@ def help_text() -> str:
     )
 
 
-def _experiments() -> dict[str, tuple[str, ...]]:
-    names = tuple(sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml")))
-    return {"experiment": names} if names else {}
+def _experiments() -> list[str]:
+    return sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
 
 
 def _owners() -> list[tuple[str, str, type]]:
@@ -71,10 +73,14 @@ def _keys(group: str, spec: type) -> str:
 
 
 def _default(field: dataclasses.Field) -> str:
-    """`=5`, or all the choices with the default first; nothing where the default is none or a structure."""
+    """`=5`, `=text`, `=['a']`, or all the choices with the default first; nothing where it is null, empty or a spec."""
     value = field.default
     if isinstance(value, enum.Enum):
         return "=" + "|".join(sorted((kind.name for kind in type(value)), key=lambda name: name != value.name))
+    if isinstance(value, tuple) and value:
+        return f"={list(value)}".replace("', '", "','")
+    if isinstance(value, str) and value:
+        return f"={value}" if value.isidentifier() else f"='{value}'"
     return f"={str(value).lower()}" if isinstance(value, bool | int | float) else ""
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from jaxgen.config.table import conf_dir
-from jaxgen.run_files import LOG, SWEEP, SWEEP_TABLE
+from jaxgen.run_files import LOG, MULTIRUN, SWEEP, SWEEP_TABLE
 
 _LONGEST = 80  # characters; with the time before it well below the 255 of a file system
-_WORTHLESS_ALONE = {".hydra", LOG, "multirun.yaml", SWEEP, SWEEP_TABLE}
+_WORTHLESS_ALONE = {".hydra", LOG, MULTIRUN, SWEEP, SWEEP_TABLE}
 """What Hydra writes whatever happens, and the record of a sweep: its errors have been shown."""
 
 

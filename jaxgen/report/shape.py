@@ -91,6 +91,14 @@ _ARM = _MEASURED | {
     "failure": Maybe({"kind": TEXT, "message": TEXT, "traceback": TEXT}),
 }
 _GATE_ROW = {"params": {}, "metric": TEXT, "status": TEXT, "old": NUMBER, "new": NUMBER, "change": NUMBER}
+_GATE = {
+    "rows": [_GATE_ROW],
+    "notes": [TEXT],
+    "against": TEXT,
+    "threshold": NUMBER,
+    "status": TEXT,
+    "reason": TEXT,
+}
 _ENVIRONMENT = {
     "packages": {},
     "jax_environment": {},
@@ -110,7 +118,7 @@ RESULT = _JUDGED | {
     "cases": [_JUDGED | {"params": {"*": PLAIN}, "arms": {"*": _MEASURED}}],
     "notes": [TEXT],
     "environment": _ENVIRONMENT,
-    "gate": Maybe({"rows": [_GATE_ROW], "against": TEXT, "threshold": NUMBER, "status": TEXT, "reason": TEXT}),
+    "gate": Maybe(_GATE),
     "calibration": Maybe({"floor": POSITIVE, "key": TEXT, "repetitions": COUNT}),
     "selftest": Maybe({"rates": {"*": NUMBER}, "slowdown": NUMBER, "faults": {"*": {"found": FLAG}}}),
 }

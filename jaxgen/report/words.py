@@ -18,13 +18,14 @@ OVERRIDES = ".hydra/overrides.yaml"
 
 
 def sentence_of(run: StoredRun) -> str:
-    """The verdict of a run; of a study or a gate, what it found; of a failed run, what failed."""
+    """The verdict of a run, and its gate's; of a study, what it found; of a failed run, what failed."""
     result = run.result
     if result["status"] == "failed":
         failures = [f"the {name}: {failure(arm)}" for name, arm in _failed(result)]
         return _sentence(f"the run failed; {'; '.join(failures) or 'no arm says why: see its jaxgen.log'}")
+    gate = _gate(result)
     if result.get("verdict"):
-        return _sentence(result.get("verdict_reason") or result["verdict"])
+        return " ".join([_sentence(result.get("verdict_reason") or result["verdict"]), *gate])
     if number_at(result, "calibration", "floor") is not None:
         told = result["calibration"]
         count = told.get("repetitions", "several")
@@ -33,8 +34,8 @@ def sentence_of(run: StoredRun) -> str:
         )
     if at(result, "selftest", "rates"):
         return _sentence(_selftest(result["selftest"]))
-    if at(result, "gate", "reason"):
-        return _sentence(f"the gate {result['gate'].get('status')}: {result['gate']['reason']}")
+    if gate:
+        return gate[0]
     alone = result["arms"]["candidate"]
     primary = next(iter(alone.get("metrics", {})), None)
     return _sentence(f"one arm was measured, without a baseline: {level(alone, primary)}" if primary else "no verdict")
@@ -51,6 +52,9 @@ def sentence_of_all(points: Sequence[Point], *, unread: int) -> str:
     )
     most = f"; the largest gain is {figures.ratio_and_interval(best.ratio)} times, at {best.label}" if best else ""
     baselines = [choices for p in points if (choices := at(p.arms, "baseline", "choices"))]
+    gated = [p for p in points if at(p.run.result, "gate", "status") == "regression"]
+    worse = dict.fromkeys(p.run.name if p.run.result.get("cases") else p.label or p.run.name for p in gated)
+    most += f"; the gate found a regression at {', '.join(worse)}" if worse else ""
     apart = f". Note: {beside}" if (beside := figures.baselines_apart(baselines)) else ""
     return _sentence(f"{total} {'point' if total == 1 else 'points'}: {told}{most}{apart}")
 
@@ -65,7 +69,7 @@ def badge(runs: Sequence[StoredRun]) -> str | None:
 def warnings_of(run: StoredRun) -> list[str]:
     """Faults, failures and notes: all that a reader must see beside the figures."""
     told = []
-    notes = [str(note) for note in run.result.get("notes", [])]
+    notes = [str(note) for note in (*run.result.get("notes", []), *(at(run.result, "gate", "notes") or []))]
     noted = any("random weights" in note.lower() for note in notes)
     for name, arm in run.result["arms"].items():
         faults = _faults(at(arm, "config", "fault") or {})
@@ -175,6 +179,13 @@ def _environment(known: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _failed(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     return [(name, arm) for name, arm in result["arms"].items() if isinstance(arm.get("failure"), dict)]
+
+
+def _gate(result: Mapping[str, Any]) -> list[str]:
+    """What the gate found, as a sentence; empty without a gate."""
+    status, reason = (at(result, "gate", key) for key in ("status", "reason"))
+    found = "passed" if status == "passed" else f"found {'a regression' if status == 'regression' else status}"
+    return [_sentence(f"the gate {found}: {reason}")] if reason else []
 
 
 def _faults(config: Mapping[str, Any]) -> list[str]:

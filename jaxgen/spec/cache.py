@@ -18,8 +18,9 @@ class Fixed:
     Attributes:
         max_len: slots per row; null takes what the prompts and the new tokens need, rounded up to `bucket`.
         bucket: attention reads the slots in use rounded up to this times a power of two; 0 reads all of them.
-        window: each token sees so many positions, its own and those just before; null sees all. No row has more slots
-            than that: a token takes the slot of the one that has left the window.
+        window: each token sees so many positions, its own and those just before; null sees all. With one region no row
+            has more slots than that: a token takes the slot of the one that has left the window. With two, what has
+            left is hidden by the mask and keeps its slot.
         regions: 2 keeps new tokens in a buffer of their own, where a step writes at one index for all rows.
     """
 

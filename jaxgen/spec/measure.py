@@ -29,7 +29,8 @@ class Measure:
     Attributes:
         trials: pairs in a block.
         blocks: the most blocks; each places weights and caches anew.
-        max_seconds: no new block begins after this many seconds of trials.
+        max_seconds: no new block begins after this many seconds of trials; three run whatever they take, if `blocks`
+            allows so many.
         min_trial_s: a trial repeats its call until it lasts this long, the same count in both arms.
         warmup: calls of the whole workload before the first trial.
         warmup_tokens: null warms up with the trials' own lengths; a number shortens it, to show what that does.

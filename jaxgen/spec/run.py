@@ -109,7 +109,10 @@ class Run:
                 "without one is had with \"baseline.overrides=['workload.batching=static']\""
             )
         if isinstance(self.cache, Fixed) and self.cache.regions == 2:
-            raise UserError("workload.batching=continuous goes without cache.regions=2: its rows go in step")
+            raise UserError(
+                "workload.batching=continuous cannot be combined with cache.regions=2, whose rows go in step; "
+                "set cache.regions=1"
+            )
         if work.shared_prefix and not isinstance(self.cache, Paged):
             raise UserError("workload.shared_prefix needs cache=paged: only pages can belong to several texts")
         if self.measure.warmup_tokens is not None:

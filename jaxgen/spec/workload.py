@@ -147,13 +147,17 @@ class Generate:
         if self.batching is Batching.static:
             return ["workload.shared_prefix needs workload.batching=continuous"] if self.shared_prefix else []
         unfit = {
-            "workload.depths": self.depths,
-            "workload.batch_buckets": self.batch_buckets,
-            "workload.token_buckets": self.token_buckets,
-            "workload.capture": self.capture.layers,
-            "workload.loop=host": self.loop is Loop.host,
+            "depths": (self.depths, "depths=[]"),
+            "batch_buckets": (self.batch_buckets, "batch_buckets=[]"),
+            "token_buckets": (self.token_buckets, "token_buckets=[]"),
+            "capture": (self.capture.layers, "capture.layers=[]"),
+            "loop=host": (self.loop is Loop.host, "loop=device"),
         }
-        return [f"workload.batching=continuous goes without {key}" for key, given in unfit.items() if given]
+        return [
+            f"workload.batching=continuous cannot be combined with workload.{key}; set workload.{without}"
+            for key, (given, without) in unfit.items()
+            if given
+        ]
 
     @property
     def ignores_eos(self) -> bool:

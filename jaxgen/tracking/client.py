@@ -36,6 +36,7 @@ def track(tracker: Wandb, folder: Path) -> list[str]:
 
 
 def _track(tracker: Wandb, folder: Path) -> list[str]:
+    logged.forget(folder)
     told = log_offline(logged.order_of(tracker, folder, token=secrets.token_hex(4)))
     notes = [f"wandb could not log {'; '.join(told.problems)}; the run folder has it"] if told.problems else []
     later = f"python -m jaxgen.report {shlex.quote(_shown(folder))} --sync"

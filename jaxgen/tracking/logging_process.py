@@ -23,7 +23,7 @@ class NotLogged(Exception):
 
 
 def log_offline(order: Order) -> Logged:
-    """Log a run folder.
+    """Log a run folder; what was noted there before stays until the process notes something else.
 
     Args:
         order: which, and under which names.
@@ -35,7 +35,6 @@ def log_offline(order: Order) -> Logged:
         NotLogged: not all of it could be.
     """
     folder = Path(order.folder)
-    logged.forget(folder)
     words = ["jaxgen.tracking.wandb", json.dumps(dataclasses.asdict(order))]
     outcome = run_module(words, env=environment(folder), limit_s=LIMIT_S, log=log_of(folder))
     told = logged.read(folder)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,18 +62,27 @@ def sync(
     """
     folder = folder.absolute()
     told = logged.read(folder)
-    if told is None or not told.runs:
+    if told is None:
         raise UserError(f"{folder} holds nothing for wandb; a run with tracker=wandb leaves it there")
-    if all(markers(folder, run) for run in told.runs):
+    whole = _arms_of(folder) <= {run.arm for run in told.runs}
+    if whole and all(markers(folder, run) for run in told.runs):
         return [Sent(run.arm, run.id, State.before, run.id) for run in told.runs]
     try:
-        if Path(told.order.folder) == folder:
+        if whole and Path(told.order.folder) == folder:
             told = dataclasses.replace(told, server=logging_process.server(folder))
-        else:  # moved since: wandb has noted absolute paths, so it is logged anew
+        else:  # moved since, and wandb has noted absolute paths; or the logging process had died between the arms
             told = logging_process.log_offline(dataclasses.replace(told.order, folder=str(folder)))
     except logging_process.NotLogged as error:
         raise UserError(f"wandb cannot be used on {folder} ({error})") from error
     return send(told, init_timeout_s=init_timeout_s, finish_timeout_s=finish_timeout_s)
+
+
+def _arms_of(folder: Path) -> set[str]:
+    """The arms that the result has, as far as it can be read."""
+    try:
+        return set(json.loads((folder / "result.json").read_text(encoding="utf-8"))["arms"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def send(told: Logged, *, init_timeout_s: float, finish_timeout_s: float) -> list[Sent]:
