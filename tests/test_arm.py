@@ -8,6 +8,7 @@ import weakref
 import pytest
 from small_models import FAMILIES, run
 
+from jaxgen import examination
 from jaxgen.arm import LoadedArm
 from jaxgen.checkpoints.progress import silent
 from jaxgen.spec.cache import Dynamic, Fixed, NoCache
@@ -19,8 +20,8 @@ from jaxgen.spec.prompts import Synthetic
 def load(ledger):
     """Loads an arm beside others."""
 
-    def loaded(*, others=(), **changed):
-        spec = dataclasses.replace(run(**changed), prompts=Synthetic(count=2, length=5))
+    def loaded(*, others=(), prompts=Synthetic(count=2, length=5), **changed):  # noqa: B008 - frozen
+        spec = dataclasses.replace(run(**changed), prompts=prompts)
         return LoadedArm(spec, ledger=ledger, others=dict(enumerate(others)), progress=silent)
 
     return loaded
@@ -149,3 +150,21 @@ class TestCalls:
         logprobs = arm.logprobs([1, 2, 3], list(range(97)))
         assert sum(math.exp(each) for each in logprobs) == pytest.approx(1.0, abs=1e-5)
         assert arm.logprobs([1, 2, 3], [5]) == [logprobs[5]]
+
+
+class TestExaminations:
+    def test_a_comparison_takes_the_room_that_each_prompt_may_have(self, load, tmp_path):
+        """60 tokens and the workload's 7 are more than the context of 64; the prompt may get 2."""
+        arm = load(prompts=Synthetic(count=1, length=60, new_tokens=2))
+        rows, path = arm.outputs(0)["rows"], str(tmp_path / "teacher.npy")
+        assert examination.teach(arm, 0, rows, path)["positions_compared"] == 2
+        assert examination.learn(arm, 0, rows, path)["positions_compared"] == 2
+
+    def test_the_scale_is_of_the_steps_that_the_answers_took(self, load, monkeypatch):
+        monkeypatch.setattr(examination.probes, "probe", lambda *_, **__: None)
+        arm = load(cache=NoCache())
+        planned = examination.scale(arm, 0)["steps"]["tpot_s"]
+        arm.outputs(0)
+        assert examination.scale(arm, 0)["steps"]["tpot_s"] == planned  # no text ended early
+        arm.answered[0] = [row | {"tokens": row["tokens"][:2]} for row in arm.answered[0]]
+        assert examination.scale(arm, 0)["steps"]["tpot_s"]["flops"] < planned["flops"]
