@@ -175,7 +175,7 @@ def _figures(result: Path, reason: str | None) -> dict[str, Any]:
     empty = dict.fromkeys(("status", *_FIGURES[2:], "reason", "against", "run_id"))
     try:
         told = json.loads(result.read_text(encoding="utf-8"))
-        arms, compared = told["arms"], told["comparison"]
+        arms, compared = told["arms"], figures.spoken(told)
     except (OSError, ValueError, KeyError, TypeError):
         return empty | {"reason": reason}
     metric = next(iter(arms["candidate"]["metrics"]), None)

@@ -37,9 +37,15 @@ class TestTable:
         assert not any(line.startswith(("jit", "baseline")) for line in shown)
 
     def test_medians_and_the_ratio_stand_side_by_side(self, tmp_path):
-        shown = lines(finished_result(tmp_path))
+        shown = lines(finished_result(tmp_path, **VERDICT))
         assert row(shown, "tokens") == ["tokens/s", "201.0 ± 1.1", "100.5 ± 0.55", "2.00 [2.00, 2.00]"]
         assert row(shown, "latency")[1:] == ["19.90 ± 0.11", "39.80 ± 0.22", "2.00 [2.00, 2.00]"]
+
+    @pytest.mark.parametrize("verdict", [None, "invalid"])
+    def test_without_a_verdict_that_has_one_no_ratio_is_shown(self, verdict, tmp_path):
+        result = finished_result(tmp_path, status="failed", verdict=verdict)
+        assert result["comparison"]["tokens_per_s"]["ratio"] == pytest.approx(2)  # it is kept on disk
+        assert row(lines(result), "tokens")[1:] == ["201.0 ± 1.1", "100.5 ± 0.55"]
 
     def test_compiles_warm_up_and_outputs_are_told(self, tmp_path):
         shown = lines(finished_result(tmp_path, **VERDICT))
