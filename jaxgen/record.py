@@ -102,6 +102,11 @@ class Record:
         self.result["arms"][name]["startup"]["next_call"] = dict(call)
         self.block(case)["arms"][name]["workload"] = dict(facts)
 
+    def agreed(self, agreement: Mapping[str, Any] | None, *, case: int) -> None:
+        """Note how a case's outputs compare, before its trials: whatever becomes of them, that is known."""
+        self.block(case)["agreement"] = agreement
+        self.save()
+
     def add_trial(self, row: Mapping[str, Any]) -> None:
         """Keep one trial, and append it to trials.csv at once."""
         path = self.folder / TRIALS

@@ -13,11 +13,12 @@ from jaxgen.errors import ExitCode, UserError
 from jaxgen.judgement import margin_of
 from jaxgen.measure.stored import version_problem
 from jaxgen.measure.verdict import verdict
+from jaxgen.outcome import Facts
 from jaxgen.pool import Pool
 from jaxgen.record import Record
 from jaxgen.repetition import Repetitions, require_same
 from jaxgen.run_files import LOG, RESULT
-from jaxgen.session import Facts, Session
+from jaxgen.session import Session
 from jaxgen.spec.arm import Arm
 from jaxgen.spec.fault import Fault
 from jaxgen.spec.study import Selftest
