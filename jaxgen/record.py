@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxgen.errors import ExitCode
 from jaxgen.measure import load
 from jaxgen.run_files import OUTPUTS, RESULT, SCORES, TRIALS, replace, writing
 from jaxgen.samples import Samples
@@ -54,6 +55,7 @@ class Record:
         self.result: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "status": "running",
+            "exit_code": None,
             "verdict": None,
             "verdict_reason": None,
             "run_id": None,
@@ -170,10 +172,11 @@ class Record:
         }
         self.result["run_id"] = hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()[:16]
 
-    def finish(self, status: str) -> None:
-        """The last word: `completed` or `failed`."""
+    def finish(self, status: str, code: ExitCode) -> None:
+        """The last word: `completed` or `failed`, and what the run ends with."""
         self.identify()
         self.result["status"] = status
+        self.result["exit_code"] = int(code)
         self.result["finished_at"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.save()
 

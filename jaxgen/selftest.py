@@ -173,11 +173,11 @@ def _with_fault(
     broken = {**arms, "candidate": dataclasses.replace(candidate, run=dataclasses.replace(candidate.run, fault=fault))}
     own = Record(broken, folder)
     try:
-        measuring.measure(broken, own, console)
+        code = measuring.measure(broken, own, console)
     except BaseException:
-        own.finish("failed")
+        own.finish("failed", ExitCode.ARM_FAILED)
         raise
-    own.finish("completed")
+    own.finish("completed", code)
     reason = own.result["verdict_reason"] or ""
     found = own.result["verdict"] == "invalid" and words in reason
     return {"verdict": own.result["verdict"], "reason": reason, "found": found, "result": f"faults/{name}/{RESULT}"}

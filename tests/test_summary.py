@@ -9,6 +9,7 @@ from rich.console import Console as Terminal
 from small_runs import METRICS, VERDICT, arm, finished_result, loaded_facts, paired, trial_row, two_arms
 
 from jaxgen import summary
+from jaxgen.errors import ExitCode
 from jaxgen.measure.statistics import summarise
 from jaxgen.record import Record
 from jaxgen.samples import Samples
@@ -73,14 +74,14 @@ class TestTable:
         empty = {name: summarise([], **facts) for name, facts in METRICS.items()}
         for each in record.result["arms"].values():
             each["metrics"] = empty
-        record.finish("failed")
+        record.finish("failed", ExitCode.ARM_FAILED)
         shown = lines(record.result)
         assert row(shown, "tokens")[1:] == ["-", "-"]
         assert row(shown, "compile + warm-up")[1:] == ["-", "-"]
 
     def test_a_run_that_failed_before_its_first_trial_can_be_shown(self, tmp_path):
         record = Record(two_arms(), tmp_path)
-        record.finish("failed")
+        record.finish("failed", ExitCode.ARM_FAILED)
         assert row(lines(record.result), "compile + warm-up")[1:] == ["-", "-"]
 
     @pytest.mark.parametrize("speed", [3e-5, 0.012, 12345.678, 98765432.1])
