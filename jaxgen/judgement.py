@@ -33,9 +33,11 @@ def margin_of(arm: Arm, environment: Mapping[str, Any]) -> tuple[float, str]:
 
 
 def floor_key(arm: Arm, environment: Mapping[str, Any]) -> str:
-    """Under which a noise floor is kept: the machine, the model, the workload."""
+    """Under which a noise floor is kept: machine, workload and model; an option for any model adds its source."""
     kind, cpu = str(environment.get("device_kind")), str(environment.get("cpu"))
-    return noise_floor.key_of(kind, cpu, workload=arm.choices["workload"], model=arm.choices["model"])
+    spec, model = arm.run.model, arm.choices["model"]
+    named = model if spec.shapes is not None else f"{model} {spec.checkpoint or spec.source}"
+    return noise_floor.key_of(kind, cpu, workload=arm.choices["workload"], model=named)
 
 
 def judge_case(arms: Mapping[str, Arm], record: Record, outcome: Outcome, *, case: int) -> None:

@@ -45,6 +45,7 @@ def measure(arms: Mapping[str, Arm], record: Record, console: Console, *, team: 
             session = Session(arms, pool, record, console, process=process)
             if process == 0:
                 record.environment(pool.environments, isolation=pool.isolation)
+                judgement.margin_of(arms["candidate"], record.result["environment"])  # refused now, if it cannot be had
             session.load()
             outcomes = outcomes or [session.outcome() for _ in session.cases]
             before = before or load.snapshot()

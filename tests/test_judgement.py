@@ -1,5 +1,7 @@
 """What may be said of finished measurements: margins, verdicts, what spoils them, and the exit code."""
 
+import dataclasses
+
 import pytest
 from small_runs import loaded_facts, paired, two_arms
 
@@ -10,6 +12,7 @@ from jaxgen.measure import noise_floor
 from jaxgen.outcome import Outcome
 from jaxgen.record import Record
 from jaxgen.spec.measure import Isolation, Measure
+from jaxgen.spec.model import Weights
 
 AGREED = {"status": "identical", "reasons": [], "warnings": []}
 HERE = {"device_kind": "cpu", "cpu": "EPYC 9R14"}
@@ -70,6 +73,16 @@ class TestMargin:
     )
     def test_the_noise_floor_of_another_machine_is_none_of_ours(self, elsewhere, calibrated):
         assert judgement.margin_of(two_arms()["candidate"], HERE | elsewhere)[0] == DEFAULT_MARGIN
+
+    def test_of_an_option_for_any_model_each_has_a_floor_of_its_own(self):
+        one = two_arms()["candidate"]
+        keys = set()
+        for source in ("org/one", "org/other"):
+            model = dataclasses.replace(one.run.model, source=source, shapes=None, weights=Weights.pretrained)
+            run = dataclasses.replace(one.run, model=model)
+            keys.add(judgement.floor_key(dataclasses.replace(one, run=run), HERE))
+        assert len(keys) == 2
+        assert all("org/o" in key for key in keys)
 
     def test_it_decides_the_verdict_and_stands_in_the_result(self, judge, calibrated):
         block, _ = judge(paired(1.05))
