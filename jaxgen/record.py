@@ -27,6 +27,9 @@ _WATCHED = ("compile_events", "void", "repeats")
 _ABOUT_TELLING = ("tracker", "sweep", "console")
 """Slots that say who hears of a result and when, and nothing of the result."""
 
+_WARMED = ("trace_s", "lower_s", "compile_s", "warmup_s", "persistent_cache_hits", "persistent_cache_misses")
+"""Figures of the calls before the trials, in a result's `startup`."""
+
 _NO_MEMORY = dict.fromkeys(
     (
         "weights_bytes",
@@ -91,12 +94,11 @@ class Record:
         return self.result["cases"][case] if self.result["cases"] else self.result
 
     def warmed(self, name: str, calls: Sequence[Mapping[str, Any]]) -> None:
-        """Note what the calls before the trials took, of all cases together."""
+        """Note what the calls before the trials took, of all cases together; without any, that is not known."""
         startup = self.result["arms"][name]["startup"]
         startup["calls"] = [*startup.get("calls", []), *calls]
-        for key in ("trace_s", "lower_s", "compile_s", "persistent_cache_hits", "persistent_cache_misses"):
-            startup[key] = sum(call[key] for call in startup["calls"])
-        startup["warmup_s"] = sum(call["seconds"] for call in startup["calls"])
+        for key in _WARMED if startup["calls"] else ():
+            startup[key] = sum(call["seconds" if key == "warmup_s" else key] for call in startup["calls"])
         self.save()
 
     def answered(self, name: str, call: Mapping[str, Any], *, facts: Mapping[str, Any], case: int) -> None:
@@ -186,9 +188,7 @@ class Record:
 
 
 def _empty_arm(arm: Arm) -> dict[str, Any]:
-    startup = dict.fromkeys(
-        ("load_s", "trace_s", "lower_s", "compile_s", "warmup_s", "persistent_cache_hits", "persistent_cache_misses")
-    )
+    startup = dict.fromkeys(("load_s", *_WARMED))
     return {
         "choices": arm.choices,
         "config": arm.resolved,
