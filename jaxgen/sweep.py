@@ -180,7 +180,7 @@ def _figures(result: Path, reason: str | None) -> dict[str, Any]:
         return empty | {"reason": reason}
     metric = next(iter(arms["candidate"]["metrics"]), None)
     medians = {arm: (each["metrics"].get(metric) or {}).get("median") for arm, each in arms.items()}
-    ratio = compared.get(metric) or {}
+    ratio = (compared.get(metric) if metric else None) or {}
     low, high = ratio.get("ci95") or (None, None)
     failures = [each["failure"]["message"] for each in arms.values() if each.get("failure")]
     return {
