@@ -94,8 +94,7 @@ class LoadedArm:
 
         Returns:
             `calls`, one for each warm-up call: `{seconds, trace_s, lower_s, compile_s, events, functions,
-            persistent_cache_hits, persistent_cache_misses}`. Trace times of nested functions are counted once for
-            themselves and once in their callers.
+            persistent_cache_hits, persistent_cache_misses}`. What is traced inside another trace is counted once.
         """
         measure = self.run.measure
         return {"calls": [self._watched(case, new_tokens=measure.warmup_tokens) for _ in range(measure.warmup)]}

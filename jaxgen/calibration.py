@@ -68,18 +68,20 @@ def _comparisons(arms: Mapping[str, Arm], study: Calibrate, record: Record, cons
     """Every repetition's comparison, each on disk as soon as it is made."""
     done: list[dict[str, Any]] = []
     record.result["calibration"] = {"comparisons": done}
-    total, start = study.processes * study.repetitions, time.monotonic()
+    tried, total, start = 0, study.processes * study.repetitions, time.monotonic()
     for process in range(study.processes):
         until = start + study.max_seconds * (process + 1) / study.processes
         with Pool(arms, log=record.folder / LOG) as pool:
             if process == 0:
                 record.environment(pool.environments, isolation=pool.isolation)
+                noise_floor.find(floor_key(arms["candidate"], record.result["environment"]))  # may be damaged
             session = Session(arms, pool, record, console, process=process)
-            repetitions = Repetitions(arms, pool, session, record, first=len(done))
+            repetitions = Repetitions(arms, pool, session, record, first=tried, process=process)
             for number in range(study.repetitions):
                 if number and time.monotonic() > until:
                     break
                 comparison, dirty = repetitions.once()
+                tried += 1
                 if dirty or comparison is None:
                     record.note(f"a measurement was spoilt: {'; '.join(dirty) or 'no pair of trials was measured'}")
                     continue

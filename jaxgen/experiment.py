@@ -67,22 +67,22 @@ def _story(arms: Mapping[str, Arm], folder: Path, *, pages: bool, board: Board |
         stack.enter_context(console)
         try:
             code = story(arms, record, console)
-            record.finish("completed")
+            record.finish("completed", code)
         except UserError as error:
             record.note(str(error))
-            record.finish("failed")
+            record.finish("failed", ExitCode.USER_ERROR)
             raise
         except ArmFailed as failure:
             record.result["arms"][failure.arm]["failure"] = failure.record
             record.note(f"the {failure.arm} arm failed: {failure.record['message']}")
-            record.finish("failed")
             code = ExitCode.ARM_FAILED
+            record.finish("failed", code)
         except KeyboardInterrupt:
             record.note("interrupted: what was measured until then is kept")
-            record.finish("failed")
             code = ExitCode.INTERRUPTED
+            record.finish("failed", code)
         except BaseException:
-            record.finish("failed")
+            record.finish("failed", ExitCode.USER_ERROR)
             raise
         if pages and code != ExitCode.INTERRUPTED:
             _report(record)  # before the tracker, which sends the plots

@@ -6,6 +6,14 @@ from typing import Any
 
 from jaxgen.spec.run import REPLACEABLE
 
+SPOKEN = ("faster", "slower", "equivalent", "inconclusive")
+"""Verdicts with a ratio. Of anything else, a run that was stopped among them, no speed-up is told."""
+
+
+def spoken(block: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The comparison of a result or of a case, as far as its verdict lets it be told."""
+    return block.get("comparison") or {} if block.get("verdict") in SPOKEN else {}
+
 
 def baselines_apart(choices: Iterable[Mapping[str, Any]]) -> str | None:
     """What a reader of several ratios must know where they are against different baselines; null where they are not.

@@ -9,8 +9,8 @@ from jaxgen.measure import noise_floor, roofline
 from jaxgen.measure.drift import drift_note
 from jaxgen.measure.spread import advice
 from jaxgen.measure.verdict import verdict
+from jaxgen.outcome import Facts, Outcome, beyond_probe, rooflines
 from jaxgen.record import Record
-from jaxgen.session import Facts, Outcome, rooflines
 from jaxgen.spec.arm import Arm
 from jaxgen.spec.measure import Isolation
 from jaxgen.trials import names_of
@@ -33,9 +33,11 @@ def margin_of(arm: Arm, environment: Mapping[str, Any]) -> tuple[float, str]:
 
 
 def floor_key(arm: Arm, environment: Mapping[str, Any]) -> str:
-    """Under which a noise floor is kept: the machine, the model, the workload."""
+    """Under which a noise floor is kept: machine, workload and model; an option for any model adds its source."""
     kind, cpu = str(environment.get("device_kind")), str(environment.get("cpu"))
-    return noise_floor.key_of(kind, cpu, workload=arm.choices["workload"], model=arm.choices["model"])
+    spec, model = arm.run.model, arm.choices["model"]
+    named = model if spec.shapes is not None else f"{model} {spec.checkpoint or spec.source}"
+    return noise_floor.key_of(kind, cpu, workload=arm.choices["workload"], model=named)
 
 
 def judge_case(arms: Mapping[str, Arm], record: Record, outcome: Outcome, *, case: int) -> None:
@@ -43,11 +45,7 @@ def judge_case(arms: Mapping[str, Arm], record: Record, outcome: Outcome, *, cas
     block, names = record.block(case), names_of(arms)
     record.show(outcome.samples, case=case)
     dirty = [*outcome.dirty, *outcome.samples.problems()]
-    for arm in arms:
-        facts, impossible = rooflines(outcome, arm)
-        block["arms"][arm].setdefault("roofline", {}).update(facts)
-        if impossible:
-            dirty.append(f"{names[arm]} {impossible}")
+    dirty += _scaled(names, record, outcome, case=case)
     compared = block["comparison"].get(outcome.samples.primary)
     block["stability"] = _stability(outcome, compared, names=names, record=record)
     block["agreement"] = outcome.agreed
@@ -76,6 +74,20 @@ def judge_case(arms: Mapping[str, Arm], record: Record, outcome: Outcome, *, cas
         "stopped_because": outcome.stopped_because,
         "repeats": outcome.repeats,
     }
+
+
+def _scaled(names: Mapping[str, str], record: Record, outcome: Outcome, *, case: int) -> list[str]:
+    """Each arm's place on the absolute scale, into its block; returns what is impossible about it."""
+    found = []
+    for arm, name in names.items():
+        facts, impossible = rooflines(outcome, arm)
+        record.block(case)["arms"][arm].setdefault("roofline", {}).update(facts)
+        beyond = beyond_probe(facts)
+        if impossible:
+            found.append(f"{name} {impossible}")
+        elif beyond:
+            record.note(f"{name} {beyond}")
+    return found
 
 
 def _finer_than_a_start(compared: Facts | None, word: str, margin: float) -> list[str]:
@@ -127,9 +139,12 @@ def judge_grid(record: Record) -> None:
         record.result["verdict"] = "inconclusive"
 
 
+_OF_BOTH = "both arms share a process; measure.isolation=separate tells them apart"
+
+
 def describe_arms(arms: Mapping[str, Arm], record: Record, facts: Mapping[str, Facts], *, isolation: Isolation) -> None:
     """Programs, memory and profile of each arm, and whether the two run the same program."""
-    names = names_of(arms)
+    names, own = names_of(arms), len(arms) == 1 or isolation is Isolation.separate
     for arm, each in facts.items():
         block, examined, peaks = record.result["arms"][arm], each["examined"], each["peaks"]
         block["program"].update({key: examined[key] for key in ("stablehlo_sha256", "module_bytes", "programs")})
@@ -137,12 +152,11 @@ def describe_arms(arms: Mapping[str, Arm], record: Record, facts: Mapping[str, F
         if block["mesh"] is not None:
             block["mesh"] |= examined.get("mesh", {})
         block["memory"] |= {key: examined[key] for key in ("program_temp_bytes", "program_alias_bytes")}
-        block["memory"]["device_peak_bytes"] = peaks["device_peak_bytes"]
+        block["memory"] |= {key: peaks[key] if own else None for key in ("device_peak_bytes", "host_peak_rss_bytes")}
         reasons = {**examined["reasons"], "device_peak_bytes": peaks["device_reason"]}
-        if isolation is Isolation.separate:
-            block["memory"]["host_peak_rss_bytes"] = peaks["host_peak_rss_bytes"]
-        else:
-            reasons["host_peak_rss_bytes"] = "both arms share a process; measure.isolation=separate tells them apart"
+        if not own:
+            reasons["host_peak_rss_bytes"] = _OF_BOTH
+            reasons["device_peak_bytes"] = peaks["device_reason"] or _OF_BOTH
         block["memory"]["reasons"] = {key: told for key, told in reasons.items() if told and key in block["memory"]}
         block["program"]["reasons"] = {key: told for key, told in reasons.items() if told and key in block["program"]}
         if each["profile"] is not None:

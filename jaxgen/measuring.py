@@ -9,10 +9,11 @@ from jaxgen.measure import gate, load
 from jaxgen.measure.device_load import foreign_device_load
 from jaxgen.measure.gate import Stored
 from jaxgen.measure.score_table import score_table
+from jaxgen.outcome import Outcome
 from jaxgen.pool import Pool
 from jaxgen.record import Record
 from jaxgen.run_files import LOG, SCORES
-from jaxgen.session import Outcome, Session
+from jaxgen.session import Session
 from jaxgen.spec.arm import Arm
 from jaxgen.spec.score import Score
 from jaxgen.startup import startups
@@ -44,6 +45,7 @@ def measure(arms: Mapping[str, Arm], record: Record, console: Console, *, team: 
             session = Session(arms, pool, record, console, process=process)
             if process == 0:
                 record.environment(pool.environments, isolation=pool.isolation)
+                judgement.margin_of(arms["candidate"], record.result["environment"])  # refused now, if it cannot be had
             session.load()
             outcomes = outcomes or [session.outcome() for _ in session.cases]
             before = before or load.snapshot()

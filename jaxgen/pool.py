@@ -16,7 +16,7 @@ from jaxgen.spec.codec import spec_to_plain
 from jaxgen.spec.measure import Isolation
 from jaxgen.spec.run import Process, Run
 from jaxgen.team import Team, local_ways, own_way
-from jaxgen.worker_client import Progress, Worker, WorkerFailure
+from jaxgen.worker_client import Progress, Worker, WorkerFailure, environment_of
 
 HOST_DEVICES = "JAX_NUM_CPU_DEVICES"
 
@@ -200,6 +200,13 @@ def joined(arms: Mapping[str, Arm], log: Path) -> Iterator[Team | None]:
                 printed.seek(0)
                 with log.open("ab") as file:
                     shutil.copyfileobj(printed, file)
+
+
+def worker_settings(run: Run) -> dict[str, Any]:
+    """The `xla_flags` and `jax_environment` that an arm's worker would have, started now, as it would record them."""
+    known = environment_of(_process_of(run), shares_device=True)
+    own = {key: value for key, value in sorted(known.items()) if key.startswith("JAX_")}
+    return {"xla_flags": known.get("XLA_FLAGS"), "jax_environment": own}
 
 
 def _convert(run: Run, worker: Worker, *, log: IO[bytes]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxgen.errors import ExitCode
 from jaxgen.measure import load
 from jaxgen.run_files import OUTPUTS, RESULT, SCORES, TRIALS, replace, writing
 from jaxgen.samples import Samples
@@ -25,6 +26,9 @@ _WATCHED = ("compile_events", "void", "repeats")
 
 _ABOUT_TELLING = ("tracker", "sweep", "console")
 """Slots that say who hears of a result and when, and nothing of the result."""
+
+_WARMED = ("trace_s", "lower_s", "compile_s", "warmup_s", "persistent_cache_hits", "persistent_cache_misses")
+"""Figures of the calls before the trials, in a result's `startup`."""
 
 _NO_MEMORY = dict.fromkeys(
     (
@@ -54,6 +58,7 @@ class Record:
         self.result: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "status": "running",
+            "exit_code": None,
             "verdict": None,
             "verdict_reason": None,
             "run_id": None,
@@ -89,18 +94,22 @@ class Record:
         return self.result["cases"][case] if self.result["cases"] else self.result
 
     def warmed(self, name: str, calls: Sequence[Mapping[str, Any]]) -> None:
-        """Note what the calls before the trials took, of all cases together."""
+        """Note what the calls before the trials took, of all cases together; without any, that is not known."""
         startup = self.result["arms"][name]["startup"]
         startup["calls"] = [*startup.get("calls", []), *calls]
-        for key in ("trace_s", "lower_s", "compile_s", "persistent_cache_hits", "persistent_cache_misses"):
-            startup[key] = sum(call[key] for call in startup["calls"])
-        startup["warmup_s"] = sum(call["seconds"] for call in startup["calls"])
+        for key in _WARMED if startup["calls"] else ():
+            startup[key] = sum(call["seconds" if key == "warmup_s" else key] for call in startup["calls"])
         self.save()
 
     def answered(self, name: str, call: Mapping[str, Any], *, facts: Mapping[str, Any], case: int) -> None:
         """Note what the first call behind the warm-up compiled (nothing, in a warm arm), and what was asked."""
         self.result["arms"][name]["startup"]["next_call"] = dict(call)
         self.block(case)["arms"][name]["workload"] = dict(facts)
+
+    def agreed(self, agreement: Mapping[str, Any] | None, *, case: int) -> None:
+        """Note how a case's outputs compare, before its trials: whatever becomes of them, that is known."""
+        self.block(case)["agreement"] = agreement
+        self.save()
 
     def add_trial(self, row: Mapping[str, Any]) -> None:
         """Keep one trial, and append it to trials.csv at once."""
@@ -165,10 +174,11 @@ class Record:
         }
         self.result["run_id"] = hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()[:16]
 
-    def finish(self, status: str) -> None:
-        """The last word: `completed` or `failed`."""
+    def finish(self, status: str, code: ExitCode) -> None:
+        """The last word: `completed` or `failed`, and what the run ends with."""
         self.identify()
         self.result["status"] = status
+        self.result["exit_code"] = int(code)
         self.result["finished_at"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.save()
 
@@ -178,9 +188,7 @@ class Record:
 
 
 def _empty_arm(arm: Arm) -> dict[str, Any]:
-    startup = dict.fromkeys(
-        ("load_s", "trace_s", "lower_s", "compile_s", "warmup_s", "persistent_cache_hits", "persistent_cache_misses")
-    )
+    startup = dict.fromkeys(("load_s", *_WARMED))
     return {
         "choices": arm.choices,
         "config": arm.resolved,

@@ -22,13 +22,17 @@ class Repetitions:
         session: of the pool; it loads and warms the arms.
         record: keeps each trial; `case` in trials.csv is the number of the measurement.
         first: the number of the first measurement.
+        process: the number of the pair of processes.
     """
 
-    def __init__(self, arms: Mapping[str, Arm], pool: Pool, session: Session, record: Record, *, first: int):
+    def __init__(
+        self, arms: Mapping[str, Arm], pool: Pool, session: Session, record: Record, *, first: int, process: int
+    ):
         self._arms = arms
         self._pool = pool
         self._session = session
         self._record = record
+        self._process = process
         self._numbers = itertools.count(first)
         self._blocks = 0
         session.load()
@@ -48,6 +52,7 @@ class Repetitions:
             self._arms,
             self._pool,
             samples,
+            process=self._process,
             first_block=self._blocks,
             on_trial=lambda row: self._record.add_trial({**row, "case": number}),
             on_block=lambda _number, _pairs: None,

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from jaxgen import figures, judgement
 from jaxgen.errors import ExitCode
 from jaxgen.measure import gate, provenance
 from jaxgen.measure.stored import READABLE_VERSION, version_problem
+from jaxgen.pool import worker_settings
 from jaxgen.record import without_places
 from jaxgen.run_files import RESULT
 from jaxgen.spec.arm import Arm
+from jaxgen.spec.measure import Isolation
 from jaxgen.spec.run import Run
 from jaxgen.spec.sweep import Retry
 
@@ -50,8 +53,8 @@ def standing(arms: Mapping[str, Arm], folder: Path) -> Standing:
     """Compare a composed point with the result in its folder, as the point's own `sweep.*` asks.
 
     The device is not asked, as that would take a process with jax: it is taken for the same where the processor, the
-    versions of all packages and jaxgen's own commit are. Weights are taken for the same where none of their files is
-    newer than the result.
+    versions of all packages, jaxgen's own code, XLA_FLAGS and JAX_* are. Weights, prompts and what a gate compares with
+    are taken for the same where none of their files is newer than the result.
     """
     plan = arms["candidate"].run.sweep
     told = _read(folder / RESULT)
@@ -65,15 +68,22 @@ def standing(arms: Mapping[str, Arm], folder: Path) -> Standing:
     if changed:
         return Standing(False, changed)
     seconds = _seconds(told)
+    code = _code(told)
     if told.get("status") == "completed":
-        return Standing(True, "done before", seconds, _code(told))
-    if told.get("status") == "failed" and plan.retry is Retry.none:
-        return Standing(True, "failed before, and sweep.retry=none", seconds, ExitCode.ARM_FAILED)
+        return Standing(True, "done before", seconds, code)
+    if told.get("status") != "failed" or code is ExitCode.INTERRUPTED:
+        return Standing(False, "stopped before its end", seconds)
+    if plan.retry is Retry.none:
+        return Standing(True, "failed before, and sweep.retry=none", seconds, code)
     return Standing(False, "failed before", seconds)
 
 
 def _code(told: Mapping[str, Any]) -> ExitCode:
-    """As the run itself ended."""
+    """As the run itself ended, or as one must have that does not say."""
+    if told.get("exit_code") in set(ExitCode):
+        return ExitCode(told["exit_code"])
+    if told.get("status") != "completed":
+        return ExitCode.ARM_FAILED
     stored = told.get("gate")
     return judgement.exit_code(told, [gate.exit_code(stored)] if stored else [])
 
@@ -93,25 +103,60 @@ def _changed(arms: Mapping[str, Arm], told: Mapping[str, Any]) -> str | None:
     if now != before:
         return "its configuration is another"
     environment = told.get("environment") or {}
-    if environment.get("git") != provenance.git():
+    if not _same_code(environment.get("git"), provenance.git()):
         return "jaxgen's code is another"
     if environment.get("cpu") != provenance.cpu_model():
         return "the machine is another"
     own_python = any(arm.run.process.python for arm in arms.values())  # whose packages are not ours to ask for
     if not own_python and environment.get("packages") != provenance.packages():
         return "the installed packages are others"
-    return _newer_weights(arms, told.get("started_at"))
+    if _other_settings(arms, told):
+        return "XLA_FLAGS or JAX_* are others"
+    return _newer_files(arms, told.get("started_at"))
 
 
-def _newer_weights(arms: Mapping[str, Arm], started_at: Any) -> str | None:
+def _other_settings(arms: Mapping[str, Arm], told: Mapping[str, Any]) -> bool:
+    """Whether a worker would be started with other flags now, as far as the result says with which it was."""
+    shared = (told.get("measurement") or {}).get("isolation") == Isolation.shared.value
+    for name in list(arms)[: 1 if shared else None]:  # the worker of both is the first one's
+        seen = told["arms"][name].get("environment") or told["environment"]
+        if any(seen.get(key, value) != value for key, value in worker_settings(arms[name].run).items()):
+            return True
+    return False
+
+
+def _same_code(before: Any, now: Mapping[str, Any] | None) -> bool:
+    """Changes that were not committed are the same only where their hashes are known, and equal."""
+    if before is None or now is None:
+        return before == now
+    known = not now["dirty"] or now["diff_sha256"] is not None
+    return known and all(before.get(key) == value for key, value in now.items())
+
+
+def _newer_files(arms: Mapping[str, Arm], started_at: Any) -> str | None:
+    """Which of the files that a point reads were written after its measurement began."""
     try:
         then = datetime.datetime.fromisoformat(started_at).timestamp()
     except (TypeError, ValueError):
         return "its result does not say when it was measured"
-    places = {getattr(arm.run.model, key) for arm in arms.values() for key in _WEIGHTS}
-    folders = [Path(place) for place in places if place and Path(place).is_dir()]
-    newer = any(path.stat().st_mtime > then for folder in folders for path in folder.rglob("*") if path.is_file())
-    return "its weights are newer" if newer else None
+    for arm in arms.values():
+        run = arm.run
+        places = {
+            "weights are": [getattr(run.model, key) for key in _WEIGHTS],
+            "prompts are": [getattr(run.prompts, "path", None)],
+            "gate's yardstick is": [getattr(run.gate, "against", None)],
+        }
+        for what, given in places.items():
+            if any(_newest(Path(place).expanduser()) > then for place in given if place):
+                return f"its {what} newer"
+    return None
+
+
+def _newest(place: Path) -> float:
+    """When the last file of a place was written, in seconds; minus infinity where there is none."""
+    place = place / RESULT if (place / RESULT).is_file() else place  # reports are written anew at any time
+    files = [place] if place.is_file() else [path for path in place.rglob("*") if path.is_file()]
+    return max((path.stat().st_mtime for path in files), default=-math.inf)
 
 
 def _seconds(told: Mapping[str, Any]) -> float | None:

@@ -40,7 +40,7 @@ class Samples:
 
     def summary(self, arm: str) -> dict[str, Any]:
         """`{metrics, calls, compile}` of one arm, as they stand in the result; `calls` are seconds, call by call."""
-        trials = self.valid(arm)
+        trials, every = self.valid(arm), [trial for trial in self._trials if trial["arm"] == arm]
         functions: dict[str, int] = {}
         for trial in trials:
             for function, count in trial["functions"].items():
@@ -54,9 +54,9 @@ class Samples:
             "calls": summarise([call_s for trial in trials for call_s in trial["call_s"]], unit="s", better="lower"),
             "compile": {
                 "events_per_trial": events,
-                "warm": not any(events) if events else None,
+                "warm": not any(trial["compile_events"] for trial in every) if every else None,
                 "functions": functions,
-                "void_trials": sum(trial["arm"] == arm and trial["void"] for trial in self._trials),
+                "void_trials": sum(trial["void"] for trial in every),
             },
         }
 

@@ -13,11 +13,12 @@ from jaxgen.errors import ExitCode, UserError
 from jaxgen.judgement import margin_of
 from jaxgen.measure.stored import version_problem
 from jaxgen.measure.verdict import verdict
+from jaxgen.outcome import Facts
 from jaxgen.pool import Pool
-from jaxgen.record import Record
+from jaxgen.record import Record, without_places
 from jaxgen.repetition import Repetitions, require_same
 from jaxgen.run_files import LOG, RESULT
-from jaxgen.session import Facts, Session
+from jaxgen.session import Session
 from jaxgen.spec.arm import Arm
 from jaxgen.spec.fault import Fault
 from jaxgen.spec.study import Selftest
@@ -31,9 +32,9 @@ FAULTS: dict[str, tuple[Fault, str]] = {
 """Each fault, and what the reason of the verdict must say of it."""
 
 GOOD_RATE = 0.95
-_PLANNED = ("model", "cache", "jit", "workload", "prompts", "measure")
 _MACHINE = ("cpu", "cores", "device_kind", "device_count")
-"""What must be the same for measurements of two runs to count together."""
+_PACKAGES = ("jaxgen", "jax", "jaxlib")
+"""What must be the same for measurements of two runs to count together, beside all that was asked."""
 
 
 def selftest(arms: Mapping[str, Arm], record: Record, console: Console) -> ExitCode:
@@ -103,8 +104,9 @@ def _repeat(
         if process == 0 and earlier:
             _take_in(earlier, record)
         session = Session(arms, pool, record, console, process=process)
-        repetitions = Repetitions(arms, pool, session, record, first=len(told["same"]) + len(told["slowed"]))
         number = 1 + max((each["process"] for each in told["same"]), default=-1)
+        measured = len(told["same"]) + len(told["slowed"])
+        repetitions = Repetitions(arms, pool, session, record, first=measured, process=number)
         for _ in range(count):
             for kind, fault in (("same", {}), ("slowed", {"slowdown": study.slowdown})):
                 comparison, dirty = repetitions.once(**fault)
@@ -133,27 +135,39 @@ def _earlier(study: Selftest, record: Record) -> Facts:
             f"study.continues={study.continues} cannot be continued: {problem}; give the run folder of a self-test "
             "that was stopped"
         )
-    told, config = result["selftest"], result["arms"]["candidate"]["config"]
-    ours = json.loads(json.dumps(record.result["arms"]["candidate"]["config"]))
-    others = [group for group in _PLANNED if config.get(group) != ours.get(group)]
+    told = result["selftest"]
+    theirs, ours = (_asked(each) for each in (result, record.result))
+    others = sorted(group for group in {*theirs, *ours} if theirs.get(group) != ours.get(group))
     others += [] if told.get("slowdown") == study.slowdown else ["study.slowdown"]
     if others:
         raise UserError(f"study.continues={study.continues} was measured with another {', '.join(others)}")
     whole = min(len(told["same"]), len(told["slowed"]))  # stopped between the two, it has one more of the first
     if whole >= study.repetitions:
         raise UserError(f"study.continues={study.continues} has {whole} measurements: raise study.repetitions")
-    judged = {"margin": told.get("margin"), **{key: (result["environment"] or {}).get(key) for key in _MACHINE}}
-    return {"same": told["same"][:whole], "slowed": told["slowed"][:whole], "judged": judged}
+    return {"same": told["same"][:whole], "slowed": told["slowed"][:whole], "judged": _judged_by(result)}
+
+
+def _asked(result: Mapping[str, Any]) -> dict[str, Any]:
+    """A self-test's configuration, as far as it is about what is measured."""
+    config = without_places(json.loads(json.dumps(result["arms"]["candidate"]["config"])))
+    return {group: values for group, values in config.items() if group != "study"}
+
+
+def _judged_by(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The margin of a self-test, and the machine and the packages that it ran on; null where it does not say."""
+    environment = result["environment"] or {}
+    packages = environment.get("packages") or {}
+    known = {key: environment.get(key) for key in _MACHINE} | {key: packages.get(key) for key in _PACKAGES}
+    return {"margin": result["selftest"].get("margin"), **known}
 
 
 def _take_in(earlier: Facts, record: Record) -> None:
-    """Measurements of before count if the machine is of the same kind and they were judged by the same margin.
+    """Measurements of before count if machine and packages are the same and they were judged by the same margin.
 
     Raises:
         UserError: one of them is not.
     """
-    here = {"margin": record.result["selftest"]["margin"]}
-    here |= {key: record.result["environment"].get(key) for key in _MACHINE}
+    here = _judged_by(record.result)
     apart = [f"{key} {was}, not {here[key]}" for key, was in earlier["judged"].items() if was != here[key]]
     if apart:
         raise UserError(f"study.continues was measured elsewhere: with {', '.join(apart)}")
@@ -172,11 +186,11 @@ def _with_fault(
     broken = {**arms, "candidate": dataclasses.replace(candidate, run=dataclasses.replace(candidate.run, fault=fault))}
     own = Record(broken, folder)
     try:
-        measuring.measure(broken, own, console)
+        code = measuring.measure(broken, own, console)
     except BaseException:
-        own.finish("failed")
+        own.finish("failed", ExitCode.ARM_FAILED)
         raise
-    own.finish("completed")
+    own.finish("completed", code)
     reason = own.result["verdict_reason"] or ""
     found = own.result["verdict"] == "invalid" and words in reason
     return {"verdict": own.result["verdict"], "reason": reason, "found": found, "result": f"faults/{name}/{RESULT}"}

@@ -1,51 +1,18 @@
 """One pair of worker processes, from their start to their last trial; every figure goes into the record as it comes."""
 
-import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any
 
 from jaxgen import comparison
 from jaxgen.console import Console
 from jaxgen.errors import UserError
-from jaxgen.measure import roofline
+from jaxgen.outcome import Facts, Outcome, better
 from jaxgen.pool import Pool
 from jaxgen.record import Record
 from jaxgen.samples import Samples
 from jaxgen.spec.arm import Arm
 from jaxgen.spec.workload import Generate
 from jaxgen.trials import Trials, names_of
-
-Facts = dict[str, Any]
-
-DISTURBED = 2.0
-"""How far beyond the probed rates a time must lie to be called impossible, as a share: on a machine that others use, a
-probe a second away from the trials was seen to reach 40 % of what the decode did."""
-
-
-@dataclasses.dataclass
-class Outcome:
-    """What is known of one case; several pairs of processes add to it.
-
-    Attributes:
-        samples: all trials.
-        answers: rows of each arm, from the first processes.
-        agreed: the block `agreement`; null with one arm alone.
-        dirty: what spoils the measurement.
-        blocks: measured so far.
-        stopped_because: why each pair of processes measured no further block.
-        repeats: calls in a trial.
-        scale: of each arm, work and probed rates.
-    """
-
-    samples: Samples
-    answers: dict[str, list[dict]] = dataclasses.field(default_factory=dict)
-    agreed: Facts | None = None
-    dirty: list[str] = dataclasses.field(default_factory=list)
-    blocks: int = 0
-    stopped_because: list[str] = dataclasses.field(default_factory=list)
-    repeats: int = 1
-    scale: dict[str, Facts] = dataclasses.field(default_factory=dict)
 
 
 class Session:
@@ -60,6 +27,7 @@ class Session:
 
     Attributes:
         cases: the parameters of each case, once the arms are loaded.
+        peaks: of each arm, the most memory that its process and its device needed in any case.
     """
 
     def __init__(self, arms: Mapping[str, Arm], pool: Pool, record: Record, console: Console, *, process: int = 0):
@@ -71,6 +39,7 @@ class Session:
         self._metrics: dict[str, dict[str, str]] = {}
         self._plan = arms["candidate"].run.plan
         self.cases: list[Facts] = []
+        self.peaks: dict[str, Facts] = {arm: {} for arm in arms}
 
     def load(self) -> None:
         """Load every arm, and see that they are asked the same.
@@ -128,14 +97,16 @@ class Session:
             on_block=functools.partial(self._after_block, outcome, case=case),
         )
         if trials.short_warmup:  # an agreement run would warm what is left cold on purpose
+            self._pool.each("reset_peaks")
             trials.run(call_s=None)
+            self._keep_peaks("host_peak_rss_bytes")
             answers = self.answer(outcome, case=case)
         else:
             answers = self.answer(outcome, case=case)
             self._pool.each("reset_peaks")
             trials.run(call_s={arm: answer["call_s"] for arm, answer in answers.items()})
-        for arm, again in self._pool.each("scale", case=case).items():  # the machine may have been disturbed before
-            outcome.scale.setdefault(arm, again)["probe"] = _better(outcome.scale[arm]["probe"], again["probe"])
+            self._keep_peaks("host_peak_rss_bytes")
+        self._probe(outcome, case=case)  # again: the machine may have been disturbed before
         self._capture(case)
         outcome.dirty += [*trials.dirty, *trials.changed_outputs(outcome.answers)]
         outcome.blocks += trials.blocks
@@ -159,6 +130,7 @@ class Session:
         for arm in self._arms:
             with self._console.stage(arm, "answer the questions"):
                 answers[arm] = self._pool.call(arm, "outputs", case=case)
+        self._keep_peaks("device_peak_bytes")  # before the comparison and the probes, which may need more
         rows = {arm: answer["rows"] for arm, answer in answers.items()}
         if self._process:
             names = names_of(self._arms)
@@ -173,18 +145,17 @@ class Session:
         outcome.answers = rows
         with self._console.stage("both", "compare the outputs"):
             outcome.agreed = comparison.agreement_of(self._arms, self._pool, rows, case=case)
-            # One after the other: two probes at once would halve each other's rates.
-            outcome.scale = {arm: self._pool.call(arm, "scale", case=case) for arm in self._arms}
+            self._record.agreed(outcome.agreed, case=case)
+            self._probe(outcome, case=case)
         return answers
 
     def examine(self, *, case: int) -> dict[str, Facts]:
-        """Programs and peaks of each arm, after its trials; a profile and the programs' text where asked for."""
+        """Programs and memory of each arm, after its trials; a profile and the programs' text where asked for."""
         folder, plan = self._record.folder, self._plan
         with self._console.stage("both", "look at the programs"):
-            peaks = self._pool.each("peaks")
             dumps = {arm: str(folder / "hlo" / arm) if plan.dump_hlo else None for arm in self._arms}
             examined = self._pool.each("examine", by_arm={arm: {"dump": dumps[arm]} for arm in dumps}, case=case)
-        facts = {arm: {"peaks": peaks[arm], "examined": examined[arm], "profile": None} for arm in self._arms}
+        facts = {arm: {"peaks": self.peaks[arm], "examined": examined[arm], "profile": None} for arm in self._arms}
         if plan.profile:
             for arm in self._arms:
                 with self._console.stage(arm, "profile one more trial"):
@@ -192,6 +163,18 @@ class Session:
                     told = self._pool.call(arm, "profile", case=case, folder=str(where))
                     facts[arm]["profile"] = told
         return facts
+
+    def _probe(self, outcome: Outcome, *, case: int) -> None:
+        """Each arm's work and the device's rates, one arm after the other: two at once would halve each other's."""
+        for arm in self._arms:
+            told, known = self._pool.call(arm, "scale", case=case), outcome.scale.get(arm)
+            outcome.scale[arm] = told if known is None else {**known, "probe": better(known["probe"], told["probe"])}
+
+    def _keep_peaks(self, name: str) -> None:
+        """The most until now. A device's account cannot be begun anew: a later case's may be that of earlier probes."""
+        for arm, told in self._pool.each("peaks").items():
+            both = [each for each in (self.peaks[arm].get(name), told[name]) if each is not None]
+            self.peaks[arm] |= {"device_reason": told["device_reason"], name: max(both, default=None)}
 
     def _capture(self, case: int) -> None:
         """Files with the activations of the arms that keep any, from the first processes."""
@@ -209,36 +192,5 @@ class Session:
         self._console.trial(row)
 
     def _after_block(self, outcome: Outcome, number: int, pairs: int, *, case: int) -> None:
-        if not self._process:
-            self._record.show(outcome.samples, case=case)
+        self._record.show(outcome.samples, case=case)
         self._console.block(number + 1, pairs=pairs, plan=self._plan, process=self._process, case=case)
-
-
-def _better(one: Facts | None, other: Facts | None) -> Facts | None:
-    """The probes of two moments as one; null where there was nothing to probe."""
-    return roofline.best_probe([one, other]) if one and other else one or other
-
-
-def rooflines(outcome: Outcome, arm: str) -> tuple[Facts, str | None]:
-    """An arm's place on the absolute scale, and what is impossible about it, if anything."""
-    scale, metrics = outcome.scale.get(arm), outcome.samples.summary(arm)["metrics"]
-    if scale is None or scale["probe"] is None:
-        return {}, None
-    probe, used, impossible = scale["probe"], {}, None
-    rates = {key: probe[key] for key in ("bandwidth_bytes_per_s", "peak_flops_per_s")}
-    for metric, plain in scale["steps"].items():
-        step = roofline.Step(nbytes=plain["bytes"], flops=plain["flops"]) if plain else None
-        used[metric] = roofline.utilisation(step, metrics[metric]["median"], **rates)
-        impossible = impossible or roofline.too_fast(
-            used[metric],
-            mbu_tolerance=max(DISTURBED, roofline.tolerance(probe["bandwidth_samples"])),
-            mfu_tolerance=max(DISTURBED, roofline.tolerance(probe["flops_samples"])),
-        )
-    *first, last = scale["steps"]
-    step = scale["steps"][last] or {"bytes": None, "flops": None}
-    facts = {"bytes_per_step": step["bytes"], "flops_per_step": step["flops"], **rates, **used[last]}
-    facts |= {"of": last, "working_set_bytes": probe["working_set_bytes"], "bandwidth_form": probe["bandwidth_form"]}
-    if first:
-        prefill = scale["steps"][first[0]] or {"bytes": None, "flops": None}
-        facts["prefill"] = {"bytes": prefill["bytes"], "flops": prefill["flops"], **used[first[0]]}
-    return facts, impossible

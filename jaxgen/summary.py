@@ -57,7 +57,7 @@ def _table(arms: Mapping[str, Arm], result: Mapping[str, Any]) -> Table:
     for metric, block in facts[0]["metrics"].items():
         cells = [figures.median_and_std(each["metrics"][metric]) for each in facts if metric in each["metrics"]]
         table.add_row(
-            figures.heading(metric, block), *cells, figures.ratio_and_interval(result["comparison"].get(metric))
+            figures.heading(metric, block), *cells, figures.ratio_and_interval(figures.spoken(result).get(metric))
         )
     if not result["cases"]:
         table.add_row("compiles in trials", *(figures.compiles_in_trials(each) for each in facts))
@@ -161,7 +161,7 @@ def _cases(arms: Mapping[str, Arm], result: Mapping[str, Any]) -> Table:
             facts = case["arms"][arm]
             cells.append(figures.median_and_std(facts["metrics"][metric]) if facts["metrics"] else "-")
             cells += [told(facts) for told in beside[arm].values()]
-        table.add_row(*cells, figures.ratio_and_interval(case["comparison"].get(metric)), case["verdict"] or "")
+        table.add_row(*cells, figures.ratio_and_interval(figures.spoken(case).get(metric)), case["verdict"] or "")
     return table
 
 

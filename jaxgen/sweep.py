@@ -185,12 +185,12 @@ def _figures(result: Path, reason: str | None) -> dict[str, Any]:
     empty = dict.fromkeys(("status", *_FIGURES[2:], "reason", "against", "gate", "run_id"))
     try:
         told = json.loads(result.read_text(encoding="utf-8"))
-        arms, compared = told["arms"], told["comparison"]
+        arms, compared = told["arms"], figures.spoken(told)
     except (OSError, ValueError, KeyError, TypeError):
         return empty | {"reason": reason}
     metric = next(iter(arms["candidate"]["metrics"]), None)
     medians = {arm: (each["metrics"].get(metric) or {}).get("median") for arm, each in arms.items()}
-    ratio = compared.get(metric) or {}
+    ratio = (compared.get(metric) if metric else None) or {}
     low, high = ratio.get("ci95") or (None, None)
     gate = told.get("gate") or {}
     unmet = gate.get("reason") if gate.get("status") != "passed" else None

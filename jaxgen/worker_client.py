@@ -53,7 +53,7 @@ class Worker:
         try:
             self._popen = subprocess.Popen(
                 [process.python or sys.executable, "-c", _BOOT, str(package), str(theirs.fileno())],
-                env=_environment(process, shares_device=shares_device),
+                env=environment_of(process, shares_device=shares_device),
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -154,8 +154,8 @@ def _raised(error: dict[str, Any]) -> Exception:
     return WorkerFailure({**error, "signal": None})
 
 
-def _environment(process: Process, *, shares_device: bool) -> dict[str, str]:
-    """The parent's environment with the arm's settings on top."""
+def environment_of(process: Process, *, shares_device: bool) -> dict[str, str]:
+    """The variables that a worker is started with: the parent's, with the arm's settings on top."""
     environment = dict(os.environ)
     if shares_device:
         environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

@@ -120,7 +120,7 @@ def finished_result(folder: Path, *, arms: Mapping[str, Arm] | None = None, spee
             for pair in range(2):
                 samples.add(trial_row(name, block=block, pair=pair, tokens_per_s=speed * (1 + 0.01 * pair)))
     record.show(samples, case=0)
-    record.finish("completed")
+    record.finish("completed", ExitCode.OK)
     return record.result | changed
 
 

@@ -3,17 +3,17 @@
 import dataclasses
 
 import pytest
-from small_runs import SMALL, read_result
+from small_runs import SMALL, read_result, trials_of
 from stand_in_machine import Machine, same_arms
 
-from jaxgen import calibrate, calibration, experiment, judgement
+from jaxgen import calibrate, calibration, experiment, judgement, measuring
 from jaxgen.config.arms import load_arms
 from jaxgen.console import Console
 from jaxgen.errors import ExitCode, UserError
 from jaxgen.experiment import execute
 from jaxgen.measure import noise_floor
 from jaxgen.record import Record
-from jaxgen.spec.study import Calibrate
+from jaxgen.spec.study import Calibrate, Single
 
 KEY = "cpu | Abacus 2 | generate | tiny"
 STUDY = Calibrate(repetitions=10, processes=2)
@@ -42,6 +42,39 @@ def test_the_floor_is_what_equal_arms_stray_by(tmp_path, monkeypatch):
     assert 0.002 < told["floor"] < 0.02
     assert told["false_verdict_rates"]["at_noise_floor"] <= 0.05
     assert told["false_verdict_rates"]["without_margin"] >= told["false_verdict_rates"]["at_default_margin"]
+
+
+def test_each_trial_has_a_place_of_its_own_spoilt_measurements_included(tmp_path, monkeypatch):
+    class Spoilt(Machine):
+        def pool(self, arms, *, log):
+            self.events = self.pools  # the second pair of processes compiles in every trial
+            return super().pool(arms, log=log)
+
+    calibrated(tmp_path, monkeypatch, machine=Spoilt(seed=1), study=Calibrate(repetitions=2, processes=3))
+    rows = [row for row in trials_of(tmp_path) if row["void"] == "False"]
+    places = [tuple(row[key] for key in ("case", "process", "block", "pair", "arm")) for row in rows]
+    assert len(set(places)) == len(places)
+    assert {(row["process"], row["case"]) for row in trials_of(tmp_path)} == {
+        *(("0", case) for case in "01"),
+        *(("1", case) for case in "23"),
+        *(("2", case) for case in "45"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("story", "study"),
+    [(calibration.calibrate, STUDY), (measuring.measure, Single())],
+    ids=["calibrate", "single"],
+)
+def test_floors_that_cannot_be_read_are_refused_before_any_trial(story, study, tmp_path, monkeypatch):
+    path = noise_floor.save(KEY, {"floor": 0.02})
+    path.write_text("{")
+    monkeypatch.setattr(measuring, "Pool", lambda arms, *, log, team: Machine(seed=1).pool(arms, log=log))
+    monkeypatch.setattr(calibration, "Pool", Machine(seed=1).pool)
+    arms = same_arms(study)
+    with pytest.raises(UserError, match="cannot be read"):
+        story(arms, Record(arms, tmp_path), Console(arms, tmp_path))
+    assert not (tmp_path / "trials.csv").exists()
 
 
 def test_later_runs_take_the_floor_as_their_margin(tmp_path, monkeypatch):

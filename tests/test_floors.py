@@ -43,6 +43,7 @@ FLOORS = {
     "samples": 7,
     "trials": 7,
     "comparison": 7,
+    "outcome": 7,
     "session": 7,
     "judgement": 7,
     "summary": 7,

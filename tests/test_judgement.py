@@ -1,5 +1,7 @@
 """What may be said of finished measurements: margins, verdicts, what spoils them, and the exit code."""
 
+import dataclasses
+
 import pytest
 from small_runs import loaded_facts, paired, two_arms
 
@@ -7,9 +9,10 @@ from jaxgen import judgement
 from jaxgen.errors import ExitCode
 from jaxgen.judgement import DEFAULT_MARGIN
 from jaxgen.measure import noise_floor
+from jaxgen.outcome import Outcome
 from jaxgen.record import Record
-from jaxgen.session import Outcome
 from jaxgen.spec.measure import Isolation, Measure
+from jaxgen.spec.model import Weights
 
 AGREED = {"status": "identical", "reasons": [], "warnings": []}
 HERE = {"device_kind": "cpu", "cpu": "EPYC 9R14"}
@@ -70,6 +73,16 @@ class TestMargin:
     )
     def test_the_noise_floor_of_another_machine_is_none_of_ours(self, elsewhere, calibrated):
         assert judgement.margin_of(two_arms()["candidate"], HERE | elsewhere)[0] == DEFAULT_MARGIN
+
+    def test_of_an_option_for_any_model_each_has_a_floor_of_its_own(self):
+        one = two_arms()["candidate"]
+        keys = set()
+        for source in ("org/one", "org/other"):
+            model = dataclasses.replace(one.run.model, source=source, shapes=None, weights=Weights.pretrained)
+            run = dataclasses.replace(one.run, model=model)
+            keys.add(judgement.floor_key(dataclasses.replace(one, run=run), HERE))
+        assert len(keys) == 2
+        assert all("org/o" in key for key in keys)
 
     def test_it_decides_the_verdict_and_stands_in_the_result(self, judge, calibrated):
         block, _ = judge(paired(1.05))
@@ -171,6 +184,15 @@ class TestRoofline:
         assert (found["bytes_per_step"], found["flops_per_step"], found["of"]) == (4e6, 1e10, "latency_s")
         assert found["prefill"] == {"bytes": None, "flops": None, "mbu": None, "mfu": None}
         assert block["verdict"] == "faster"
+
+    def test_a_share_above_one_that_the_clock_need_not_explain_is_noted(self, judge):
+        work = {"bytes": 3e7, "flops": 1e10}
+        scale = {"candidate": {"steps": {"tokens_per_s": None, "latency_s": work}, "probe": PROBE}}
+        block, result = judge(paired(2.0, pairs=1), scale=scale)
+        assert block["arms"]["candidate"]["roofline"]["mbu"] == pytest.approx(1.5)
+        assert block["verdict"] == "faster"
+        (told,) = result["notes"]
+        assert told.startswith("cache=fixed reached more than 100 % of the memory bandwidth that the probe measured")
 
     def test_an_arm_without_a_probe_keeps_nulls(self, judge):
         block, _ = judge(scale={"candidate": {"steps": {}, "probe": None}})
@@ -283,6 +305,18 @@ class TestArms:
         memory = described(facts(), facts(), isolation)["arms"]["baseline"]["memory"]
         assert memory["host_peak_rss_bytes"] == peak
         assert ("measure.isolation=separate" in memory["reasons"].get("host_peak_rss_bytes", "")) is (peak is None)
+
+    @pytest.mark.parametrize(("isolation", "peak"), [(Isolation.separate, 7000), (Isolation.shared, None)])
+    def test_so_is_the_peak_of_the_device(self, isolation, peak, described):
+        known = facts()
+        known["peaks"] |= {"device_peak_bytes": 7000, "device_reason": None}
+        memory = described(known, known, isolation)["arms"]["baseline"]["memory"]
+        assert memory["device_peak_bytes"] == peak
+        assert ("measure.isolation=separate" in memory["reasons"].get("device_peak_bytes", "")) is (peak is None)
+
+    def test_one_arm_alone_has_its_process_to_itself(self, described):
+        memory = described(facts(), isolation=Isolation.shared)["arms"]["candidate"]["memory"]
+        assert memory["host_peak_rss_bytes"] == 5000
 
     def test_a_count_of_xla_s_that_is_far_from_ours_is_noted(self, described):
         far = facts(cost={"flops": 9e6, "bytes_accessed": 1e6})

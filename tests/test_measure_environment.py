@@ -81,9 +81,20 @@ def test_a_checkout_has_its_commit_and_whether_it_is_dirty(checkout):
 
     git("init")
     git("commit", "--allow-empty", "--message", "first")
-    assert environment.capture()["git"] == {"commit": git("rev-parse", "HEAD").strip(), "dirty": False}
+    assert environment.capture()["git"] == {
+        "commit": git("rev-parse", "HEAD").strip(),
+        "dirty": False,
+        "diff_sha256": None,
+    }
     (checkout / "file").write_text("")
     assert environment.capture()["git"]["dirty"] is True
+    once = provenance.git()
+    (checkout / "jaxgen" / "new.py").write_text("1")
+    twice = provenance.git()
+    (checkout / "jaxgen" / "new.py").write_text("2")
+    hashes = [each["diff_sha256"] for each in (once, twice, provenance.git())]
+    assert len(set(hashes)) == 3
+    assert all(len(each) == 16 for each in hashes)
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")

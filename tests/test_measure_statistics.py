@@ -227,6 +227,7 @@ def test_p_value_without_any_difference_is_null():
 
 
 MACHINES = {
+    "2 blocks": {"blocks": 2},
     "3 blocks": {"blocks": 3},
     "5 blocks": {"blocks": 5},
     "12 blocks": {"blocks": 12},

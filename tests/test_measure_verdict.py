@@ -39,17 +39,17 @@ def test_the_same_interval_is_judged_by_the_margin_given():
 def test_a_large_gain_is_a_factor():
     assert (
         judge(12.3, 11.9, 12.8)[1]
-        == "fixed is 12.3x faster than none (95 % interval 11.9 to 12.8, 6 blocks of 4 pairs)"
+        == "fixed is 12.3x faster than none (95 % interval 11.9 to 12.8, 24 pairs in 6 blocks)"
     )
 
 
 def test_a_small_gain_is_in_percent():
-    sentence = "fixed is 3.1 % faster than none (95 % interval +2.2 to +4.0 %, 6 blocks of 4 pairs)"
+    sentence = "fixed is 3.1 % faster than none (95 % interval +2.2 to +4.0 %, 24 pairs in 6 blocks)"
     assert judge(1.031, 1.022, 1.040)[1] == sentence
 
 
 def test_a_small_loss_is_in_percent():
-    sentence = "fixed is 3.1 % slower than none (95 % interval -4.0 to -2.2 %, 6 blocks of 4 pairs)"
+    sentence = "fixed is 3.1 % slower than none (95 % interval -4.0 to -2.2 %, 24 pairs in 6 blocks)"
     assert judge(0.969, 0.960, 0.978)[1] == sentence
 
 
@@ -62,7 +62,7 @@ def test_a_very_large_gain_has_no_exponent():
 
 
 def test_an_equivalence_names_its_margin():
-    sentence = "fixed and none are equally fast within 2 % (95 % interval -1.0 to +1.0 %, 6 blocks of 4 pairs)"
+    sentence = "fixed and none are equally fast within 2 % (95 % interval -1.0 to +1.0 %, 24 pairs in 6 blocks)"
     assert judge(1.0, 0.99, 1.01)[1] == sentence
 
 
@@ -79,7 +79,7 @@ def test_a_ratio_that_rounds_to_one_is_as_fast():
 def test_without_an_interval_nothing_is_concluded():
     word, sentence = judge(3.0, None, None, blocks=1, pairs=4)
     assert word == "inconclusive"
-    assert "1 block of 4 pairs" in sentence
+    assert "4 pairs in 1 block" in sentence
     assert "no interval" in sentence
 
 
@@ -90,10 +90,10 @@ def test_blocks_of_different_length_are_counted_in_pairs():
 @pytest.mark.parametrize(
     ("processes", "blocks", "pairs", "size"),
     [
-        (1, 6, 24, "6 blocks of 4 pairs"),
-        (3, 12, 24, "3 processes of 4 blocks of 2 pairs"),
-        (2, 2, 2, "2 processes of 1 block of 1 pair"),
-        (3, 10, 20, "10 blocks of 2 pairs in 3 processes"),
+        (1, 6, 24, "24 pairs in 6 blocks"),
+        (3, 12, 24, "24 pairs in 12 blocks in 3 processes"),
+        (2, 2, 2, "2 pairs in 2 blocks in 2 processes"),
+        (3, 10, 20, "20 pairs in 10 blocks in 3 processes"),
         (3, 10, 19, "19 pairs in 10 blocks in 3 processes"),
     ],
 )
@@ -106,7 +106,7 @@ def test_an_equivalence_tells_whence_its_margin_comes():
     sentence = judge(1.0, 0.99, 1.01, margin_source="this machine's noise floor")[1]
     assert sentence == (
         "fixed and none are equally fast within 2 % (this machine's noise floor): "
-        "95 % interval -1.0 to +1.0 %, 6 blocks of 4 pairs"
+        "95 % interval -1.0 to +1.0 %, 24 pairs in 6 blocks"
     )
 
 

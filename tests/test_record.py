@@ -10,7 +10,7 @@ from typing import ClassVar
 import pytest
 from small_runs import loaded_facts, paired, read_result, trial_row, two_arms, warm_call
 
-from jaxgen.errors import UserError
+from jaxgen.errors import ExitCode, UserError
 from jaxgen.record import Record
 
 
@@ -48,13 +48,13 @@ class TestResult:
         for name, step in self.STEPS:
             step(record)
             assert read_result(tmp_path)["status"] == "running", name
-        record.finish("completed")
-        assert read_result(tmp_path)["status"] == "completed"
+        record.finish("completed", ExitCode.OK)
+        assert (read_result(tmp_path)["status"], read_result(tmp_path)["exit_code"]) == ("completed", 0)
         assert {path.name for path in tmp_path.iterdir()} == {"result.json", "trials.csv", "outputs.jsonl"}
 
     def test_what_is_not_known_is_null_and_never_zero(self, tmp_path):
         record = Record(two_arms(), tmp_path)
-        record.finish("failed")
+        record.finish("failed", ExitCode.ARM_FAILED)
         arm = read_result(tmp_path)["arms"]["candidate"]
         known = {"choices", "config"}
         values = [value for key, block in arm.items() if key not in known for value in _leaves(block)]

@@ -40,6 +40,12 @@ class TestFigures:
         assert [call["seconds"] for call in startup["calls"]] == [1.25, 0.25, 1.25]
         assert startup["load_s"] == 1.5
 
+    def test_without_warm_up_calls_nothing_is_known_of_them(self, record):
+        record.warmed("candidate", [])
+        startup = read_result(record.folder)["arms"]["candidate"]["startup"]
+        known = {startup[key] for key in ("trace_s", "lower_s", "compile_s", "warmup_s", "persistent_cache_hits")}
+        assert known == {None}
+
     def test_the_call_behind_the_warm_up_is_told_apart(self, record):
         record.answered("baseline", warm_call(events=0, compile_s=0.0), facts={"batches": 1}, case=0)
         startup = record.result["arms"]["baseline"]["startup"]

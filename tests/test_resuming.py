@@ -12,6 +12,7 @@ from jaxgen.config.arms import load_arms
 from jaxgen.errors import ExitCode
 from jaxgen.measure import provenance
 from jaxgen.measure.stored import READABLE_VERSION
+from jaxgen.pool import worker_settings
 from jaxgen.resuming import standing
 from jaxgen.run_files import RESULT, SWEEP
 from jaxgen.sweep import Sweep
@@ -104,12 +105,64 @@ def test_newer_weights_are_asked_anew(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (["prompts=text", "prompts.path={}"], "its prompts are newer"),
+        ([*SMALL[4:6], "gate=regression", "gate.against={}"], "its gate's yardstick is newer"),
+    ],
+    ids=["prompts", "gate"],
+)
+def test_newer_prompts_and_yardsticks_are_asked_anew(given, why, tmp_path):
+    path = tmp_path / "given"
+    path.write_text("once upon a time")
+    arms = load_arms([*SMALL[:4], *(word.format(path) for word in given)])
+    stored(arms, tmp_path)
+    assert standing(arms, tmp_path).skip
+    later = time.time() + 200 * 365 * 86400
+    os.utime(path, (later, later))
+    assert standing(arms, tmp_path).why == why
+
+
+CHANGED = {"commit": "0", "dirty": True, "diff_sha256": "1"}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "same"),
+    [
+        (CHANGED, CHANGED, True),
+        (CHANGED, CHANGED | {"diff_sha256": "2"}, False),
+        (CHANGED | {"diff_sha256": None}, CHANGED | {"diff_sha256": None}, False),
+        ({"commit": "0", "dirty": False}, {"commit": "0", "dirty": False, "diff_sha256": None}, True),
+        (None, None, True),
+        (CHANGED, None, False),
+    ],
+    ids=["same changes", "other changes", "unknown changes", "clean", "wheel", "wheel now"],
+)
+def test_changes_that_were_not_committed_are_compared(before, now, same, tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "git", lambda: before)
+    stored(load_arms(SMALL), tmp_path)
+    monkeypatch.setattr(provenance, "git", lambda: now)
+    assert found(tmp_path).skip is same
+
+
+@pytest.mark.parametrize("name", ["XLA_FLAGS", "JAX_DEFAULT_MATMUL_PRECISION"])
+def test_other_flags_of_the_shell_are_asked_anew(name, tmp_path, monkeypatch):
+    arms = load_arms(SMALL)
+    here = {"git": provenance.git(), "cpu": provenance.cpu_model(), "packages": provenance.packages()}
+    stored(arms, tmp_path, environment=here | worker_settings(arms["candidate"].run))
+    assert found(tmp_path).skip
+    monkeypatch.setenv(name, "highest")
+    assert found(tmp_path).why == "XLA_FLAGS or JAX_* are others"
+
+
+@pytest.mark.parametrize(
     ("changed", "code"),
     [
         ({}, ExitCode.OK),
         ({"verdict": "invalid"}, ExitCode.INVALID),
         ({"gate": {"status": "regression"}}, ExitCode.REGRESSION),
         ({"gate": {"status": "passed"}}, ExitCode.OK),
+        ({"exit_code": 10}, ExitCode.REGRESSION),
     ],
     ids=str,
 )
@@ -122,8 +175,16 @@ def test_what_failed_is_run_again_unless_that_is_not_wanted(tmp_path):
     stored(load_arms(SMALL), tmp_path, status="failed")
     assert (found(tmp_path).skip, found(tmp_path).why) == (False, "failed before")
     assert found(tmp_path, "sweep.retry=none").skip
+    assert found(tmp_path, "sweep.retry=none").code == ExitCode.ARM_FAILED
+    stored(load_arms(SMALL), tmp_path, status="failed", exit_code=1)
+    assert found(tmp_path, "sweep.retry=none").code == ExitCode.USER_ERROR
     stored(load_arms(SMALL), tmp_path, status="running")
     assert not found(tmp_path, "sweep.retry=none").skip
+
+
+def test_what_was_interrupted_is_never_done(tmp_path):
+    stored(load_arms(SMALL), tmp_path, status="failed", exit_code=130)
+    assert (found(tmp_path, "sweep.retry=none").skip, found(tmp_path).why) == (False, "stopped before its end")
 
 
 class TestCommand:

@@ -28,7 +28,7 @@ class TestSummary:
             trial_row("candidate", tokens_per_s=100.0),
         ).summary("candidate")
         assert found["metrics"]["tokens_per_s"]["samples"] == [100.0]
-        assert found["compile"] == {"events_per_trial": [0], "warm": True, "functions": {}, "void_trials": 1}
+        assert found["compile"] == {"events_per_trial": [0], "warm": False, "functions": {}, "void_trials": 1}
 
     def test_compiles_of_trials_that_count_are_summed_by_function(self):
         found = samples(

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from small_runs import trials_of
 from stand_in_machine import Machine, same_arms
 
 from jaxgen import selftest
@@ -13,6 +14,7 @@ from jaxgen.selftest import FAULTS
 from jaxgen.spec.study import Selftest
 
 PLAN = {"trials": 2, "blocks": 8, "margin": 0.01}
+PLACE = ("case", "process", "block", "pair", "arm")
 REASONS = {
     "recompile": "the measurement is invalid: the candidate compiled in 3 trials although it was warmed up",
     "wrong_token": "the measurement is invalid: the outputs of the candidate and the baseline differ",
@@ -43,6 +45,8 @@ def test_equal_arms_are_left_alone_and_a_slowdown_of_5_percent_is_found_95_times
     told = result["selftest"]
     assert (len(told["same"]), len(told["slowed"])) == (100, 100)
     assert {each["process"] for each in told["same"]} == set(range(5))
+    assert len({tuple(row[key] for key in PLACE) for row in trials_of(tmp_path)}) == len(trials_of(tmp_path))
+    assert {row["process"] for row in trials_of(tmp_path)} == set("01234")
     assert told["rates"]["same_left_alone"] >= 0.95
     assert told["rates"]["slowdown_found"] >= 0.95
     assert (code, result["verdict"]) == (ExitCode.OK, None)
@@ -75,10 +79,12 @@ def test_rates_and_faults_are_printed(tmp_path, monkeypatch, capsys):
     ids=["passed", "another reason"],
 )
 def test_a_fault_that_goes_by_fails_the_self_test(tmp_path, monkeypatch, said):
+    def unmoved(arms, record, console):
+        record.result |= said
+        return ExitCode.OK
+
     study = Selftest(repetitions=1, processes=1, slowdown=0.2)
-    code, result, _ = self_tested(
-        tmp_path, monkeypatch, study, faulty=lambda arms, record, console: record.result.update(said)
-    )
+    code, result, _ = self_tested(tmp_path, monkeypatch, study, faulty=unmoved)
     assert (code, result["verdict"]) == (ExitCode.INVALID, "invalid")
     assert "the fault recompile was not found" in result["verdict_reason"]
 
@@ -138,11 +144,28 @@ class TestContinuing:
         with pytest.raises(UserError, match=f"was measured elsewhere: with {key} {value}"):
             self_tested(tmp_path, monkeypatch, study)
 
+    def test_other_packages_are_refused(self, stopped, tmp_path, monkeypatch):
+        result = json.loads((stopped / "result.json").read_text())
+        result["environment"]["packages"] = {"jaxlib": "0.1"}
+        (stopped / "result.json").write_text(json.dumps(result))
+        study = Selftest(repetitions=5, processes=1, faults=False, continues=str(stopped))
+        with pytest.raises(UserError, match=r"was measured elsewhere: with jaxlib 0\.1"):
+            self_tested(tmp_path, monkeypatch, study)
+
+    @pytest.mark.parametrize("config", [{"tracker": {"mode": "online"}}, {"study": {"repetitions": 3}}], ids=str)
+    def test_who_hears_of_it_and_how_often_it_is_repeated_does_not_matter(self, stopped, tmp_path, monkeypatch, config):
+        result = json.loads((stopped / "result.json").read_text())
+        result["arms"]["candidate"]["config"] |= config
+        (stopped / "result.json").write_text(json.dumps(result))
+        study = Selftest(repetitions=4, processes=1, faults=False, continues=str(stopped))
+        assert len(self_tested(tmp_path, monkeypatch, study)[1]["selftest"]["same"]) == 4
+
     @pytest.mark.parametrize(
         ("changed", "config", "message"),
         [
             ({"slowdown": 0.1}, {}, "was measured with another study.slowdown"),
             ({}, {"measure": {"margin": 0.5}}, "was measured with another measure"),
+            ({}, {"mesh": {"data": 2}, "dtype": {"kv": "int8"}}, "was measured with another dtype, mesh"),
             ({"repetitions": 3}, {}, "has 3 measurements: raise study.repetitions"),
             ({"continues": "nowhere"}, {}, "cannot be continued: it is no result.json"),
         ],

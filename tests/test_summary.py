@@ -9,6 +9,7 @@ from rich.console import Console as Terminal
 from small_runs import METRICS, VERDICT, arm, finished_result, loaded_facts, paired, trial_row, two_arms
 
 from jaxgen import summary
+from jaxgen.errors import ExitCode
 from jaxgen.measure.statistics import summarise
 from jaxgen.record import Record
 from jaxgen.samples import Samples
@@ -37,9 +38,15 @@ class TestTable:
         assert not any(line.startswith(("jit", "baseline")) for line in shown)
 
     def test_medians_and_the_ratio_stand_side_by_side(self, tmp_path):
-        shown = lines(finished_result(tmp_path))
+        shown = lines(finished_result(tmp_path, **VERDICT))
         assert row(shown, "tokens") == ["tokens/s", "201.0 ± 1.1", "100.5 ± 0.55", "2.00 [2.00, 2.00]"]
         assert row(shown, "latency")[1:] == ["19.90 ± 0.11", "39.80 ± 0.22", "2.00 [2.00, 2.00]"]
+
+    @pytest.mark.parametrize("verdict", [None, "invalid"])
+    def test_without_a_verdict_that_has_one_no_ratio_is_shown(self, verdict, tmp_path):
+        result = finished_result(tmp_path, status="failed", verdict=verdict)
+        assert result["comparison"]["tokens_per_s"]["ratio"] == pytest.approx(2)  # it is kept on disk
+        assert row(lines(result), "tokens")[1:] == ["201.0 ± 1.1", "100.5 ± 0.55"]
 
     def test_compiles_warm_up_and_outputs_are_told(self, tmp_path):
         shown = lines(finished_result(tmp_path, **VERDICT))
@@ -67,14 +74,14 @@ class TestTable:
         empty = {name: summarise([], **facts) for name, facts in METRICS.items()}
         for each in record.result["arms"].values():
             each["metrics"] = empty
-        record.finish("failed")
+        record.finish("failed", ExitCode.ARM_FAILED)
         shown = lines(record.result)
         assert row(shown, "tokens")[1:] == ["-", "-"]
         assert row(shown, "compile + warm-up")[1:] == ["-", "-"]
 
     def test_a_run_that_failed_before_its_first_trial_can_be_shown(self, tmp_path):
         record = Record(two_arms(), tmp_path)
-        record.finish("failed")
+        record.finish("failed", ExitCode.ARM_FAILED)
         assert row(lines(record.result), "compile + warm-up")[1:] == ["-", "-"]
 
     @pytest.mark.parametrize("speed", [3e-5, 0.012, 12345.678, 98765432.1])

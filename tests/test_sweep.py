@@ -19,7 +19,8 @@ def sweep(tmp_path):
     """Three points: one measured, one that the user got wrong, one whose arm failed."""
     made = Sweep()
     (tmp_path / "0").mkdir()
-    finished_result(tmp_path / "0")
+    result = finished_result(tmp_path / "0", **VERDICT)
+    (tmp_path / "0" / "result.json").write_text(json.dumps(result))
     made.add(["cache=fixed", "jit=aot"], tmp_path / "0", code=ExitCode.OK)
     made.add(["cache=none", "jit=aot"], tmp_path / "1", code=ExitCode.USER_ERROR, reason="no such thing")
     (tmp_path / "2").mkdir()
@@ -37,6 +38,7 @@ def test_every_point_is_a_row_with_its_figures_or_its_reason(sweep, tmp_path):
     assert measured["ratio"] == pytest.approx(2)
     assert (wrong["exit_code"], wrong["ratio"], wrong["reason"]) == (1, None, "no such thing")
     assert (failed["exit_code"], failed["status"], failed["reason"]) == (30, "failed", "out of memory")
+    assert (failed["candidate"], failed["ratio"], failed["low"]) == (201.0, None, None)  # no verdict, no speed-up
 
 
 def test_the_csv_has_a_column_for_each_key(sweep, tmp_path):

@@ -29,7 +29,7 @@ class TestContents:
         assert row == {"index": 0, **place, "tokens_per_s": 5e-7, "compile_events": 0, "void": 1, "repeats": 1}
 
     def test_a_run_without_trials_has_a_result(self, tmp_path):
-        Record(two_arms(), tmp_path).finish("failed")
+        Record(two_arms(), tmp_path).finish("failed", ExitCode.ARM_FAILED)
         result, trials = contents.read(tmp_path)
         assert trials == []
         assert contents.summary(result, "candidate")["status"] == "failed"

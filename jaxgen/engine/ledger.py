@@ -2,6 +2,8 @@
 
 import collections
 import dataclasses
+import math
+import time
 
 import jax
 
@@ -15,11 +17,19 @@ _HIT, _MISS = "/jax/compilation_cache/cache_hits", "/jax/compilation_cache/cache
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One event: its kind (trace, lower, compile, hit, miss), the function's name, how long it took in seconds."""
+    """One event.
+
+    Attributes:
+        kind: trace, lower, compile, hit or miss.
+        function: its name.
+        seconds: how long it took.
+        ended_s: when it ended, by `time.perf_counter`.
+    """
 
     kind: str
     function: str
     seconds: float
+    ended_s: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +53,13 @@ class Window:
         return sum(entry.kind == kind for entry in self.entries)
 
     def seconds(self, kind: str) -> float:
-        """Time spent in events of one kind. Nested traces are counted in their callers too."""
-        return sum(entry.seconds for entry in self.entries if entry.kind == kind)
+        """In which an event of one kind was under way; what is traced inside another trace is not counted again."""
+        spans = sorted((entry.ended_s - entry.seconds, entry.ended_s) for entry in self.entries if entry.kind == kind)
+        total, until = 0.0, -math.inf
+        for began, ended in spans:
+            total += max(0.0, ended - max(began, until))
+            until = max(until, ended)
+        return total
 
 
 class Ledger:
@@ -78,12 +93,12 @@ class Ledger:
     def _on_duration(self, event: str, duration_secs: float, **details) -> None:
         if event in _KINDS:
             name = str(details.get("fun_name", "unknown"))
-            self._entries.append(Entry(_KINDS[event], _bare(name), duration_secs))
+            self._entries.append(Entry(_KINDS[event], _bare(name), duration_secs, time.perf_counter()))
 
     def _on_event(self, event: str, **details) -> None:
         del details
         if event in (_HIT, _MISS):
-            self._entries.append(Entry("hit" if event == _HIT else "miss", "", 0.0))
+            self._entries.append(Entry("hit" if event == _HIT else "miss", "", 0.0, time.perf_counter()))
 
 
 def _bare(name: str) -> str:

@@ -1,5 +1,6 @@
 """Which code on which machine, as far as it can be told without jax."""
 
+import hashlib
 import importlib.metadata
 import platform
 import subprocess
@@ -31,12 +32,30 @@ def cpu_model() -> str | None:
 
 
 def git() -> dict[str, Any] | None:
-    """Commit and dirtiness of the checkout that jaxgen runs from; null when it is installed from a wheel."""
+    """`{commit, dirty, diff_sha256}` of the checkout that jaxgen runs from; null when it is installed from a wheel.
+
+    The hash is the first 16 digits of that of all changes that were not committed; null where there are none, or they
+    cannot be had.
+    """
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     commit, status = (_git_says(root, *words) for words in (("rev-parse", "HEAD"), ("status", "--porcelain")))
-    return None if commit is None else {"commit": commit, "dirty": bool(status)}
+    if commit is None:
+        return None
+    return {"commit": commit, "dirty": bool(status), "diff_sha256": _changes(root) if status else None}
+
+
+def _changes(root: Path) -> str | None:
+    """The hash of what differs from the commit: git's own diff, and jaxgen's files that git does not know."""
+    diff = _git_says(root, "diff", "HEAD", "--binary", "--no-ext-diff")
+    new = _git_says(root, "ls-files", "--others", "--exclude-standard", "-z", "--", "jaxgen")
+    if diff is None or new is None:
+        return None
+    told = hashlib.sha256(diff.encode())
+    for name in filter(None, new.split("\0")):
+        told.update(name.encode() + b"\0" + (root / name).read_bytes())
+    return told.hexdigest()[:16]
 
 
 def _git_says(root: Path, *words: str) -> str | None:

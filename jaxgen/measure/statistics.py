@@ -143,9 +143,10 @@ def _log_interval(logs: Nested, confidence: float, resamples: int, seed: int) ->
     centre = float(means.mean())
     drawn = _draw_process(logs[0], resamples, rng) if len(logs) == 1 else _draw_runs(logs, resamples, rng)
     low, high = np.quantile(drawn - centre, [tail, 1 - tail]).tolist()
-    # Of one process the reach is z times the known deviation of what is drawn. Two or three processes, though, have so
-    # few different means to draw that z overstates how far they reach, by up to 1.96 / 1.41.
-    reach = -float(special.ndtri(tail)) * _drawn_deviation(logs[0]) if len(logs) == 1 else (high - low) / 2
+    # Of one process the reach is z times the known deviation of what is drawn. Two or three processes, though, or two
+    # blocks, have so few different means to draw that z overstates how far they reach, by up to 1.96 / 1.41.
+    few = len(logs) > 1 or len(logs[0]) == 2
+    reach = (high - low) / 2 if few else -float(special.ndtri(tail)) * _drawn_deviation(logs[0])
     factor = _half_width(logs, tail) / reach if reach > 0 else 1.0
     return centre + factor * low, centre + factor * high
 

@@ -90,14 +90,9 @@ def _number(factor: float) -> str:
 
 
 def _size(comparison: dict[str, Any]) -> str:
-    """How much was measured: "3 processes of 4 blocks of 2 pairs", or "23 pairs in 6 blocks" if they are not alike."""
-    processes, blocks, pairs = comparison.get("processes") or 1, comparison["blocks"], comparison["pairs"]
-    size = f"{pairs} pairs in {_count(blocks, 'block')}"
-    if pairs % blocks == 0:
-        even = processes > 1 and blocks % processes == 0
-        size = f"{_count(blocks // processes if even else blocks, 'block')} of {_count(pairs // blocks, 'pair')}"
-        if even:
-            return f"{processes} processes of {size}"
+    """How much was measured, in all: "24 pairs in 6 blocks", and of how many processes if there were several."""
+    processes = comparison.get("processes") or 1
+    size = f"{_count(comparison['pairs'], 'pair')} in {_count(comparison['blocks'], 'block')}"
     return f"{size} in {processes} processes" if processes > 1 else size
 
 

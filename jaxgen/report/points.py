@@ -9,9 +9,6 @@ from typing import Any
 from jaxgen import figures
 from jaxgen.report.reading import StoredRun, Trial
 
-SPOKEN = ("faster", "slower", "equivalent", "inconclusive")
-"""Verdicts with a ratio. Of anything else, a failed run among them, no speed-up is told."""
-
 _UNMEASURED = ("baseline", "gate", "tracker", "study", "sweep", "console")
 """Groups that do not say what an arm is."""
 
@@ -45,7 +42,7 @@ class Point:
     @property
     def comparison(self) -> Mapping[str, Any]:
         """Empty unless the verdict is one that has a ratio."""
-        return self.block.get("comparison", {}) if self.verdict in SPOKEN else {}
+        return self.block.get("comparison", {}) if self.verdict in figures.SPOKEN else {}
 
     @property
     def primary(self) -> str | None:

@@ -131,10 +131,11 @@ def outputs(point: Point) -> Cell:
 def warm(arm: Mapping[str, Any]) -> Cell:
     """Whether no trial saw a compile event; else how many did."""
     events, is_warm = at(arm, "compile", "events_per_trial") or [], at(arm, "compile", "warm")
-    if is_warm is None:
-        return Cell(UNKNOWN)
-    dirty = sum(count > 0 for count in events)
-    return Cell("yes" if is_warm else f"no, compiled in {dirty} of {len(events)} trials", None if is_warm else dirty)
+    if is_warm is None or is_warm:
+        return Cell("yes" if is_warm else UNKNOWN)
+    void = at(arm, "compile", "void_trials") or 0
+    dirty = void + sum(count > 0 for count in events)
+    return Cell(f"no, compiled in {dirty} of {void + len(events)} trials", dirty)
 
 
 def _warm_arms(point: Point) -> Cell:

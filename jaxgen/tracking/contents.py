@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from jaxgen.figures import spoken
+
 COMPARED = (
     "case",
     "metric",
@@ -57,7 +59,7 @@ def summary(result: Mapping[str, Any], arm: str) -> dict[str, Any]:
     told = result["arms"][arm]
     facts: dict[str, Any] = {"status": result["status"]}
     if arm == "candidate":
-        pairs = result.get("comparison") or {}
+        pairs = spoken(result)
         facts |= {key: result.get(key) for key in _OUTCOME}
         facts |= {"agreement": (result.get("agreement") or {}).get("status")}
         facts |= {"against_baseline": {name: _interval(each) for name, each in pairs.items()}}
@@ -91,7 +93,7 @@ def _compared(block: Mapping[str, Any]) -> list[list[Any]]:
     metrics = {name: arm.get("metrics", {}) for name, arm in block["arms"].items()}
     rows = []
     for metric, told in metrics.get("candidate", {}).items():
-        pairs = (block.get("comparison") or {}).get(metric) or {}
+        pairs = spoken(block).get(metric) or {}
         low, high = pairs.get("ci95") or (None, None)
         medians = [metrics.get(name, {}).get(metric, {}).get("median") for name in ("candidate", "baseline")]
         numbers = [pairs.get("ratio"), low, high, pairs.get("p_value"), pairs.get("pairs"), pairs.get("blocks")]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxgen import figures
 from jaxgen.report.plots.drawing import ACCENT, GRID, INK, MUTED, PLAIN, Drawing, LeftOut, axes_of, shortened
-from jaxgen.report.points import SPOKEN, Point
+from jaxgen.report.points import Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,7 +88,7 @@ def _no_ratio(point: Point) -> str:
         return "there is no baseline"
     if point.run.result["status"] == "failed":
         return "the run failed"
-    if point.verdict not in SPOKEN:
+    if point.verdict not in figures.SPOKEN:
         return "the measurement is invalid" if point.verdict == "invalid" else "there is no verdict"
     return "no pair was measured"
 
