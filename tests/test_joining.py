@@ -109,6 +109,7 @@ def test_the_only_process_of_a_slurm_node_has_all_its_gpus(environment, visible,
 
     monkeypatch.setattr(distributed._jax, "get_distributed_runtime_client", refuse)
     monkeypatch.setattr(distributed, "global_state", distributed.State())
+    monkeypatch.setattr(distributed.xla_bridge, "backends_are_initialized", lambda: False)  # by other tests
     with pytest.raises(ConnectionError):
         Peer({})
     address, process_id = chosen["where"]

@@ -65,7 +65,7 @@ class Workers(StandInPool):
 @pytest.fixture
 def measured(tmp_path, monkeypatch):
     """Measures the first case; returns the workers and the session, whatever became of it."""
-    monkeypatch.setattr(comparison, "agreement_of", lambda arms, pool, rows: AGREED)
+    monkeypatch.setattr(comparison, "agreement_of", lambda arms, pool, rows, case: AGREED)
 
     def measure(*, process=0, **how):
         arms = same_arms(Single(), trials=2, blocks=2)

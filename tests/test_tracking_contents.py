@@ -164,8 +164,8 @@ class TestExperiment:
 def _spoil(record, monkeypatch):
     finish = record.finish
 
-    def last(status):
-        finish(status)
+    def last(status, code):
+        finish(status, code)
         monkeypatch.setattr(record, "save", lambda: (_ for _ in ()).throw(UserError("disk full")))
 
     monkeypatch.setattr(record, "finish", last)

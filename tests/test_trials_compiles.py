@@ -25,7 +25,7 @@ class TestCompiles:
         made, told, workers = measure(Workers({"candidate": once}), blocks=3)
         compiled = told.compiled("candidate")
         assert Counter(workers.timed) == {"candidate": 13, "baseline": 12}
-        assert (compiled["void_trials"], compiled["warm"], set(compiled["events_per_trial"])) == (1, True, {0})
+        assert (compiled["void_trials"], compiled["warm"], set(compiled["events_per_trial"])) == (1, False, {0})
         assert made.dirty == []
         assert told.comparison["pairs"] == 12
 
