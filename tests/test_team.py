@@ -49,7 +49,7 @@ def test_several_processes_write_the_tokens_of_one(mesh, tmp_path):
 
 
 def test_several_processes_give_the_scores_of_one(tmp_path):
-    one, several = (answers(tmp_path, *SCORING, *mesh)[0] for mesh in ((), FOUR))
+    one, several = (answers(tmp_path, *SCORING, *mesh)[0] for mesh in ((), TWO))
     np.testing.assert_allclose(
         [row["scores"] for row in several], [row["scores"] for row in one], rtol=0, atol=SIX_PLACES
     )
