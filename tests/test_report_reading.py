@@ -6,6 +6,7 @@ import pytest
 from stored_runs import result, sweep, write
 
 from jaxgen.errors import UserError
+from jaxgen.report.points import points_of
 from jaxgen.report.reading import collect
 
 REFUSED = {
@@ -100,3 +101,13 @@ def test_points_that_left_nothing_are_named_with_their_reason(tmp_path):
     assert [each.reason for each in never] == ["cache=none jit=aot: it cannot be"]
     (folder / "sweep.json").write_text("{")
     assert not [each for each in collect([folder]).unread if each.name == "99"]
+
+
+def test_settings_that_are_the_same_number_at_every_point_are_told_once(tmp_path):
+    for number, rows in enumerate((1, 4)):
+        told = result()
+        for arm in told["arms"].values():
+            arm["config"] = arm["config"] | {"workload": {"batch_size": rows}, "prompts": {"count": rows}}
+        write(tmp_path / str(number), told)
+    points = points_of(collect([tmp_path]).runs)
+    assert [point.settings for point in points] == [{"workload.batch_size": "1"}, {"workload.batch_size": "4"}]

@@ -88,7 +88,7 @@ def points_of(runs: Sequence[StoredRun]) -> list[Point]:
     ]
     candidates = [_described(point.arms["candidate"]) for point in points]
     baselines = [_described(point.arms.get("baseline", {})) for point in points]
-    own = varying(candidates)
+    own = _told_once(varying(candidates), candidates)
     beside = [
         key for key in varying(baselines) if any(b.get(key) != c.get(key) for b, c in _both(baselines, candidates))
     ]
@@ -100,6 +100,16 @@ def points_of(runs: Sequence[StoredRun]) -> list[Point]:
         settings |= {key: as_text(point.params[key]) for key in params if key in point.params}
         named.append(dataclasses.replace(point, settings=settings))
     return named
+
+
+def _told_once(keys: Sequence[str], described: Sequence[Mapping[str, str]]) -> list[str]:
+    """The keys without those that hold, at every point, the same number as an earlier one: they vary together."""
+    kept: dict[Any, str] = {}
+    for key in keys:
+        values = tuple(each.get(key, "") for each in described)
+        numbers = all(value.replace(".", "", 1).isdigit() for value in values)
+        kept.setdefault(values if numbers else key, key)
+    return list(kept.values())
 
 
 def _both(baselines: Sequence[dict[str, str]], candidates: Sequence[dict[str, str]]) -> Iterator[tuple[dict, dict]]:
