@@ -13,8 +13,8 @@ from jaxtyping import Array, Float, Int8
 from jaxgen.ops.quantisation import LARGEST, quantise
 
 FEW_TOKENS = 16
-"""On CPU, up to so many tokens two digits cost less than a wide copy of the weights: 1.1 to 1.3 times as fast at 16 tokens
-and matrices of 768 by 3072, 0.8 times at 32 (2 cores of an AMD EPYC)."""
+"""On CPU, up to so many tokens two digits cost less than a wide copy of the weights: 1.1 to 1.3 times as fast at 16
+tokens and matrices of 768 by 3072, 0.8 times at 32 (2 cores of an AMD EPYC)."""
 LARGE = 2**24
 """Of so many weights the wide copy is beyond any cache, and two digits pay for four times as many tokens: 1.4 times as
 fast at 64 tokens and a head of 50257 by 768, 0.8 times at 128."""
