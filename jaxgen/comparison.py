@@ -50,12 +50,12 @@ def agreement_of(arms: Mapping[str, Arm], pool: Pool, rows: Mapping[str, Rows], 
 
 def computed_in(arm: Arm, environment: Mapping[str, Any]) -> list[str]:
     """The names of all that an arm stores or computes in, its device's float32 products among them."""
-    names = [getattr(arm.run.dtype, knob).value for knob in _KNOBS]
+    dtypes = {knob: getattr(arm.run.dtype, knob).value for knob in _KNOBS}
     products = _PRODUCTS.get(environment.get("platform", "cpu"))
     precision = (environment.get("jax_config") or {}).get("jax_default_matmul_precision")
-    if products and precision not in _WHOLE and "float32" in (names[1], names[3]):
-        names.append(products)
-    return names
+    multiplied = "float32" in (dtypes["activations"], dtypes["logits"])
+    narrowed = [products] if products and multiplied and precision not in _WHOLE else []
+    return [*dtypes.values(), *narrowed]
 
 
 def _forced(pool: Pool, teacher: Rows, *, case: int) -> dict[str, Any]:

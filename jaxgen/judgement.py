@@ -21,6 +21,11 @@ DEFAULT_MARGIN = 0.02
 START_DRAW = 0.02
 """How far apart two pairs of processes of the same two arms were seen to lie, whatever their own intervals said."""
 
+_ONE_START = (
+    f"one pair of processes was measured: another start can move a ratio by up to {START_DRAW:.0%}, of which its "
+    "interval knows nothing, and the margin is {margin:.2%}; measure.processes=5 would tell"
+)
+
 
 def margin_of(arm: Arm, environment: Mapping[str, Any]) -> tuple[float, str]:
     """The smallest difference that counts, as a share, and where the figure comes from."""
@@ -98,12 +103,6 @@ def _finer_than_a_start(compared: Facts | None, word: str, margin: float) -> lis
     if word in ("faster", "slower"):
         claimed = min(abs(end - 1) for end in compared["ci95"]) < START_DRAW
     return [_ONE_START.format(margin=margin)] if claimed else []
-
-
-_ONE_START = (
-    f"one pair of processes was measured: another start can move a ratio by up to {START_DRAW:.0%}, of which its "
-    "interval knows nothing, and the margin is {margin:.2%}; measure.processes=5 would tell"
-)
 
 
 def advise(record: Record) -> None:

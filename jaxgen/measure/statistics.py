@@ -157,25 +157,22 @@ def _half_width(logs: Nested, tail: float) -> float:
     The means of the outermost units hold all noise, and are few. Where they agree by luck, what is inside them still
     says how near the truth their mean can be, with the degrees of freedom that it has itself.
     """
-    means = [block_means(process)[0] for process in logs]
-    share = [1 / len(logs) for _ in logs]
-    pairs = [block for process in logs for block in process]
-    levels = [
-        ([np.array([each.mean() for each in means])], [1.0]),
-        (means, share),
-        (pairs, [part / len(process) for part, process in zip(share, logs, strict=True) for _ in process]),
-    ]
-    return max(_of_level(groups, weights, tail) for groups, weights in levels)
+    inside, share = [block_means(process) for process in logs], 1 / len(logs)
+    units = np.array([means.mean() for means, _ in inside])
+    blocks, pairs = sum(map(len, logs)), sum(block.size for process in logs for block in process)
+    by_block = sum(float(((means - means.mean()) ** 2).sum()) for means, _ in inside)
+    by_pair = sum(float(squares.sum()) for _, squares in inside)
+    of_pairs = [1 / (len(process) ** 2 * block.size) for process in logs for block in process]
+    return max(
+        _of_level(float(((units - units.mean()) ** 2).sum()), units.size - 1, share, tail),
+        _of_level(by_block, blocks - units.size, share**2 * sum(1 / len(process) for process in logs), tail),
+        _of_level(by_pair, pairs - blocks, share**2 * sum(of_pairs), tail),
+    )
 
 
-def _of_level(groups: Sequence[np.ndarray], weights: Sequence[float], tail: float) -> float:
-    """t times the standard error of the weighted sum of the groups' means, their members having one variance."""
-    freedom = sum(group.size - 1 for group in groups)
-    if not freedom:
-        return 0.0
-    variance = sum(float(((group - group.mean()) ** 2).sum()) for group in groups) / freedom
-    shares = sum(weight**2 / group.size for group, weight in zip(groups, weights, strict=True))
-    return -float(special.stdtrit(freedom, tail)) * math.sqrt(variance * shares)
+def _of_level(squares: float, freedom: int, share: float, tail: float) -> float:
+    """t times the standard error of a mean: its members' common variance, of which it has a `share`."""
+    return -float(special.stdtrit(freedom, tail)) * math.sqrt(squares / freedom * share) if freedom else 0.0
 
 
 def _drawn_deviation(process: Sequence[np.ndarray]) -> float:
