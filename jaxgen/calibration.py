@@ -9,7 +9,7 @@ from jaxgen.console import Console
 from jaxgen.errors import ExitCode, UserError
 from jaxgen.judgement import DEFAULT_MARGIN, floor_key
 from jaxgen.measure import load, noise_floor
-from jaxgen.pool import Pool
+from jaxgen.pool import Pool, in_turn
 from jaxgen.record import Record
 from jaxgen.repetition import Repetitions, require_same
 from jaxgen.run_files import LOG
@@ -71,12 +71,13 @@ def _comparisons(arms: Mapping[str, Arm], study: Calibrate, record: Record, cons
     tried, total, start = 0, study.processes * study.repetitions, time.monotonic()
     for process in range(study.processes):
         until = start + study.max_seconds * (process + 1) / study.processes
-        with Pool(arms, log=record.folder / LOG) as pool:
+        turn = in_turn(arms, process)
+        with Pool(turn, log=record.folder / LOG) as pool:
             if process == 0:
                 record.environment(pool.environments, isolation=pool.isolation)
                 noise_floor.find(floor_key(arms["candidate"], record.result["environment"]))  # may be damaged
-            session = Session(arms, pool, record, console, process=process)
-            repetitions = Repetitions(arms, pool, session, record, first=tried, process=process)
+            session = Session(turn, pool, record, console, process=process)
+            repetitions = Repetitions(turn, pool, session, record, first=tried, process=process)
             for number in range(study.repetitions):
                 if number and time.monotonic() > until:
                     break

@@ -10,7 +10,7 @@ from jaxgen.measure.device_load import foreign_device_load
 from jaxgen.measure.gate import Stored
 from jaxgen.measure.score_table import score_table
 from jaxgen.outcome import Outcome
-from jaxgen.pool import Pool
+from jaxgen.pool import Pool, in_turn
 from jaxgen.record import Record
 from jaxgen.run_files import LOG, SCORES
 from jaxgen.session import Session
@@ -41,8 +41,9 @@ def measure(arms: Mapping[str, Arm], record: Record, console: Console, *, team: 
     outcomes: list[Outcome] = []
     before = None
     for process in range(plan.processes):
-        with Pool(arms, log=record.folder / LOG, team=team) as pool:
-            session = Session(arms, pool, record, console, process=process)
+        turn = in_turn(arms, process)
+        with Pool(turn, log=record.folder / LOG, team=team) as pool:
+            session = Session(turn, pool, record, console, process=process)
             if process == 0:
                 record.environment(pool.environments, isolation=pool.isolation)
                 judgement.margin_of(arms["candidate"], record.result["environment"])  # refused now, if it cannot be had

@@ -14,7 +14,7 @@ from jaxgen.judgement import margin_of
 from jaxgen.measure.stored import version_problem
 from jaxgen.measure.verdict import verdict
 from jaxgen.outcome import Facts
-from jaxgen.pool import Pool
+from jaxgen.pool import Pool, in_turn
 from jaxgen.record import Record, without_places
 from jaxgen.repetition import Repetitions, require_same
 from jaxgen.run_files import LOG, RESULT
@@ -96,17 +96,20 @@ def _repeat(
 ) -> None:
     """One pair of processes' share: equal arms and the slowed candidate in turn, so many times."""
     told = record.result["selftest"]
-    with Pool(arms, log=record.folder / LOG) as pool:
+    number = 1 + max((each["process"] for each in (told["same"] or earlier.get("same", ()))), default=-1)
+    turn = in_turn(arms, number)
+    with Pool(turn, log=record.folder / LOG) as pool:
         if process == 0:
             record.environment(pool.environments, isolation=pool.isolation)
         margin, _ = margin_of(arms["candidate"], record.result["environment"])
         told["margin"] = margin
         if process == 0 and earlier:
             _take_in(earlier, record)
-        session = Session(arms, pool, record, console, process=process)
-        number = 1 + max((each["process"] for each in told["same"]), default=-1)
+        session = Session(turn, pool, record, console, process=process)
         measured = len(told["same"]) + len(told["slowed"])
-        repetitions = Repetitions(arms, pool, session, record, first=measured, process=number)
+        repetitions = Repetitions(turn, pool, session, record, first=measured, process=number)
+        for fault in ({"slowdown": study.slowdown}, {}):  # the candidate's extra work is compiled in both processes
+            pool.call("baseline", "sabotage", fault=fault)
         for _ in range(count):
             for kind, fault in (("same", {}), ("slowed", {"slowdown": study.slowdown})):
                 comparison, dirty = repetitions.once(**fault)

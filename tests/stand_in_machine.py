@@ -24,19 +24,22 @@ class Machine:
     Attributes:
         pools: how many were started.
         events: what every trial of the candidate compiles.
-        slowness: of the candidate, as its last sabotage has it.
+        starts: of each, which arm's process began when.
+        slowness: of each arm, as its last sabotage has it.
     """
 
     def __init__(self, *, seed, events=0):
         self.random = np.random.default_rng(seed)
         self.pools = 0
         self.events = events
-        self.slowness = 0.0
+        self.starts: list[list[str]] = []
+        self.slowness: dict[str, float] = {}
 
     def pool(self, arms, *, log):
         """Takes the place of `Pool`."""
         del log
         self.pools += 1
+        self.starts.append(list(arms))
         return StandInPool(self, arms)
 
     def noise(self, level):
@@ -58,7 +61,7 @@ class StandInPool:
         return self
 
     def __exit__(self, *_exception):
-        self._machine.slowness = 0.0
+        self._machine.slowness = {}
 
     def load(self, arm, progress):
         del arm, progress
@@ -79,15 +82,14 @@ class StandInPool:
         return {"call_s": 0.05}
 
     def sabotage(self, arm, fault):
-        assert arm == "candidate"
-        self._machine.slowness = fault.get("slowdown", 0.0)
+        self._machine.slowness[arm] = fault.get("slowdown", 0.0)
 
     def place(self, arm):
         self._placed[arm] = self._process[arm] + self._machine.noise("block")
 
     def trial(self, arm, case, repeats):
         del case
-        slowness, events = (self._machine.slowness, self._machine.events) if arm == "candidate" else (0.0, 0)
+        slowness, events = self._machine.slowness.get(arm, 0.0), self._machine.events if arm == "candidate" else 0
         speed = 100 * np.exp(self._placed[arm] + self._machine.noise("trial")) / (1 + slowness)
         return {
             "metrics": {"tokens_per_s": speed, "latency_s": repeats / speed},

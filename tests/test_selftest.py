@@ -41,7 +41,8 @@ def _faulty(arms, record, console):
 
 
 def test_equal_arms_are_left_alone_and_a_slowdown_of_5_percent_is_found_95_times_in_100(tmp_path, monkeypatch):
-    code, result, _console = self_tested(tmp_path, monkeypatch, Selftest(repetitions=100, processes=5))
+    machine = Machine(seed=7)
+    code, result, _console = self_tested(tmp_path, monkeypatch, Selftest(repetitions=100, processes=5), machine=machine)
     told = result["selftest"]
     assert (len(told["same"]), len(told["slowed"])) == (100, 100)
     assert {each["process"] for each in told["same"]} == set(range(5))
@@ -50,6 +51,7 @@ def test_equal_arms_are_left_alone_and_a_slowdown_of_5_percent_is_found_95_times
     assert told["rates"]["same_left_alone"] >= 0.95
     assert told["rates"]["slowdown_found"] >= 0.95
     assert (code, result["verdict"]) == (ExitCode.OK, None)
+    assert [first for first, _second in machine.starts] == ["candidate", "baseline"] * 2 + ["candidate"]
 
 
 def test_each_fault_is_put_into_the_candidate_alone_and_found_by_its_reason(tmp_path, monkeypatch):
