@@ -16,7 +16,7 @@ from jaxgen.engine.engine import Engine
 from jaxgen.models.sharding import layout_of
 from jaxgen.models.structure import Leaves, Structure, structure_of
 from jaxgen.spec.architecture import Architecture, RopeScaling
-from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed, NoCache, Paged, step_depth
+from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed, KVLayout, NoCache, Paged, step_depth
 from jaxgen.spec.dtype import Dtype, Number
 from jaxgen.spec.gate import NoGate
 from jaxgen.spec.jit import Jit, Strategy
@@ -56,7 +56,7 @@ FAMILIES: dict[str, Architecture] = {
 
 CACHES: dict[str, CacheSpec] = {
     "fixed": Fixed(bucket=2),  # with the prompts and the new tokens below, decode reads 4, 8, then all 10 slots
-    "fixed_unsliced": Fixed(bucket=0),
+    "fixed_unsliced": Fixed(bucket=0, layout=KVLayout.NHD),
     "regions": Fixed(bucket=2, regions=2),  # prompts in 10 slots, or as wide as they are; decode reads 2, 4, 8 of 16
     "paged": Paged(page_size=2, bucket=2),  # the rows take 4, 5 and 5 pages; decode reads 2, 4, then all 5
     "dynamic": Dynamic(),

@@ -36,11 +36,11 @@ def before_a_step(cache, **changed):
 
 
 def cache_writes(cache):
-    """How often a step updates a slice of a (3, S, 2, 10) buffer of its cache, and how often it scatters into one."""
+    """How often a step updates a slice of a (3, 2, S, 10) buffer of its cache, and how often it scatters into one."""
     model, batch, kept = before_a_step(cache)
     text = str(jax.make_jaxpr(functools.partial(programs.step, model.blueprint))(model.leaves, kept, batch.state))
     return tuple(
-        len(re.findall(rf":f32\[3,\d+,2,10\] = {name}\b", text)) for name in ("dynamic_update_slice", "scatter")
+        len(re.findall(rf":f32\[3,2,\d+,10\] = {name}\b", text)) for name in ("dynamic_update_slice", "scatter")
     )
 
 

@@ -19,7 +19,7 @@ from jaxgen.engine.score_request import Request
 from jaxgen.engine.scoring import Scorer
 from jaxgen.errors import UserError
 from jaxgen.measure import elements, roofline
-from jaxgen.spec.cache import Dynamic, Fixed, NoCache, Paged, PageKernel, windowed
+from jaxgen.spec.cache import Dynamic, Fixed, KVLayout, NoCache, Paged, PageKernel, windowed
 from jaxgen.spec.dtype import Dtype
 from jaxgen.spec.model import Model
 from jaxgen.workloads import cost
@@ -72,11 +72,7 @@ def test_every_step_sees_the_window_alone(family, spec):
     ("spec", "prompts", "count"),
     [
         (Fixed(bucket=0, window=WINDOW, regions=2), PROMPTS, NEW_TOKENS),
-        (
-            Fixed(bucket=2, window=16),
-            PROMPTS,
-            12,
-        ),  # the padded prompts fill the ring just so, and the steps go round it
+        (Fixed(bucket=2, window=16), PROMPTS, 12),  # the padded prompts fill the ring just so; the steps go round it
         (Fixed(bucket=0, window=1), PROMPTS, 2),
         (dataclasses.replace(PAGED, kernel=PageKernel.reference, window=3), PROMPTS, 2),
         (Dynamic(window=1), PROMPTS, 2),
@@ -116,7 +112,7 @@ def mistral(tmp_path_factory):
     return golden, load(Model(name="mistral", checkpoint=str(checkpoint)), dtype=Dtype())
 
 
-@pytest.mark.parametrize("spec", [Fixed(bucket=0), Fixed(bucket=0, regions=2), Dynamic()], ids=str)
+@pytest.mark.parametrize("spec", [Fixed(bucket=0, layout=KVLayout.NHD), Fixed(bucket=0, regions=2), Dynamic()], ids=str)
 def test_logits_stay_with_hugging_face_s_in_texts_far_beyond_the_window(mistral, spec):
     golden, model = mistral
     assert model.architecture.window == 8

@@ -11,7 +11,7 @@ from small_models import CACHES, FAMILIES, PROMPTS, engine, run, tokens
 
 from jaxgen.models.structure import structure_of
 from jaxgen.ops.quantisation import Quantised
-from jaxgen.spec.cache import Dynamic, Fixed, Paged
+from jaxgen.spec.cache import Dynamic, Fixed, KVLayout, Paged
 from jaxgen.spec.dtype import Dtype, Int8, Number
 from jaxgen.spec.model import Model
 
@@ -46,7 +46,7 @@ KV = Dtype(kv=Number.int8)
 KEPT = {
     "dynamic": Dynamic(),
     "fixed": Fixed(),
-    "two regions": Fixed(regions=2),
+    "two regions": Fixed(regions=2, layout=KVLayout.NHD),
     "ring": Fixed(window=64),
     "pages": Paged(page_size=8),
 }
@@ -72,7 +72,7 @@ def test_the_cache_is_donated_numbers_and_scales():
     model = engine(run(dtype=KV))
     (batch,) = model.batches(PROMPTS)
     cache = model.empty_cache(batch)
-    assert isinstance(cache.keys[0], Quantised)
+    assert isinstance(cache.keys[0].kept, Quantised)
     model.prefill(batch, cache)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves((cache.keys, cache.values)))
 

@@ -41,6 +41,7 @@ ROWS = [
     ["workload=score", "workload.query=[3,1]", "workload.items=[[4],[]]", "workload.label_token_ids=[1,5]"],
     ["prompts=arc", "prompts.path=tasks", "prompts.max_tokens=400", "prompts.count=3"],
     ["workload.capture.layers=[0,2]", "workload.capture.sites=[mlp,attention]", "cache.window=64", "cache.regions=2"],
+    ["cache.layout=HND", "baseline=same", "baseline.overrides=['cache.layout=NHD']"],
     ["cache=paged", "cache.num_pages=40", "cache.kernel=pallas"],
     ["mesh=data", "mesh.data=4", "baseline.mesh=single"],
     ["mesh=tensor", "mesh.local_processes=2", "baseline=same"],

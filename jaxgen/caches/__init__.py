@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from jaxgen.caches import dynamic, fixed, none, page_kernels, paged, regions
+from jaxgen.caches import buffers, dynamic, fixed, none, page_kernels, paged, regions
 from jaxgen.caches.protocol import Cache
 from jaxgen.spec import cache as specs
 from jaxgen.spec.architecture import Architecture
@@ -60,4 +60,9 @@ def page_kernel(spec: specs.Paged, architecture: Architecture, dtype: jnp.dtype)
     return page_kernels.choose(whole, architecture, dtype=dtype, platform=jax.default_backend()).name
 
 
-__all__ = ["Cache", "create", "kind", "page_kernel"]
+def kv_layout(spec: specs.Fixed, *, batch: int, dtype: jnp.dtype) -> str:
+    """What `cache.layout` stands for on this machine, with so many rows in `dtype`."""
+    return buffers.chosen(spec.layout, batch=batch, dtype=dtype).name
+
+
+__all__ = ["Cache", "create", "kind", "kv_layout", "page_kernel"]

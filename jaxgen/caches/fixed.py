@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxgen.caches.buffers import Buffer, buffers
 from jaxgen.caches.layers import replaced
 from jaxgen.caches.protocol import Place
 from jaxgen.ops.attention import attention, causal_mask
-from jaxgen.ops.quantisation import Kept, empty, kept_like
+from jaxgen.ops.quantisation import Kept
 from jaxgen.spec.architecture import Architecture
 from jaxgen.spec.cache import Fixed
 
@@ -19,7 +20,7 @@ from jaxgen.spec.cache import Fixed
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class FixedCache:
-    """One (B, max_len, K, H) array per layer for keys and for values, donated from step to step.
+    """One array of B rows of max_len slots per layer for keys and for values, donated from step to step.
 
     A row's tokens lie in slots 0 to `lengths[row]` - 1. What right padding leaves beyond them is never seen: a query
     at position p looks at slots up to p, and each slot is overwritten before its position comes.
@@ -36,8 +37,8 @@ class FixedCache:
 
     incremental: ClassVar[bool] = True
     donated: ClassVar[bool] = True
-    keys: tuple[Kept, ...]
-    values: tuple[Kept, ...]
+    keys: tuple[Buffer, ...]
+    values: tuple[Buffer, ...]
     lengths: Int[Array, "B"]
     visible: int = dataclasses.field(metadata={"static": True})
     ring: int | None = dataclasses.field(default=None, metadata={"static": True})
@@ -49,11 +50,9 @@ class FixedCache:
         """`capacity` is `max_len`: the slots of a row, all visible at first; a window may allow fewer."""
         del needed
         slots = spec.slots(capacity)
-        shape = (batch, slots, architecture.num_kv_heads, architecture.head_dim)
-        layers = range(architecture.num_layers)
         return cls(
-            keys=tuple(empty(shape, dtype) for _ in layers),
-            values=tuple(empty(shape, dtype) for _ in layers),
+            keys=buffers(spec.layout, architecture, batch=batch, slots=slots, dtype=dtype),
+            values=buffers(spec.layout, architecture, batch=batch, slots=slots, dtype=dtype),
             lengths=jnp.zeros((batch,), jnp.int32),
             visible=slots,
             ring=slots if slots < capacity else None,
@@ -79,29 +78,29 @@ class FixedCache:
         if self.ring is not None and q.shape[1] > self.ring:
             return self._attend_long_prompt(layer, q, k, v)
         starts = self.lengths if self.ring is None else self.lengths % self.ring
-        keys = _write(self.keys[layer], k, starts)
-        values = _write(self.values[layer], v, starts)
+        keys, values = self.keys[layer].written(k, starts), self.values[layer].written(v, starts)
         slots = self._positions_held(self.lengths + q.shape[1] - 1)
         mask = causal_mask(self.positions(q.shape[1]), slots)
-        context = attention(q, keys[:, : self.visible], values[:, : self.visible], mask)
+        context = attention(q, keys.first(self.visible), values.first(self.visible), mask)
         return context, self._with_layer(layer, keys, values)
 
     def kept(self, layer: int) -> tuple[Kept, Kept, Int[Array, "B S"]]:
         """The visible slots; those from `lengths` on hold padding or nothing."""
         slots = self._positions_held(self.lengths - 1)
         named = jnp.where(slots < self.lengths[:, None], jnp.maximum(slots, -1), -1)
-        return self.keys[layer][:, : self.visible], self.values[layer][:, : self.visible], named
+        return self.keys[layer].first(self.visible), self.values[layer].first(self.visible), named
 
     def advance(self, counts: Int[Array, "B"]) -> Self:
         """Keep `counts` more tokens per row, of a long prompt the last ones that the ring holds."""
         moved = dataclasses.replace(self, lengths=self.lengths + counts)
-        if self.ring is None or self.keys[0].shape[1] == self.ring:
+        if self.ring is None or self.keys[0].slots == self.ring:
             return moved
-        newest = moved._positions_held(moved.lengths - 1, slots=self.ring)
+        # At a negative position nothing is: some slot that no query sees is as good as another.
+        newest = jnp.maximum(moved._positions_held(moved.lengths - 1, slots=self.ring), 0)
         return dataclasses.replace(
             moved,
-            keys=tuple(_taken(layer, newest) for layer in self.keys),
-            values=tuple(_taken(layer, newest) for layer in self.values),
+            keys=tuple(layer.taken(newest) for layer in self.keys),
+            values=tuple(layer.taken(newest) for layer in self.values),
         )
 
     def opened(self, place: Place) -> Self:
@@ -138,17 +137,17 @@ class FixedCache:
 
     def reading(self, depth: int) -> Self:
         """See the first `depth` slots, at most all of them."""
-        return dataclasses.replace(self, visible=min(depth, self.keys[0].shape[1]))
+        return dataclasses.replace(self, visible=min(depth, self.keys[0].slots))
 
     def _attend_long_prompt(self, layer: int, q: Array, k: Array, v: Array) -> tuple[Float[Array, "B T N H"], Self]:
         """Within the call alone: the ring is empty. All of it stays until `advance` says how long each row is: right
         padding would go round the ring and overwrite what is needed."""
-        keys, values = kept_like(k, self.keys[layer]), kept_like(v, self.values[layer])
-        positions = self.positions(q.shape[1])
-        context = attention(q, keys, values, causal_mask(positions, positions, self.ring))
+        keys, values = self.keys[layer].holding(k), self.values[layer].holding(v)
+        time, positions = q.shape[1], self.positions(q.shape[1])
+        context = attention(q, keys.first(time), values.first(time), causal_mask(positions, positions, self.ring))
         return context, self._with_layer(layer, keys, values)
 
-    def _with_layer(self, layer: int, keys: Kept, values: Kept) -> Self:
+    def _with_layer(self, layer: int, keys: Buffer, values: Buffer) -> Self:
         return dataclasses.replace(
             self, keys=replaced(self.keys, layer, keys), values=replaced(self.values, layer, values)
         )
@@ -158,22 +157,3 @@ class FixedCache:
         count = self.visible if slots is None else slots
         each = jnp.broadcast_to(jnp.arange(count, dtype=jnp.int32), (newest.shape[0], count))
         return each if self.ring is None else newest[:, None] - (newest[:, None] - each) % self.ring
-
-
-def _write(buffer: Kept, new: Float[Array, "B T K H"], starts: Int[Array, "B"]) -> Kept:
-    """`new` at each row's own start; one row takes the plain update, which XLA does in place everywhere."""
-
-    def written(whole: Array, part: Array) -> Array:
-        if whole.shape[0] == 1:
-            return jax.lax.dynamic_update_slice(whole, part, (0, starts[0], 0, 0))
-        return jax.vmap(lambda row, new, start: jax.lax.dynamic_update_slice(row, new, (start, 0, 0)))(
-            whole, part, starts
-        )
-
-    return jax.tree.map(written, buffer, kept_like(new, buffer))
-
-
-def _taken(prompt: Kept, positions: Int[Array, "B S"]) -> Kept:
-    """A prompt's entries at these positions; at a negative one, some entry that no query sees."""
-    places = jnp.maximum(positions, 0)[:, :, None, None]
-    return jax.tree.map(lambda entries: jnp.take_along_axis(entries, places, axis=1), prompt)

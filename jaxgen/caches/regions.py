@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxgen.caches.buffers import Buffer, buffers
 from jaxgen.caches.layers import joined, replaced
 from jaxgen.ops.attention import attention, causal_mask
-from jaxgen.ops.quantisation import Kept, empty, kept_like
+from jaxgen.ops.quantisation import Kept
 from jaxgen.ops.split_attention import split_attention
 from jaxgen.spec.architecture import Architecture
 from jaxgen.spec.cache import Fixed
@@ -38,10 +39,10 @@ class RegionsCache:
 
     incremental: ClassVar[bool] = True
     donated: ClassVar[bool] = True
-    prompt_keys: tuple[Kept, ...]
-    prompt_values: tuple[Kept, ...]
-    new_keys: tuple[Kept, ...]
-    new_values: tuple[Kept, ...]
+    prompt_keys: tuple[Buffer, ...]
+    prompt_values: tuple[Buffer, ...]
+    new_keys: tuple[Buffer, ...]
+    new_values: tuple[Buffer, ...]
     prompts: Int[Array, "B"]
     lengths: Int[Array, "B"]
     named: Int[Array, "B M"]
@@ -66,9 +67,8 @@ class RegionsCache:
         width = capacity if prompt is None else prompt
         room = spec.new_slots(width, capacity)
 
-        def region(slots: int) -> tuple[Kept, ...]:
-            shape = (batch, slots, architecture.num_kv_heads, architecture.head_dim)
-            return tuple(empty(shape, dtype) for _ in range(architecture.num_layers))
+        def region(slots: int) -> tuple[Buffer, ...]:
+            return buffers(spec.layout, architecture, batch=batch, slots=slots, dtype=dtype)
 
         return cls(
             prompt_keys=region(width),
@@ -111,11 +111,11 @@ class RegionsCache:
 
     def kept(self, layer: int) -> tuple[Kept, Kept, Int[Array, "B S"]]:
         """The first region, and what is seen of the second behind it."""
-        keys, values, slots = self.prompt_keys[layer], self.prompt_values[layer], self._prompt_slots()
+        keys, values, slots = *self._prompt_kept(layer), self._prompt_slots()
         if not self.seen:
             return keys, values, slots
-        keys = joined(keys, self.new_keys[layer][:, : self.seen])
-        values = joined(values, self.new_values[layer][:, : self.seen])
+        keys = joined(keys, self.new_keys[layer].first(self.seen))
+        values = joined(values, self.new_values[layer].first(self.seen))
         return keys, values, jnp.concatenate([slots, self.named[:, : self.seen]], axis=1)
 
     def advance(self, counts: Int[Array, "B"]) -> Self:
@@ -137,7 +137,10 @@ class RegionsCache:
 
     @property
     def _width(self) -> int:
-        return self.prompt_keys[0].shape[1]
+        return self.prompt_keys[0].slots
+
+    def _prompt_kept(self, layer: int) -> tuple[Kept, Kept]:
+        return self.prompt_keys[layer].first(self._width), self.prompt_values[layer].first(self._width)
 
     def _prompt_slots(self) -> Int[Array, "B P"]:
         slots = jnp.arange(self._width, dtype=jnp.int32)[None, :]
@@ -146,8 +149,8 @@ class RegionsCache:
     def _attend_prompt(self, layer: int, q: Array, k: Array, v: Array) -> tuple[Float[Array, "B T N H"], Self]:
         """Right padding is after every real token: no real one sees it, and `prompts` hides it from the steps."""
         time, positions = q.shape[1], self.positions(q.shape[1])
-        keys, values = _write(self.prompt_keys[layer], k, 0), _write(self.prompt_values[layer], v, 0)
-        context = attention(q, keys[:, :time], values[:, :time], causal_mask(positions, positions, self.window))
+        keys, values = self.prompt_keys[layer].written(k, 0), self.prompt_values[layer].written(v, 0)
+        context = attention(q, keys.first(time), values.first(time), causal_mask(positions, positions, self.window))
         return context, dataclasses.replace(
             self,
             prompt_keys=replaced(self.prompt_keys, layer, keys),
@@ -157,23 +160,14 @@ class RegionsCache:
     def _attend_step(self, layer: int, q: Array, k: Array, v: Array) -> tuple[Float[Array, "B 1 N H"], Self]:
         """The caller keeps `step < seen`: `dynamic_update_slice` would clamp in silence."""
         positions = self.positions(1)
-        keys, values = (
-            _write(self.new_keys[layer], k, self.step),
-            _write(self.new_values[layer], v, self.step),
-        )
+        keys = self.new_keys[layer].written(k, self.step)
+        values = self.new_values[layer].written(v, self.step)
         slots = jax.lax.dynamic_update_slice(self.named, positions, (0, self.step))[:, : self.seen]
         prompt_mask = causal_mask(positions, self._prompt_slots(), self.window)
-        prompt = (self.prompt_keys[layer], self.prompt_values[layer], prompt_mask)
-        new = (keys[:, : self.seen], values[:, : self.seen], causal_mask(positions, slots, self.window))
+        prompt = (*self._prompt_kept(layer), prompt_mask)
+        new = (keys.first(self.seen), values.first(self.seen), causal_mask(positions, slots, self.window))
         return split_attention(q, [prompt, new]), dataclasses.replace(
             self,
             new_keys=replaced(self.new_keys, layer, keys),
             new_values=replaced(self.new_values, layer, values),
         )
-
-
-def _write(buffer: Kept, new: Float[Array, "B T K H"], start: int | Int[Array, ""]) -> Kept:
-    """`new` at one index in every row."""
-    return jax.tree.map(
-        lambda whole, part: jax.lax.dynamic_update_slice(whole, part, (0, start, 0, 0)), buffer, kept_like(new, buffer)
-    )

@@ -32,14 +32,14 @@ _LINEAR: dict[str, tuple[str, str]] = {
 _TABLE: Axes = ("vocab", "table")
 
 _ROWS: Axes = ("batch", None)
-_HEADS: Axes = ("batch", None, "kv_heads", None)
+_NHD: Axes = ("batch", None, "kv_heads", None)
+_HND: Axes = ("batch", "kv_heads", None, None)
+_BUFFERS = ("keys", "values", "prompt_keys", "prompt_values", "new_keys", "new_values")
 _ARRAYS: dict[str, Axes] = {
-    "keys": _HEADS,
-    "values": _HEADS,
-    "prompt_keys": _HEADS,
-    "prompt_values": _HEADS,
-    "new_keys": _HEADS,
-    "new_values": _HEADS,
+    "keys": _NHD,
+    "values": _NHD,
+    **{f"{name}.nhd": _NHD for name in _BUFFERS},
+    **{f"{name}.hnd": _HND for name in _BUFFERS},
     "pools.keys": ("kv_heads", None, None, None),  # any row may have any page: rows are no axis of a pool
     "pools.values": ("kv_heads", None, None, None),
     "pools.pages": (None, None, "kv_heads", None),

@@ -11,6 +11,14 @@ PROMPT_STEP = 16
 """Prompts of a fixed cache are padded to a multiple of this, so that similar lengths share a program."""
 
 
+class KVLayout(enum.Enum):
+    """A row's axes in memory, outermost first: slots (N), kv heads (H), head_dim (D); auto is by measurement."""
+
+    auto = "auto"
+    NHD = "NHD"
+    HND = "HND"
+
+
 @dataclasses.dataclass(frozen=True)
 class Fixed:
     """Preallocated: `max_len` slots per row, written in place.
@@ -22,12 +30,15 @@ class Fixed:
             has more slots than that: a token takes the slot of the one that has left the window. With two, what has
             left is hidden by the mask and keeps its slot.
         regions: 2 keeps new tokens in a buffer of their own, where a step writes at one index for all rows.
+        layout: `NHD` has a slot's heads side by side in memory, `HND` a head's slots; `auto` takes the
+            one that was faster where both were measured, with so many rows in such a dtype.
     """
 
     max_len: int | None = None
     bucket: int = 128
     window: int | None = None
     regions: int = 1
+    layout: KVLayout = KVLayout.auto
 
     def __post_init__(self):
         _at_least("cache.max_len", self.max_len, 1)

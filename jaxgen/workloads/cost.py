@@ -15,7 +15,7 @@ from jaxgen.engine.engine import Engine
 from jaxgen.measure import elements, roofline
 from jaxgen.measure.roofline import Step
 from jaxgen.spec.architecture import Architecture
-from jaxgen.spec.cache import Paged
+from jaxgen.spec.cache import Fixed, Paged
 
 
 def steps(engine: Engine, batches: Sequence[Batch], rows: Sequence[Mapping[str, Any]] = ()) -> dict[str, Step | None]:
@@ -71,12 +71,13 @@ def token_bytes(engine: Engine, architecture: Architecture | None = None) -> int
     return round(2 * arch.num_layers * arch.num_kv_heads * arch.head_dim * element)
 
 
-def kernel_facts(engine: Engine) -> dict[str, str]:
-    """`{kernel}`: what `cache.kernel` stands for here; nothing for a cache without pages."""
-    spec = engine.run.cache
+def chosen_facts(engine: Engine, *, rows: int) -> dict[str, str]:
+    """`{kernel}` or `{layout}`: what `cache.kernel` or `cache.layout` stands for here, with so many rows."""
+    spec, dtype = engine.run.cache, jnp.dtype(engine.run.dtype.kv.value)
+    if isinstance(spec, Fixed):
+        return {"layout": caches.kv_layout(spec, batch=rows, dtype=dtype)}
     if not isinstance(spec, Paged):
         return {}
-    dtype = jnp.dtype(engine.run.dtype.kv.value)
     return {"kernel": caches.page_kernel(spec, engine.blueprint.structure.architecture, dtype)}
 
 
@@ -88,7 +89,7 @@ def cache_facts(engine: Engine, batch: Batch, rows: Sequence[Mapping[str, Any]])
 
     Returns:
         `{allocated_bytes, reserved_bytes, used_bytes, unused_share}`, the share being of what is reserved; with pages
-        `page_size`, `pages` and `kernel` too. Null where nothing is kept.
+        `page_size` and `pages` too, and what was chosen for the machine. Null where nothing is kept.
     """
     run = engine.run
     if not caches.kind(run.cache).incremental or len(rows) < len(batch.prompt_lengths):
@@ -104,9 +105,10 @@ def cache_facts(engine: Engine, batch: Batch, rows: Sequence[Mapping[str, Any]])
         "reserved_bytes": slots * each,
         "used_bytes": sum(held) * each,
         "unused_share": 1 - sum(held) / slots,
+        **chosen_facts(engine, rows=batch.rows),
     }
     if isinstance(run.cache, Paged):
-        facts |= {"page_size": run.cache.page_size, "pages": slots // run.cache.page_size, **kernel_facts(engine)}
+        facts |= {"page_size": run.cache.page_size, "pages": slots // run.cache.page_size}
     return facts
 
 

@@ -154,7 +154,7 @@ class Serving:
             "most_rows": call.most_rows,
             "steps": call.steps,
             **counts,
-            **cost.kernel_facts(self._engine),
+            **cost.chosen_facts(self._engine, rows=self._shared.rows),
         }
         if shared:
             facts["saved_bytes"] = counts["shared_pages"] * counts["page_size"] * token_bytes
