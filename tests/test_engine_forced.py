@@ -45,7 +45,7 @@ def taught(teacher, pupil, path, rows=ROWS, **settings):
     return json.loads(json.dumps(against_teacher(pupil, rows, path), allow_nan=False))
 
 
-@pytest.fixture(scope="module", params=["gpt2", "qwen3"])  # all of them through all caches: test_caches.py
+@pytest.fixture(scope="module", params=["qwen3"])  # every family through all caches: test_caches.py
 def family(request):
     """One family's name, and the log-probabilities of the texts run once from end to end, by the model alone."""
     structure, leaves = weights(FAMILIES[request.param])

@@ -8,7 +8,7 @@ import stored_runs
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from report_pages import outline, plain, texts
-from stored_runs import RATIO, invalid, result, sweep, write, write_trials
+from stored_runs import RATIO, compared, invalid, result, sweep, write, write_trials
 
 from jaxgen.errors import UserError
 from jaxgen.report import plotting, writing
@@ -159,6 +159,37 @@ def test_a_trial_that_compiled_is_marked_and_makes_no_pair(undrawn, tmp_path):
     page = texts(folder)["md"]
     assert "1 of 12 trials saw a compile or were void" in page
     assert "The candidate is better in 5 of 5 pairs" in page
+
+
+def test_very_many_trials_are_drawn_in_groups_and_what_compiled_stays_marked(tmp_path):
+    folder = write(tmp_path / "run")
+    trials = (folder / "trials.csv").read_text().splitlines()
+    blocks = [(number, trials[1:]) for number in range(200)]
+    rows = [row.split(",") for _, block in blocks for row in block]
+    place = trials[0].split(",").index("block")
+    for at, row in enumerate(rows):
+        row[place] = str(at // 2)
+    rows[7][trials[0].split(",").index("compile_events")] = "3"
+    (folder / "trials.csv").write_text("\n".join([trials[0], *(",".join(row) for row in rows)]) + "\n")
+    page = texts(folder)["md"]
+    assert "Each dot is the median of 3 trials in a row. 1 of 2400 trials saw a compile" in page
+    assert (folder / "plots" / "trials.svg").stat().st_size < 200_000
+
+
+def test_a_selftest_shows_every_interval(undrawn, tmp_path):
+    equal = [compared(ratio)["tokens_per_s"] for ratio in (0.99, 1.0, 1.2)]
+    slowed = [compared(0.9)["tokens_per_s"], {"process": 0, "verdict": "invalid", "reason": "no pair was measured"}]
+    told = {"same": equal, "slowed": slowed, "rates": {}, "slowdown": 0.05, "margin": 0.01, "faults": {}}
+    page = texts(write(tmp_path / "run", result(verdict=None, comparison={}, selftest=told)))["md"]
+    assert "2 of 3 intervals of equal arms hold 1, 1 of 1 with more work end below it" in page
+    assert "distribution of ratios" not in page
+
+
+def test_a_calibration_shows_every_interval(undrawn, tmp_path):
+    told = {"floor": 0.02, "key": "cpu", "comparisons": [compared(ratio)["tokens_per_s"] for ratio in (0.9, 1.01)]}
+    page = texts(write(tmp_path / "run", result(verdict=None, comparison={}, calibration=told)))["md"]
+    assert "1 of 2 intervals of equal arms hold 1" in page
+    assert "grey what counts as equal" in page
 
 
 def test_faults_and_random_weights_are_told(undrawn, tmp_path):

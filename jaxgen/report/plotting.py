@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from jaxgen.report.plots import heat_map, over_time, ratios, roofline, scaling, stacks
+from jaxgen.report.plots import heat_map, over_time, ratios, roofline, scaling, stacks, studies
 from jaxgen.report.plots.drawing import Drawing, LeftOut
 from jaxgen.report.points import Point
 
@@ -14,11 +14,7 @@ MOST_RUNS = 24
 def overview(points: Sequence[Point]) -> list[Drawing | LeftOut]:
     """The plots of the whole report."""
     if len(points) == 1:
-        return [
-            over_time.draw(points[0].run, points, name="trials"),
-            ratios.draw_pairs(points[0], name="ratios"),
-            *_common(points),
-        ]
+        return [over_time.draw(points[0].run, points, name="trials"), _ratios(points[0], ""), *_common(points)]
     return [
         ratios.draw_intervals(points, name="ratios"),
         heat_map.draw(points, name="heat-map"),
@@ -33,8 +29,15 @@ def of_run(points: Sequence[Point]) -> list[Drawing | LeftOut]:
     stem = re.sub(r"[^\w.-]+", "_", run.name)
     drawn = [over_time.draw(run, points, name=f"run-{stem}-trials")]
     if len(points) == 1:
-        drawn.append(ratios.draw_pairs(points[0], name=f"run-{stem}-ratios"))
+        drawn.append(_ratios(points[0], f"run-{stem}-"))
     return drawn
+
+
+def _ratios(point: Point, prefix: str) -> Drawing | LeftOut:
+    """The pairs of a measurement, or the measurements of a study."""
+    if studies.repetitions(point.run) is not None:
+        return studies.draw(point.run, name=f"{prefix}repetitions")
+    return ratios.draw_pairs(point, name=f"{prefix}ratios")
 
 
 def _common(points: Sequence[Point]) -> list[Drawing | LeftOut]:

@@ -119,8 +119,17 @@ RESULT = _JUDGED | {
     "notes": [TEXT],
     "environment": _ENVIRONMENT,
     "gate": Maybe(_GATE),
-    "calibration": Maybe({"floor": POSITIVE, "key": TEXT, "repetitions": COUNT}),
-    "selftest": Maybe({"rates": {"*": NUMBER}, "slowdown": NUMBER, "faults": {"*": {"found": FLAG}}}),
+    "calibration": Maybe({"floor": POSITIVE, "key": TEXT, "repetitions": COUNT, "comparisons": [_COMPARED]}),
+    "selftest": Maybe(
+        {
+            "same": [_COMPARED],
+            "slowed": [_COMPARED],
+            "rates": {"*": NUMBER},
+            "slowdown": NUMBER,
+            "margin": NUMBER,
+            "faults": {"*": {"found": FLAG}},
+        }
+    ),
 }
 NEEDED = (
     *(("arms", "candidate"), ("cases", "*", "arms", "candidate")),

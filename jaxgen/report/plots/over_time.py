@@ -1,6 +1,7 @@
 """Every trial in the order of time, both arms, each against its own median: a machine that changes is seen at once."""
 
 import itertools
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -14,8 +15,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _LOG_FROM = 3.0
+_MOST_DOTS = 2000
+_DOTS = 400
+"""With more trials than the first, an arm has some 400 dots, each for many trials: more could not be told apart."""
+_MOST_BORDERS = 100
+_MOST_NUMBERS = 5  # of six digits each, so many stand beside each other
 _LABEL_LETTERS = 54  # in the widest letters that names are made of, this fills the picture to its edge
 SUBJECT = "paired trials over time"
+
+Relative = tuple[int, Trial, float]
+"""The number of a trial, and its value against its arm's median."""
 
 
 def draw(run: StoredRun, points: Sequence[Point], *, name: str) -> Drawing | LeftOut:
@@ -37,31 +46,48 @@ def draw(run: StoredRun, points: Sequence[Point], *, name: str) -> Drawing | Lef
     if not known:
         return LeftOut(name, SUBJECT, "no trial has a figure")
     labels = {arm: _label(points, arm) for arm in run.result["arms"]}
-    spread = max(relative for *_, relative in known), min(relative for *_, relative in known)
+    of_arm = {arm: [each for each in known if each[1].arm == arm] for arm in labels}
+    together = math.ceil(max(map(len, of_arm.values())) / _DOTS) if len(known) > _MOST_DOTS else 1
+    dots = {arm: _thinned(each, together) for arm, each in of_arm.items()}
+    lowest, highest = (end(relative for *_, relative in known) for end in (min, max))
+    shown = [relative for each in dots.values() for *_, relative in each]
 
     def put(figure) -> None:
         axes = axes_of(figure)
         _borders(axes, run.trials)
         for arm, label in labels.items():
-            _series(
-                axes, [each for each in known if each[1].arm == arm], colour=ARM_COLOURS.get(arm, GRID), label=label
-            )
-        if spread[0] > _LOG_FROM * spread[1]:
+            _series(axes, dots[arm], colour=ARM_COLOURS.get(arm, GRID), label=label)
+        if max(shown) > _LOG_FROM * min(shown):
             axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}x")
+            axes.yaxis.set_major_formatter(_times)
+            axes.yaxis.set_minor_formatter(_times)  # within a decade it is the minor ones that are named
         else:
             axes.yaxis.set_major_formatter(_percent)
-        axes.locator_params(axis="x", integer=True)
+        axes.locator_params(axis="x", integer=True, nbins=_MOST_NUMBERS)
         axes.set_xlabel("trial, in the order of time")
         axes.set_ylabel("against the arm's median")
         legend_above(axes, columns=1)
 
-    dirty = sum(trial.compile_events > 0 or trial.void for trial in run.trials)
-    alt = (
-        f"{len(known)} trials; {'; '.join(labels.values())}; between {spread[1]:.2f} and {spread[0]:.2f} of the median."
-    )
-    note = f"{dirty} of {len(run.trials)} trials saw a compile or were void: marked with a cross." if dirty else None
-    return Drawing(name, _title(run, points), alt, put, height_in=2.7, note=note)
+    dirty = sum(map(_marked, run.trials))
+    alt = f"{len(known)} trials; {'; '.join(labels.values())}; between {lowest:.2f} and {highest:.2f} of the median."
+    notes = [f"Each dot is the median of {together} trials in a row."] if together > 1 else []
+    notes += [f"{dirty} of {len(run.trials)} trials saw a compile or were void: marked with a cross."] if dirty else []
+    return Drawing(name, _title(run, points), alt, put, height_in=2.7, note=" ".join(notes) or None)
+
+
+def _thinned(known: Sequence[Relative], together: int) -> list[Relative]:
+    """The middle one of so many in a row, by its value, and all that are to be marked; in the order of time."""
+    clean, marked = ([each for each in known if _marked(each[1]) is kind] for kind in (False, True))
+    groups = [sorted(clean[at : at + together], key=lambda each: each[2]) for at in range(0, len(clean), together)]
+    return sorted([*marked, *(group[len(group) // 2] for group in groups)], key=lambda each: each[0])
+
+
+def _marked(trial: Trial) -> bool:
+    return trial.void or trial.compile_events > 0
+
+
+def _times(value: float, _position: float) -> str:
+    return f"{value:g}x"
 
 
 def _percent(value: float, _position: float) -> str:
@@ -86,18 +112,21 @@ def _label(points: Sequence[Point], arm: str) -> str:
 
 
 def _borders(axes: "Axes", trials: Sequence[Trial]) -> None:
-    """A line where a block, a process or a case ends."""
-    places = [(trial.case, trial.process, trial.block) for trial in trials]
-    for number, (one, next_one) in enumerate(itertools.pairwise(places), 1):
-        if one != next_one:
-            axes.axvline(number + 0.5, color=GRID, linewidth=0.6)
+    """A line where a block, a process or a case ends; with very many blocks, where a process ends."""
+    for places in ([(each.case, each.process, each.block) for each in trials], [each.process for each in trials]):
+        pairs = enumerate(itertools.pairwise(places), 1)
+        ends = [number for number, (one, next_one) in pairs if one != next_one]
+        if len(ends) <= _MOST_BORDERS:
+            break
+    for number in ends:
+        axes.axvline(number + 0.5, color=GRID, linewidth=0.6)
 
 
-def _series(axes: "Axes", points: Sequence[tuple[int, Trial, float]], *, colour: str, label: str) -> None:
+def _series(axes: "Axes", points: Sequence[Relative], *, colour: str, label: str) -> None:
     numbers, values = [number for number, *_ in points], [relative for *_, relative in points]
     axes.plot(numbers, values, color=colour, linewidth=0.7, alpha=0.5)
     axes.plot(numbers, values, "o", color=colour, markersize=3.2, markeredgewidth=0, label=label)
-    dirty = [(number, value) for number, trial, value in points if trial.void or trial.compile_events]
+    dirty = [(number, value) for number, trial, value in points if _marked(trial)]
     if dirty:
         axes.plot(*zip(*dirty, strict=True), "x", color=ALERT, markersize=6, markeredgewidth=1.4)
 
@@ -111,7 +140,9 @@ def _title(run: StoredRun, points: Sequence[Point]) -> str:
     if notable:
         return f"{len(run.trials)} trials: {' and '.join(notable)} from the first to the last"
     if None in drifts.values():
-        return f"{len(run.trials)} trials in the order of time; too few to tell a drift (from {MIN_SAMPLES} an arm)"
+        fewest = min(sum(trial.arm == arm for trial in run.trials) for arm in drifts)
+        few = f"; too few to tell a drift (from {MIN_SAMPLES} an arm)" if fewest < MIN_SAMPLES else ""
+        return f"{len(run.trials)} trials in the order of time{few}"
     return f"{len(run.trials)} trials: no notable drift{' in either arm' if len(drifts) > 1 else ''}"
 
 

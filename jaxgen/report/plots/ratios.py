@@ -29,8 +29,8 @@ def draw_pairs(point: Point, *, name: str) -> Drawing | LeftOut:
 
     def put(figure) -> None:
         axes = axes_of(figure, grid="x")
-        _axis(axes, [*ratios, 1.0, *(interval or [])])
-        _margin(axes, point.margin)
+        axis_of_ratios(axes, [*ratios, 1.0, *(interval or [])])
+        mark_margin(axes, point.margin)
         if interval:
             axes.axvspan(*interval, color=ACCENT, alpha=0.15, linewidth=0)
         axes.axvline(compared["ratio"], color=ACCENT, linewidth=1.4)
@@ -63,9 +63,9 @@ def draw_intervals(points: Sequence[Point], *, name: str) -> Drawing | LeftOut:
     def put(figure) -> None:
         axes = axes_of(figure, grid="x")
         ends = [end for _, ratio in rows for end in (ratio["ci95"] or [ratio["ratio"]])]
-        _axis(axes, [*ends, 1.0])
+        axis_of_ratios(axes, [*ends, 1.0])
         margins = {point.margin for point, _ in rows}
-        _margin(axes, margins.pop() if len(margins) == 1 else None)
+        mark_margin(axes, margins.pop() if len(margins) == 1 else None)
         for number, (point, ratio) in enumerate(rows):
             colour = ACCENT if point.verdict in ("faster", "slower") else PLAIN
             if ratio["ci95"]:
@@ -113,7 +113,7 @@ def _ratio(pair: dict[str, float], *, lower: bool) -> float:
     return 1 / ratio if lower else ratio
 
 
-def _axis(axes: "Axes", values: Sequence[float]) -> None:
+def axis_of_ratios(axes: "Axes", values: Sequence[float]) -> None:
     """Logarithmic where factors are far apart; with a little room at both ends."""
     low, high = math.log(min(values)), math.log(max(values))
     room = max(0.06 * (high - low), 0.004)
@@ -130,7 +130,7 @@ def _axis(axes: "Axes", values: Sequence[float]) -> None:
 _TICKS = [step * 10.0**power for power in range(-4, 5) for step in (1, 1.5, 2, 3, 5, 7)]
 
 
-def _margin(axes: "Axes", margin: float | None) -> None:
+def mark_margin(axes: "Axes", margin: float | None) -> None:
     """A line where both arms are equal, and the band that counts as equal."""
     if margin:
         axes.axvspan(1 - margin, 1 + margin, color=GRID, alpha=0.6, linewidth=0)
