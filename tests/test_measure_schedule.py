@@ -1,11 +1,15 @@
 """The balance of the schedule over whole runs, the repeats of a call, and the reasons to stop."""
 
 import itertools
+import math
 from collections import Counter
 
+import numpy as np
 import pytest
+from test_measure_statistics import make_pairs, noise
 
 from jaxgen.measure.schedule import block_plan, enough, repeats
+from jaxgen.measure.statistics import compare
 
 SEEDS = range(20)
 
@@ -121,6 +125,18 @@ def test_a_narrow_interval_is_not_what_ends_slow_pairs_after_three_blocks():
 @pytest.mark.parametrize("blocks", [1, 3, 4])
 def test_a_plan_of_fewer_than_five_blocks_ends_at_its_limit(blocks):
     assert stop(comparison(half_width=0.001), blocks_done=blocks, blocks=blocks) == "blocks limit"
+
+
+def test_who_stops_at_a_narrow_interval_still_holds_the_truth_in_95_percent_of_the_runs():
+    runs, held, rng = 300, 0, np.random.default_rng(3)
+    for seed in range(runs):
+        drawn = noise(rng, 12)
+        for done in range(5, 13):
+            told = compare(make_pairs(drawn[:done]), better="higher", seed=seed)
+            if stop(told, blocks_done=done, blocks=12):
+                break
+        held += told["ci95"][0] <= 1 <= told["ci95"][1]
+    assert abs(held / runs - 0.95) < 3 * math.sqrt(0.95 * 0.05 / runs)
 
 
 def test_the_limits_hold_with_nothing_to_compare():
