@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small_models import CACHES, FAMILIES, NEW_TOKENS, PROMPTS, engine, forward, padded, run, tokens, weights
 
-from jaxgen.caches import fixed
+from jaxgen.caches.buffers import Buffer
 from jaxgen.caches.none import Recompute
 from jaxgen.engine import forced
 from jaxgen.engine.forced import forced_logprobs
@@ -137,12 +137,12 @@ class TestWrong:
     def test_a_wrong_write_shows_from_the_first_step_on(self, monkeypatch, tmp_path):
         """One slot too early in every decode step: the prompt's own next token is right, what follows is not."""
         architecture = dataclasses.replace(FAMILIES["llama"], context=63)  # no other test's compiled programs
-        right, write = engine(run(architecture=architecture, cache=NoCache())), fixed._write
+        right, write = engine(run(architecture=architecture, cache=NoCache())), Buffer.written
 
         def early(buffer, new, starts):
             return write(buffer, new, jnp.maximum(starts - 1, 0) if new.shape[1] == 1 else starts)
 
-        monkeypatch.setattr(fixed, "_write", early)
+        monkeypatch.setattr(Buffer, "written", early)
         found = taught(right, engine(run(architecture=architecture, cache=UNSLICED)), tmp_path / "t.npy")
         assert all(row[0] < ROUNDING for row in found["kl"])
         assert all(min(row[1:]) > WRONG for row in found["kl"])

@@ -15,7 +15,7 @@ from jaxgen.engine.inspection import dump, examine, meanings
 from jaxgen.engine.uses import generation_uses
 from jaxgen.measure import roofline
 from jaxgen.measure.elements import ElementBytes
-from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed
+from jaxgen.spec.cache import CacheSpec, Dynamic, Fixed, KVLayout
 from jaxgen.spec.jit import Strategy
 from jaxgen.spec.workload import Loop
 
@@ -127,12 +127,15 @@ def test_looking_leaves_the_batch_and_the_weights_usable():
 
 
 def test_the_donated_cache_is_aliased_and_its_copies_are_counted():
-    sliced, whole = examined(cache=Fixed(max_len=56, bucket=8)), examined(cache=Fixed(max_len=56, bucket=0))
+    sliced, by_slot, by_head = (
+        examined(cache=Fixed(max_len=56, bucket=bucket, layout=layout))
+        for bucket, layout in ((8, KVLayout.auto), (0, KVLayout.NHD), (0, KVLayout.HND))
+    )
     architecture = FAMILIES["llama"]
     keys_and_values = 2 * 3 * 56 * architecture.num_layers * architecture.num_kv_heads * architecture.head_dim * 4
     lengths = 3 * 4
-    assert sliced["program_alias_bytes"] == whole["program_alias_bytes"] == keys_and_values + lengths
-    assert (sliced["copies"], whole["copies"] > 0) == (0, True)
+    assert {told["program_alias_bytes"] for told in (sliced, by_slot, by_head)} == {keys_and_values + lengths}
+    assert (sliced["copies"], by_slot["copies"] > 0, by_head["copies"]) == (0, True, 0)
 
 
 def test_without_a_cache_there_is_nothing_to_copy():
