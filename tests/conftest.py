@@ -26,6 +26,13 @@ STRICT = {
 for name, value in STRICT.items():
     jax.config.update(name, value)
 
+QUICK = "--xla_cpu_use_fusion_emitters=false"  # the older emitter: a third of the tests' time was spent in the newer one
+
+if jax.__version_info__[:2] == (0, 10):  # an unknown flag would end the process
+    with pytest.MonkeyPatch.context() as once:
+        once.setenv("XLA_FLAGS", f"{os.environ.get('XLA_FLAGS', '')} {QUICK}".strip())
+        jax.devices()  # XLA reads its flags here, and never again: processes that tests start do not get them
+
 
 @pytest.fixture(scope="session", autouse=True)
 def no_noise_floors(tmp_path_factory):
