@@ -26,7 +26,7 @@ STRICT = {
 for name, value in STRICT.items():
     jax.config.update(name, value)
 
-QUICK = "--xla_cpu_use_fusion_emitters=false"  # the older emitter: a third of the tests' time was spent in the newer one
+QUICK = "--xla_cpu_use_fusion_emitters=false"  # the older emitter: the newer one took a third of the tests' time
 
 if jax.__version_info__[:2] == (0, 10):  # an unknown flag would end the process
     with pytest.MonkeyPatch.context() as once:
