@@ -1,8 +1,8 @@
 """A layer's keys or values, preallocated: (B, S, K, H) to whoever uses them, in memory in one of two orders."""
 
-import abc
 import dataclasses
-from typing import ClassVar, Self
+from collections.abc import Callable
+from typing import ClassVar, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,8 @@ from jaxgen.ops.quantisation import Kept, empty, kept_like
 from jaxgen.spec.architecture import Architecture
 from jaxgen.spec.cache import KVLayout
 
+_Kind = TypeVar("_Kind", bound="Buffer")
+
 HND_ROWS = 2
 """From so many rows on a CPU reads heads first faster: slots first, XLA transposes all that a step reads.
 
@@ -19,27 +21,24 @@ A step of HND against one of NHD, four layers of GPT-2's width, 1000 tokens (2 c
 one row 0.91 times as fast, two 1.25, four 1.51; one row in bfloat16 1.30, in int8 1.08; with 2 kv heads 1.06."""
 
 
-class Buffer(abc.ABC):
-    """The slots of B rows. Turning the axes round costs nothing: XLA makes it a part of the product that follows."""
+@dataclasses.dataclass(frozen=True)
+class Buffer:
+    """The slots of B rows. Turning the axes round costs nothing: XLA makes it a part of the product that follows.
+
+    Attributes:
+        slot_axis: of an array as it lies in memory.
+        kept: the array.
+    """
 
     slot_axis: ClassVar[int]
-
-    @property
-    @abc.abstractmethod
-    def kept(self) -> Kept:
-        """As it lies in memory."""
-
-    @classmethod
-    @abc.abstractmethod
-    def _of(cls, kept: Kept) -> Self:
-        """A buffer that lies so."""
+    kept: Kept
 
     @classmethod
     def empty(cls, architecture: Architecture, *, batch: int, slots: int, dtype) -> Self:
         """Zeros, for the keys or values of one layer."""
         shape = [batch, architecture.num_kv_heads, architecture.num_kv_heads, architecture.head_dim]
         shape[cls.slot_axis] = slots
-        return cls._of(empty(tuple(shape), dtype))
+        return cls(empty(tuple(shape), dtype))
 
     @property
     def slots(self) -> int:
@@ -53,7 +52,7 @@ class Buffer(abc.ABC):
 
     def holding(self, new: Float[Array, "B T K H"]) -> Self:
         """Another one, of T slots, that holds `new` alone."""
-        return self._of(self._turned(kept_like(new, self.kept)))
+        return type(self)(self._turned(kept_like(new, self.kept)))
 
     def written(self, new: Float[Array, "B T K H"], starts: int | Int[Array, ""] | Int[Array, "B"]) -> Self:
         """`new` from one slot on in every row, or from each row's own; a single row takes the plain update, which XLA
@@ -66,52 +65,45 @@ class Buffer(abc.ABC):
                 whole, part, starts
             )
 
-        return self._of(jax.tree.map(put, self.kept, self.holding(new).kept))
+        return type(self)(jax.tree.map(put, self.kept, self.holding(new).kept))
 
     def taken(self, slots: Int[Array, "B M"]) -> Self:
         """Another one, of M slots, each row's own choice of what it holds."""
         places = jnp.expand_dims(slots, (3 - self.slot_axis, 3))
-        return self._of(jax.tree.map(lambda whole: jnp.take_along_axis(whole, places, axis=self.slot_axis), self.kept))
+        return type(self)(
+            jax.tree.map(lambda whole: jnp.take_along_axis(whole, places, axis=self.slot_axis), self.kept)
+        )
 
     def _turned(self, kept: Kept) -> Kept:
         """From the order in memory to (B, S, K, H), and back."""
         return kept if self.slot_axis == 1 else jax.tree.map(lambda array: array.swapaxes(1, 2), kept)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+def _with_path(name: str) -> Callable[[type[_Kind]], type[_Kind]]:
+    """Makes a pytree of a kind of buffer; the path of its array names the kind, which is how a mesh knows its axes."""
+
+    def registered(kind: type[_Kind]) -> type[_Kind]:
+        key = jax.tree_util.GetAttrKey(name)
+        jax.tree_util.register_pytree_with_keys(
+            kind, lambda buffer: (((key, buffer.kept),), None), lambda _, parts: kind(*parts)
+        )
+        return kind
+
+    return registered
+
+
+@_with_path("nhd")
 class NHD(Buffer):
     """(B, S, K, H): a slot has all heads side by side."""
 
-    slot_axis: ClassVar[int] = 1
-    nhd: Kept
-
-    @property
-    def kept(self) -> Kept:
-        """As it lies in memory."""
-        return self.nhd
-
-    @classmethod
-    def _of(cls, kept: Kept) -> Self:
-        return cls(nhd=kept)
+    slot_axis = 1
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@_with_path("hnd")
 class HND(Buffer):
     """(B, K, S, H): a head has all slots side by side."""
 
-    slot_axis: ClassVar[int] = 2
-    hnd: Kept
-
-    @property
-    def kept(self) -> Kept:
-        """As it lies in memory."""
-        return self.hnd
-
-    @classmethod
-    def _of(cls, kept: Kept) -> Self:
-        return cls(hnd=kept)
+    slot_axis = 2
 
 
 def chosen(layout: KVLayout, *, batch: int, dtype) -> KVLayout:
