@@ -12,11 +12,20 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxgen.api import Completion, Engine, Likelihood, UserError, load
-    from jaxgen.running import Result, run
+    from jaxgen.api.load import Completion, Engine, Likelihood, UserError, load
+    from jaxgen.api.run import Result, run
 
 _MEASURING = ("Result", "run")
-__all__ = ["Completion", "Engine", "Likelihood", "Result", "UserError", "__version__", "load", "run"]
+__all__ = [
+    "Completion",
+    "Engine",
+    "Likelihood",
+    "Result",
+    "UserError",
+    "__version__",
+    "load",
+    "run",
+]
 
 try:
     __version__ = importlib.metadata.version("jaxgen")
@@ -27,11 +36,11 @@ except importlib.metadata.PackageNotFoundError:  # a checkout that is not instal
 def __getattr__(name: str) -> Any:
     """The API is imported when it is asked for: a process that measures must stay without jax."""
     if name in _MEASURING:
-        from jaxgen import running
+        from jaxgen.api import run
 
-        return getattr(running, name)
+        return getattr(run, name)
     if name in __all__:
-        from jaxgen import api
+        from jaxgen.api import load
 
-        return getattr(api, name)
+        return getattr(load, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jaxgen
-from jaxgen.command import refuse, unheard
+from jaxgen.cli import refuse, unheard
 from jaxgen.errors import ExitCode, UserError
 
 _HINT = "see python -m jaxgen --help"
@@ -54,7 +54,12 @@ def _answer(argv: Sequence[str]) -> int:
 def _flags(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """The flags, which may stand anywhere, and the overrides."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for short, name in (("-h", "help"), ("-m", "multirun"), ("-r", "run"), ("-sc", "shell-completion")):
+    for short, name in (
+        ("-h", "help"),
+        ("-m", "multirun"),
+        ("-r", "run"),
+        ("-sc", "shell-completion"),
+    ):
         parser.add_argument(short, f"--{name}", action="store_true")
     for name in ("version", "hydra-help", "resolve"):
         parser.add_argument(f"--{name}", action="store_true")
@@ -69,7 +74,9 @@ def _flags(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
         raise UserError(f"{error}; {_HINT}") from error
     unknown = [word for word in rest if word.startswith("-")]
     if unknown:
-        raise UserError(f"there is no flag {' '.join(unknown)}; keys are given as KEY=VALUE, without dashes; {_HINT}")
+        raise UserError(
+            f"there is no flag {' '.join(unknown)}; keys are given as KEY=VALUE, without dashes; {_HINT}"
+        )
     return vars(namespace), rest
 
 
@@ -78,16 +85,20 @@ def _with_hydra(flags: dict[str, Any], overrides: list[str]) -> int:
 
     from jaxgen.config import explain, job, run_folder, schema, table
     from jaxgen.config.typed import quoted
-    from jaxgen.console import terminal
-    from jaxgen.jobs import Jobs
+    from jaxgen.console.progress import terminal
+    from jaxgen.sweep.jobs import Jobs
 
     schema.register()
     run_folder.register_resolvers()
     typed = job.adapted([quoted(override) for override in overrides])
     if flags["cfg"] == "hydra":
-        flags["multirun"] = False  # Hydra's own part, the launcher's above all, is the same for all jobs
+        flags["multirun"] = (
+            False  # Hydra's own part, the launcher's above all, is the same for all jobs
+        )
     jobs = Jobs()
-    application = hydra.main(version_base="1.3", config_path=str(table.conf_dir()), config_name="config")
+    application = hydra.main(
+        version_base="1.3", config_path=str(table.conf_dir()), config_name="config"
+    )
     ended: UserError | None = None
     with _arguments(flags, typed):
         try:
@@ -95,7 +106,9 @@ def _with_hydra(flags: dict[str, Any], overrides: list[str]) -> int:
         except explain.CAUGHT as error:
             raise explain.user_error(error, typed, sweep=flags["multirun"]) from error
         except OSError as error:
-            raise UserError(f"cannot write the run folder ({error}); choose another with hydra.run.dir=DIR") from error
+            raise UserError(
+                f"cannot write the run folder ({error}); choose another with hydra.run.dir=DIR"
+            ) from error
         except Exception as error:
             if jobs.codes or not any(override.startswith("hydra/launcher=") for override in typed):
                 raise

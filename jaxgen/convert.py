@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from jaxgen.command import Parser, refuse
+from jaxgen.cli import Parser, refuse
 from jaxgen.errors import ExitCode, UserError
 
 
@@ -33,7 +33,11 @@ def _convert_or_say(options: argparse.Namespace) -> int:
     try:
         _convert(options)
     except KeyboardInterrupt:
-        kept = f"{options.dest} is complete" if options.dest.expanduser().exists() else "nothing was written"
+        kept = (
+            f"{options.dest} is complete"
+            if options.dest.expanduser().exists()
+            else "nothing was written"
+        )
         print(f"interrupted; {kept}", file=sys.stderr)
         return ExitCode.INTERRUPTED
     return ExitCode.OK
@@ -45,10 +49,16 @@ def _parser() -> argparse.ArgumentParser:
         description="Convert a Hugging Face model (safetensors) into an Orbax checkpoint that jaxgen restores.",
         epilog="example: python -m jaxgen.convert Qwen/Qwen3-0.6B qwen3 --dtype bfloat16",
     )
-    parser.add_argument("source", metavar="SOURCE", help="a Hugging Face folder, a hub id, or package:tiny")
-    parser.add_argument("dest", metavar="DEST", type=Path, help="the folder to make; it must not exist")
     parser.add_argument(
-        "--dtype", choices=["float32", "bfloat16", "float16"], help="cast the weights (default: each tensor's own)"
+        "source", metavar="SOURCE", help="a Hugging Face folder, a hub id, or package:tiny"
+    )
+    parser.add_argument(
+        "dest", metavar="DEST", type=Path, help="the folder to make; it must not exist"
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=["float32", "bfloat16", "float16"],
+        help="cast the weights (default: each tensor's own)",
     )
     return parser
 
@@ -58,7 +68,9 @@ def _convert(options: argparse.Namespace) -> None:
 
     from jaxgen.checkpoints import convert, manifest
 
-    jax.config.update("jax_platforms", "cpu")  # nothing is computed: leave the accelerators to others
+    jax.config.update(
+        "jax_platforms", "cpu"
+    )  # nothing is computed: leave the accelerators to others
     with _bar() as progress:
         convert.convert(options.source, options.dest, dtype=options.dtype, progress=progress)
     dest = options.dest.expanduser().absolute()
@@ -78,7 +90,9 @@ def _convert(options: argparse.Namespace) -> None:
 def _override(key: str, value: str) -> str:
     """An override as a shell, and Hydra after it, read it back."""
     plain = re.fullmatch(r"[\w/.:+@ -]+", value)
-    return shlex.quote(f"{key}={value}" if plain else f"{key}={json.dumps(value, ensure_ascii=False)}")
+    return shlex.quote(
+        f"{key}={value}" if plain else f"{key}={json.dumps(value, ensure_ascii=False)}"
+    )
 
 
 @contextlib.contextmanager
@@ -87,11 +101,20 @@ def _bar() -> Iterator:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    with Progress(
+        *columns, console=console, disable=not console.is_terminal, transient=True
+    ) as bar:
         task = bar.add_task("start", total=None)
-        yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total)
+        yield lambda stage, done, total: bar.update(
+            task, description=stage, completed=done, total=total
+        )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 
-from jaxgen.api import Engine, candidate
+from jaxgen.api.load import Engine, candidate
 from jaxgen.errors import UserError
 
 MOST_NEW_TOKENS = 256  # where a task names no limit; the harness's own default for other models
@@ -47,13 +47,20 @@ class Harness(LM):
         composed += [f"workload.batch_size={batch_size}"] if sized else []
         self.engine = Engine(candidate(composed))
 
-    def loglikelihood(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+    def loglikelihood(
+        self, requests: Sequence[Instance], disable_tqdm: bool = False
+    ) -> list[tuple[float, bool]]:
         """Sum of log-probabilities of each continuation, and whether it is greedy; contexts lose what is too long."""
         del disable_tqdm
         pairs = [_arguments(request) for request in requests]
-        return [(each.logprob, each.is_greedy) for each in self.engine.loglikelihoods(pairs, truncate=True)]
+        return [
+            (each.logprob, each.is_greedy)
+            for each in self.engine.loglikelihoods(pairs, truncate=True)
+        ]
 
-    def loglikelihood_rolling(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[float]:
+    def loglikelihood_rolling(
+        self, requests: Sequence[Instance], disable_tqdm: bool = False
+    ) -> list[float]:
         """Log-likelihood of each whole text."""
         del disable_tqdm
         return [self.engine.rolling_loglikelihood(_arguments(request)[0]) for request in requests]
@@ -70,7 +77,10 @@ class Harness(LM):
         by_limit = sorted(asked, key=lambda each: _limit(each[1][1]))
         for limit, group in itertools.groupby(by_limit, key=lambda each: _limit(each[1][1])):
             several = list(group)
-            prompts = [self._shortened(context, room=self.engine.context - limit) for _, (context, _) in several]
+            prompts = [
+                self._shortened(context, room=self.engine.context - limit)
+                for _, (context, _) in several
+            ]
             completed = self.engine.generate(prompts, max_new_tokens=limit)
             for (number, (_, settings)), completion in zip(several, completed, strict=True):
                 written[number] = _cut(completion.text or "", settings.get("until") or [])
@@ -92,7 +102,9 @@ def _arguments(request: Instance) -> Any:
 
 def _limit(settings: dict[str, Any]) -> int:
     if settings.get("do_sample") or float(settings.get("temperature") or 0) > 0:
-        raise UserError("the task draws tokens by chance (do_sample, temperature); jaxgen.harness is greedy")
+        raise UserError(
+            "the task draws tokens by chance (do_sample, temperature); jaxgen.harness is greedy"
+        )
     return int(settings.get("max_gen_toks") or settings.get("max_new_tokens") or MOST_NEW_TOKENS)
 
 

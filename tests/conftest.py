@@ -20,7 +20,8 @@ STRICT = {
     "jax_num_cpu_devices": 4,
     "jax_numpy_dtype_promotion": "strict",
     "jax_numpy_rank_promotion": "raise",
-    "jax_captured_constants_warn_bytes": 16 * 1024,  # the smallest test model has more weights than that
+    "jax_captured_constants_warn_bytes": 16
+    * 1024,  # the smallest test model has more weights than that
 }
 
 for name, value in STRICT.items():
@@ -98,6 +99,10 @@ def executed(monkeypatch):
     def write_report(paths):
         return types.SimpleNamespace(html=paths[0] / "report.html")
 
-    monkeypatch.setitem(sys.modules, "jaxgen.experiment", types.SimpleNamespace(execute=execute))
-    monkeypatch.setitem(sys.modules, "jaxgen.report.writing", types.SimpleNamespace(write_report=write_report))
+    monkeypatch.setitem(
+        sys.modules, "jaxgen.experiment.execute", types.SimpleNamespace(execute=execute)
+    )
+    monkeypatch.setitem(
+        sys.modules, "jaxgen.report.writing", types.SimpleNamespace(write_report=write_report)
+    )
     return execute

@@ -9,7 +9,10 @@ from jaxgen.errors import UserError
 lm_eval = pytest.importorskip("lm_eval")
 Harness = pytest.importorskip("jaxgen.harness").Harness
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # its libraries warn of their own affairs
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("default"),
+]  # its libraries warn of their own affairs
 
 STORIES = [
     {"before": "Once upon a", "choices": [" time", " zzqx"], "answer": 0},
@@ -29,14 +32,20 @@ def task(tmp_path):
     path.write_text("".join(json.dumps(story) + "\n" for story in STORIES))
 
     def make(**changed):
-        data = {"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(path)}}, "test_split": "test"}
+        data = {
+            "dataset_path": "json",
+            "dataset_kwargs": {"data_files": {"test": str(path)}},
+            "test_split": "test",
+        }
         return data | {"task": "stories", "num_fewshot": 0} | changed
 
     return make
 
 
 def evaluated(harness, task):
-    return lm_eval.simple_evaluate(model=harness, tasks=[task], bootstrap_iters=0)["results"]["stories"]
+    return lm_eval.simple_evaluate(model=harness, tasks=[task], bootstrap_iters=0)["results"][
+        "stories"
+    ]
 
 
 def test_a_multiple_choice_task_is_answered(harness, task):
@@ -82,13 +91,19 @@ def instance(*arguments):
 
 def test_answers_come_in_the_order_of_the_questions_whatever_their_lengths(harness):
     asked = [("Once upon a time", 4), ("3 + 4 =", 2), ("The cat", 4)]
-    given = harness.generate_until([instance(text, {"max_gen_toks": count}) for text, count in asked])
-    assert given == [harness.engine.generate(text, max_new_tokens=count)[0].text for text, count in asked]
+    given = harness.generate_until(
+        [instance(text, {"max_gen_toks": count}) for text, count in asked]
+    )
+    assert given == [
+        harness.engine.generate(text, max_new_tokens=count)[0].text for text, count in asked
+    ]
 
 
 def test_text_ends_before_the_first_of_the_ends(harness):
     (whole,) = harness.generate_until([instance("Once upon a time", {"max_gen_toks": 6})])
-    (cut,) = harness.generate_until([instance("Once upon a time", {"max_gen_toks": 6, "until": ["#", whole[2:4]]})])
+    (cut,) = harness.generate_until(
+        [instance("Once upon a time", {"max_gen_toks": 6, "until": ["#", whole[2:4]]})]
+    )
     assert cut == whole[:2]
 
 
@@ -100,7 +115,10 @@ def test_contexts_lose_what_is_too_long(harness):
 
 @pytest.mark.parametrize(
     ("settings", "words"),
-    [({"do_sample": True}, "draws tokens by chance"), ({"max_gen_toks": 10**6}, "set max_gen_toks lower")],
+    [
+        ({"do_sample": True}, "draws tokens by chance"),
+        ({"max_gen_toks": 10**6}, "set max_gen_toks lower"),
+    ],
 )
 def test_what_cannot_be_done_is_said(harness, settings, words):
     with pytest.raises(UserError, match=words):

@@ -9,15 +9,47 @@ import random
 from collections.abc import Callable, Iterator
 
 from jaxgen.assets.stories import person, story
-from jaxgen.spec.builtin_prompts import BUILTIN
+from jaxgen.specs.builtin_prompts import BUILTIN
 
 HELD_OUT_SEED = 1_000_000
 HELD_OUT_SUMS = frozenset(
     {
-        *((12, "+", 5), (13, "+", 14), (4, "+", 13), (6, "+", 12), (8, "+", 16), (9, "+", 14), (11, "+", 7)),
-        *((15, "+", 3), (17, "+", 6), (2, "+", 19), (18, "+", 13), (16, "+", 15), (7, "+", 8), (3, "+", 6)),
-        *((14, "-", 6), (17, "-", 5), (9, "-", 4), (20, "-", 13), (18, "-", 11), (13, "-", 8), (16, "-", 9)),
-        *((27, "+", 35), (46, "+", 21), (58, "+", 17), (33, "+", 66), (72, "+", 19), (84, "+", 37), (95, "+", 48)),
+        *(
+            (12, "+", 5),
+            (13, "+", 14),
+            (4, "+", 13),
+            (6, "+", 12),
+            (8, "+", 16),
+            (9, "+", 14),
+            (11, "+", 7),
+        ),
+        *(
+            (15, "+", 3),
+            (17, "+", 6),
+            (2, "+", 19),
+            (18, "+", 13),
+            (16, "+", 15),
+            (7, "+", 8),
+            (3, "+", 6),
+        ),
+        *(
+            (14, "-", 6),
+            (17, "-", 5),
+            (9, "-", 4),
+            (20, "-", 13),
+            (18, "-", 11),
+            (13, "-", 8),
+            (16, "-", 9),
+        ),
+        *(
+            (27, "+", 35),
+            (46, "+", 21),
+            (58, "+", 17),
+            (33, "+", 66),
+            (72, "+", 19),
+            (84, "+", 37),
+            (95, "+", 48),
+        ),
     }
 )
 """(a, operator, b); an addition is kept out in both orders."""
@@ -51,7 +83,9 @@ def documents(seed: int, count: int) -> Iterator[str]:
 
 def is_held_out(a: int, operator: str, b: int) -> bool:
     """Whether this sum never occurs in the corpus."""
-    return (a, operator, b) in HELD_OUT_SUMS or (operator == "+" and (b, operator, a) in HELD_OUT_SUMS)
+    return (a, operator, b) in HELD_OUT_SUMS or (
+        operator == "+" and (b, operator, a) in HELD_OUT_SUMS
+    )
 
 
 def answer(a: int, operator: str, b: int) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 
 from jaxgen.assets.corpus import HELD_OUT_SEED, HELD_OUT_SUMS, answer, grid, is_held_out, word_sums
-from jaxgen.spec.builtin_prompts import BUILTIN
+from jaxgen.specs.builtin_prompts import BUILTIN
 
 Forward = Callable[[Any, jax.Array], jax.Array]
 """(params, tokens (B, T)) -> logits (B, T, V)."""
@@ -37,11 +37,15 @@ def report(forward: Forward, params: Any, *, tokenizer: Any, rows: np.ndarray) -
     accuracy = {}
     for kind, cases in _cases().items():
         longest = max(len(tokenizer.encode(expected)) for _, expected in cases)
-        texts = continuations(forward, params, [case[0] for case in cases], tokenizer=tokenizer, new_tokens=longest)
+        texts = continuations(
+            forward, params, [case[0] for case in cases], tokenizer=tokenizer, new_tokens=longest
+        )
         right = [text.startswith(case[1]) for text, case in zip(texts, cases, strict=True)]
         accuracy[kind] = sum(right) / len(right)
     samples = continuations(forward, params, BUILTIN, tokenizer=tokenizer, new_tokens=80)
-    losses = [float(loss(forward, params, jnp.asarray(batch))) for batch in np.split(rows, len(rows) // 8)]
+    losses = [
+        float(loss(forward, params, jnp.asarray(batch))) for batch in np.split(rows, len(rows) // 8)
+    ]
     return {
         "loss": float(np.mean(losses)),
         "accuracy": accuracy,
@@ -66,11 +70,17 @@ def continuations(
     for row, prompt_ids in zip(tokens, ids, strict=True):
         row[: len(prompt_ids)] = prompt_ids
     lines = np.arange(len(ids))
-    choose = jax.jit(lambda params, tokens, last: forward(params, tokens)[jnp.arange(len(ids)), last].argmax(-1))
+    choose = jax.jit(
+        lambda params, tokens, last: forward(params, tokens)[jnp.arange(len(ids)), last].argmax(-1)
+    )
     for step in range(new_tokens):
         tokens[lines, ends + step] = choose(params, tokens, ends + step - 1)
-    produced = [row[start : start + new_tokens].tolist() for row, start in zip(tokens, ends, strict=True)]
-    return [tokenizer.decode(new[: new.index(end_id)] if end_id in new else new) for new in produced]
+    produced = [
+        row[start : start + new_tokens].tolist() for row, start in zip(tokens, ends, strict=True)
+    ]
+    return [
+        tokenizer.decode(new[: new.index(end_id)] if end_id in new else new) for new in produced
+    ]
 
 
 def _cases() -> dict[str, list[Case]]:
@@ -82,7 +92,10 @@ def _cases() -> dict[str, list[Case]]:
         "sums, operands 0 to 20": [_sum(*item) for item in small if not is_held_out(*item)],
         "additions of two-digit numbers": [_sum(*item) for item in large],
         "sums kept out of the training text": [_sum(*item) for item in sorted(HELD_OUT_SUMS)],
-        "sums in words": [_split(word_sums(rng).split("\n")[0], " Now she has ", " Now he has ") for _ in range(100)],
+        "sums in words": [
+            _split(word_sums(rng).split("\n")[0], " Now she has ", " Now he has ")
+            for _ in range(100)
+        ],
         "grid puzzles, whole answer": [_split(grid(rng), "answer\n") for _ in range(50)],
     }
 

@@ -19,7 +19,7 @@ from jaxgen.assets.evaluate import Forward
 from jaxgen.caches.none import Recompute
 from jaxgen.models.decoder import Decoder
 from jaxgen.models.structure import Leaves, Structure, structure_of
-from jaxgen.spec.architecture import Architecture
+from jaxgen.specs.architecture import Architecture
 
 _NAMES = (
     (r"embedding", "model.embed_tokens.weight"),
@@ -99,9 +99,13 @@ def write(folder: Path, structure: Structure, leaves: Leaves, *, report: dict[st
     tensors = {}
     for name, leaf in zip(structure.names, leaves, strict=True):
         array = np.asarray(leaf).astype(ml_dtypes.bfloat16)
-        tensors[_hugging_face_name(name)] = np.ascontiguousarray(array.T if name.endswith("kernel") else array)
+        tensors[_hugging_face_name(name)] = np.ascontiguousarray(
+            array.T if name.endswith("kernel") else array
+        )
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "README.md").write_text(_card(arch, sum(leaf.size for leaf in leaves), report), encoding="utf-8")
+    (folder / "README.md").write_text(
+        _card(arch, sum(leaf.size for leaf in leaves), report), encoding="utf-8"
+    )
 
 
 def _hugging_face_name(name: str) -> str:
@@ -112,8 +116,12 @@ def _hugging_face_name(name: str) -> str:
 
 
 def _card(arch: Architecture, parameters: int, report: dict[str, Any]) -> str:
-    accuracy = "\n".join(f"| {kind} | {100 * share:.1f} % |" for kind, share in report["accuracy"].items())
-    samples = "\n\n".join(f"```text\n{prompt}\u2039\u203a{text}\n```" for prompt, text in report["samples"])
+    accuracy = "\n".join(
+        f"| {kind} | {100 * share:.1f} % |" for kind, share in report["accuracy"].items()
+    )
+    samples = "\n\n".join(
+        f"```text\n{prompt}\u2039\u203a{text}\n```" for prompt, text in report["samples"]
+    )
     heads = f"{arch.num_heads} heads, {arch.num_kv_heads} kv heads"
     return f"""# tiny: the model inside jaxgen
 

@@ -6,7 +6,7 @@
 import random
 import re
 
-from jaxgen.assets.plots import CLOSERS, INTROS, PLOTS
+from jaxgen.assets.story_plots import CLOSERS, INTROS, PLOTS
 
 GIRLS = ("Anna", "Mia", "Lucy", "Emma", "Ruby", "Nora", "Clara", "Ella", "Rose", "Lily")
 BOYS = ("Tom", "Ben", "Sam", "Leo", "Max", "Jack", "Finn", "Hugo", "Noah", "Adam")
@@ -18,7 +18,14 @@ _ELDERS = (
     ("grandfather", "he"),
     ("uncle", "he"),
 )
-_SPOTS = ("under the bed", "behind the door", "in the big box", "on the shelf", "under the table", "in the garden")
+_SPOTS = (
+    "under the bed",
+    "behind the door",
+    "in the big box",
+    "on the shelf",
+    "under the table",
+    "in the garden",
+)
 _SLOTS = {
     "adj": ("kind", "little", "clever", "brave", "quiet", "cheerful", "shy", "curious"),
     "colour": ("red", "blue", "green", "yellow", "white"),
@@ -33,7 +40,14 @@ _SLOTS = {
     "daytime": ("morning", "afternoon", "evening"),
     "weather": ("sunny", "windy", "cold", "warm", "cloudy"),
 }
-_WHENS = ("One day", "One {daytime}", "One {weather} {daytime}", "One {weather} day", "Last Monday", "On Sunday")
+_WHENS = (
+    "One day",
+    "One {daytime}",
+    "One {weather} {daytime}",
+    "One {weather} day",
+    "Last Monday",
+    "On Sunday",
+)
 
 
 def story(rng: random.Random) -> str:
@@ -63,8 +77,23 @@ def _bind(rng: random.Random) -> dict[str, str]:
     while other == name:
         other, ohe, ohim, ohis, okid = person(rng)
     elder, ehe = rng.choice(_ELDERS)
-    slots |= {"name": name, "he": he, "him": him, "his": his, "kid": kid, "He": he.title(), "His": his.title()}
-    slots |= {"other": other, "ohe": ohe, "ohim": ohim, "ohis": ohis, "okid": okid, "OHe": ohe.title()}
+    slots |= {
+        "name": name,
+        "he": he,
+        "him": him,
+        "his": his,
+        "kid": kid,
+        "He": he.title(),
+        "His": his.title(),
+    }
+    slots |= {
+        "other": other,
+        "ohe": ohe,
+        "ohim": ohim,
+        "ohis": ohis,
+        "okid": okid,
+        "OHe": ohe.title(),
+    }
     slots |= {"elder": elder, "ehe": ehe}
     slots["spot1"], slots["spot2"], slots["spot3"] = rng.sample(_SPOTS, 3)
     slots["when"] = rng.choice(_WHENS).format_map(slots) + rng.choice(("", ","))

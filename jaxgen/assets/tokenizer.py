@@ -19,7 +19,9 @@ TINY = Path(__file__).parent / "tiny"
 END = "<|endoftext|>"
 
 
-def train(vocab_size: int = 1024, seed: int = 0, *, count: int = 20_000, context: int = 512) -> PreTrainedTokenizerFast:
+def train(
+    vocab_size: int = 1024, seed: int = 0, *, count: int = 20_000, context: int = 512
+) -> PreTrainedTokenizerFast:
     """Learn the merges from the first `count` documents of the corpus.
 
     Args:

@@ -57,7 +57,9 @@ class Recipe:
         if progress < self.warmup:
             return self.peak_learning_rate * max(progress, 1e-4) / self.warmup
         rest = (progress - self.warmup) / (1 - self.warmup)
-        return self.peak_learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(rest, 1.0))))
+        return self.peak_learning_rate * (
+            0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(rest, 1.0)))
+        )
 
     def optimizer(self) -> optax.GradientTransformation:
         """AdamW without its learning rate, which `update` takes as a traced number; only matrices decay."""
@@ -98,8 +100,12 @@ def main() -> None:
     """Train, measure, and write the model's folder."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--steps", type=int, help="stop after this many steps")
-    parser.add_argument("--minutes", type=float, help="stop after this many minutes (35 if no steps are given)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first weights and of the text, 0 to 99")
+    parser.add_argument(
+        "--minutes", type=float, help="stop after this many minutes (35 if no steps are given)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the first weights and of the text, 0 to 99"
+    )
     parser.add_argument("--resume", action="store_true", help=f"go on from {_SAVED}")
     parser.add_argument("--output", type=Path, default=TINY, help="the folder to write")
     options = parser.parse_args()
@@ -109,16 +115,26 @@ def main() -> None:
     structure = structure_of(export.tiny(len(tokenizer), tokenizer.eos_token_id))
     forward = export.forward(structure)
     leaves = export.initial(structure.architecture, options.seed)
-    state = State(leaves, Recipe().optimizer().init(leaves), np.int64(0), np.int64(0), np.float64(0))
+    state = State(
+        leaves, Recipe().optimizer().init(leaves), np.int64(0), np.int64(0), np.float64(0)
+    )
     state = _restored(state) if options.resume else state
     state = _train(
-        forward, state, budget=Budget(options.steps, options.minutes), tokenizer=tokenizer, seed=options.seed
+        forward,
+        state,
+        budget=Budget(options.steps, options.minutes),
+        tokenizer=tokenizer,
+        seed=options.seed,
     )
     shipped = export.rounded(state.leaves)
     held_out = np.stack(list(itertools.islice(packed(tokenizer, HELD_OUT_SEED, 256), 64)))
-    report = evaluate.report(forward, shipped, tokenizer=tokenizer, rows=held_out) | {"seed": options.seed}
+    report = evaluate.report(forward, shipped, tokenizer=tokenizer, rows=held_out) | {
+        "seed": options.seed
+    }
     report |= {"steps": int(state.step), "tokens": int(state.tokens)}
-    export.write(options.output, structure, shipped, report=report | {"minutes": float(state.spent_s) / 60})
+    export.write(
+        options.output, structure, shipped, report=report | {"minutes": float(state.spent_s) / 60}
+    )
     _log(f"held-out loss {report['loss']:.4f} {report['accuracy']}")
 
 
@@ -134,25 +150,41 @@ def packed(tokenizer: Any, seed: int, length: int) -> Iterator[np.ndarray]:
                 row = []
 
 
-def _train(forward: evaluate.Forward, state: State, *, budget: Budget, tokenizer: Any, seed: int) -> State:
+def _train(
+    forward: evaluate.Forward, state: State, *, budget: Budget, tokenizer: Any, seed: int
+) -> State:
     """Run steps until the budget is spent."""
     recipe = Recipe()
     leaves, moments, step, tokens = state.leaves, state.moments, int(state.step), int(state.tokens)
     start = time.monotonic() - float(state.spent_s)
     update = _update(forward, recipe)
     shapes = (recipe.rows, recipe.final_rows)
-    text = {length: packed(tokenizer, 10_000 * seed + length + step, length) for _, length in shapes}
+    text = {
+        length: packed(tokenizer, 10_000 * seed + length + step, length) for _, length in shapes
+    }
     while (progress := budget.progress(step, time.monotonic() - start)) < 1:
         count, length = shapes[progress >= 1 - recipe.final_share]
         batch = np.stack(list(itertools.islice(text[length], count)))
         leaves, moments, loss = update(leaves, moments, batch, recipe.learning_rate(progress))
         step, tokens = step + 1, tokens + count * length
         if step % 50 == 0:
-            _log(f"step {step} {100 * progress:.1f} % loss {float(loss):.4f} {time.monotonic() - start:.0f} s")
+            _log(
+                f"step {step} {100 * progress:.1f} % loss {float(loss):.4f} {time.monotonic() - start:.0f} s"
+            )
         if step % 300 == 0:
-            _save(State(leaves, moments, np.int64(step), np.int64(tokens), np.float64(time.monotonic() - start)))
+            _save(
+                State(
+                    leaves,
+                    moments,
+                    np.int64(step),
+                    np.int64(tokens),
+                    np.float64(time.monotonic() - start),
+                )
+            )
     leaves, moments = jax.block_until_ready((leaves, moments))
-    state = State(leaves, moments, np.int64(step), np.int64(tokens), np.float64(time.monotonic() - start))
+    state = State(
+        leaves, moments, np.int64(step), np.int64(tokens), np.float64(time.monotonic() - start)
+    )
     _save(state)
     return state
 
@@ -164,7 +196,9 @@ def _update(forward: evaluate.Forward, recipe: Recipe) -> Any:
     def update(
         params: Leaves, moments: optax.OptState, rows: jax.Array, learning_rate: jax.Array
     ) -> tuple[Leaves, optax.OptState, jax.Array]:
-        loss, grads = jax.value_and_grad(lambda weights: evaluate.loss(forward, weights, rows))(params)
+        loss, grads = jax.value_and_grad(lambda weights: evaluate.loss(forward, weights, rows))(
+            params
+        )
         changes, moments = optimizer.update(grads, moments, params)
         changes = jax.tree.map(lambda change: -learning_rate * change, changes)
         return typing.cast(Leaves, optax.apply_updates(params, changes)), moments, loss

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from jaxgen.caches import buffers, dynamic, fixed, none, page_kernels, paged, regions
+from jaxgen.caches import buffers, dynamic, fixed, none, page_kernels, paged, two_regions
 from jaxgen.caches.protocol import Cache
-from jaxgen.spec import cache as specs
-from jaxgen.spec.architecture import Architecture
+from jaxgen.specs import cache as specs
+from jaxgen.specs.architecture import Architecture
 
 _KINDS: dict[type, type[Cache]] = {
     specs.Fixed: fixed.FixedCache,
@@ -22,7 +22,7 @@ _KINDS: dict[type, type[Cache]] = {
 def kind(spec: specs.CacheSpec) -> type[Cache]:
     """The cache class that serves a spec; its class constants say what it allows."""
     if isinstance(spec, specs.Fixed) and spec.regions == 2:
-        return regions.RegionsCache
+        return two_regions.RegionsCache
     return _KINDS[type(spec)]
 
 
@@ -48,16 +48,20 @@ def create(
     """
     spec = specs.windowed(spec, architecture)
     if isinstance(spec, specs.Fixed) and spec.regions == 2:
-        return regions.RegionsCache.create(
+        return two_regions.RegionsCache.create(
             spec, architecture, batch=batch, capacity=capacity, dtype=dtype, prompt=prompt
         )
-    return kind(spec).create(spec, architecture, batch=batch, capacity=capacity, dtype=dtype, needed=needed)
+    return kind(spec).create(
+        spec, architecture, batch=batch, capacity=capacity, dtype=dtype, needed=needed
+    )
 
 
 def page_kernel(spec: specs.Paged, architecture: Architecture, dtype: jnp.dtype) -> str:
     """What `cache.kernel` stands for on this machine and for this model."""
     whole = dataclasses.replace(spec, window=specs.windowed(spec, architecture).window)
-    return page_kernels.choose(whole, architecture, dtype=dtype, platform=jax.default_backend()).name
+    return page_kernels.choose(
+        whole, architecture, dtype=dtype, platform=jax.default_backend()
+    ).name
 
 
 def kv_layout(spec: specs.Fixed, *, batch: int, dtype: jnp.dtype) -> str:

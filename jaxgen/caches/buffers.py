@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxgen.ops.quantisation import Kept, empty, kept_like
-from jaxgen.spec.architecture import Architecture
-from jaxgen.spec.cache import KVLayout
+from jaxgen.specs.architecture import Architecture
+from jaxgen.specs.cache import KVLayout
 
 _Kind = TypeVar("_Kind", bound="Buffer")
 
@@ -48,22 +48,26 @@ class Buffer:
     def first(self, count: int) -> Kept:
         """(B, count, K, H): the first slots of each row."""
         axis = self.slot_axis
-        return self._turned(jax.tree.map(lambda whole: jax.lax.slice_in_dim(whole, 0, count, axis=axis), self.kept))
+        return self._turned(
+            jax.tree.map(lambda whole: jax.lax.slice_in_dim(whole, 0, count, axis=axis), self.kept)
+        )
 
     def holding(self, new: Float[Array, "B T K H"]) -> Self:
         """Another one, of T slots, that holds `new` alone."""
         return type(self)(self._turned(kept_like(new, self.kept)))
 
-    def written(self, new: Float[Array, "B T K H"], starts: int | Int[Array, ""] | Int[Array, "B"]) -> Self:
+    def written(
+        self, new: Float[Array, "B T K H"], starts: int | Int[Array, ""] | Int[Array, "B"]
+    ) -> Self:
         """`new` from one slot on in every row, or from each row's own; a single row takes the plain update, which XLA
         does in place everywhere."""
 
         def put(whole: Array, part: Array) -> Array:
             if jnp.ndim(starts) == 0 or whole.shape[0] == 1:
                 return _updated(whole, part, jnp.reshape(starts, ()), axis=self.slot_axis)
-            return jax.vmap(lambda row, part, start: _updated(row, part, start, axis=self.slot_axis - 1))(
-                whole, part, starts
-            )
+            return jax.vmap(
+                lambda row, part, start: _updated(row, part, start, axis=self.slot_axis - 1)
+            )(whole, part, starts)
 
         return type(self)(jax.tree.map(put, self.kept, self.holding(new).kept))
 
@@ -71,12 +75,16 @@ class Buffer:
         """Another one, of M slots, each row's own choice of what it holds."""
         places = jnp.expand_dims(slots, (3 - self.slot_axis, 3))
         return type(self)(
-            jax.tree.map(lambda whole: jnp.take_along_axis(whole, places, axis=self.slot_axis), self.kept)
+            jax.tree.map(
+                lambda whole: jnp.take_along_axis(whole, places, axis=self.slot_axis), self.kept
+            )
         )
 
     def _turned(self, kept: Kept) -> Kept:
         """From the order in memory to (B, S, K, H), and back."""
-        return kept if self.slot_axis == 1 else jax.tree.map(lambda array: array.swapaxes(1, 2), kept)
+        return (
+            kept if self.slot_axis == 1 else jax.tree.map(lambda array: array.swapaxes(1, 2), kept)
+        )
 
 
 def _with_path(name: str) -> Callable[[type[_Kind]], type[_Kind]]:
@@ -115,11 +123,14 @@ def chosen(layout: KVLayout, *, batch: int, dtype) -> KVLayout:
     return KVLayout.HND if by_head else KVLayout.NHD
 
 
-def buffers(layout: KVLayout, architecture: Architecture, *, batch: int, slots: int, dtype) -> tuple[Buffer, ...]:
+def buffers(
+    layout: KVLayout, architecture: Architecture, *, batch: int, slots: int, dtype
+) -> tuple[Buffer, ...]:
     """Zeros, for the keys or the values of each layer."""
     kind = HND if chosen(layout, batch=batch, dtype=dtype) is KVLayout.HND else NHD
     return tuple(
-        kind.empty(architecture, batch=batch, slots=slots, dtype=dtype) for _ in range(architecture.num_layers)
+        kind.empty(architecture, batch=batch, slots=slots, dtype=dtype)
+        for _ in range(architecture.num_layers)
     )
 
 

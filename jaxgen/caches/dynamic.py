@@ -11,8 +11,8 @@ from jaxtyping import Array, Float, Int
 from jaxgen.caches.layers import joined, replaced
 from jaxgen.ops.attention import attention, causal_mask
 from jaxgen.ops.quantisation import Kept, empty, kept_like
-from jaxgen.spec.architecture import Architecture
-from jaxgen.spec.cache import Dynamic
+from jaxgen.specs.architecture import Architecture
+from jaxgen.specs.cache import Dynamic
 
 
 @jax.tree_util.register_dataclass
@@ -38,7 +38,14 @@ class DynamicCache:
 
     @classmethod
     def create(
-        cls, spec: Dynamic, architecture: Architecture, *, batch: int, capacity: int, dtype, needed: Sequence[int] = ()
+        cls,
+        spec: Dynamic,
+        architecture: Architecture,
+        *,
+        batch: int,
+        capacity: int,
+        dtype,
+        needed: Sequence[int] = (),
     ) -> Self:
         """No slots at all: `capacity` does not matter."""
         del capacity, needed
@@ -46,7 +53,9 @@ class DynamicCache:
         nothing = tuple(empty(shape, dtype) for _ in range(architecture.num_layers))
         none_yet = jnp.zeros((batch,), jnp.int32)
         no_slots = jnp.zeros((batch, 0), jnp.int32)
-        return cls(keys=nothing, values=nothing, slots=no_slots, lengths=none_yet, window=spec.window)
+        return cls(
+            keys=nothing, values=nothing, slots=no_slots, lengths=none_yet, window=spec.window
+        )
 
     @property
     def visible(self) -> int:
@@ -63,7 +72,11 @@ class DynamicCache:
         return self.lengths[:, None] + jnp.arange(time, dtype=jnp.int32)[None, :]
 
     def attend(
-        self, layer: int, q: Float[Array, "B T N H"], k: Float[Array, "B T K H"], v: Float[Array, "B T K H"]
+        self,
+        layer: int,
+        q: Float[Array, "B T N H"],
+        k: Float[Array, "B T K H"],
+        v: Float[Array, "B T K H"],
     ) -> tuple[Float[Array, "B T N H"], Self]:
         """Append to one layer and attend over all of it. `slots` follows in `advance`, once per step."""
         keys, values = _appended(self.keys[layer], k), _appended(self.values[layer], v)
@@ -85,7 +98,9 @@ class DynamicCache:
         offsets = jnp.arange(added, dtype=jnp.int32)[None, :]
         named = jnp.where(offsets < counts[:, None], self.lengths[:, None] + offsets, -1)
         slots = jnp.concatenate([self.slots, named], axis=1)
-        return dataclasses.replace(self, slots=slots, lengths=self.lengths + counts)._within_window()
+        return dataclasses.replace(
+            self, slots=slots, lengths=self.lengths + counts
+        )._within_window()
 
     def reading(self, depth: int) -> Self:
         """Everything there is gets read."""
@@ -100,10 +115,15 @@ class DynamicCache:
         newest = jnp.argsort(self.slots, axis=1)[:, surplus:]  # padding, -1, goes first
 
         def taken(layers: tuple[Kept, ...]) -> tuple[Kept, ...]:
-            return jax.tree.map(lambda entries: jnp.take_along_axis(entries, newest[:, :, None, None], axis=1), layers)
+            return jax.tree.map(
+                lambda entries: jnp.take_along_axis(entries, newest[:, :, None, None], axis=1),
+                layers,
+            )
 
         slots = jnp.take_along_axis(self.slots, newest, axis=1)
-        return dataclasses.replace(self, keys=taken(self.keys), values=taken(self.values), slots=slots)
+        return dataclasses.replace(
+            self, keys=taken(self.keys), values=taken(self.values), slots=slots
+        )
 
 
 def _appended(kept: Kept, new: Float[Array, "B T K H"]) -> Kept:

@@ -13,8 +13,8 @@ from jaxgen.caches.layers import replaced
 from jaxgen.caches.protocol import Place
 from jaxgen.ops.attention import attention, causal_mask
 from jaxgen.ops.quantisation import Kept
-from jaxgen.spec.architecture import Architecture
-from jaxgen.spec.cache import Fixed
+from jaxgen.specs.architecture import Architecture
+from jaxgen.specs.cache import Fixed
 
 
 @jax.tree_util.register_dataclass
@@ -45,7 +45,14 @@ class FixedCache:
 
     @classmethod
     def create(
-        cls, spec: Fixed, architecture: Architecture, *, batch: int, capacity: int, dtype, needed: Sequence[int] = ()
+        cls,
+        spec: Fixed,
+        architecture: Architecture,
+        *,
+        batch: int,
+        capacity: int,
+        dtype,
+        needed: Sequence[int] = (),
     ) -> Self:
         """`capacity` is `max_len`: the slots of a row, all visible at first; a window may allow fewer."""
         del needed
@@ -68,7 +75,11 @@ class FixedCache:
         return self.lengths[:, None] + jnp.arange(time, dtype=jnp.int32)[None, :]
 
     def attend(
-        self, layer: int, q: Float[Array, "B T N H"], k: Float[Array, "B T K H"], v: Float[Array, "B T K H"]
+        self,
+        layer: int,
+        q: Float[Array, "B T N H"],
+        k: Float[Array, "B T K H"],
+        v: Float[Array, "B T K H"],
     ) -> tuple[Float[Array, "B T N H"], Self]:
         """Write at each row's length, attend over the visible slots.
 
@@ -107,7 +118,9 @@ class FixedCache:
         """A copy of the row, from its first slot on."""
 
         def row(buffers):
-            return jax.tree.map(lambda buffer: jax.lax.dynamic_slice_in_dim(buffer, place.slot, 1, axis=0), buffers)
+            return jax.tree.map(
+                lambda buffer: jax.lax.dynamic_slice_in_dim(buffer, place.slot, 1, axis=0), buffers
+            )
 
         return dataclasses.replace(
             self, keys=row(self.keys), values=row(self.values), lengths=jnp.zeros((1,), jnp.int32)
@@ -118,7 +131,9 @@ class FixedCache:
 
         def whole(buffers, parts):
             return jax.tree.map(
-                lambda buffer, part: jax.lax.dynamic_update_slice_in_dim(buffer, part, place.slot, axis=0),
+                lambda buffer, part: jax.lax.dynamic_update_slice_in_dim(
+                    buffer, part, place.slot, axis=0
+                ),
                 buffers,
                 parts,
             )
@@ -139,12 +154,16 @@ class FixedCache:
         """See the first `depth` slots, at most all of them."""
         return dataclasses.replace(self, visible=min(depth, self.keys[0].slots))
 
-    def _attend_long_prompt(self, layer: int, q: Array, k: Array, v: Array) -> tuple[Float[Array, "B T N H"], Self]:
+    def _attend_long_prompt(
+        self, layer: int, q: Array, k: Array, v: Array
+    ) -> tuple[Float[Array, "B T N H"], Self]:
         """Within the call alone: the ring is empty. All of it stays until `advance` says how long each row is: right
         padding would go round the ring and overwrite what is needed."""
         keys, values = self.keys[layer].holding(k), self.values[layer].holding(v)
         time, positions = q.shape[1], self.positions(q.shape[1])
-        context = attention(q, keys.first(time), values.first(time), causal_mask(positions, positions, self.ring))
+        context = attention(
+            q, keys.first(time), values.first(time), causal_mask(positions, positions, self.ring)
+        )
         return context, self._with_layer(layer, keys, values)
 
     def _with_layer(self, layer: int, keys: Buffer, values: Buffer) -> Self:
@@ -152,7 +171,9 @@ class FixedCache:
             self, keys=replaced(self.keys, layer, keys), values=replaced(self.values, layer, values)
         )
 
-    def _positions_held(self, newest: Int[Array, "B"], slots: int | None = None) -> Int[Array, "B S"]:
+    def _positions_held(
+        self, newest: Int[Array, "B"], slots: int | None = None
+    ) -> Int[Array, "B S"]:
         """The position in each visible slot once `newest` is written; in a ring, negative where nothing is yet."""
         count = self.visible if slots is None else slots
         each = jnp.broadcast_to(jnp.arange(count, dtype=jnp.int32), (newest.shape[0], count))

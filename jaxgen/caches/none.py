@@ -10,8 +10,8 @@ from jaxtyping import Array, Float, Int
 
 from jaxgen.ops.attention import attention, causal_mask
 from jaxgen.ops.quantisation import Kept
-from jaxgen.spec.architecture import Architecture
-from jaxgen.spec.cache import NoCache
+from jaxgen.specs.architecture import Architecture
+from jaxgen.specs.cache import NoCache
 
 
 @jax.tree_util.register_dataclass
@@ -37,7 +37,14 @@ class Recompute:
 
     @classmethod
     def create(
-        cls, spec: NoCache, architecture: Architecture, *, batch: int, capacity: int, dtype, needed: Sequence[int] = ()
+        cls,
+        spec: NoCache,
+        architecture: Architecture,
+        *,
+        batch: int,
+        capacity: int,
+        dtype,
+        needed: Sequence[int] = (),
     ) -> Self:
         """`architecture` and `dtype` do not matter: nothing is kept."""
         del architecture, dtype, needed
@@ -48,7 +55,11 @@ class Recompute:
         return jnp.broadcast_to(jnp.arange(time, dtype=jnp.int32), (self.batch, time))
 
     def attend(
-        self, layer: int, q: Float[Array, "B T N H"], k: Float[Array, "B T K H"], v: Float[Array, "B T K H"]
+        self,
+        layer: int,
+        q: Float[Array, "B T N H"],
+        k: Float[Array, "B T K H"],
+        v: Float[Array, "B T K H"],
     ) -> tuple[Float[Array, "B T N H"], Self]:
         """Causal attention within the call."""
         del layer

@@ -7,12 +7,12 @@ from typing import Any, ClassVar, Protocol
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxgen.caches.pools import HeadsFirst, Interleaved, Pool
+from jaxgen.caches.page_pools import HeadsFirst, Interleaved, Pool
 from jaxgen.errors import UserError
 from jaxgen.ops import gpu_paged_attention, tpu_paged_attention
 from jaxgen.ops.paged_attention import blockwise_attention, gather_attention
-from jaxgen.spec.architecture import Architecture
-from jaxgen.spec.cache import Paged, PageKernel
+from jaxgen.specs.architecture import Architecture
+from jaxgen.specs.cache import Paged, PageKernel
 
 BLOCK_TOKENS = 128
 """Attended to at a time by the blockwise kernel: 128 KiB of keys and values at 2 heads of 64 in float32."""
@@ -36,7 +36,12 @@ class Kernel(Protocol):
         ...
 
     def attend(
-        self, pool: Any, q: Float[Array, "B T N H"], *, table: Int[Array, "B M"], positions: Int[Array, "B T"]
+        self,
+        pool: Any,
+        q: Float[Array, "B T N H"],
+        *,
+        table: Int[Array, "B M"],
+        positions: Int[Array, "B T"],
     ) -> Float[Array, "B T N H"]:
         """What queries at `positions`, T in a row, see in the pages of `table` up to their own slots."""
         ...
@@ -51,10 +56,17 @@ class Reference:
     window: int | None = None
 
     def attend(
-        self, pool: HeadsFirst, q: Float[Array, "B T N H"], *, table: Int[Array, "B M"], positions: Int[Array, "B T"]
+        self,
+        pool: HeadsFirst,
+        q: Float[Array, "B T N H"],
+        *,
+        table: Int[Array, "B M"],
+        positions: Int[Array, "B T"],
     ) -> Float[Array, "B T N H"]:
         """As over a contiguous cache."""
-        return gather_attention(q, pool.keys, pool.values, table=table, positions=positions, window=self.window)
+        return gather_attention(
+            q, pool.keys, pool.values, table=table, positions=positions, window=self.window
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,14 +78,25 @@ class Blockwise:
     window: int | None = None
 
     def attend(
-        self, pool: HeadsFirst, q: Float[Array, "B T N H"], *, table: Int[Array, "B M"], positions: Int[Array, "B T"]
+        self,
+        pool: HeadsFirst,
+        q: Float[Array, "B T N H"],
+        *,
+        table: Int[Array, "B M"],
+        positions: Int[Array, "B T"],
     ) -> Float[Array, "B T N H"]:
         """Blocks of `BLOCK_TOKENS`, if they divide what is read; else all at once."""
         block, pages = max(BLOCK_TOKENS // pool.page_size, 1), table.shape[1]
         if q.shape[1] > 1 or block == pages or pages % block:
             return Reference(self.window).attend(pool, q, table=table, positions=positions)
         return blockwise_attention(
-            q, pool.keys, pool.values, table=table, positions=positions, pages=block, window=self.window
+            q,
+            pool.keys,
+            pool.values,
+            table=table,
+            positions=positions,
+            pages=block,
+            window=self.window,
         )
 
 
@@ -91,10 +114,17 @@ class GpuKernel:
     interpret: bool = False
 
     def attend(
-        self, pool: HeadsFirst, q: Float[Array, "B T N H"], *, table: Int[Array, "B M"], positions: Int[Array, "B T"]
+        self,
+        pool: HeadsFirst,
+        q: Float[Array, "B T N H"],
+        *,
+        table: Int[Array, "B M"],
+        positions: Int[Array, "B T"],
     ) -> Float[Array, "B T N H"]:
         """One query of each row."""
-        from jax.experimental.pallas.ops.gpu.paged_attention import paged_attention  # slow to import
+        from jax.experimental.pallas.ops.gpu.paged_attention import (
+            paged_attention,  # slow to import
+        )
 
         if q.shape[1] > 1:
             return Reference().attend(pool, q, table=table, positions=positions)
@@ -121,10 +151,17 @@ class TpuKernel:
     window: int | None = None
 
     def attend(
-        self, pool: Interleaved, q: Float[Array, "B T N H"], *, table: Int[Array, "B M"], positions: Int[Array, "B T"]
+        self,
+        pool: Interleaved,
+        q: Float[Array, "B T N H"],
+        *,
+        table: Int[Array, "B M"],
+        positions: Int[Array, "B T"],
     ) -> Float[Array, "B T N H"]:
         """Any number of queries of each row."""
-        from jax.experimental.pallas.ops.tpu import ragged_paged_attention as shipped  # slow to import
+        from jax.experimental.pallas.ops.tpu import (
+            ragged_paged_attention as shipped,  # slow to import
+        )
 
         kernel = functools.partial(shipped.ragged_paged_attention, sliding_window=self.window)
         return tpu_paged_attention.ragged_paged_attention(
@@ -163,7 +200,10 @@ def _obstacles(spec: Paged, architecture: Architecture, *, dtype: jnp.dtype, pla
         return f"runs on GPU or TPU; this machine has {platform}"
     if platform == "gpu":
         found = gpu_paged_attention.obstacles(
-            head_dim=architecture.head_dim, page_size=spec.page_size, dtype=dtype, window=spec.window
+            head_dim=architecture.head_dim,
+            page_size=spec.page_size,
+            dtype=dtype,
+            window=spec.window,
         )
     else:
         found = tpu_paged_attention.obstacles(

@@ -12,12 +12,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxgen.caches import page_kernels
 from jaxgen.caches.layers import replaced
-from jaxgen.caches.pages import PageAllocator, pages_for
-from jaxgen.caches.pools import Pool
+from jaxgen.caches.page_allocator import PageAllocator, pages_for
+from jaxgen.caches.page_pools import Pool
 from jaxgen.caches.protocol import Place
 from jaxgen.ops.quantisation import Kept
-from jaxgen.spec.architecture import Architecture
-from jaxgen.spec.cache import Paged
+from jaxgen.specs.architecture import Architecture
+from jaxgen.specs.cache import Paged
 
 
 @jax.tree_util.register_dataclass
@@ -65,7 +65,9 @@ class PagedCache:
         Raises:
             UserError: the pool has too few pages, or the kernel that was asked for cannot run here.
         """
-        kernel = page_kernels.choose(spec, architecture, dtype=jnp.dtype(dtype), platform=jax.default_backend())
+        kernel = page_kernels.choose(
+            spec, architecture, dtype=jnp.dtype(dtype), platform=jax.default_backend()
+        )
         per_row = pages_for(capacity, spec.page_size)
         num_pages = spec.pool(batch, capacity)
         allocator = PageAllocator(num_pages)
@@ -100,7 +102,11 @@ class PagedCache:
         return self.lengths[:, None] + jnp.arange(time, dtype=jnp.int32)[None, :]
 
     def attend(
-        self, layer: int, q: Float[Array, "B T N H"], k: Float[Array, "B T K H"], v: Float[Array, "B T K H"]
+        self,
+        layer: int,
+        q: Float[Array, "B T N H"],
+        k: Float[Array, "B T K H"],
+        v: Float[Array, "B T K H"],
     ) -> tuple[Float[Array, "B T N H"], Self]:
         """Write at each row's length, attend over the pages of the visible slots.
 
@@ -108,7 +114,9 @@ class PagedCache:
         """
         positions, pool = self.positions(q.shape[1]), self.pools[layer]
         slots = positions // pool.page_size
-        pages = jnp.take_along_axis(self.table, slots, axis=1, mode="fill", fill_value=pool.num_pages)
+        pages = jnp.take_along_axis(
+            self.table, slots, axis=1, mode="fill", fill_value=pool.num_pages
+        )
         pool = pool.write(k, v, pages=pages, offsets=positions % pool.page_size)
         context = self.kernel.attend(pool, q, table=self._read_table(), positions=positions)
         return context, dataclasses.replace(self, pools=replaced(self.pools, layer, pool))
@@ -143,7 +151,9 @@ class PagedCache:
 
     def only(self, rows: Bool[Array, "B"]) -> Self:
         """The other rows have no pages any more."""
-        return dataclasses.replace(self, table=jnp.where(rows[:, None], self.table, self.pools[0].num_pages))
+        return dataclasses.replace(
+            self, table=jnp.where(rows[:, None], self.table, self.pools[0].num_pages)
+        )
 
     def reading(self, depth: int) -> Self:
         """See the pages of the first `depth` slots, at most all of them."""

@@ -8,7 +8,7 @@ import jax
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxgen.ops.quantisation import Kept
-from jaxgen.spec.architecture import Architecture
+from jaxgen.specs.architecture import Architecture
 
 
 class Cache(Protocol):
@@ -35,7 +35,14 @@ class Cache(Protocol):
 
     @classmethod
     def create(
-        cls, spec, architecture: Architecture, *, batch: int, capacity: int, dtype, needed: Sequence[int] = ()
+        cls,
+        spec,
+        architecture: Architecture,
+        *,
+        batch: int,
+        capacity: int,
+        dtype,
+        needed: Sequence[int] = (),
     ) -> Self:
         """An empty cache for `batch` rows of up to `capacity` tokens; `spec` is the kind's own spec class.
 
@@ -48,7 +55,11 @@ class Cache(Protocol):
         ...
 
     def attend(
-        self, layer: int, q: Float[Array, "B T N H"], k: Float[Array, "B T K H"], v: Float[Array, "B T K H"]
+        self,
+        layer: int,
+        q: Float[Array, "B T N H"],
+        k: Float[Array, "B T K H"],
+        v: Float[Array, "B T K H"],
     ) -> tuple[Float[Array, "B T N H"], Self]:
         """Write `k` and `v` of one layer, and attend over all that the row's queries may see."""
         ...

@@ -22,10 +22,16 @@ from jaxgen.checkpoints.tensors import DTYPES, Entry, entries_of
 from jaxgen.errors import UserError
 from jaxgen.models.structure import Structure, structure_of
 
-_NUMPY = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
+_NUMPY = {
+    "float32": np.dtype(np.float32),
+    "float16": np.dtype(np.float16),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+}
 
 
-def convert(source: str, dest: str | Path, *, dtype: str | None = None, progress: Progress = silent) -> None:
+def convert(
+    source: str, dest: str | Path, *, dtype: str | None = None, progress: Progress = silent
+) -> None:
     """Convert a Hugging Face model into an Orbax checkpoint at `dest`, with its tokenizer beside the weights.
 
     Args:
@@ -71,19 +77,28 @@ def convert(source: str, dest: str | Path, *, dtype: str | None = None, progress
         progress("write", len(arrays), len(arrays))
 
 
-def matched(structure: Structure, entries: dict[str, Entry], *, source: str) -> dict[str, tuple[Key, Entry]]:
+def matched(
+    structure: Structure, entries: dict[str, Entry], *, source: str
+) -> dict[str, tuple[Key, Entry]]:
     """Find each parameter's tensor; nothing may be missing, left over, misshapen or of another dtype."""
     table, keys = TABLES[structure.architecture.family], keys_of(structure)
     by_name = {}
-    for name in sorted(entries, key=len):  # a name both with and without its prefix counts as unexpected
+    for name in sorted(
+        entries, key=len
+    ):  # a name both with and without its prefix counts as unexpected
         bare = name.removeprefix(table.prefix)
         by_name[name if bare in by_name else bare] = entries[name]
-    needed = {key.name: key.stored_shape(shape) for key, shape in zip(keys.values(), structure.shapes, strict=True)}
+    needed = {
+        key.name: key.stored_shape(shape)
+        for key, shape in zip(keys.values(), structure.shapes, strict=True)
+    }
     there = {name: entry for name, entry in by_name.items() if name in needed}
     tied = structure.architecture.tied
     problems = {
         "missing": [name for name in needed if name not in by_name],
-        "unexpected": [name for name in by_name if name not in needed and not table.ignores(name, tied=tied)],
+        "unexpected": [
+            name for name in by_name if name not in needed and not table.ignores(name, tied=tied)
+        ],
         "misshapen": [
             f"{name} is {entry.shape}, config.json asks for {needed[name]}"
             for name, entry in there.items()
@@ -93,7 +108,11 @@ def matched(structure: Structure, entries: dict[str, Entry], *, source: str) -> 
             f"{name} is {entry.dtype}" for name, entry in there.items() if entry.dtype not in DTYPES
         ],
     }
-    told = [f"{len(names)} tensors {kind}: {manifest.listed(names)}" for kind, names in problems.items() if names]
+    told = [
+        f"{len(names)} tensors {kind}: {manifest.listed(names)}"
+        for kind, names in problems.items()
+        if names
+    ]
     if told:
         raise UserError.collected(f"{source} does not hold the tensors of its config.json", told)
     return {ours: (key, by_name[key.name]) for ours, key in keys.items()}
@@ -108,7 +127,9 @@ def _arrays(
         progress("read", done, len(plan))
         tensor = entry.read(third=key.third)
         with np.errstate(over="ignore"):  # an overflow becomes Inf, which is told below
-            array = np.ascontiguousarray(tensor.T if key.transposed else tensor, _NUMPY[dtype] if dtype else None)
+            array = np.ascontiguousarray(
+                tensor.T if key.transposed else tensor, _NUMPY[dtype] if dtype else None
+            )
         if not np.isfinite(array).all():
             overflow = np.isfinite(tensor).all()
             wrong.append(f"{entry.name} (beyond the range of {dtype})" if overflow else entry.name)
@@ -116,7 +137,9 @@ def _arrays(
     progress("read", len(plan), len(plan))
     if wrong:
         named = manifest.listed(list(dict.fromkeys(wrong)))
-        raise UserError(f"{source} has NaN or Inf weights: {named}; download it again or choose another --dtype")
+        raise UserError(
+            f"{source} has NaN or Inf weights: {named}; download it again or choose another --dtype"
+        )
     return arrays, sha256
 
 
@@ -128,13 +151,17 @@ def _partial(dest: Path) -> Iterator[Path]:
         dest.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=partial_prefix(dest), dir=dest.parent))
     except OSError as error:
-        raise UserError(f"cannot write to {dest.parent} ({error.strerror}); choose another destination") from error
+        raise UserError(
+            f"cannot write to {dest.parent} ({error.strerror}); choose another destination"
+        ) from error
     try:
         yield scratch / "checkpoint"
         os.rename(scratch / "checkpoint", dest)
     except (OSError, OrbaxError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"cannot write {dest} ({reason}); free some space or choose another") from error
+        raise UserError(
+            f"cannot write {dest} ({reason}); free some space or choose another"
+        ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         for parent in [] if dest.exists() else new_parents:
@@ -152,7 +179,11 @@ def _make_sure_it_fits(
 ) -> None:
     """Refuse before reading gigabytes."""
     dtypes = [_NUMPY[dtype or DTYPES[entry.dtype]] for _, entry in plan.values()]
-    needed = sum(one.itemsize * math.prod(shape) for one, shape in zip(dtypes, structure.shapes, strict=True))
+    needed = sum(
+        one.itemsize * math.prod(shape) for one, shape in zip(dtypes, structure.shapes, strict=True)
+    )
     free = shutil.disk_usage(path).free
     if needed > free:
-        raise OSError(errno.ENOSPC, f"{needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free")
+        raise OSError(
+            errno.ENOSPC, f"{needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free"
+        )

@@ -10,7 +10,7 @@ from typing import Any
 from jaxgen.checkpoints.fields import Fields, short
 from jaxgen.checkpoints.windows import window_of
 from jaxgen.errors import UserError
-from jaxgen.spec.architecture import Architecture, RopeScaling
+from jaxgen.specs.architecture import Architecture, RopeScaling
 
 ARCHITECTURES = {
     "GPT2LMHeadModel": "gpt2",
@@ -30,7 +30,9 @@ _REQUIRED_VALUES = {
 """Keys that change what the model computes, with the one value that the decoder does; absent is fine."""
 
 
-def architecture_of(config: Mapping[str, Any], generation: Mapping[str, Any], *, subject: str) -> Architecture:
+def architecture_of(
+    config: Mapping[str, Any], generation: Mapping[str, Any], *, subject: str
+) -> Architecture:
     """The architecture that a config.json describes.
 
     Args:
@@ -46,14 +48,20 @@ def architecture_of(config: Mapping[str, Any], generation: Mapping[str, Any], *,
     for key, required in _REQUIRED_VALUES.items():
         value = config.get(key)
         if value is not None and value != required:
-            fields.problems.append(f"{key}={short(value)} is not supported (only {short(required)})")
+            fields.problems.append(
+                f"{key}={short(value)} is not supported (only {short(required)})"
+            )
     values = _gpt2(fields) if family == "gpt2" else _rotary(fields, family=family)
     values["window"] = window_of(fields, family=family)
     eos = _eos(generation.get("eos_token_id"), fields) or _eos(config.get("eos_token_id"), fields)
     if not fields.problems and values["num_heads"] % values["num_kv_heads"]:
-        fields.problems.append(f"{values['num_heads']} heads are no multiple of {values['num_kv_heads']} kv heads")
+        fields.problems.append(
+            f"{values['num_heads']} heads are no multiple of {values['num_kv_heads']} kv heads"
+        )
     if not fields.problems and values["position"] == "rotary" and values["head_dim"] % 2:
-        fields.problems.append(f"head_dim={values['head_dim']} is odd, which rotary positions cannot be")
+        fields.problems.append(
+            f"head_dim={values['head_dim']} is odd, which rotary positions cannot be"
+        )
     if fields.problems:
         raise UserError.collected(f"{subject}: config.json", fields.problems)
     return Architecture(family=family, eos_token_ids=eos, **values)
@@ -104,7 +112,9 @@ def _rotary(fields: Fields, *, family: str) -> dict[str, Any]:
         "num_layers": fields.size("num_hidden_layers"),
         "num_heads": num_heads,
         "num_kv_heads": fields.size("num_key_value_heads", num_heads),
-        "head_dim": fields.size("head_dim", 128) if given_head_dim else fields.per_head(hidden_size, num_heads),
+        "head_dim": fields.size("head_dim", 128)
+        if given_head_dim
+        else fields.per_head(hidden_size, num_heads),
         "intermediate_size": fields.size("intermediate_size"),
         "context": fields.size("max_position_embeddings"),
         "norm_eps": fields.number("rms_norm_eps", 1e-6),
@@ -127,10 +137,14 @@ def _rope(fields: Fields) -> tuple[float, RopeScaling | None]:
     kind = rope.get("rope_type", rope.get("type", "default"))
     nested = any(isinstance(value, Mapping) for value in rope.values())
     if nested or kind not in ("default", "llama3"):
-        fields.problems.append(f"rope_type={short(rope if nested else kind)} is not supported (only default, llama3)")
+        fields.problems.append(
+            f"rope_type={short(rope if nested else kind)} is not supported (only default, llama3)"
+        )
         return theta, None
     if rope.get("partial_rotary_factor") not in (None, 1.0):
-        fields.problems.append(f"partial_rotary_factor={rope['partial_rotary_factor']} is not supported (only 1.0)")
+        fields.problems.append(
+            f"partial_rotary_factor={rope['partial_rotary_factor']} is not supported (only 1.0)"
+        )
     if kind == "default":
         return theta, None
     return theta, RopeScaling(

@@ -26,15 +26,21 @@ class Fields:
         value = default if value is None else value
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return value
-        self.problems.append(f"{key} is missing" if value is None else f"{key}={short(value)} is no positive integer")
+        self.problems.append(
+            f"{key} is missing" if value is None else f"{key}={short(value)} is no positive integer"
+        )
         return 1
 
-    def number(self, key: str, default: float | None, config: Mapping[str, Any] | None = None) -> float:
+    def number(
+        self, key: str, default: float | None, config: Mapping[str, Any] | None = None
+    ) -> float:
         value = (self.config if config is None else config).get(key)
         value = default if value is None else value
         if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
             return float(value)
-        self.problems.append(f"{key} is missing" if value is None else f"{key}={short(value)} is no positive number")
+        self.problems.append(
+            f"{key} is missing" if value is None else f"{key}={short(value)} is no positive number"
+        )
         return 1.0
 
     def flag(self, key: str, default: bool) -> bool:
@@ -61,13 +67,17 @@ class Fields:
         value = self.config.get(key)
         value = default if value is None else value
         if not isinstance(value, str) or value not in ACTIVATIONS:
-            self.problems.append(f"{key}={short(value)} is not supported (only {', '.join(ACTIVATIONS)})")
+            self.problems.append(
+                f"{key}={short(value)} is not supported (only {', '.join(ACTIVATIONS)})"
+            )
             return "silu"
         return ACTIVATIONS[value]
 
     def per_head(self, hidden_size: int, num_heads: int) -> int:
         if hidden_size % num_heads:
-            self.problems.append(f"a hidden size of {hidden_size} is no multiple of {num_heads} heads")
+            self.problems.append(
+                f"a hidden size of {hidden_size} is no multiple of {num_heads} heads"
+            )
         return hidden_size // num_heads
 
 

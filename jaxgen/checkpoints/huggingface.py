@@ -58,7 +58,9 @@ class Folder:
                 f"{self.source}: there is no {name} in {self.path}; a Hugging Face model has one"
             ) from error
         except (OSError, ValueError) as error:
-            raise UserError(f"{self.source}: {path} cannot be read ({error}); download the model again") from error
+            raise UserError(
+                f"{self.source}: {path} cannot be read ({error}); download the model again"
+            ) from error
         if not isinstance(value, dict):
             raise UserError(f"{self.source}: {path} is not a JSON object; download the model again")
         return value
@@ -79,14 +81,18 @@ def locate(source: str) -> Folder:
         UserError: there is no such folder, and no such model on the hub or no way to it.
     """
     if not source.strip():
-        raise UserError("the source is empty; give a Hugging Face folder or a hub id such as Qwen/Qwen3-0.6B")
+        raise UserError(
+            "the source is empty; give a Hugging Face folder or a hub id such as Qwen/Qwen3-0.6B"
+        )
     if source.startswith(_PACKAGE):
         return _in_package(source)
     path = Path(source).expanduser()
     if path.is_dir():
         return Folder(path.resolve(), source)
     if path.exists():
-        raise UserError(f"{source} is a file; give the folder that holds config.json and *.safetensors")
+        raise UserError(
+            f"{source} is a file; give the folder that holds config.json and *.safetensors"
+        )
     if not _HUB_ID.fullmatch(source):
         raise UserError(
             f"{source}: there is no such folder; give a Hugging Face folder or a hub id such as Qwen/Qwen3-0.6B"
@@ -96,7 +102,11 @@ def locate(source: str) -> Folder:
 
 def local(source: str) -> Path | None:
     """The folder of a source that needs no hub, whatever it holds; null for others."""
-    path = _ASSETS / source.removeprefix(_PACKAGE) if source.startswith(_PACKAGE) else Path(source).expanduser()
+    path = (
+        _ASSETS / source.removeprefix(_PACKAGE)
+        if source.startswith(_PACKAGE)
+        else Path(source).expanduser()
+    )
     return path.resolve() if path.is_dir() else None
 
 
@@ -104,7 +114,9 @@ def _in_package(source: str) -> Folder:
     name = source.removeprefix(_PACKAGE)
     shipped = sorted(path.parent.name for path in _ASSETS.glob(f"*/{CONFIG}"))
     if name not in shipped:
-        raise UserError(f"{source}: jaxgen ships no such model, only {', '.join(shipped) or 'none'}")
+        raise UserError(
+            f"{source}: jaxgen ships no such model, only {', '.join(shipped) or 'none'}"
+        )
     return Folder(_ASSETS / name, source)
 
 
@@ -121,7 +133,9 @@ def _from_hub(source: str) -> Folder:
             f"{source}: there is neither such a folder nor such a model on the hub (or it is private, or its licence "
             "has to be accepted: log in with `hf auth login`)"
         ) from error
-    except Exception as error:  # whatever the HTTP library raises: no name, no route, no answer, offline mode
+    except (
+        Exception
+    ) as error:  # whatever the HTTP library raises: no name, no route, no answer, offline mode
         revision, unreachable = None, error
     try:
         path = huggingface_hub.snapshot_download(

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from jaxgen.models.structure import Structure
 from jaxgen.ops.quantisation import quantise
-from jaxgen.spec.dtype import Int8
+from jaxgen.specs.dtype import Int8
 
 _KERNEL = ".kernel"
 
@@ -38,7 +38,9 @@ def kept(
     return {each: jax.device_put(leaf, sharding_of(each)) for each, leaf in found.items()}
 
 
-def _as_kept(name: str, tensor: Float[Array, "..."], *, structure: Structure, dtype: str) -> dict[str, Array]:
+def _as_kept(
+    name: str, tensor: Float[Array, "..."], *, structure: Structure, dtype: str
+) -> dict[str, Array]:
     if structure.int8 is not Int8.none and name.endswith(_KERNEL):
         rows, scale = _quantised(tensor, turned=True)
         return {f"{name}_rows": rows, f"{name}_scale": scale}

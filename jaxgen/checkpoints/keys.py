@@ -50,7 +50,9 @@ class Table:
 
     def ignores(self, name: str, *, tied: bool) -> bool:
         """Whether a checkpoint may carry this name without any use for it."""
-        return (tied and name == _HEAD) or any(re.fullmatch(pattern, name) for pattern in self.ignorable)
+        return (tied and name == _HEAD) or any(
+            re.fullmatch(pattern, name) for pattern in self.ignorable
+        )
 
 
 def keys_of(structure: Structure) -> dict[str, Key]:
@@ -61,7 +63,11 @@ def keys_of(structure: Structure) -> dict[str, Key]:
         layer = re.search(r"\.(\d+)\.", name)
         pattern = name if layer is None else name.replace(layer.group(), ".{n}.", 1)
         key = table[pattern]
-        keys[name] = key if layer is None else dataclasses.replace(key, name=key.name.format(n=layer.group(1)))
+        keys[name] = (
+            key
+            if layer is None
+            else dataclasses.replace(key, name=key.name.format(n=layer.group(1)))
+        )
     return keys
 
 
@@ -69,7 +75,9 @@ def _norm(ours: str, theirs: str) -> dict[str, Key]:
     return {f"{ours}.scale": Key(f"{theirs}.weight"), f"{ours}.bias": Key(f"{theirs}.bias")}
 
 
-def _linear(ours: str, theirs: str, *, transposed: bool, third: int | None = None) -> dict[str, Key]:
+def _linear(
+    ours: str, theirs: str, *, transposed: bool, third: int | None = None
+) -> dict[str, Key]:
     return {
         f"{ours}.kernel": Key(f"{theirs}.weight", transposed=transposed, third=third),
         f"{ours}.bias": Key(f"{theirs}.bias", third=third),
@@ -107,7 +115,9 @@ def _rotary() -> dict[str, Key]:
         **_norm(f"{block}.attention.k_norm", f"{layer}.self_attn.k_norm"),
     }
     for part in "qkvo":
-        keys |= _linear(f"{block}.attention.{part}", f"{layer}.self_attn.{part}_proj", transposed=True)
+        keys |= _linear(
+            f"{block}.attention.{part}", f"{layer}.self_attn.{part}_proj", transposed=True
+        )
     for part in ("gate", "up", "down"):
         keys |= _linear(f"{block}.mlp.{part}", f"{layer}.mlp.{part}_proj", transposed=True)
     return keys

@@ -17,7 +17,7 @@ from jaxgen.checkpoints.orbax_files import OrbaxError
 from jaxgen.checkpoints.progress import Progress
 from jaxgen.errors import UserError
 from jaxgen.models.structure import Leaves, Structure
-from jaxgen.spec.dtype import Int8
+from jaxgen.specs.dtype import Int8
 
 PART_BYTES = 64 * 2**20
 """Read at a time, as stored: what loading needs beside the leaves. A call of Orbax costs some 20 ms."""
@@ -49,7 +49,9 @@ def restored_leaves(
         UserError: arrays that cannot be read, whose bytes have changed, or that float16 cannot hold.
     """
     wanted = np.dtype(jnp.dtype(dtype))
-    whole = verify or structure.int8 is not Int8.none  # what is quantised is quantised from what is stored
+    whole = (
+        verify or structure.int8 is not Int8.none
+    )  # what is quantised is quantised from what is stored
     read_as = {name: stored.dtypes[name] if whole else wanted for name in stored.shapes}
     leaves: dict[str, jax.Array] = {}
     changed, overflown, done = [], [], 0
@@ -66,7 +68,9 @@ def restored_leaves(
             leaves |= found
             done += 1
             progress("restore", done, len(stored.shapes))
-        jax.block_until_ready(list(leaves.values()))  # or the next part would be read beside this one
+        jax.block_until_ready(
+            list(leaves.values())
+        )  # or the next part would be read beside this one
         _give_back()
     _refuse(stored, changed, overflown)
     return tuple(leaves[name] for name in structure.names)
@@ -100,13 +104,19 @@ def _all_finite(leaves: Mapping[str, jax.Array]) -> bool:
 def _refuse(stored: Stored, changed: list[str], overflown: list[str]) -> None:
     if changed:
         named = manifest.listed(changed)
-        raise UserError(f"{stored.folder} is damaged: other bytes than were written in {named}; {manifest.REMEDY}")
+        raise UserError(
+            f"{stored.folder} is damaged: other bytes than were written in {named}; {manifest.REMEDY}"
+        )
     if overflown:
         named = manifest.listed(overflown)
-        raise UserError(f"dtype.weights=float16 cannot hold {named} of {stored.folder}; use bfloat16 or float32")
+        raise UserError(
+            f"dtype.weights=float16 cannot hold {named} of {stored.folder}; use bfloat16 or float32"
+        )
 
 
-def _read(stored: Stored, dtypes: dict[str, np.dtype], sharding_of: Callable[[str], Sharding]) -> dict[str, jax.Array]:
+def _read(
+    stored: Stored, dtypes: dict[str, np.dtype], sharding_of: Callable[[str], Sharding]
+) -> dict[str, jax.Array]:
     target = {
         name: jax.ShapeDtypeStruct(stored.shapes[name], dtype, sharding=sharding_of(name))
         for name, dtype in dtypes.items()
@@ -114,7 +124,9 @@ def _read(stored: Stored, dtypes: dict[str, np.dtype], sharding_of: Callable[[st
     try:
         return orbax_files.load(stored.folder, target)
     except OrbaxError as error:
-        raise UserError(f"{stored.folder} is damaged: its arrays cannot be read; {manifest.REMEDY}") from error
+        raise UserError(
+            f"{stored.folder} is damaged: its arrays cannot be read; {manifest.REMEDY}"
+        ) from error
 
 
 def _on_host(leaf: jax.Array) -> np.ndarray:

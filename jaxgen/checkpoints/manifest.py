@@ -12,7 +12,7 @@ import numpy as np
 from jaxgen.checkpoints import orbax_files
 from jaxgen.checkpoints.orbax_files import OrbaxError
 from jaxgen.errors import UserError
-from jaxgen.spec.architecture import Architecture
+from jaxgen.specs.architecture import Architecture
 
 FORMAT = 1
 REMEDY = "convert the Hugging Face model again with python -m jaxgen.convert SOURCE DEST"
@@ -88,7 +88,9 @@ def read(folder: Path) -> Stored:
     if not isinstance(plain, Mapping) or not {"format", "architecture", "sha256"} <= set(plain):
         raise UserError(f"{folder} is an Orbax checkpoint, but not one that jaxgen made; {REMEDY}")
     if plain["format"] != FORMAT:
-        raise UserError(f"{folder} has format {plain['format']}, this jaxgen reads format {FORMAT}; {REMEDY}")
+        raise UserError(
+            f"{folder} has format {plain['format']}, this jaxgen reads format {FORMAT}; {REMEDY}"
+        )
     if not isinstance(arrays, Mapping):
         raise UserError(f"{folder} is damaged: the list of its arrays is missing; {REMEDY}")
     return Stored(
@@ -122,7 +124,11 @@ def _manifest(plain: Mapping[str, Any], folder: Path) -> Manifest:
         manifest = Manifest(**{**values, "architecture": Architecture(**plain["architecture"])})
         intact = manifest.fingerprint == fingerprint(manifest.sha256)
     except (KeyError, TypeError, AttributeError, UserError) as error:
-        raise UserError(f"{folder} is damaged: its metadata cannot be read ({error}); {REMEDY}") from error
+        raise UserError(
+            f"{folder} is damaged: its metadata cannot be read ({error}); {REMEDY}"
+        ) from error
     if not intact:
-        raise UserError(f"{folder} is damaged: its tensors' hashes do not belong to its fingerprint; {REMEDY}")
+        raise UserError(
+            f"{folder} is damaged: its tensors' hashes do not belong to its fingerprint; {REMEDY}"
+        )
     return manifest

@@ -24,7 +24,9 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, An
     def action() -> None:
         ocp = _orbax()
         context = ocp.Context()
-        context.array.saving.use_compression = False  # weights shrink by 8 % and would take 3 times as long to load
+        context.array.saving.use_compression = (
+            False  # weights shrink by 8 % and would take 3 times as long to load
+        )
         with context:
             ocp.save(str(path), dict(arrays), custom_metadata=dict(metadata))
 
@@ -54,7 +56,9 @@ def load(path: Path, target: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, ja
             return ocp.load(str(path), dict(target))
 
     arrays = _finished(action)
-    assert all(isinstance(array, jax.Array) for array in arrays.values()), "Orbax left a leaf without numbers"
+    assert all(isinstance(array, jax.Array) for array in arrays.values()), (
+        "Orbax left a leaf without numbers"
+    )
     return arrays
 
 
@@ -117,7 +121,9 @@ def _late(unraisable: Any) -> bool:
     """Whether a read or write ends after the failure of another closed its event loop: TensorStore tells the loop, and
     Orbax's own coroutine, which nobody waits for any more, is thrown away."""
     code = getattr(unraisable.object, "cr_code", None)
-    closed = isinstance(unraisable.exc_value, RuntimeError) and "Event loop is closed" in str(unraisable.exc_value)
+    closed = isinstance(unraisable.exc_value, RuntimeError) and "Event loop is closed" in str(
+        unraisable.exc_value
+    )
     return closed or (code is not None and "orbax" in code.co_filename)
 
 

@@ -20,8 +20,8 @@ from jaxtyping import Array, Float, UInt32
 from jaxgen.checkpoints.keeping import kept
 from jaxgen.checkpoints.progress import Progress, silent
 from jaxgen.models.structure import Leaves, Structure, structure_of
-from jaxgen.spec.architecture import Architecture
-from jaxgen.spec.dtype import Int8
+from jaxgen.specs.architecture import Architecture
+from jaxgen.specs.dtype import Int8
 
 _STD = 0.02
 _BYTES_STD = (4 * (256**2 - 1) / 12) ** 0.5  # of the sum of four uniform bytes
@@ -53,7 +53,9 @@ def random_leaves(
     for name, shape in zip(floating.names, floating.shapes, strict=True):
         progress("random", len(leaves), len(structure.names))
         if name.endswith((".scale", ".bias")):
-            leaves[name] = jax.device_put(np.full(shape, name.endswith(".scale"), dtype), sharding_of(name))
+            leaves[name] = jax.device_put(
+                np.full(shape, name.endswith(".scale"), dtype), sharding_of(name)
+            )
         else:
             words = np.frombuffer(hashlib.sha256(f"{seed} {name}".encode()).digest()[:8], np.uint32)
             tensor = _near_normal(words, shape=shape, dtype=made_as, sharding=sharding_of(name))
@@ -64,12 +66,16 @@ def random_leaves(
 
 def fingerprint(architecture: Architecture, seed: int) -> str:
     """Equal for equal random weights; it says that they are random. A window changes no weight."""
-    shapes = {name: value for name, value in dataclasses.asdict(architecture).items() if name != "window"}
+    shapes = {
+        name: value for name, value in dataclasses.asdict(architecture).items() if name != "window"
+    }
     text = json.dumps(shapes, sort_keys=True)
     return f"random:{seed}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
-@functools.partial(jax.jit, static_argnames=("shape", "dtype", "sharding"))  # traced: words; one compile per shape
+@functools.partial(
+    jax.jit, static_argnames=("shape", "dtype", "sharding")
+)  # traced: words; one compile per shape
 def _near_normal(
     words: UInt32[np.ndarray, " 2"], *, shape: tuple[int, ...], dtype: str, sharding: Sharding
 ) -> Float[Array, "..."]:

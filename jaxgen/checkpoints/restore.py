@@ -14,9 +14,9 @@ from jaxgen.checkpoints.progress import Progress, silent
 from jaxgen.checkpoints.tokenizer import TOKENIZER
 from jaxgen.errors import UserError
 from jaxgen.models.structure import Leaves, Structure, structure_of
-from jaxgen.spec.architecture import Architecture
-from jaxgen.spec.dtype import Dtype
-from jaxgen.spec.model import Model, Weights
+from jaxgen.specs.architecture import Architecture
+from jaxgen.specs.dtype import Dtype
+from jaxgen.specs.model import Model, Weights
 
 Shardings = Callable[[Architecture], Callable[[str], Sharding]]
 """Of an architecture, where the parameter of a name goes."""
@@ -73,7 +73,12 @@ def load(
     structure = structure_of(_checked_architecture(stored, model), dtype.int8)
     sharding_of = shardings(structure.architecture)
     leaves = restored_leaves(
-        stored, structure, dtype=dtype.kept, sharding_of=sharding_of, verify=model.verify, progress=progress
+        stored,
+        structure,
+        dtype=dtype.kept,
+        sharding_of=sharding_of,
+        verify=model.verify,
+        progress=progress,
     )
     return Loaded(
         architecture=structure.architecture,
@@ -91,7 +96,11 @@ def _random(model: Model, *, dtype: Dtype, shardings: Shardings, progress: Progr
     assert model.shapes is not None, "random weights without shapes are refused by the spec"
     structure = structure_of(model.shapes, dtype.int8)
     leaves = random_weights.random_leaves(
-        structure, seed=model.seed, dtype=dtype.kept, sharding_of=shardings(model.shapes), progress=progress
+        structure,
+        seed=model.seed,
+        dtype=dtype.kept,
+        sharding_of=shardings(model.shapes),
+        progress=progress,
     )
     folder = Path(model.checkpoint) if model.checkpoint else huggingface.local(model.source or "")
     return Loaded(
@@ -109,7 +118,9 @@ def _random(model: Model, *, dtype: Dtype, shardings: Shardings, progress: Progr
 def _checked_architecture(stored: Stored, model: Model) -> Architecture:
     """Compare a checkpoint with its own architecture and with the model's shapes before any array is read."""
     there = stored.manifest.architecture
-    eos = there.eos_token_ids  # a generation_config.json may change them without making another model
+    eos = (
+        there.eos_token_ids
+    )  # a generation_config.json may change them without making another model
     asked = dataclasses.replace(model.shapes, eos_token_ids=eos) if model.shapes else there
     structure = structure_of(asked)
     needed = dict(zip(structure.names, structure.shapes, strict=True))
@@ -123,18 +134,29 @@ def _checked_architecture(stored: Stored, model: Model) -> Architecture:
             if stored.shapes.get(name, shape) != shape
         ],
     }
-    told = [f"{len(names)} {kind}: {manifest.listed(names)}" for kind, names in problems.items() if names]
+    told = [
+        f"{len(names)} {kind}: {manifest.listed(names)}"
+        for kind, names in problems.items()
+        if names
+    ]
     if told and asked != there:
         remedy = "choose the model that it was made for, or model=hf, which takes the checkpoint as it is"
-        raise UserError.collected(f"{stored.folder} does not fit model={model.name}", [*told, remedy])
+        raise UserError.collected(
+            f"{stored.folder} does not fit model={model.name}", [*told, remedy]
+        )
     if told:
         raise UserError.collected(f"{stored.folder} is damaged", [*told, manifest.REMEDY])
     return asked
 
 
 def _differences(there: Architecture, asked: Architecture) -> list[str]:
-    pairs = [(one.name, getattr(there, one.name), getattr(asked, one.name)) for one in dataclasses.fields(there)]
-    return [f"{name} is {found}, should be {wanted}" for name, found, wanted in pairs if found != wanted]
+    pairs = [
+        (one.name, getattr(there, one.name), getattr(asked, one.name))
+        for one in dataclasses.fields(there)
+    ]
+    return [
+        f"{name} is {found}, should be {wanted}" for name, found, wanted in pairs if found != wanted
+    ]
 
 
 def _on_default_device() -> Callable[[str], Sharding]:

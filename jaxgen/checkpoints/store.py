@@ -14,7 +14,7 @@ from jaxgen.checkpoints import huggingface, manifest
 from jaxgen.checkpoints.convert import convert, partial_prefix
 from jaxgen.checkpoints.progress import Progress, silent
 from jaxgen.errors import UserError
-from jaxgen.spec.model import Model, Weights
+from jaxgen.specs.model import Model, Weights
 
 
 def converted(model: Model, *, progress: Progress = silent) -> Path:
@@ -41,7 +41,9 @@ def converted(model: Model, *, progress: Progress = silent) -> Path:
         return checkpoint
     with _locked(store / f".{checkpoint.name}.lock", progress=progress):
         if not checkpoint.exists():
-            for left_behind in store.glob(f"{partial_prefix(checkpoint)}*"):  # by a conversion that was killed
+            for left_behind in store.glob(
+                f"{partial_prefix(checkpoint)}*"
+            ):  # by a conversion that was killed
                 shutil.rmtree(left_behind, ignore_errors=True)
             convert(model.source, checkpoint, progress=progress)
     return checkpoint
@@ -75,10 +77,18 @@ def _key(folder: huggingface.Folder) -> str:
     if folder.revision:
         identity: list = [folder.source, folder.revision]
     else:
-        names = (huggingface.CONFIG, huggingface.GENERATION, huggingface.INDEX, *huggingface.TOKENIZER_FILES)
+        names = (
+            huggingface.CONFIG,
+            huggingface.GENERATION,
+            huggingface.INDEX,
+            *huggingface.TOKENIZER_FILES,
+        )
         files = [*folder.path.glob("*.safetensors"), *(folder.path / name for name in names)]
         stats = [(path.name, path.stat()) for path in sorted(files) if path.is_file()]
-        identity = [str(folder.path), [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]]
+        identity = [
+            str(folder.path),
+            [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats],
+        ]
     text = json.dumps([manifest.FORMAT, identity, folder.json(huggingface.CONFIG)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -92,7 +102,9 @@ def _locked(path: Path, *, progress: Progress) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("w")
     except OSError as error:
-        raise UserError(f"cannot write to {path.parent} ({error.strerror}); set model.store=DIR") from error
+        raise UserError(
+            f"cannot write to {path.parent} ({error.strerror}); set model.store=DIR"
+        ) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

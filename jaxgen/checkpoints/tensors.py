@@ -68,14 +68,22 @@ def _files(folder: Folder) -> list[Path]:
     if not (folder.path / INDEX).exists():
         raise UserError(_no_weights(folder))
     shards = folder.json(INDEX).get("weight_map")
-    if not isinstance(shards, dict) or not shards or not all(isinstance(shard, str) for shard in shards.values()):
-        raise UserError(f"{folder.source}: {folder.path / INDEX} has no weight_map; download the model again")
+    if (
+        not isinstance(shards, dict)
+        or not shards
+        or not all(isinstance(shard, str) for shard in shards.values())
+    ):
+        raise UserError(
+            f"{folder.source}: {folder.path / INDEX} has no weight_map; download the model again"
+        )
     names = sorted(set(shards.values()))
     outside = [name for name in names if Path(name).name != name]
     missing = [name for name in names if name not in outside and not (folder.path / name).exists()]
     if outside or missing:
         told = "stand outside the folder" if outside else "are missing"
-        raise UserError(f"{folder.source}: of {len(names)} weight files these {told}: {', '.join(outside or missing)}")
+        raise UserError(
+            f"{folder.source}: of {len(names)} weight files these {told}: {', '.join(outside or missing)}"
+        )
     return [folder.path / name for name in names]
 
 

@@ -28,8 +28,12 @@ def _make(folder: Folder, path: Path) -> None:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder.path, local_files_only=True, trust_remote_code=False
+        )
         tokenizer.backend_tokenizer.save(str(path))
     except Exception as error:  # damaged files raise whatever their parser raises
         reason = " ".join(str(error).split())[:160]
-        raise UserError(f"{folder.source}: {' and '.join(_OLDER)} make no tokenizer ({reason})") from error
+        raise UserError(
+            f"{folder.source}: {' and '.join(_OLDER)} make no tokenizer ({reason})"
+        ) from error

@@ -35,7 +35,10 @@ def _qwen_window(fields: Fields, kinds: set[str]) -> int | None:
     if kinds and kinds != {_SLIDING}:
         _refuse_layers(fields)
     if not kinds:
-        full, layers = fields.config.get("max_window_layers", _QWEN_FULL_LAYERS), fields.size("num_hidden_layers")
+        full, layers = (
+            fields.config.get("max_window_layers", _QWEN_FULL_LAYERS),
+            fields.size("num_hidden_layers"),
+        )
         if isinstance(full, int) and full >= layers:
             return None
         if full != 0:
@@ -48,4 +51,6 @@ def _qwen_window(fields: Fields, kinds: set[str]) -> int | None:
 
 def _refuse_layers(fields: Fields) -> None:
     told = short(fields.config["layer_types"])
-    fields.problems.append(f"layer_types={told} is not supported (only {_FULL} in all layers, or one window for all)")
+    fields.problems.append(
+        f"layer_types={told} is not supported (only {_FULL} in all layers, or one window for all)"
+    )

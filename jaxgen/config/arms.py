@@ -19,8 +19,8 @@ from jaxgen.config.schema import register
 from jaxgen.config.table import GROUPS, conf_dir
 from jaxgen.config.typed import find, quoted, split
 from jaxgen.errors import UserError
-from jaxgen.spec.arm import Arm
-from jaxgen.spec.run import REPLACEABLE, SLOTS, Baseline
+from jaxgen.specs.arm import Arm
+from jaxgen.specs.run import REPLACEABLE, SLOTS, Baseline
 
 SHARED = ("measure", "baseline", "gate", "tracker", "study", "sweep", "console")
 """Slots that both arms have in common: there is one measurement, and one place to report it."""
@@ -99,10 +99,19 @@ def _arms(cfg: DictConfig, job: Any) -> dict[str, Arm]:
     if not baseline.enabled:
         _refuse_changes(baseline, typed=list(job.overrides.task))
         return {"candidate": candidate}
-    searchpath = [override for override in job.overrides.hydra if override.startswith("hydra.searchpath=")]
-    changed, replaced = _changed(cfg, baseline, config_name=job.job.config_name, searchpath=searchpath)
+    searchpath = [
+        override for override in job.overrides.hydra if override.startswith("hydra.searchpath=")
+    ]
+    changed, replaced = _changed(
+        cfg, baseline, config_name=job.job.config_name, searchpath=searchpath
+    )
     try:
-        arm = read_arm("baseline", changed, choices=candidate.choices | replaced, typed=list(baseline.overrides))
+        arm = read_arm(
+            "baseline",
+            changed,
+            choices=candidate.choices | replaced,
+            typed=list(baseline.overrides),
+        )
     except UserError as error:
         own = "set the baseline's own values with \"baseline.overrides=['KEY=VALUE']\""
         raise UserError(f"in the baseline: {error}; {own}") from error
@@ -127,7 +136,9 @@ def _changed(
     """The candidate's configuration with the baseline's changes, and the options of the replaced groups."""
     items = [_parsed(override) for override in baseline.overrides]
     by_key = {group: getattr(baseline, group) for group in REPLACEABLE if getattr(baseline, group)}
-    by_override = {item.key_or_group: str(item.value()) for item in items if item.key_or_group in GROUPS}
+    by_override = {
+        item.key_or_group: str(item.value()) for item in items if item.key_or_group in GROUPS
+    }
     replaced = by_key | by_override
     changed = copy.deepcopy(cfg)
     if replaced:
@@ -135,11 +146,16 @@ def _changed(
             config_name,
             replaced,
             searchpath=searchpath,
-            prefixes={group: "baseline.overrides: " if group in by_override else "baseline." for group in replaced},
+            prefixes={
+                group: "baseline.overrides: " if group in by_override else "baseline."
+                for group in replaced
+            },
         )
         for group in replaced:
             changed[group] = fresh[group]
-        if "cache" in replaced:  # what a token sees is no matter of how it is kept: else the arms compute two models
+        if (
+            "cache" in replaced
+        ):  # what a token sees is no matter of how it is kept: else the arms compute two models
             changed.cache.window = cfg.cache.window
     for item in items:
         if item.key_or_group not in GROUPS:
@@ -156,7 +172,9 @@ def _composed(
         return compose(config_name, overrides=[*searchpath, *overrides])
     except explain.CAUGHT as error:
         message = str(explain.user_error(error, overrides))
-        raise UserError(prefixes.get(message.partition("=")[0], "in the baseline: ") + message) from error
+        raise UserError(
+            prefixes.get(message.partition("=")[0], "in the baseline: ") + message
+        ) from error
 
 
 def _parsed(typed: str) -> Override:
@@ -166,7 +184,9 @@ def _parsed(typed: str) -> Override:
         raise UserError(f"baseline.overrides: {explain.user_error(error, [typed])}") from error
     slot = item.key_or_group.split(".")[0]
     if slot in SHARED:
-        problem = f"{', '.join(SHARED)} are the same for both arms; say it outside baseline.overrides"
+        problem = (
+            f"{', '.join(SHARED)} are the same for both arms; say it outside baseline.overrides"
+        )
     elif item.is_add() or item.is_force_add() or item.is_delete() or item.package is not None:
         problem = "only key=value and group=option are allowed here"
     elif item.is_sweep_override():
@@ -182,4 +202,6 @@ def _set(cfg: DictConfig, item: Override) -> None:
     try:
         OmegaConf.update(cfg, item.key_or_group, item.value(), merge=True)
     except OmegaConfBaseException as error:
-        raise UserError(f"baseline.overrides: {explain.user_error(error, [str(item.input_line)])}") from error
+        raise UserError(
+            f"baseline.overrides: {explain.user_error(error, [str(item.input_line)])}"
+        ) from error

@@ -22,7 +22,15 @@ from jaxgen.config.typed import find, split
 from jaxgen.config.wording import expected, listed, unknown_key, unknown_option
 from jaxgen.errors import UserError
 
-CAUGHT = (HydraException, OmegaConfBaseException, YAMLError, ValueError, UserWarning, AttributeError, AssertionError)
+CAUGHT = (
+    HydraException,
+    OmegaConfBaseException,
+    YAMLError,
+    ValueError,
+    UserWarning,
+    AttributeError,
+    AssertionError,
+)
 """What composing may raise when the user asks for something that cannot be."""
 
 _LAUNCHERS = {"submitit": "slurm", "ray": "ray"}
@@ -56,9 +64,13 @@ def user_error(error: Exception, typed: Sequence[str], *, sweep: bool = False) -
 
 def of_launcher(error: Exception) -> UserError:
     """The same of what a launcher of Hydra's raised: its own message is many lines, with a traceback in it."""
-    told = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    told = [line.strip() for line in str(error).splitlines() if line.strip()] or [
+        type(error).__name__
+    ]
     shown = told[0] if len(told) == 1 else f"{told[0]} ... {told[-1]}"
-    return UserError(f"the launcher ended the sweep ({shown}); what its jobs printed may lie in the sweep's .submitit")
+    return UserError(
+        f"the launcher ended the sweep ({shown}); what its jobs printed may lie in the sweep's .submitit"
+    )
 
 
 def _of_override(typed: Sequence[str], *, sweep: bool) -> str | None:
@@ -79,17 +91,27 @@ def _misused(parsed: Override, override: str, *, sweep: bool) -> str | None:
     if not key:
         return f"{override} has no key: write KEY=VALUE"
     if parsed.is_delete():
-        return f"{override}: nothing can be taken out of a run; set a value instead, as in {key}=..."
+        return (
+            f"{override}: nothing can be taken out of a run; set a value instead, as in {key}=..."
+        )
     if parsed.is_sweep_override():
         one = f"{key}=\"'{value}'\""
-        return None if sweep else f"{override} has several values: add -m to run them all, or quote it as one: {one}"
+        return (
+            None
+            if sweep
+            else f"{override} has several values: add -m to run them all, or quote it as one: {one}"
+        )
     if key not in GROUPS:
         return None
     if parsed.is_add() or parsed.is_force_add():
         return f"{override} would add a second {key}: write {key}={value}, without the plus"
     if isinstance(parsed.value(), list):
         return f"{override}: {key} takes one of {listed(GROUPS[key])}; to run several, -m {key}={(value or '')[1:-1]}"
-    return None if isinstance(parsed.value(), str | dict) else unknown_option(key, value or "", GROUPS[key])
+    return (
+        None
+        if isinstance(parsed.value(), str | dict)
+        else unknown_option(key, value or "", GROUPS[key])
+    )
 
 
 def _unreadable(override: str, error: OverrideParseException) -> str:
@@ -98,7 +120,9 @@ def _unreadable(override: str, error: OverrideParseException) -> str:
         allowed = f"one of {listed(GROUPS[key])}" if key in GROUPS else "a value"
         return f"{override} is not an override: write {key}=... with {allowed}"
     if not _KEY.fullmatch(key):
-        return f"{override} cannot be read: {key} is no key; write KEY=VALUE, as in cache.max_len=256"
+        return (
+            f"{override} cannot be read: {key} is no key; write KEY=VALUE, as in cache.max_len=256"
+        )
     if value.startswith("[") and "=" in value:
         items = ",".join(f"'{item.strip()}'" for item in value.strip("[]").split(","))
         if key == "baseline":
@@ -123,7 +147,9 @@ def _of_option(error: Exception) -> str | None:
 
 def _of_value(error: Exception, typed: Sequence[str]) -> str | None:
     """A key or a value that OmegaConf refused; it may stand in a file."""
-    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error.__context__
+    cause = (
+        error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error.__context__
+    )
     if not isinstance(cause, OmegaConfBaseException) or not cause.full_key:
         return None
     key = cause.full_key
@@ -131,7 +157,9 @@ def _of_value(error: Exception, typed: Sequence[str]) -> str | None:
         used = next((override for override in typed if "${" in override), key)
         return f"{used}: {str(cause).splitlines()[0]}"
     if isinstance(cause, MissingMandatoryValue):
-        return f"{key} is missing; " + (f"choose one of {listed(GROUPS[key])}" if key in GROUPS else f"set {key}=...")
+        return f"{key} is missing; " + (
+            f"choose one of {listed(GROUPS[key])}" if key in GROUPS else f"set {key}=..."
+        )
     file = _IN_FILE.match(str(error))
     source = f"{file[1]}.yaml" if file else find(key, typed)
     if key == "experiment":  # a group only once there are experiments
@@ -144,7 +172,9 @@ def _of_value(error: Exception, typed: Sequence[str]) -> str | None:
     field = next((field for field in dataclasses.fields(kind) if field.name == cause.key), None)
     if not isinstance(cause, ValidationError) or field is None:
         return None
-    said = source if source and not file else f"{key}={'null' if cause.value is None else cause.value}"
+    said = (
+        source if source and not file else f"{key}={'null' if cause.value is None else cause.value}"
+    )
     return f"{f'{source}: ' if file else ''}{said} is impossible: {key} takes {expected(field)}"
 
 

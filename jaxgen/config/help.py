@@ -37,7 +37,11 @@ exit codes: 0 done, 1 cannot be done as asked, 10 a gate found a regression, 20 
 def help_text() -> str:
     """What jaxgen does, every group with its options, every key with its default, and examples."""
     groups = [_row(group, ", ".join(options)) for group, options in GROUPS.items()]
-    keys = [_row(owner, _keys(group, spec)) for owner, group, spec in _owners() if dataclasses.fields(spec)]
+    keys = [
+        _row(owner, _keys(group, spec))
+        for owner, group, spec in _owners()
+        if dataclasses.fields(spec)
+    ]
     return "\n".join(
         [
             _INTRODUCTION,
@@ -76,7 +80,9 @@ def _default(field: dataclasses.Field) -> str:
     """`=5`, `=text`, `=['a']`, or all the choices with the default first; nothing where it is null, empty or a spec."""
     value = field.default
     if isinstance(value, enum.Enum):
-        return "=" + "|".join(sorted((kind.name for kind in type(value)), key=lambda name: name != value.name))
+        return "=" + "|".join(
+            sorted((kind.name for kind in type(value)), key=lambda name: name != value.name)
+        )
     if isinstance(value, tuple) and value:
         return f"={list(value)}".replace("', '", "','")
     if isinstance(value, str) and value:
@@ -86,5 +92,9 @@ def _default(field: dataclasses.Field) -> str:
 
 def _row(name: str, text: str) -> str:
     return textwrap.fill(
-        f"  {name:<18}{text}", width=118, subsequent_indent=" " * 20, break_on_hyphens=False, break_long_words=False
+        f"  {name:<18}{text}",
+        width=118,
+        subsequent_indent=" " * 20,
+        break_on_hyphens=False,
+        break_long_words=False,
     )

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from jaxgen.config.typed import split
-from jaxgen.run_files import MULTIRUN
+from jaxgen.results.files import MULTIRUN
 
 _YES = ("true", "yes", "y", "on", "1")  # as OmegaConf reads truth
 
@@ -53,7 +53,11 @@ def adapted(typed: Sequence[str]) -> list[str]:
     if _given("console.level", typed) == "quiet":
         kept.append("hydra/hydra_logging=none")  # which says what is launched
     if str(_given("sweep.dry_run", typed)).lower() in _YES:
-        kept = [each for each in kept if not split(each)[0].startswith(("hydra/launcher", "hydra.launcher."))]
+        kept = [
+            each
+            for each in kept
+            if not split(each)[0].startswith(("hydra/launcher", "hydra.launcher."))
+        ]
     return kept
 
 
@@ -61,7 +65,9 @@ def _given(key: str, typed: Sequence[str]) -> Any:
     """The value that the command line gives to a key, the last if there are several; null where it gives none."""
     several = [override for override in typed if split(override)[0] == key]
     try:
-        return OverridesParser.create().parse_overrides(several[-1:])[0].value() if several else None
+        return (
+            OverridesParser.create().parse_overrides(several[-1:])[0].value() if several else None
+        )
     except HydraException:
         return None  # a mistake: composing will tell
 

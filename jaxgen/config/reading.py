@@ -13,9 +13,9 @@ from jaxgen.config.table import schema_name
 from jaxgen.config.typed import find
 from jaxgen.config.wording import unknown_key
 from jaxgen.errors import UserError
-from jaxgen.spec.arm import Arm
-from jaxgen.spec.codec import KIND, spec_from_plain
-from jaxgen.spec.run import SLOTS
+from jaxgen.specs.arm import Arm
+from jaxgen.specs.codec import KIND, spec_from_plain
+from jaxgen.specs.run import SLOTS
 
 
 def read_arm(name: str, cfg: DictConfig, *, choices: dict[str, str], typed: Sequence[str]) -> Arm:
@@ -35,13 +35,20 @@ def read_arm(name: str, cfg: DictConfig, *, choices: dict[str, str], typed: Sequ
     """
     _refuse_strays(cfg, typed=typed)
     try:
-        resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True, enum_to_str=True)
+        resolved = OmegaConf.to_container(
+            cfg, resolve=True, throw_on_missing=True, enum_to_str=True
+        )
     except OmegaConfBaseException as error:
         raise user_error(error, typed) from error
     assert isinstance(resolved, dict)
     kinds = {slot: {KIND: _spec_of(slot, cfg[slot]).__name__} for slot in SLOTS}
     run = spec_from_plain({slot: kinds[slot] | resolved[slot] for slot in SLOTS})
-    return Arm(name=name, run=run, choices=choices, resolved={str(slot): value for slot, value in resolved.items()})
+    return Arm(
+        name=name,
+        run=run,
+        choices=choices,
+        resolved={str(slot): value for slot, value in resolved.items()},
+    )
 
 
 def _spec_of(slot: str, node: Any) -> type:
@@ -66,6 +73,10 @@ def _refuse_strays(node: DictConfig, *, typed: Sequence[str], path: str = "") ->
         full_key = f"{path}{key}"
         if key not in known:
             raise UserError(unknown_key(full_key, kind, typed=find(full_key, typed)))
-        child = None if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key) else node[key]
+        child = (
+            None
+            if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key)
+            else node[key]
+        )
         if isinstance(child, DictConfig):
             _refuse_strays(child, typed=typed, path=f"{full_key}.")

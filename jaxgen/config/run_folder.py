@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from jaxgen.config.table import conf_dir
-from jaxgen.run_files import LOG, MULTIRUN, SWEEP, SWEEP_TABLE
+from jaxgen.results.files import LOG, MULTIRUN, SWEEP, SWEEP_TABLE
 
 _LONGEST = 80  # characters; with the time before it well below the 255 of a file system
 _WORTHLESS_ALONE = {".hydra", LOG, MULTIRUN, SWEEP, SWEEP_TABLE}

@@ -14,10 +14,10 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from jaxgen.config.table import OPTIONS, PLAIN_SLOTS, schema_name
-from jaxgen.spec.codec import without_none
-from jaxgen.spec.prompts import Text
-from jaxgen.spec.run import Process, Run
-from jaxgen.spec.score import Score
+from jaxgen.specs.codec import without_none
+from jaxgen.specs.prompts import Text
+from jaxgen.specs.run import Process, Run
+from jaxgen.specs.score import Score
 
 _AS_TYPED: dict[tuple[type, str], Any] = {
     (Process, "env"): dict[str, str],
@@ -32,7 +32,11 @@ _AS_TYPED: dict[tuple[type, str], Any] = {
 def _twin(spec: type) -> type:
     hints = typing.get_type_hints(spec)
     fields = [
-        (field.name, _AS_TYPED.get((spec, field.name), _twin_hint(hints[field.name])), _default(spec, field))
+        (
+            field.name,
+            _AS_TYPED.get((spec, field.name), _twin_hint(hints[field.name])),
+            _default(spec, field),
+        )
         for field in dataclasses.fields(spec)
     ]
     return _made(spec, fields)
@@ -62,13 +66,18 @@ def _default(spec: type, field: dataclasses.Field) -> Any:
     if field.default is dataclasses.MISSING:
         return MISSING
     if dataclasses.is_dataclass(field.default):
-        values = {each.name: getattr(field.default, each.name) for each in dataclasses.fields(field.default)}
+        values = {
+            each.name: getattr(field.default, each.name)
+            for each in dataclasses.fields(field.default)
+        }
         twin = _twin(type(field.default))
         return dataclasses.field(default_factory=lambda: twin(**values))
     return field.default
 
 
-TWINS: dict[type, type] = {spec: _twin(spec) for spec in (*(spec for _, _, spec in OPTIONS), *PLAIN_SLOTS.values())}
+TWINS: dict[type, type] = {
+    spec: _twin(spec) for spec in (*(spec for _, _, spec in OPTIONS), *PLAIN_SLOTS.values())
+}
 """The twin of each spec that stands in a slot."""
 
 SPECS: dict[type, type] = {twin: spec for spec, twin in TWINS.items()}
@@ -77,7 +86,9 @@ SPECS: dict[type, type] = {twin: spec for spec, twin in TWINS.items()}
 
 _PLAIN = {slot: TWINS[spec] for slot, spec in PLAIN_SLOTS.items()}
 
-_ROOT = _made(Run, [(field.name, _PLAIN.get(field.name, Any), MISSING) for field in dataclasses.fields(Run)])
+_ROOT = _made(
+    Run, [(field.name, _PLAIN.get(field.name, Any), MISSING) for field in dataclasses.fields(Run)]
+)
 
 
 def _root() -> DictConfig:
@@ -93,4 +104,6 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(group="schema", name="run", node=_root(), provider="jaxgen")
     for group, _, spec in OPTIONS:
-        store.store(group=f"schema/{group}", name=schema_name(spec), node=TWINS[spec], provider="jaxgen")
+        store.store(
+            group=f"schema/{group}", name=schema_name(spec), node=TWINS[spec], provider="jaxgen"
+        )

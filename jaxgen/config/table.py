@@ -1,27 +1,27 @@
 """The one table of what can be chosen on the command line, and where the YAML files of the options lie.
 
 A new option is one row here, one YAML file in `conf/` and, if it is of a new kind, one spec class and its place in
-`jaxgen.spec.run.SLOTS`.
+`jaxgen.specs.run.SLOTS`.
 """
 
 from pathlib import Path
 
-from jaxgen.spec.cache import Dynamic, Fixed, NoCache, Paged
-from jaxgen.spec.console import ConsolePlan
-from jaxgen.spec.dtype import Dtype
-from jaxgen.spec.fault import Fault
-from jaxgen.spec.gate import NoGate, Regression
-from jaxgen.spec.jit import Jit
-from jaxgen.spec.measure import Measure
-from jaxgen.spec.mesh import Mesh, OneDevice
-from jaxgen.spec.model import Model
-from jaxgen.spec.prompts import Arc, Builtin, Jsonl, Synthetic, Text
-from jaxgen.spec.run import Baseline, Process
-from jaxgen.spec.score import Score
-from jaxgen.spec.study import Calibrate, Selftest, Single
-from jaxgen.spec.sweep import SweepPlan
-from jaxgen.spec.tracker import NoTracker, Wandb
-from jaxgen.spec.workload import Generate
+from jaxgen.specs.cache import Dynamic, Fixed, NoCache, Paged
+from jaxgen.specs.console import ConsolePlan
+from jaxgen.specs.dtype import Dtype
+from jaxgen.specs.fault import Fault
+from jaxgen.specs.gate import NoGate, Regression
+from jaxgen.specs.jit import Jit
+from jaxgen.specs.measure import Measure
+from jaxgen.specs.mesh import Mesh, OneDevice
+from jaxgen.specs.model import Model
+from jaxgen.specs.prompts import Arc, Builtin, Jsonl, Synthetic, Text
+from jaxgen.specs.run import Baseline, Process
+from jaxgen.specs.score import Score
+from jaxgen.specs.study import Calibrate, Selftest, Single
+from jaxgen.specs.sweep import SweepPlan
+from jaxgen.specs.tracker import NoTracker, Wandb
+from jaxgen.specs.workload import Generate
 
 OPTIONS: tuple[tuple[str, str, type], ...] = (
     ("model", "tiny", Model),
@@ -76,7 +76,12 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 """The options of each group, in the table's order."""
 
-PLAIN_SLOTS: dict[str, type] = {"process": Process, "fault": Fault, "sweep": SweepPlan, "console": ConsolePlan}
+PLAIN_SLOTS: dict[str, type] = {
+    "process": Process,
+    "fault": Fault,
+    "sweep": SweepPlan,
+    "console": ConsolePlan,
+}
 """Slots without options to choose from: their keys alone are set."""
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from jaxgen.config.table import GROUPS, OPTIONS
-from jaxgen.spec.codec import without_none
+from jaxgen.specs.codec import without_none
 
 _TYPES: dict[Any, str] = {
     int: "a whole number",
@@ -43,7 +43,11 @@ def unknown_option(group: str, name: str, options: Sequence[str]) -> str:
     """The message for an option that its group does not have; the table's options go first, in the table's order."""
     ordered = [name for name in GROUPS.get(group, ()) if name in options]
     ordered += [name for name in options if name not in ordered]
-    allowed = f"{group} takes one of {listed(ordered)}" if ordered else f"there is no option of {group} yet"
+    allowed = (
+        f"{group} takes one of {listed(ordered)}"
+        if ordered
+        else f"there is no option of {group} yet"
+    )
     return f"{group}={name} is not an option; {allowed}{_guess(name, ordered, prefix=f'{group}=')}"
 
 
@@ -78,7 +82,9 @@ def _default(field: dataclasses.Field) -> str:
 
 def _owner(slot: str, kind: type) -> str:
     """The group with its option, where the kind tells the option."""
-    options = [name for group, name, spec in OPTIONS if group == slot and spec.__name__ == kind.__name__]
+    options = [
+        name for group, name, spec in OPTIONS if group == slot and spec.__name__ == kind.__name__
+    ]
     return f"{slot}={options[0]}" if len(options) == 1 else slot
 
 

@@ -9,12 +9,12 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int
 
-from jaxgen.engine.capturing import Captured
+from jaxgen.engine.capture import Captured
 from jaxgen.engine.programs import State
 from jaxgen.errors import UserError
 from jaxgen.models.sharding import Layout, put
-from jaxgen.spec.architecture import Architecture
-from jaxgen.spec.cache import CacheSpec, step_depth
+from jaxgen.specs.architecture import Architecture
+from jaxgen.specs.cache import CacheSpec, step_depth
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +110,9 @@ def capacity_for(
         bucket(longest, token_buckets, key="token_buckets", what=f"a prompt of {longest} tokens")
         longest = token_buckets[-1]
     elif limits:  # the row that becomes longest is not always that of the longest prompt
-        longest, new_tokens = max(((len(prompt), most) for prompt, most in zip(prompts, limits, strict=True)), key=sum)
+        longest, new_tokens = max(
+            ((len(prompt), most) for prompt, most in zip(prompts, limits, strict=True)), key=sum
+        )
     needed = longest + new_tokens
     tokens, cure = _said(longest, token_buckets, depths)
     if needed > architecture.context:
@@ -132,7 +134,10 @@ def _said(longest: int, token_buckets: Sequence[int], depths: Sequence[int]) -> 
     """What so many tokens are to the user, and how there would be fewer."""
     for key, values in (("token_buckets", token_buckets), ("depths", depths)):
         if values:
-            return f"the {longest} tokens of workload.{key}={list(values)}", "leave its last number out"
+            return (
+                f"the {longest} tokens of workload.{key}={list(values)}",
+                "leave its last number out",
+            )
     return f"{longest} prompt tokens", "shorten the prompt"
 
 
@@ -159,7 +164,9 @@ def make_batch(
     if batch_buckets:
         rows = bucket(rows, batch_buckets, key="batch_buckets", what=f"a batch of {rows} rows")
     if token_buckets:
-        longest = bucket(longest, token_buckets, key="token_buckets", what=f"a prompt of {longest} tokens")
+        longest = bucket(
+            longest, token_buckets, key="token_buckets", what=f"a prompt of {longest} tokens"
+        )
     rows = rows if layout is None else layout.cut.rows(rows)
     width = longest if token_buckets else cache.prompt_width(longest, capacity)
     sequence, lengths = np.zeros((rows, capacity), np.int32), np.ones((rows,), np.int32)
@@ -168,15 +175,26 @@ def make_batch(
         lengths[row] = len(prompt)
     batch = Batch(
         prompt=put(sequence[:, :width], layout, "batch"),
-        state=begun(sequence, lengths=lengths, limits=limits, first_row=first_row, seed=seed, layout=layout),
+        state=begun(
+            sequence, lengths=lengths, limits=limits, first_row=first_row, seed=seed, layout=layout
+        ),
         prompt_lengths=tuple(len(prompt) for prompt in prompts),
         longest=longest,
         capacity=capacity,
         new_tokens=max(limits),
         limits=limits,
-        segments=_segments(longest, width=width, new_tokens=max(limits), capacity=capacity, cache=cache, layout=layout),
+        segments=_segments(
+            longest,
+            width=width,
+            new_tokens=max(limits),
+            capacity=capacity,
+            cache=cache,
+            layout=layout,
+        ),
     )
-    jax.block_until_ready((batch.prompt, batch.state, [segment.steps_on_device for segment in batch.segments]))
+    jax.block_until_ready(
+        (batch.prompt, batch.state, [segment.steps_on_device for segment in batch.segments])
+    )
     return batch
 
 
@@ -212,7 +230,13 @@ def begun(
 
 
 def _segments(
-    longest: int, *, width: int, new_tokens: int, capacity: int, cache: CacheSpec, layout: Layout | None
+    longest: int,
+    *,
+    width: int,
+    new_tokens: int,
+    capacity: int,
+    cache: CacheSpec,
+    layout: Layout | None,
 ) -> tuple[Segment, ...]:
     """Group the steps by depth. The step after n tokens (prompt and new) must see n slots.
 

@@ -16,7 +16,7 @@ from jax.stages import Lowered
 from jaxgen.engine.programs import Blueprint
 from jaxgen.models.sharding import Layout
 from jaxgen.models.structure import Leaves
-from jaxgen.spec.jit import Strategy
+from jaxgen.specs.jit import Strategy
 
 Program = Callable[..., Any]
 
@@ -36,7 +36,9 @@ class Bound(Protocol):
         ...
 
 
-def bind(strategy: Strategy, program: Program, blueprint: Blueprint, *, leaves: Leaves, donate: bool) -> Bound:
+def bind(
+    strategy: Strategy, program: Program, blueprint: Blueprint, *, leaves: Leaves, donate: bool
+) -> Bound:
     """One program under one strategy.
 
     Args:
@@ -93,7 +95,9 @@ class _PartialKept:
 class _Captured:
     """The closure holds the weights too: they become constants of the program, and later weights are ignored."""
 
-    def __init__(self, program: Program, blueprint: Blueprint, *, leaves: Leaves, donated: tuple[int, ...]):
+    def __init__(
+        self, program: Program, blueprint: Blueprint, *, leaves: Leaves, donated: tuple[int, ...]
+    ):
         def captured(cache, *rest):
             return program(blueprint, leaves, cache, *rest)
 

@@ -8,15 +8,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgen.caches.pages import pages_for
+from jaxgen.caches.admission import Room, Rooms, rooms
+from jaxgen.caches.page_allocator import pages_for
 from jaxgen.caches.protocol import Place, Slotted
-from jaxgen.caches.rooms import Room, Rooms, rooms
 from jaxgen.engine.batch import begun
 from jaxgen.engine.engine import Engine
+from jaxgen.engine.program_use import Use, shapes_of
 from jaxgen.engine.programs import State
-from jaxgen.engine.uses import Use, shapes_of
 from jaxgen.models.sharding import Layout, on_host, put
-from jaxgen.spec.cache import Fixed, Paged
+from jaxgen.specs.cache import Fixed, Paged
 
 Clock = Callable[[], float]
 
@@ -84,7 +84,9 @@ class Continuous:
         self.rows = min(work.batch_size, len(requests))
         self.uses: dict[str, Use] = {}
         longest = max(requests, key=lambda request: request.most)
-        self.rooms().take(longest.tokens, longest.most)  # a pool too small for one text is too small for all
+        self.rooms().take(
+            longest.tokens, longest.most
+        )  # a pool too small for one text is too small for all
 
     @property
     def num_pages(self) -> int:
@@ -101,19 +103,26 @@ class Continuous:
         sizes = {"batch": self.rows, "capacity": self.capacity, "needed": [0] * self.rows}
         cache: Any = self.engine.new_cache(self.spec, **sizes)
         given = {"first_row": 0, "seed": self.engine.generation.seed, "layout": self.engine.layout}
-        sequence, lengths = np.zeros((self.rows, self.capacity), np.int32), np.ones((self.rows,), np.int32)
+        sequence, lengths = (
+            np.zeros((self.rows, self.capacity), np.int32),
+            np.ones((self.rows,), np.int32),
+        )
         state = begun(sequence, lengths=lengths, limits=(), **given)
         return jax.block_until_ready((cache, state))
 
     def used(self) -> list[Use]:
         """The programs as the calls so far have used them, the deepest decode last."""
-        return sorted(self.uses.values(), key=lambda use: int(use.variant) if use.program == "serve" else 0)
+        return sorted(
+            self.uses.values(), key=lambda use: int(use.variant) if use.program == "serve" else 0
+        )
 
     def use(self, name: str, program: Any, variant: str, arguments: tuple[Any, ...]) -> Any:
         """Call a program; its first use of each shape is remembered."""
         key = f"{name}_{variant}"
         if key not in self.uses:
-            self.uses[key] = Use(name, program, shapes_of((self.engine.leaves, *arguments)), variant=variant)
+            self.uses[key] = Use(
+                name, program, shapes_of((self.engine.leaves, *arguments)), variant=variant
+            )
         return program(self.engine.leaves, *arguments)
 
 
@@ -170,7 +179,9 @@ class Call:
         shared, capacity = self._shared, self._shared.capacity
         rest = request.tokens[room.kept :]
         width = min(LEAST_WIDTH << max(-(-len(rest) // LEAST_WIDTH) - 1, 0).bit_length(), capacity)
-        depth = shared.spec.depth(min(room.kept + width, capacity), capacity) if room.kept else width
+        depth = (
+            shared.spec.depth(min(room.kept + width, capacity), capacity) if room.kept else width
+        )
         prompt, sequence = np.zeros((1, width), np.int32), np.zeros((1, capacity), np.int32)
         prompt[0, : len(rest)] = rest
         sequence[0, : len(request.tokens)] = request.tokens
@@ -184,8 +195,16 @@ class Call:
         )
         pages = {"num_pages": shared.num_pages, "table": self._pages_in_row()}
         place = _placed(slot, room, layout=shared.engine.layout, **pages)
-        arguments = (self.cache.reading(depth), put(prompt, shared.engine.layout), text, place, self.state)
-        self.cache, self.state = shared.use("admit", shared.engine.admit_program, f"{width}_{depth}", arguments)
+        arguments = (
+            self.cache.reading(depth),
+            put(prompt, shared.engine.layout),
+            text,
+            place,
+            self.state,
+        )
+        self.cache, self.state = shared.use(
+            "admit", shared.engine.admit_program, f"{width}_{depth}", arguments
+        )
         jax.block_until_ready(self.state)
         self._active[slot] = Text(number, request, room, first_s=self._clock())
 
@@ -194,11 +213,17 @@ class Call:
         shared = self._shared
         active = np.isin(np.arange(shared.rows), list(self._active))
         longest = int(lengths[active].max())
-        depth, whole = (shared.spec.depth(needed, shared.capacity) for needed in (longest, shared.capacity))
-        left = depth - longest + 1 if depth < whole else shared.capacity  # the last of them sees `depth` slots
+        depth, whole = (
+            shared.spec.depth(needed, shared.capacity) for needed in (longest, shared.capacity)
+        )
+        left = (
+            depth - longest + 1 if depth < whole else shared.capacity
+        )  # the last of them sees `depth` slots
         steps, going = (put(each, shared.engine.layout) for each in (np.int32(left), active))
         arguments = (self.cache.reading(depth), self.state, going, steps)
-        self.cache, self.state = shared.use("serve", shared.engine.serve_program, str(depth), arguments)
+        self.cache, self.state = shared.use(
+            "serve", shared.engine.serve_program, str(depth), arguments
+        )
         done, after = on_host(self.state.done), on_host(self.state.lengths)
         run = int((after - lengths)[active].max())
         self.steps += run
@@ -213,7 +238,9 @@ class Call:
         sequence = on_host(self.state.sequence)
         for slot, text in list(self._active.items()):
             if done[slot]:
-                text.tokens = tuple(sequence[slot, len(text.request.tokens) : lengths[slot]].tolist())
+                text.tokens = tuple(
+                    sequence[slot, len(text.request.tokens) : lengths[slot]].tolist()
+                )
                 text.end_s = self._clock()
                 self.rooms.give_back(text.room)
                 del self._active[slot]
@@ -239,6 +266,11 @@ def _placed(slot: int, room: Room, *, num_pages: int, table: int, layout: Layout
     """A room on the device; `num_pages` is no page's number."""
     listed = np.full((table,), num_pages, np.int32)
     listed[: len(room.pages)] = room.pages
-    source, target = (num_pages, num_pages) if room.source is None else (room.source, room.pages[room.shared])
+    source, target = (
+        (num_pages, num_pages) if room.source is None else (room.source, room.pages[room.shared])
+    )
     numbers = {"slot": slot, "kept": room.kept, "source": source, "target": target}
-    return Place(table=put(listed, layout), **{name: put(np.int32(value), layout) for name, value in numbers.items()})
+    return Place(
+        table=put(listed, layout),
+        **{name: put(np.int32(value), layout) for name, value in numbers.items()},
+    )

@@ -9,17 +9,17 @@ import numpy as np
 
 from jaxgen import caches
 from jaxgen.caches.protocol import Cache
-from jaxgen.engine import placing, programs, slot_programs
+from jaxgen.engine import continuous_programs, placement, programs
 from jaxgen.engine.batch import Batch, capacity_for, make_batch
 from jaxgen.engine.binders import Bound, Program, bind
-from jaxgen.engine.capturing import Captured
+from jaxgen.engine.capture import Captured
 from jaxgen.engine.programs import Blueprint, State
 from jaxgen.models.sharding import layout_of, on_host
 from jaxgen.models.structure import Leaves, Structure
-from jaxgen.spec.cache import CacheSpec, Paged
-from jaxgen.spec.mesh import Cut
-from jaxgen.spec.run import Run
-from jaxgen.spec.workload import Batching, Generate, Loop
+from jaxgen.specs.cache import CacheSpec, Paged
+from jaxgen.specs.mesh import Cut
+from jaxgen.specs.run import Run
+from jaxgen.specs.workload import Batching, Generate, Loop
 
 OnStep = Callable[[State], None]
 Written = tuple[list[int], str]
@@ -41,7 +41,9 @@ class Engine:
     def __init__(self, run: Run, structure: Structure, leaves: Leaves):
         architecture = structure.architecture
         self.layout = layout_of(run.mesh, architecture)
-        self.run = run = dataclasses.replace(run, cache=placing.served(run.cache, architecture, self.layout))
+        self.run = run = dataclasses.replace(
+            run, cache=placement.served(run.cache, architecture, self.layout)
+        )
         self.leaves = leaves
         self.blueprint = Blueprint(
             structure=dataclasses.replace(structure, layout=self.layout),
@@ -55,13 +57,15 @@ class Engine:
         self.prefill_program = self._bind(programs.prefill)
         self.step_program = self._bind(programs.step)
         self.loop_program = self._bind(programs.loop)
-        self.admit_program = self._bind(slot_programs.admit)
-        self.serve_program = self._bind(slot_programs.serve)
+        self.admit_program = self._bind(continuous_programs.admit)
+        self.serve_program = self._bind(continuous_programs.serve)
 
     def _bind(self, program: Program) -> Bound:
         """A program under the run's jit strategy; nothing is compiled before it is called."""
         donate = caches.kind(self.run.cache).donated
-        return bind(self.run.jit.strategy, program, self.blueprint, leaves=self.leaves, donate=donate)
+        return bind(
+            self.run.jit.strategy, program, self.blueprint, leaves=self.leaves, donate=donate
+        )
 
     @property
     def cut(self) -> Cut:
@@ -74,7 +78,11 @@ class Engine:
         return self.run.workload if isinstance(self.run.workload, Generate) else Generate()
 
     def capacity(
-        self, prompts: Sequence[Sequence[int]], *, new_tokens: int | None = None, limits: Sequence[int] = ()
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        new_tokens: int | None = None,
+        limits: Sequence[int] = (),
     ) -> int:
         """Slots of a row in the cache that serves these prompts.
 
@@ -125,12 +133,16 @@ class Engine:
             for at in range(0, len(prompts), size)
         ]
 
-    def bucket_batches(self, lengths: Sequence[int], *, capacity: int, new_tokens: int | None = None) -> list[Batch]:
+    def bucket_batches(
+        self, lengths: Sequence[int], *, capacity: int, new_tokens: int | None = None
+    ) -> list[Batch]:
         """One full batch of each shape that the buckets allow, to compile ahead of any prompt; `lengths` are the token
         buckets, or those of the prompts."""
         work = self.generation
         return [
-            self._batch([[0] * length] * size, first_row=0, capacity=capacity, new_tokens=new_tokens)
+            self._batch(
+                [[0] * length] * size, first_row=0, capacity=capacity, new_tokens=new_tokens
+            )
             for length in lengths
             for size in work.batch_buckets or (work.batch_size,)
         ]
@@ -180,14 +192,19 @@ class Engine:
             spec,
             batch=batch.rows,
             capacity=batch.capacity,
-            needed=[length + most for length, most in zip(batch.prompt_lengths, batch.limits, strict=True)],
+            needed=[
+                length + most
+                for length, most in zip(batch.prompt_lengths, batch.limits, strict=True)
+            ],
             prompt=batch.prompt.shape[1],
         )
         return jax.block_until_ready(cache.reading(batch.prompt.shape[1]))
 
     def new_cache(self, spec: CacheSpec, **sizes) -> Cache:
         """An empty cache in the arm's dtype and on its devices; `sizes` as of `placing.empty_cache`."""
-        return placing.empty_cache(spec, self.blueprint.structure, dtype=self.run.dtype.kv.value, **sizes)
+        return placement.empty_cache(
+            spec, self.blueprint.structure, dtype=self.run.dtype.kv.value, **sizes
+        )
 
     def prefill(self, batch: Batch, cache: Cache) -> tuple[Cache, State]:
         """Run the prompts and choose the first tokens. `cache` is from `empty_cache`."""
@@ -229,7 +246,10 @@ class Engine:
     def written(self, batch: Batch, state: State) -> list[Written]:
         """Each row's new tokens, and why it ended."""
         sequence, lengths = on_host(state.sequence), on_host(state.lengths)
-        rows = [sequence[row, start : lengths[row]].tolist() for row, start in enumerate(batch.prompt_lengths)]
+        rows = [
+            sequence[row, start : lengths[row]].tolist()
+            for row, start in enumerate(batch.prompt_lengths)
+        ]
         return [(tokens, self.finish_reason(tokens)) for tokens in rows]
 
     def finish_reason(self, tokens: Sequence[int]) -> str:
@@ -239,11 +259,19 @@ class Engine:
     def place(self) -> None:
         """Copy the weights into fresh buffers, one leaf at a time: where they lie is worth a percent or two."""
         leaves, self.leaves = list(self.leaves), ()
-        self.leaves = placing.moved(leaves)
+        self.leaves = placement.moved(leaves)
 
     def next_logprobs(self, prompt: Sequence[int]) -> np.ndarray:
         """Log-probabilities (V,) of the token after `prompt`, through this arm's dtypes. For comparing, not timing."""
-        alone = {"first_row": 0, "capacity": len(prompt) + 1, "new_tokens": 1, "seed": 0, "layout": self.layout}
+        alone = {
+            "first_row": 0,
+            "capacity": len(prompt) + 1,
+            "new_tokens": 1,
+            "seed": 0,
+            "layout": self.layout,
+        }
         batch = make_batch([list(prompt)], cache=self.run.cache, **alone)
-        once = jax.jit(functools.partial(programs.next_logprobs, self.blueprint))  # all traced, nothing donated
+        once = jax.jit(
+            functools.partial(programs.next_logprobs, self.blueprint)
+        )  # all traced, nothing donated
         return on_host(once(self.leaves, self.empty_cache(batch), batch.prompt, batch.state))[0]

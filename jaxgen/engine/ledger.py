@@ -41,12 +41,18 @@ class Window:
     @property
     def events(self) -> int:
         """Traces, lowerings and true backend compiles; one served from the persistent cache is not counted as one."""
-        return self.count("trace") + self.count("lower") + max(self.count("compile") - self.count("hit"), 0)
+        return (
+            self.count("trace")
+            + self.count("lower")
+            + max(self.count("compile") - self.count("hit"), 0)
+        )
 
     @property
     def functions(self) -> dict[str, int]:
         """How often each function was compiled by the backend, persistent-cache hits included."""
-        return dict(collections.Counter(entry.function for entry in self.entries if entry.kind == "compile"))
+        return dict(
+            collections.Counter(entry.function for entry in self.entries if entry.kind == "compile")
+        )
 
     def count(self, kind: str) -> int:
         """How many events of one kind."""
@@ -54,7 +60,11 @@ class Window:
 
     def seconds(self, kind: str) -> float:
         """In which an event of one kind was under way; what is traced inside another trace is not counted again."""
-        spans = sorted((entry.ended_s - entry.seconds, entry.ended_s) for entry in self.entries if entry.kind == kind)
+        spans = sorted(
+            (entry.ended_s - entry.seconds, entry.ended_s)
+            for entry in self.entries
+            if entry.kind == kind
+        )
         total, until = 0.0, -math.inf
         for began, ended in spans:
             total += max(0.0, ended - max(began, until))
@@ -93,12 +103,16 @@ class Ledger:
     def _on_duration(self, event: str, duration_secs: float, **details) -> None:
         if event in _KINDS:
             name = str(details.get("fun_name", "unknown"))
-            self._entries.append(Entry(_KINDS[event], _bare(name), duration_secs, time.perf_counter()))
+            self._entries.append(
+                Entry(_KINDS[event], _bare(name), duration_secs, time.perf_counter())
+            )
 
     def _on_event(self, event: str, **details) -> None:
         del details
         if event in (_HIT, _MISS):
-            self._entries.append(Entry("hit" if event == _HIT else "miss", "", 0.0, time.perf_counter()))
+            self._entries.append(
+                Entry("hit" if event == _HIT else "miss", "", 0.0, time.perf_counter())
+            )
 
 
 def _bare(name: str) -> str:

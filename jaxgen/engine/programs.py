@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxgen.caches.protocol import Cache
-from jaxgen.engine.capturing import Captured, Taps
+from jaxgen.engine.capture import Captured, Taps
 from jaxgen.models.structure import Leaves, Structure
 from jaxgen.ops.sampling import next_token
-from jaxgen.spec.workload import Capture, Sampling
+from jaxgen.specs.workload import Capture, Sampling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,19 +124,27 @@ def settled(blueprint: Blueprint, kept: tuple[Cache, State]) -> tuple[Cache, Sta
     return kept if layout is None else layout.kept(kept)
 
 
-def _captured(blueprint: Blueprint, taps: Taps | None, state: State, *, positions: Int[Array, "B"]) -> State:
+def _captured(
+    blueprint: Blueprint, taps: Taps | None, state: State, *, positions: Int[Array, "B"]
+) -> State:
     """The state with the activations of this step, where any are asked for."""
     if taps is None or state.captured is None:
         return state
-    return dataclasses.replace(state, captured=state.captured.with_step(blueprint.capture, taps, positions))
+    return dataclasses.replace(
+        state, captured=state.captured.with_step(blueprint.capture, taps, positions)
+    )
 
 
 def _append(blueprint: Blueprint, logits: Float[Array, "B V"], state: State) -> State:
     """Write the chosen token behind each row that is not done."""
-    token = next_token(logits, blueprint.sampling, seed=state.seed, rows=state.rows, positions=state.lengths)
+    token = next_token(
+        logits, blueprint.sampling, seed=state.seed, rows=state.rows, positions=state.lengths
+    )
     on_mesh = blueprint.structure.layout is not None
     batch = jnp.arange(token.shape[0])
-    at = jnp.minimum(state.lengths, state.sequence.shape[1] - 1)  # a done row of full length stays as it is
+    at = jnp.minimum(
+        state.lengths, state.sequence.shape[1] - 1
+    )  # a done row of full length stays as it is
     before = _read_by_rows(state.sequence, at) if on_mesh else state.sequence[batch, at]
     kept = jnp.where(state.done, before, token)
     ended = jnp.zeros_like(state.done)
@@ -145,7 +153,9 @@ def _append(blueprint: Blueprint, logits: Float[Array, "B V"], state: State) -> 
     lengths = state.lengths + (~state.done).astype(jnp.int32)
     return dataclasses.replace(
         state,
-        sequence=_write_by_rows(state.sequence, at, kept) if on_mesh else state.sequence.at[batch, at].set(kept),
+        sequence=_write_by_rows(state.sequence, at, kept)
+        if on_mesh
+        else state.sequence.at[batch, at].set(kept),
         lengths=lengths,
         done=state.done | ended | (lengths >= state.ends),
     )
@@ -156,7 +166,9 @@ def _read_by_rows(sequence: Int[Array, "B W"], at: Int[Array, "B"]) -> Int[Array
     return jnp.take_along_axis(sequence, at[:, None], axis=1)[:, 0]
 
 
-def _write_by_rows(sequence: Int[Array, "B W"], at: Int[Array, "B"], tokens: Int[Array, "B"]) -> Int[Array, "B W"]:
+def _write_by_rows(
+    sequence: Int[Array, "B W"], at: Int[Array, "B"], tokens: Int[Array, "B"]
+) -> Int[Array, "B W"]:
     """The same for writing; a comparison with every place costs nothing beside a model."""
     places = jnp.arange(sequence.shape[1], dtype=at.dtype)[None, :]
     return jnp.where(places == at[:, None], tokens[:, None], sequence)

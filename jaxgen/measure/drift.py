@@ -35,7 +35,9 @@ def drift(trials: Iterable[Mapping[str, Any]], metric: str) -> dict[str, dict[st
     return {arm: _trend(series) for arm, series in values.items()}
 
 
-def drift_note(drift: Mapping[str, Mapping[str, float | None]], names: Mapping[str, str]) -> str | None:
+def drift_note(
+    drift: Mapping[str, Mapping[str, float | None]], names: Mapping[str, str]
+) -> str | None:
     """One sentence for the notes where an arm drifts notably (p below 0.01, by more than 5 %), else None.
 
     Args:
@@ -52,9 +54,7 @@ def drift_note(drift: Mapping[str, Mapping[str, float | None]], names: Mapping[s
     ]
     if not clauses:
         return None
-    return (
-        f"{' and '.join(clauses)}: the ratio is taken pair by pair and hardly feels it, but the figures of each arm do"
-    )
+    return f"{' and '.join(clauses)}: the ratio is taken pair by pair and hardly feels it, but the figures of each arm do"
 
 
 def _p(p: float) -> str:

@@ -49,7 +49,9 @@ def save(key: str, entry: Mapping[str, Any], folder: Path | None = None) -> Path
     if not _is_entry(entry):
         raise ValueError(f"a noise floor needs a positive, finite 'floor': {entry}")
     text = json.dumps(_read(path) | {key: dict(entry)}, indent=2, allow_nan=False) + "\n"
-    beside = path.with_name(f"{path.name}.{os.getpid()}.partial")  # another run may be calibrating too
+    beside = path.with_name(
+        f"{path.name}.{os.getpid()}.partial"
+    )  # another run may be calibrating too
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -102,7 +104,10 @@ def false_verdicts(comparisons: Sequence[Mapping[str, Any]], margin: float) -> f
         comparisons: as `statistics.compare` gives them.
         margin: as `verdict` takes it, a share.
     """
-    words = [verdict(dict(each), margin=margin, agreement="identical", dirty=())[0] for each in comparisons]
+    words = [
+        verdict(dict(each), margin=margin, agreement="identical", dirty=())[0]
+        for each in comparisons
+    ]
     return sum(word in ("faster", "slower") for word in words) / len(words) if words else None
 
 

@@ -31,8 +31,14 @@ def outliers(trials: Iterable[Mapping[str, Any]], metric: str) -> list[dict[str,
         {"process", "block", "pair", "arm", "value", "times_median"} of each, in the order of the trials; `value` in the
         metric's unit, `times_median` 2.0 where it is twice the arm's median. An arm of fewer than 5 samples has none.
     """
-    known = [trial for trial in trials if not trial.get("void") and trial["metrics"].get(metric) is not None]
-    limits = {arm: _limits(known, arm, metric) for arm in dict.fromkeys(trial["arm"] for trial in known)}
+    known = [
+        trial
+        for trial in trials
+        if not trial.get("void") and trial["metrics"].get(metric) is not None
+    ]
+    limits = {
+        arm: _limits(known, arm, metric) for arm in dict.fromkeys(trial["arm"] for trial in known)
+    }
     return [
         {key: trial[key] for key in ("process", "block", "pair", "arm")}
         | {"value": value, "times_median": value / math.exp(median)}

@@ -12,9 +12,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxgen.measure.elements import ElementBytes, weight_elements
-from jaxgen.spec.architecture import Architecture
-from jaxgen.spec.cache import CacheSpec, step_depth
+from jaxgen.measure.byte_counts import ElementBytes, weight_elements
+from jaxgen.specs.architecture import Architecture
+from jaxgen.specs.cache import CacheSpec, step_depth
 
 DISAGREEMENT = 2.0  # XLA counts fused traffic and element-wise work, we do not: less than this is no contradiction
 LEAST_TOLERANCE = 0.1  # a probe of a few hundred milliseconds on a machine that is not ours alone
@@ -101,7 +101,14 @@ def decode_step(
     at = functools.partial(step_depth, cache, width=width, longest=longest, capacity=capacity)
     depths = [at(taken=taken) for taken in range(first, new_tokens)]
     steps = [
-        forward(architecture, element, rows=rows, tokens=1 if incremental else depth, depth=depth, kept=incremental)
+        forward(
+            architecture,
+            element,
+            rows=rows,
+            tokens=1 if incremental else depth,
+            depth=depth,
+            kept=incremental,
+        )
         for depth in depths
     ]
     return mean_step([(step, 1) for step in steps])
@@ -120,7 +127,9 @@ def prefill_step(
     """The prefill of one batch, padded as the cache has it; arguments as of `decode_step`."""
     width = cache.prompt_width(longest, capacity)
     slots = cache.reserved([capacity], capacity)
-    return forward(architecture, element, rows=rows, tokens=width, depth=width, kept=incremental, slots=slots)
+    return forward(
+        architecture, element, rows=rows, tokens=width, depth=width, kept=incremental, slots=slots
+    )
 
 
 def mean_step(parts: Sequence[tuple[Step, int]]) -> Step | None:
@@ -135,7 +144,11 @@ def mean_step(parts: Sequence[tuple[Step, int]]) -> Step | None:
 
 
 def utilisation(
-    step: Step | None, step_s: float | None, *, bandwidth_bytes_per_s: float | None, peak_flops_per_s: float | None
+    step: Step | None,
+    step_s: float | None,
+    *,
+    bandwidth_bytes_per_s: float | None,
+    peak_flops_per_s: float | None,
 ) -> dict[str, float | None]:
     """Shares of the machine's best that a step of `step_s` seconds reaches: `mbu` of bandwidth, `mfu` of FLOPs."""
     if step is None or not step_s:
@@ -174,7 +187,9 @@ def tolerance(samples: Sequence[float]) -> float:
     return max(spread, LEAST_TOLERANCE)
 
 
-def too_fast(used: Mapping[str, float | None], *, mbu_tolerance: float, mfu_tolerance: float) -> str | None:
+def too_fast(
+    used: Mapping[str, float | None], *, mbu_tolerance: float, mfu_tolerance: float
+) -> str | None:
     """What no machine can do, as a clause about an arm; null where all is plausible.
 
     Args:
@@ -182,8 +197,16 @@ def too_fast(used: Mapping[str, float | None], *, mbu_tolerance: float, mfu_tole
         mbu_tolerance, mfu_tolerance: shares beyond 1 that the probe's own uncertainty explains.
     """
     limits = (("mbu", "memory bandwidth", mbu_tolerance), ("mfu", "peak FLOP/s", mfu_tolerance))
-    beyond = [f"{share:.0%} of the {name}" for key, name, slack in limits if (share := used[key]) and share > 1 + slack]
-    return f"reaches {' and '.join(beyond)} that the probe measured: the timer is wrong" if beyond else None
+    beyond = [
+        f"{share:.0%} of the {name}"
+        for key, name, slack in limits
+        if (share := used[key]) and share > 1 + slack
+    ]
+    return (
+        f"reaches {' and '.join(beyond)} that the probe measured: the timer is wrong"
+        if beyond
+        else None
+    )
 
 
 def cost_disagreement(step: Step | None, cost: Mapping[str, float | None] | None) -> str | None:

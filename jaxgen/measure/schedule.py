@@ -50,10 +50,15 @@ def block_plan(block: int, *, pairs: int, seed: int) -> BlockPlan:
     start = random.Random(seed)
     placed_first = (block + start.getrandbits(1)) % 2
     opens = (block + block // 2 + start.getrandbits(1)) % 2
-    return BlockPlan(placement=_order(placed_first), pairs=tuple(_order((opens + pair) % 2) for pair in range(pairs)))
+    return BlockPlan(
+        placement=_order(placed_first),
+        pairs=tuple(_order((opens + pair) % 2) for pair in range(pairs)),
+    )
 
 
-def repeats(fast_s: float, slow_s: float, *, min_trial_s: float, max_seconds: float, min_pairs: int) -> int:
+def repeats(
+    fast_s: float, slow_s: float, *, min_trial_s: float, max_seconds: float, min_pairs: int
+) -> int:
     """Says how often a trial makes its call: the same count in both arms, so that a pair stays a fair ratio.
 
     As often as the faster arm needs for a trial of `min_trial_s`, but no oftener than lets `min_pairs` pairs fit into

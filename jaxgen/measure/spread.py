@@ -53,11 +53,18 @@ def spread_by_level(logs: Nested) -> dict[str, float | None]:
         variance["block"] = (squares["block"] - (blocks - processes) * pair) / (pairs - inside)
     if processes > 1:
         below = (inside - over_all) * (variance["block"] or 0.0) + (processes - 1) * pair
-        variance["process"] = (squares["process"] - below) / (pairs - float((in_process**2).sum()) / pairs)
-    return {level: None if each is None else math.sqrt(max(0.0, each)) for level, each in variance.items()}
+        variance["process"] = (squares["process"] - below) / (
+            pairs - float((in_process**2).sum()) / pairs
+        )
+    return {
+        level: None if each is None else math.sqrt(max(0.0, each))
+        for level, each in variance.items()
+    }
 
 
-def advice(spread: Mapping[str, float | None], *, blocks: int, pairs: int, processes: int) -> str | None:
+def advice(
+    spread: Mapping[str, float | None], *, blocks: int, pairs: int, processes: int
+) -> str | None:
     """Says what to buy more of: units of the level that adds most to the standard error of the mean.
 
     More of an outer level brings more of the inner ones too; more of an inner one leaves the outer draws as they are.

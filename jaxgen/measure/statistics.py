@@ -54,7 +54,9 @@ class Pair:
 
     def ratio(self, better: Direction) -> float:
         """Above 1 where the candidate is the better one, whichever way the metric points."""
-        return self.candidate / self.baseline if better == "higher" else self.baseline / self.candidate
+        return (
+            self.candidate / self.baseline if better == "higher" else self.baseline / self.candidate
+        )
 
 
 def summarise(samples: Sequence[float | None], *, unit: str, better: Direction) -> dict[str, Any]:
@@ -72,14 +74,33 @@ def summarise(samples: Sequence[float | None], *, unit: str, better: Direction) 
         raise ValueError(f"samples must be finite numbers or None: {samples}")
     n, known = kept.size, {}
     if n:
-        low, p50, p90, p95, p99, high = np.percentile(kept, [0, 50, 90, 95, 99, 100], method="linear").tolist()
-        known = {"mean": float(kept.mean()), "median": p50, "min": low, "max": high, "p50": p50, "p90": p90, "p95": p95}
-        known |= ({"std": float(kept.std(ddof=1))} if n > 1 else {}) | ({"p99": p99} if n >= MIN_SAMPLES_P99 else {})
-    return dataclasses.asdict(Summary(unit=unit, better=better, samples=list(samples), n=n, **known))
+        low, p50, p90, p95, p99, high = np.percentile(
+            kept, [0, 50, 90, 95, 99, 100], method="linear"
+        ).tolist()
+        known = {
+            "mean": float(kept.mean()),
+            "median": p50,
+            "min": low,
+            "max": high,
+            "p50": p50,
+            "p90": p90,
+            "p95": p95,
+        }
+        known |= ({"std": float(kept.std(ddof=1))} if n > 1 else {}) | (
+            {"p99": p99} if n >= MIN_SAMPLES_P99 else {}
+        )
+    return dataclasses.asdict(
+        Summary(unit=unit, better=better, samples=list(samples), n=n, **known)
+    )
 
 
 def compare(
-    pairs: Sequence[Pair], *, better: Direction, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+    pairs: Sequence[Pair],
+    *,
+    better: Direction,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Sets the candidate against the baseline, pair by pair; the same pairs and seed give the same interval.
 
@@ -102,7 +123,11 @@ def compare(
     """
     logs = _nested(pairs, better)
     units, blocks = _unit_means(logs), sum(map(len, logs))
-    interval = None if blocks < 2 else [math.exp(end) for end in _log_interval(logs, confidence, resamples, seed)]
+    interval = (
+        None
+        if blocks < 2
+        else [math.exp(end) for end in _log_interval(logs, confidence, resamples, seed)]
+    )
     return {
         "ratio": math.exp(units.mean()) if units.size else None,
         f"ci{100 * confidence:g}": interval,
@@ -118,7 +143,9 @@ def _nested(pairs: Sequence[Pair], better: Direction) -> Nested:
     """The log ratios as processes of blocks of pairs, each in the order of its number."""
     processes: dict[int, dict[int, list[float]]] = {}
     for pair in sorted(pairs, key=lambda pair: (pair.process, pair.block, pair.pair)):
-        processes.setdefault(pair.process, {}).setdefault(pair.block, []).append(math.log(pair.ratio(better)))
+        processes.setdefault(pair.process, {}).setdefault(pair.block, []).append(
+            math.log(pair.ratio(better))
+        )
     return [[np.array(block) for block in blocks.values()] for blocks in processes.values()]
 
 
@@ -128,7 +155,9 @@ def _unit_means(logs: Nested) -> np.ndarray:
     return means[0] if len(means) == 1 else np.array([each.mean() for each in means])
 
 
-def _log_interval(logs: Nested, confidence: float, resamples: int, seed: int) -> tuple[float, float]:
+def _log_interval(
+    logs: Nested, confidence: float, resamples: int, seed: int
+) -> tuple[float, float]:
     """Bootstraps the mean log ratio level by level, and brings the interval to the width that its units allow.
 
     The outermost units are the processes where there are several, else the blocks. The plain percentile interval of k
@@ -141,7 +170,11 @@ def _log_interval(logs: Nested, confidence: float, resamples: int, seed: int) ->
     """
     means, tail, rng = _unit_means(logs), (1 - confidence) / 2, np.random.default_rng(seed)
     centre = float(means.mean())
-    drawn = _draw_process(logs[0], resamples, rng) if len(logs) == 1 else _draw_runs(logs, resamples, rng)
+    drawn = (
+        _draw_process(logs[0], resamples, rng)
+        if len(logs) == 1
+        else _draw_runs(logs, resamples, rng)
+    )
     low, high = np.quantile(drawn - centre, [tail, 1 - tail]).tolist()
     # Of one process the reach is z times the known deviation of what is drawn. Two or three processes, though, or two
     # blocks, have so few different means to draw that z overstates how far they reach, by up to 1.96 / 1.41.
@@ -165,20 +198,31 @@ def _half_width(logs: Nested, tail: float) -> float:
     of_pairs = [1 / (len(process) ** 2 * block.size) for process in logs for block in process]
     return max(
         _of_level(float(((units - units.mean()) ** 2).sum()), units.size - 1, share, tail),
-        _of_level(by_block, blocks - units.size, share**2 * sum(1 / len(process) for process in logs), tail),
+        _of_level(
+            by_block,
+            blocks - units.size,
+            share**2 * sum(1 / len(process) for process in logs),
+            tail,
+        ),
         _of_level(by_pair, pairs - blocks, share**2 * sum(of_pairs), tail),
     )
 
 
 def _of_level(squares: float, freedom: int, share: float, tail: float) -> float:
     """t times the standard error of a mean: its members' common variance, of which it has a `share`."""
-    return -float(special.stdtrit(freedom, tail)) * math.sqrt(squares / freedom * share) if freedom else 0.0
+    return (
+        -float(special.stdtrit(freedom, tail)) * math.sqrt(squares / freedom * share)
+        if freedom
+        else 0.0
+    )
 
 
 def _drawn_deviation(process: Sequence[np.ndarray]) -> float:
     """The standard deviation of what `_draw_process` draws: of its blocks' means, and of the pairs in each block."""
     k, (means, squares) = len(process), block_means(process)
-    return math.sqrt(means.var() / k + (squares / np.array([block.size for block in process]) ** 2).sum() / k**2)
+    return math.sqrt(
+        means.var() / k + (squares / np.array([block.size for block in process]) ** 2).sum() / k**2
+    )
 
 
 def _draw_runs(logs: Nested, resamples: int, rng: np.random.Generator) -> np.ndarray:
@@ -191,7 +235,9 @@ def _draw_runs(logs: Nested, resamples: int, rng: np.random.Generator) -> np.nda
     return means.mean(axis=1)
 
 
-def _draw_process(process: Sequence[np.ndarray], resamples: int, rng: np.random.Generator) -> np.ndarray:
+def _draw_process(
+    process: Sequence[np.ndarray], resamples: int, rng: np.random.Generator
+) -> np.ndarray:
     """Draws blocks with replacement, then as many pairs of each as it holds; gives the `resamples` means."""
     k, sizes = len(process), np.array([block.size for block in process])
     starts, longest = np.cumsum(sizes) - sizes, sizes.max()

@@ -37,29 +37,47 @@ def verdict(
     """
     if agreement not in AGREEMENTS:
         raise ValueError(f"agreement must be one of {AGREEMENTS}: {agreement!r}")
-    reasons = [f"the outputs of {candidate} and {baseline} differ"] if agreement == "different" else []
+    reasons = (
+        [f"the outputs of {candidate} and {baseline} differ"] if agreement == "different" else []
+    )
     reasons += dirty
     if reasons:
         return "invalid", f"the measurement is invalid: {'; '.join(reasons)}"
     if comparison is None or comparison["ratio"] is None:
-        return "inconclusive", f"{candidate} and {baseline} cannot be compared: no pair of trials was measured"
-    word, sentence = _judge(comparison, margin, margin_source, candidate=candidate, baseline=baseline)
+        return (
+            "inconclusive",
+            f"{candidate} and {baseline} cannot be compared: no pair of trials was measured",
+        )
+    word, sentence = _judge(
+        comparison, margin, margin_source, candidate=candidate, baseline=baseline
+    )
     return word, sentence if agreement else f"{sentence}; the outputs were not compared"
 
 
 def _judge(
-    comparison: dict[str, Any], margin: float, margin_source: str | None, *, candidate: str, baseline: str
+    comparison: dict[str, Any],
+    margin: float,
+    margin_source: str | None,
+    *,
+    candidate: str,
+    baseline: str,
 ) -> tuple[str, str]:
     """Places the interval against the margin; a comparison that stands has a ratio, but perhaps no interval."""
     ratio, interval, size = comparison["ratio"], comparison["ci95"], _size(comparison)
     measured = f"{candidate} measured {_gain(ratio)} {baseline}"
     if interval is None:
-        return "inconclusive", f"{measured}, but {size} cannot tell how far blocks differ, so there is no interval"
+        return (
+            "inconclusive",
+            f"{measured}, but {size} cannot tell how far blocks differ, so there is no interval",
+        )
     evidence = f"95 % interval {_span(ratio, *interval)}, {size}"
     source = f" ({margin_source})" if margin_source else ""
     low, high = interval
     if low > 1 + margin or high < 1 - margin:
-        return "faster" if low > 1 else "slower", f"{candidate} is {_gain(ratio)} {baseline} ({evidence})"
+        return (
+            "faster" if low > 1 else "slower",
+            f"{candidate} is {_gain(ratio)} {baseline} ({evidence})",
+        )
     if low >= 1 - margin and high <= 1 + margin:
         equal = f"{candidate} and {baseline} are equally fast within {100 * margin:.3g} %"
         return "equivalent", f"{equal}{source}: {evidence}" if source else f"{equal} ({evidence})"
@@ -72,7 +90,11 @@ def _gain(ratio: float) -> str:
     if ratio >= 2 or ratio <= 0.5:
         return f"{_number(max(ratio, 1 / ratio))}x {'faster' if ratio > 1 else 'slower'} than"
     percent = f"{abs(100 * (ratio - 1)):.1f}"
-    return "as fast as" if percent == "0.0" else f"{percent} % {'faster' if ratio > 1 else 'slower'} than"
+    return (
+        "as fast as"
+        if percent == "0.0"
+        else f"{percent} % {'faster' if ratio > 1 else 'slower'} than"
+    )
 
 
 def _span(ratio: float, low: float, high: float) -> str:

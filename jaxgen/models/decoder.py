@@ -17,8 +17,8 @@ from jaxgen.models.linear import linear_of
 from jaxgen.models.sharding import Layout
 from jaxgen.ops import norms, rope
 from jaxgen.ops.int8_product import int8_product
-from jaxgen.spec.architecture import Architecture
-from jaxgen.spec.dtype import Int8
+from jaxgen.specs.architecture import Architecture
+from jaxgen.specs.dtype import Int8
 
 _ACTIVATIONS = {
     "gelu": functools.partial(jax.nn.gelu, approximate=False),
@@ -64,7 +64,11 @@ class Attention(nnx.Module):
     ) -> tuple[Float[Array, "B T D"], Cache]:
         batch, time, _ = x.shape
         heads = (batch, time, -1, self.head_dim)
-        q, k, v = self.q(x).reshape(heads), self.k(x).reshape(heads), self.v(x).reshape(heads)  # B T N|K H
+        q, k, v = (
+            self.q(x).reshape(heads),
+            self.k(x).reshape(heads),
+            self.v(x).reshape(heads),
+        )  # B T N|K H
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         if turn is not None:
@@ -99,7 +103,9 @@ class Block(nnx.Module):
         self.mlp_norm = norm()
         self.mlp = Mlp(arch, int8=int8, rngs=rngs)
 
-    def __call__(self, x, layer: int, cache: Cache, turn, tap: Tap | None) -> tuple[Float[Array, "B T D"], Cache]:
+    def __call__(
+        self, x, layer: int, cache: Cache, turn, tap: Tap | None
+    ) -> tuple[Float[Array, "B T D"], Cache]:
         mixed, cache = self.attention(self.attention_norm(x), layer, cache, turn)
         x = x + mixed
         thought = self.mlp(self.mlp_norm(x))
@@ -132,10 +138,18 @@ class Decoder(nnx.Module):
         self.embedding = nnx.Param(table(rngs.params(), (arch.vocab_size, arch.hidden_size)) * 0.02)
         self.embedding_scale = scale() if arch.tied and int8 is not Int8.none else None
         learned = arch.position == "learned"
-        self.position = nnx.Param(table(rngs.params(), (arch.context, arch.hidden_size)) * 0.02) if learned else None
+        self.position = (
+            nnx.Param(table(rngs.params(), (arch.context, arch.hidden_size)) * 0.02)
+            if learned
+            else None
+        )
         self.blocks = nnx.List([Block(arch, int8=int8, rngs=rngs) for _ in range(arch.num_layers)])
         self.norm = Norm(arch.hidden_size, kind=arch.norm, eps=arch.norm_eps)
-        self.head = None if arch.tied else nnx.Param(table(rngs.params(), (arch.vocab_size, arch.hidden_size)) * 0.02)
+        self.head = (
+            None
+            if arch.tied
+            else nnx.Param(table(rngs.params(), (arch.vocab_size, arch.hidden_size)) * 0.02)
+        )
         self.head_scale = scale() if not arch.tied and int8 is not Int8.none else None
         self.arch = arch
         self.narrow = int8 is Int8.both
@@ -162,7 +176,9 @@ class Decoder(nnx.Module):
         if self.position is not None:
             x = x + self.position[...][positions].astype(dtype)
         else:
-            freqs = rope.frequencies(self.arch.head_dim, theta=self.arch.rope_theta, scaling=self.arch.rope_scaling)
+            freqs = rope.frequencies(
+                self.arch.head_dim, theta=self.arch.rope_theta, scaling=self.arch.rope_scaling
+            )
             turn = rope.rotation(positions, freqs)
         x = self._settled(x)
         for layer, block in enumerate(self.blocks):
@@ -170,7 +186,9 @@ class Decoder(nnx.Module):
             x = self._settled(x)
         return self._settled(self.norm(x)), cache
 
-    def logits(self, hidden: Float[Array, "*dims D"], *, dtype=jnp.float32) -> Float[Array, "*dims V"]:
+    def logits(
+        self, hidden: Float[Array, "*dims D"], *, dtype=jnp.float32
+    ) -> Float[Array, "*dims V"]:
         """Contract with the (V, D) table in place, accumulating in `dtype`."""
         return self._contracted(hidden, *self._head(), dtype=dtype)
 
@@ -179,7 +197,9 @@ class Decoder(nnx.Module):
     ) -> Float[Array, "*dims L"]:
         """The logits of some token ids alone: only their rows of the table are read."""
         table, scale = self._head()
-        return self._contracted(hidden, table[labels], None if scale is None else scale[labels], dtype=dtype)
+        return self._contracted(
+            hidden, table[labels], None if scale is None else scale[labels], dtype=dtype
+        )
 
     def _embedded(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         found = self.embedding[...][tokens]
@@ -188,13 +208,21 @@ class Decoder(nnx.Module):
 
     def _head(self) -> tuple[Array, Array | None]:
         """The table of the logits and, in int8, its scales."""
-        table, scale = (self.embedding, self.embedding_scale) if self.head is None else (self.head, self.head_scale)
+        table, scale = (
+            (self.embedding, self.embedding_scale)
+            if self.head is None
+            else (self.head, self.head_scale)
+        )
         return table[...], None if scale is None else scale[...]
 
-    def _contracted(self, hidden: Array, rows: Array, scale: Array | None, *, dtype) -> Float[Array, "*dims L"]:
+    def _contracted(
+        self, hidden: Array, rows: Array, scale: Array | None, *, dtype
+    ) -> Float[Array, "*dims L"]:
         if scale is not None:
             return int8_product(hidden, rows, scale, narrow=self.narrow, dtype=dtype)
-        return jnp.einsum("...d,ld->...l", hidden, rows.astype(hidden.dtype), preferred_element_type=dtype)
+        return jnp.einsum(
+            "...d,ld->...l", hidden, rows.astype(hidden.dtype), preferred_element_type=dtype
+        )
 
     def _settled(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         """Between layers: a table that is cut along D must not cut all the rest along it."""

@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxgen.ops.int8_product import int8_product
-from jaxgen.spec.dtype import Int8
+from jaxgen.specs.dtype import Int8
 
 
 class Linear(nnx.Module):
@@ -21,7 +21,11 @@ class Linear(nnx.Module):
 
     def __call__(self, x: Float[Array, "*dims I"]) -> Float[Array, "*dims O"]:
         y = x @ self.kernel[...].astype(x.dtype)
-        return y if self.bias is None else y + jnp.broadcast_to(self.bias[...].astype(x.dtype), y.shape)
+        return (
+            y
+            if self.bias is None
+            else y + jnp.broadcast_to(self.bias[...].astype(x.dtype), y.shape)
+        )
 
 
 class Int8Linear(nnx.Module):
@@ -39,7 +43,11 @@ class Int8Linear(nnx.Module):
 
     def __call__(self, x: Float[Array, "*dims I"]) -> Float[Array, "*dims O"]:
         y = int8_product(x, self.kernel_rows[...], self.kernel_scale[...], narrow=self.narrow)
-        return y if self.bias is None else y + jnp.broadcast_to(self.bias[...].astype(x.dtype), y.shape)
+        return (
+            y
+            if self.bias is None
+            else y + jnp.broadcast_to(self.bias[...].astype(x.dtype), y.shape)
+        )
 
 
 def linear_of(int8: Int8, *, rngs: nnx.Rngs) -> Callable[..., Linear | Int8Linear]:

@@ -13,8 +13,8 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxgen.errors import UserError
-from jaxgen.spec.architecture import Architecture
-from jaxgen.spec.mesh import DATA, TENSOR, Cut, MeshSpec, cut
+from jaxgen.specs.architecture import Architecture
+from jaxgen.specs.mesh import DATA, TENSOR, Cut, MeshSpec, cut
 
 Axes = tuple[str | None, ...]
 
@@ -40,7 +40,12 @@ _ARRAYS: dict[str, Axes] = {
     "values": _NHD,
     **{f"{name}.nhd": _NHD for name in _BUFFERS},
     **{f"{name}.hnd": _HND for name in _BUFFERS},
-    "pools.keys": ("kv_heads", None, None, None),  # any row may have any page: rows are no axis of a pool
+    "pools.keys": (
+        "kv_heads",
+        None,
+        None,
+        None,
+    ),  # any row may have any page: rows are no axis of a pool
     "pools.values": ("kv_heads", None, None, None),
     "pools.pages": (None, None, "kv_heads", None),
     **dict.fromkeys(("slots", "named", "table", "sequence"), _ROWS),
@@ -89,16 +94,24 @@ class Layout:
 
     def sharding(self, axes: Axes, shape: tuple[int, ...] | None) -> NamedSharding:
         """Of an array with these axes; a batch of a single row is whole on every device."""
-        names = [_MESH_AXIS.get(axis or "") if self.cut.of(axis or "") > 1 else None for axis in axes]
+        names = [
+            _MESH_AXIS.get(axis or "") if self.cut.of(axis or "") > 1 else None for axis in axes
+        ]
         if shape is not None:
             sizes = zip(names, axes, shape, strict=False)
-            names = [None if axis == "batch" and size % self.cut.batch else name for name, axis, size in sizes]
+            names = [
+                None if axis == "batch" and size % self.cut.batch else name
+                for name, axis, size in sizes
+            ]
         while names and names[-1] is None:
             names.pop()
         return NamedSharding(self.mesh, PartitionSpec(*names))
 
 
-_MESH_AXIS = {"batch": DATA, **dict.fromkeys(("heads", "kv_heads", "intermediate", "vocab", "table"), TENSOR)}
+_MESH_AXIS = {
+    "batch": DATA,
+    **dict.fromkeys(("heads", "kv_heads", "intermediate", "vocab", "table"), TENSOR),
+}
 """The mesh's axis along which each axis of a model is cut; one without a row here is never cut."""
 
 
@@ -122,7 +135,9 @@ def layout_of(mesh: MeshSpec, architecture: Architecture) -> Layout | None:
             f"{jax.process_count()} processes have: every process must have its part; use all devices"
         )
     shape = (mesh.data, mesh.tensor)
-    made = jax.make_mesh(shape, (DATA, TENSOR), axis_types=(AxisType.Auto,) * 2, devices=there[: mesh.devices])
+    made = jax.make_mesh(
+        shape, (DATA, TENSOR), axis_types=(AxisType.Auto,) * 2, devices=there[: mesh.devices]
+    )
     return Layout(mesh=made, cut=cut(mesh, architecture))
 
 
@@ -144,7 +159,9 @@ def put(array: Any, layout: Layout | None, *axes: str | None) -> jax.Array:
     if layout is None:
         return jax.device_put(array, jax.devices()[0])
     host = np.asarray(array)
-    return jax.make_array_from_callback(host.shape, layout.sharding(axes, host.shape), lambda index: host[index])
+    return jax.make_array_from_callback(
+        host.shape, layout.sharding(axes, host.shape), lambda index: host[index]
+    )
 
 
 def on_host(array: Any) -> np.ndarray:
@@ -184,8 +201,14 @@ def _axes(path: tuple[Any, ...], ndim: int) -> Axes:
         known = _ARRAYS.get(".".join(names[:end]))
         if known is not None:
             return known[:ndim]
-    raise KeyError(f"no axes are known of {jax.tree_util.keystr(path)}: add them to models/sharding.py")
+    raise KeyError(
+        f"no axes are known of {jax.tree_util.keystr(path)}: add them to models/sharding.py"
+    )
 
 
 def _more(platform: str, devices: int) -> str:
-    return f", or let the process begin with JAX_NUM_CPU_DEVICES={devices}" if platform == "cpu" else ""
+    return (
+        f", or let the process begin with JAX_NUM_CPU_DEVICES={devices}"
+        if platform == "cpu"
+        else ""
+    )

@@ -12,8 +12,8 @@ from flax import nnx
 
 from jaxgen.models.decoder import Decoder
 from jaxgen.models.sharding import Layout
-from jaxgen.spec.architecture import Architecture
-from jaxgen.spec.dtype import Int8
+from jaxgen.specs.architecture import Architecture
+from jaxgen.specs.dtype import Int8
 
 Leaves = tuple[jax.Array, ...]
 

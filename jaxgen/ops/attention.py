@@ -7,7 +7,9 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxgen.ops.quantisation import Kept
 
 
-def attention(q: Float[Array, "B T N H"], k: Kept, v: Kept, mask: Bool[Array, "B T S"]) -> Float[Array, "B T N H"]:
+def attention(
+    q: Float[Array, "B T N H"], k: Kept, v: Kept, mask: Bool[Array, "B T S"]
+) -> Float[Array, "B T N H"]:
     """Scaled dot-product attention with `G = N / K` query heads to each kv head.
 
     Args:
@@ -21,7 +23,9 @@ def attention(q: Float[Array, "B T N H"], k: Kept, v: Kept, mask: Bool[Array, "B
     batch, time, heads, dim = q.shape
     kv_heads = k.shape[2]
     grouped = q.reshape(batch, time, kv_heads, heads // kv_heads, dim)  # B T K G H
-    scores = jnp.einsum("btkgh,bskh->bkgts", grouped, k.astype(q.dtype), preferred_element_type=jnp.float32)
+    scores = jnp.einsum(
+        "btkgh,bskh->bkgts", grouped, k.astype(q.dtype), preferred_element_type=jnp.float32
+    )
     scores = jnp.where(mask[:, None, None, :, :], scores * dim**-0.5, jnp.finfo(jnp.float32).min)
     weights = jax.nn.softmax(scores, axis=-1).astype(q.dtype)
     context = jnp.einsum("bkgts,bskh->btkgh", weights, v.astype(q.dtype))

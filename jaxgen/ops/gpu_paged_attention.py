@@ -16,7 +16,9 @@ MAX_SPLITS = 16
 DTYPES = ("float32", "bfloat16", "float16")
 
 
-def obstacles(*, head_dim: int, page_size: int, dtype: jnp.dtype, window: int | None = None) -> Iterator[str]:
+def obstacles(
+    *, head_dim: int, page_size: int, dtype: jnp.dtype, window: int | None = None
+) -> Iterator[str]:
     """Why the kernel cannot serve such pages: all its arrays have sides of a power of two; none if it can."""
     if window is not None:
         yield f"a window of {window}: the kernel sees all positions"
@@ -58,9 +60,13 @@ def gpu_paged_attention(
     blocks = -(-width // block)
     in_part = -(-blocks // MAX_SPLITS)
     parts = -(-blocks // in_part)
-    known = jnp.pad(jnp.minimum(table, num_pages - 1), ((0, 0), (0, parts * in_part * block - width)))
+    known = jnp.pad(
+        jnp.minimum(table, num_pages - 1), ((0, 0), (0, parts * in_part * block - width))
+    )
     scaled = (q.astype(jnp.float32) * head_dim**-0.5).astype(keys.dtype)
-    context = kernel(scaled, keys, values, known, lengths, pages_per_compute_block=block, k_splits=parts)
+    context = kernel(
+        scaled, keys, values, known, lengths, pages_per_compute_block=block, k_splits=parts
+    )
     return context.astype(q.dtype)
 
 

@@ -43,14 +43,20 @@ def int8_product(
     tokens = x.size // x.shape[-1]
     if narrow:
         summed = _of_digits(x, rows, digits=1)
-    elif jax.default_backend() == "cpu" and tokens <= (FEW_TOKENS if rows.size < LARGE else 4 * FEW_TOKENS):
+    elif jax.default_backend() == "cpu" and tokens <= (
+        FEW_TOKENS if rows.size < LARGE else 4 * FEW_TOKENS
+    ):
         summed = _of_digits(x, rows, digits=2)
     else:
-        summed = jnp.einsum("...i,oi->...o", x, rows.astype(x.dtype), preferred_element_type=jnp.float32)
+        summed = jnp.einsum(
+            "...i,oi->...o", x, rows.astype(x.dtype), preferred_element_type=jnp.float32
+        )
     return (summed * jnp.broadcast_to(scales, summed.shape)).astype(out)
 
 
-def _of_digits(x: Float[Array, "*dims I"], rows: Int8[Array, "O I"], *, digits: int) -> Float[Array, "*dims O"]:
+def _of_digits(
+    x: Float[Array, "*dims I"], rows: Int8[Array, "O I"], *, digits: int
+) -> Float[Array, "*dims O"]:
     """The sums of one or two int8 products; `x` is `(first + second / 254) * scale`."""
     flat = x.reshape(-1, x.shape[-1]).astype(jnp.float32)
     first, scale = quantise(flat)  # n I, n 1
@@ -59,8 +65,14 @@ def _of_digits(x: Float[Array, "*dims I"], rows: Int8[Array, "O I"], *, digits: 
         left = flat / jnp.where(scale == 0, 1.0, scale) - first.astype(jnp.float32)
         parts.append(jnp.round(left * _STEPS).astype(jnp.int8))
     elif flat.shape[0] == 1:
-        parts.append(jnp.zeros_like(first))  # of a single row XLA on CPU makes a loop over wide copies
-    stacked = jnp.stack(parts, axis=1)  # n 2 I: the digits of a token stay with it, on whatever device it is
-    sums = jnp.einsum("npi,oi->pno", stacked, rows, preferred_element_type=jnp.int32).astype(jnp.float32)
+        parts.append(
+            jnp.zeros_like(first)
+        )  # of a single row XLA on CPU makes a loop over wide copies
+    stacked = jnp.stack(
+        parts, axis=1
+    )  # n 2 I: the digits of a token stay with it, on whatever device it is
+    sums = jnp.einsum("npi,oi->pno", stacked, rows, preferred_element_type=jnp.int32).astype(
+        jnp.float32
+    )
     summed = sums[0] + sums[1] / _STEPS if digits == 2 else sums[0]
     return (summed * scale).reshape(*x.shape[:-1], rows.shape[0])

@@ -16,7 +16,9 @@ def layer_norm(
     return (unit * _along(scale, unit) + _along(bias, unit)).astype(x.dtype)
 
 
-def rms_norm(x: Float[Array, "*dims D"], scale: Float[Array, "D"], *, eps: float) -> Float[Array, "*dims D"]:
+def rms_norm(
+    x: Float[Array, "*dims D"], scale: Float[Array, "D"], *, eps: float
+) -> Float[Array, "*dims D"]:
     """Divide by the root mean square, scale (Zhang and Sennrich, 2019)."""
     wide = x.astype(jnp.float32)
     unit = wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axis=-1, keepdims=True) + eps)

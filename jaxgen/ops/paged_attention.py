@@ -72,26 +72,37 @@ def blockwise_attention(
     """
     batch, time, heads, dim = q.shape
     kv_heads, _, size, _ = keys.shape
-    grouped = jnp.moveaxis(q.reshape(batch, time, kv_heads, heads // kv_heads, dim), 2, 0)  # K B T G H
+    grouped = jnp.moveaxis(
+        q.reshape(batch, time, kv_heads, heads // kv_heads, dim), 2, 0
+    )  # K B T G H
     slots = jnp.arange(pages * size, dtype=jnp.int32)
 
     def block(number, carry):
         best, total, context = carry
         part = jax.lax.dynamic_slice_in_dim(table, number * pages, pages, axis=1)
         k, v = gathered(keys, part).astype(q.dtype), gathered(values, part).astype(q.dtype)
-        scores = jnp.einsum("kbtgh,kbsh->kbgts", grouped, k, preferred_element_type=jnp.float32) * dim**-0.5
+        scores = (
+            jnp.einsum("kbtgh,kbsh->kbgts", grouped, k, preferred_element_type=jnp.float32)
+            * dim**-0.5
+        )
         here = jnp.broadcast_to(number * (pages * size) + slots, (batch, pages * size))
         seen = causal_mask(positions, here, window)  # B T s
         scores = jnp.where(seen[None, :, None, :, :], scores, -jnp.inf)
         higher = jnp.maximum(best, scores.max(axis=-1))
         weights = jnp.exp(scores - higher[..., None])
         shrunk = jnp.exp(best - higher)
-        mixed = jnp.einsum("kbgts,kbsh->kbgth", weights.astype(q.dtype), v, preferred_element_type=jnp.float32)
+        mixed = jnp.einsum(
+            "kbgts,kbsh->kbgth", weights.astype(q.dtype), v, preferred_element_type=jnp.float32
+        )
         return higher, total * shrunk + weights.sum(axis=-1), context * shrunk[..., None] + mixed
 
     shape = (kv_heads, batch, heads // kv_heads, time)
     # A finite least score: blocks that a query sees nothing of, all -inf, then leave no weight behind.
-    start = (jnp.full(shape, jnp.finfo(jnp.float32).min), jnp.zeros(shape), jnp.zeros((*shape, dim)))
+    start = (
+        jnp.full(shape, jnp.finfo(jnp.float32).min),
+        jnp.zeros(shape),
+        jnp.zeros((*shape, dim)),
+    )
     _, total, context = jax.lax.fori_loop(0, table.shape[1] // pages, block, start)
     mixed = jnp.einsum("kbgth->btkgh", context / total[..., None])
     return mixed.reshape(batch, time, heads, dim).astype(q.dtype)  # B T N H

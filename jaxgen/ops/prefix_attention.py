@@ -34,7 +34,9 @@ def prefix_attention(
     slots, kv_heads, _ = prefix_k.shape
     grouped = q.reshape(batch, time, kv_heads, heads // kv_heads, dim)  # B T K G H
     wide = jnp.float32
-    before = jnp.einsum("btkgh,skh->bkgts", grouped, prefix_k.astype(q.dtype), preferred_element_type=wide)
+    before = jnp.einsum(
+        "btkgh,skh->bkgts", grouped, prefix_k.astype(q.dtype), preferred_element_type=wide
+    )
     own = jnp.einsum("btkgh,bukh->bkgtu", grouped, k, preferred_element_type=wide)
     scores = jnp.concatenate([before, own], axis=-1) * dim**-0.5
     scores = jnp.where(mask[None, None, None, :, :], scores, jnp.finfo(wide).min)

@@ -61,7 +61,9 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Kept:
     """Zeros, quantised where `dtype` is int8."""
     if jnp.dtype(dtype) != jnp.int8:
         return jnp.zeros(shape, dtype)
-    return Quantised(numbers=jnp.zeros(shape, dtype), scales=jnp.zeros((*shape[:-1], 1), jnp.float32))
+    return Quantised(
+        numbers=jnp.zeros(shape, dtype), scales=jnp.zeros((*shape[:-1], 1), jnp.float32)
+    )
 
 
 def kept_like(x: Float[Array, "*dims H"], kept: Kept) -> Kept:

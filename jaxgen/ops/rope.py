@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxgen.spec.architecture import RopeScaling
+from jaxgen.specs.architecture import RopeScaling
 
 
 def frequencies(head_dim: int, *, theta: float, scaling: RopeScaling | None) -> np.ndarray:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxgen.spec.workload import Sampling
+from jaxgen.specs.workload import Sampling
 
 
 def next_token(

@@ -30,10 +30,14 @@ def split_attention(q: Float[Array, "B T N H"], parts: Sequence[Part]) -> Float[
     grouped = q.reshape(batch, time, kv_heads, heads // kv_heads, dim)  # B T K G H
     found = [_attended(grouped, *part) for part in parts]
     best = functools.reduce(jnp.maximum, [highest for highest, _, _ in found])
-    scales = [jnp.exp(highest - best) for highest, _, _ in found]  # 0 for a part of which nothing is seen
+    scales = [
+        jnp.exp(highest - best) for highest, _, _ in found
+    ]  # 0 for a part of which nothing is seen
     pairs = list(zip(scales, found, strict=True))
     total = functools.reduce(jnp.add, [scale * weight for scale, (_, weight, _) in pairs])
-    mixed = functools.reduce(jnp.add, [scale[..., None] * values for scale, (_, _, values) in pairs])
+    mixed = functools.reduce(
+        jnp.add, [scale[..., None] * values for scale, (_, _, values) in pairs]
+    )
     context = jnp.moveaxis(mixed / total[..., None], 3, 1)  # B T K G H
     return context.reshape(batch, time, heads, dim).astype(q.dtype)  # B T N H
 
@@ -46,11 +50,18 @@ def _attended(
 ) -> tuple[Float[Array, "B K G T"], Float[Array, "B K G T"], Float[Array, "B K G T H"]]:
     """One part's largest score, sum of weights and weighted values, float32."""
     wide = jnp.float32
-    scores = jnp.einsum("btkgh,bskh->bkgts", grouped, k.astype(grouped.dtype), preferred_element_type=wide)
-    scores = jnp.where(mask[:, None, None, :, :], scores * grouped.shape[-1] ** -0.5, jnp.finfo(wide).min)
+    scores = jnp.einsum(
+        "btkgh,bskh->bkgts", grouped, k.astype(grouped.dtype), preferred_element_type=wide
+    )
+    scores = jnp.where(
+        mask[:, None, None, :, :], scores * grouped.shape[-1] ** -0.5, jnp.finfo(wide).min
+    )
     highest = scores.max(axis=-1)
     weights = jnp.exp(scores - highest[..., None])
     mixed = jnp.einsum(
-        "bkgts,bskh->bkgth", weights.astype(grouped.dtype), v.astype(grouped.dtype), preferred_element_type=wide
+        "bkgts,bskh->bkgth",
+        weights.astype(grouped.dtype),
+        v.astype(grouped.dtype),
+        preferred_element_type=wide,
     )
     return highest, weights.sum(axis=-1), mixed

@@ -14,7 +14,9 @@ BLOCK_QUERIES = 32
 DTYPES = ("float32", "bfloat16")
 
 
-def obstacles(*, head_dim: int, num_heads: int, num_kv_heads: int, dtype: jnp.dtype) -> Iterator[str]:
+def obstacles(
+    *, head_dim: int, num_heads: int, num_kv_heads: int, dtype: jnp.dtype
+) -> Iterator[str]:
     """Why the kernel cannot serve such pages: it cuts heads into whole registers; none if it can."""
     if dtype.name not in DTYPES:
         yield f"dtype.kv={dtype.name}: only {', '.join(DTYPES)}"
@@ -73,7 +75,9 @@ def _tiled(heads: int, dtype: jnp.dtype) -> bool:
 
 def _queries_fit(num_heads: int, num_kv_heads: int, dtype: jnp.dtype) -> bool:
     """Many kv heads are cut into blocks of one register; the query heads of a block must be whole registers too."""
-    in_register = SUBLANES * (WORD_BYTES // dtype.itemsize) // 2  # kv heads, keys and values of each
+    in_register = (
+        SUBLANES * (WORD_BYTES // dtype.itemsize) // 2
+    )  # kv heads, keys and values of each
     if num_kv_heads % in_register:
         return True
     queries = in_register * (num_heads // num_kv_heads)

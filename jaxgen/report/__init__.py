@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 
 from jaxgen.errors import UserError
-from jaxgen.run_files import LOG
+from jaxgen.results.files import LOG
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxgen.command import Parser, refuse
+from jaxgen.cli import Parser, refuse
 from jaxgen.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
@@ -49,12 +49,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("paths", metavar="RUN_OR_SWEEP", nargs="*", help=what)
     home = "where to write (default: the folder of the one run or sweep; of several, report/ in the folder they share)"
     parser.add_argument("--out", metavar="DIR", type=Path, help=home)
-    beside = "the same report for wandb: report.wandb.json, and on the server once the runs are there"
+    beside = (
+        "the same report for wandb: report.wandb.json, and on the server once the runs are there"
+    )
     parser.add_argument("--wandb", action="store_true", help=beside)
-    parser.add_argument("--sync", action="store_true", help="send what the runs logged to wandb offline, and no more")
-    parser.add_argument("--list", action="store_true", help="a table of all runs in a folder and below it")
+    parser.add_argument(
+        "--sync",
+        action="store_true",
+        help="send what the runs logged to wandb offline, and no more",
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="a table of all runs in a folder and below it"
+    )
     where = "only such runs, as verdict=faster, model=gpt2*, cache=fixed, baseline.cache=none, dtype.kv=bfloat16"
-    parser.add_argument("--where", metavar="KEY=VALUE", action="append", default=[], help=f"with --list: {where}")
+    parser.add_argument(
+        "--where", metavar="KEY=VALUE", action="append", default=[], help=f"with --list: {where}"
+    )
     return parser
 
 
@@ -62,7 +72,9 @@ def _report(options: argparse.Namespace) -> int:
     if options.where:
         raise UserError("--where filters the list of runs; add --list")
     if not options.paths:
-        raise UserError("nothing to report: give run folders, a sweep's folder or result.json files; --list shows runs")
+        raise UserError(
+            "nothing to report: give run folders, a sweep's folder or result.json files; --list shows runs"
+        )
     from jaxgen.report.writing import write_report
     from jaxgen.tracking import publishing
 
@@ -82,7 +94,7 @@ def _report(options: argparse.Namespace) -> int:
 
 def _publish(written: "Written") -> int:
     """The report for wandb; 1 if it should have been saved there and was not."""
-    from jaxgen.report.published import sheet_of
+    from jaxgen.report.wandb_sheet import sheet_of
     from jaxgen.tracking import publishing
 
     folders = [part.run.folder for part in written.page.runs]
@@ -112,13 +124,13 @@ def _list(options: argparse.Namespace) -> None:
         raise UserError("--list takes one folder, and neither --out nor --wandb")
     from rich.console import Console
 
-    from jaxgen.report import listing
-    from jaxgen.report.reading import Unread
+    from jaxgen.report import run_list
+    from jaxgen.results.reading import Unread
 
     root = Path(*options.paths) if options.paths else Path("runs")
-    filters = [listing.Filter.parse(typed) for typed in options.where]
-    every = listing.find(root)
-    found = listing.filtered(every, filters)
+    filters = [run_list.Filter.parse(typed) for typed in options.where]
+    every = run_list.find(root)
+    found = run_list.filtered(every, filters)
     if filters:  # which may have passed, if only they could be read
         for each in every:
             if isinstance(each, Unread):
@@ -126,7 +138,9 @@ def _list(options: argparse.Namespace) -> None:
     if not found:
         print(f"no run in {root}{' passes' if filters else ''}", file=sys.stderr)
         return
-    Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(listing.table(found))
+    Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(
+        run_list.table(found)
+    )
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from jaxgen.report import tables, words
 from jaxgen.report.plots.drawing import LeftOut, Plot
 from jaxgen.report.points import Point, at, differences
-from jaxgen.report.reading import StoredRun, Unread
 from jaxgen.report.tables import Table
+from jaxgen.results.reading import StoredRun, Unread
 
 if TYPE_CHECKING:
     import jinja2
@@ -79,7 +79,9 @@ def page_of(
     """
     runs = list({point.run.folder: point.run for point in points}.values())
     alone = len(runs) == 1 and not unread
-    sentence = words.sentence_of(runs[0]) if alone else words.sentence_of_all(points, unread=len(unread))
+    sentence = (
+        words.sentence_of(runs[0]) if alone else words.sentence_of_all(points, unread=len(unread))
+    )
     parts = [_run_part(run, points, plots_of_runs.get(run.name, [])) for run in runs]
     return Page(
         title=_title(points, unread=len(unread)),
@@ -149,7 +151,11 @@ def _run_part(run: StoredRun, points: Sequence[Point], plots: list[Plot]) -> Run
 def _shared(points: Sequence[Point]) -> list[tuple[str, str]]:
     """The settings that all cases of a run have in common."""
     first = points[0].settings
-    return [(key, value) for key, value in first.items() if all(p.settings.get(key) == value for p in points)]
+    return [
+        (key, value)
+        for key, value in first.items()
+        if all(p.settings.get(key) == value for p in points)
+    ]
 
 
 def _divergence(points: Sequence[Point]) -> dict[str, str]:
@@ -158,7 +164,9 @@ def _divergence(points: Sequence[Point]) -> dict[str, str]:
         first = at(point.block, "agreement", "first_divergence")
         if isinstance(first, dict):
             place = f"prompt {first.get('index')}, new token {first.get('position')}"
-            return {"where": place} | {arm: str(told) for arm, told in (first.get("excerpt") or {}).items()}
+            return {"where": place} | {
+                arm: str(told) for arm, told in (first.get("excerpt") or {}).items()
+            }
     return {}
 
 
@@ -176,7 +184,8 @@ def _arms(point: Point) -> str:
         return "The candidate alone"
     told = differences(point)
     shown = [
-        " ".join(f"{key}={each[arm]}" for key, each in list(told.items())[:3]) for arm in ("candidate", "baseline")
+        " ".join(f"{key}={each[arm]}" for key, each in list(told.items())[:3])
+        for arm in ("candidate", "baseline")
     ]
     return " against ".join(shown) if told else "The candidate against itself"
 
@@ -186,14 +195,18 @@ def _about(runs: Sequence[StoredRun]) -> str:
     dates = sorted(words.date_of(run) for run in runs)
     span = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     cpus = dict.fromkeys(str(at(run.result.get("environment"), "cpu") or "") for run in runs)
-    devices = dict.fromkeys(str(at(run.result.get("environment"), "device_kind") or "") for run in runs)
+    devices = dict.fromkeys(
+        str(at(run.result.get("environment"), "device_kind") or "") for run in runs
+    )
     where = [text for text in (*devices, *cpus) if text]
     return " · ".join([models, f"{span} UTC", *([" on ".join(where)] if where else [])])
 
 
 @functools.cache
 def _asset(name: str) -> str:
-    return (importlib.resources.files("jaxgen.report") / "templates" / name).read_text(encoding="utf-8")
+    return (importlib.resources.files("jaxgen.report") / "templates" / name).read_text(
+        encoding="utf-8"
+    )
 
 
 @functools.cache
@@ -204,7 +217,9 @@ def _environment(*, html: bool) -> "jinja2.Environment":
     loader = jinja2.PackageLoader("jaxgen.report", "templates")
     settings: dict[str, Any] = {"loader": loader, "trim_blocks": True, "lstrip_blocks": True}
     settings |= {"undefined": jinja2.StrictUndefined, "autoescape": html}
-    environment = jinja2.Environment(**settings) if html else jinja2.Environment(**settings, finalize=_plain)
+    environment = (
+        jinja2.Environment(**settings) if html else jinja2.Environment(**settings, finalize=_plain)
+    )
     environment.filters |= {"fenced": _fenced, "as_is": _Verbatim, "tight": _tight}
     return environment
 

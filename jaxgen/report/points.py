@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from jaxgen import figures
-from jaxgen.report.reading import StoredRun, Trial
+from jaxgen.results import formatting
+from jaxgen.results.reading import StoredRun, Trial
 
 _UNMEASURED = ("baseline", "gate", "tracker", "study", "sweep", "console")
 """Groups that do not say what an arm is."""
@@ -32,7 +32,10 @@ class Point:
     @property
     def arms(self) -> dict[str, dict[str, Any]]:
         """The facts of each arm; a case's own in place of the run's."""
-        return {name: {**arm, **self.block["arms"].get(name, {})} for name, arm in self.run.result["arms"].items()}
+        return {
+            name: {**arm, **self.block["arms"].get(name, {})}
+            for name, arm in self.run.result["arms"].items()
+        }
 
     @property
     def verdict(self) -> str | None:
@@ -42,7 +45,7 @@ class Point:
     @property
     def comparison(self) -> Mapping[str, Any]:
         """Empty unless the verdict is one that has a ratio."""
-        return self.block.get("comparison", {}) if self.verdict in figures.SPOKEN else {}
+        return self.block.get("comparison", {}) if self.verdict in formatting.SPOKEN else {}
 
     @property
     def primary(self) -> str | None:
@@ -74,8 +77,16 @@ class Point:
         """An arm by the settings of the point that are its own, the case's first."""
         mine = [key for key in self.settings if key.startswith("baseline.") == (arm == "baseline")]
         keys = dict.fromkeys([*self.params, *(key for key in mine if key not in self.params)])
-        told = [f"{key.removeprefix('baseline.')}={self.settings[key]}" for key in keys if key in self.settings]
-        hidden = None if without is None else f"{without.removeprefix('baseline.')}={self.settings.get(without)}"
+        told = [
+            f"{key.removeprefix('baseline.')}={self.settings[key]}"
+            for key in keys
+            if key in self.settings
+        ]
+        hidden = (
+            None
+            if without is None
+            else f"{without.removeprefix('baseline.')}={self.settings.get(without)}"
+        )
         return " ".join([arm, *(each for each in told if each != hidden)])
 
 
@@ -90,7 +101,9 @@ def points_of(runs: Sequence[StoredRun]) -> list[Point]:
     baselines = [_described(point.arms.get("baseline", {})) for point in points]
     own = _told_once(varying(candidates), candidates)
     beside = [
-        key for key in varying(baselines) if any(b.get(key) != c.get(key) for b, c in _both(baselines, candidates))
+        key
+        for key in varying(baselines)
+        if any(b.get(key) != c.get(key) for b, c in _both(baselines, candidates))
     ]
     params = list(dict.fromkeys(key for point in points for key in point.params))
     named = []
@@ -112,7 +125,9 @@ def _told_once(keys: Sequence[str], described: Sequence[Mapping[str, str]]) -> l
     return list(kept.values())
 
 
-def _both(baselines: Sequence[dict[str, str]], candidates: Sequence[dict[str, str]]) -> Iterator[tuple[dict, dict]]:
+def _both(
+    baselines: Sequence[dict[str, str]], candidates: Sequence[dict[str, str]]
+) -> Iterator[tuple[dict, dict]]:
     return ((b, c) for b, c in zip(baselines, candidates, strict=True) if b)
 
 
@@ -125,7 +140,9 @@ def differences(point: Point) -> dict[str, dict[str, str]]:
 
 def arm_name(point: Point, arm: str, *, most: int = 2) -> str:
     """`candidate (cache=fixed)`: an arm by what it differs in from the other, so many settings at most."""
-    told = [f"{key}={values[arm]}" for key, values in differences(point).items() if values[arm] != "-"]
+    told = [
+        f"{key}={values[arm]}" for key, values in differences(point).items() if values[arm] != "-"
+    ]
     return f"{arm} ({', '.join(told[:most])}{', …' if len(told) > most else ''})" if told else arm
 
 
@@ -187,7 +204,11 @@ def number_at(block: Any, *path: str) -> float | None:
 
 def measured_soundly(point: Point) -> bool:
     """Whether its figures may stand beside others: the run ended, and nothing spoilt the measurement."""
-    return point.run.result["status"] == "completed" and point.verdict != "invalid" and point.primary is not None
+    return (
+        point.run.result["status"] == "completed"
+        and point.verdict != "invalid"
+        and point.primary is not None
+    )
 
 
 def median_of(arm: Mapping[str, Any], metric: str | None) -> float | None:
@@ -201,4 +222,8 @@ def level(arm: Mapping[str, Any], metric: str | None) -> str:
     if value is None or metric is None:
         return "unknown"
     unit = arm["metrics"][metric]["unit"]
-    return f"{figures.number(1e3 * value, digits=3)} ms" if unit == "s" else f"{figures.number(value, digits=3)} {unit}"
+    return (
+        f"{formatting.number(1e3 * value, digits=3)} ms"
+        if unit == "s"
+        else f"{formatting.number(value, digits=3)} {unit}"
+    )

@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from jaxgen import figures
 from jaxgen.report import words
 from jaxgen.report.points import Point, at, differences, number_at
-from jaxgen.report.reading import Unread
+from jaxgen.results import formatting
+from jaxgen.results.reading import Unread
 
 UNKNOWN = "-"
 
@@ -44,18 +44,27 @@ def text(value: Any) -> Cell:
 def arms_table(point: Point) -> Table:
     """One column per arm: what they differ in, what was measured, how far it can be trusted."""
     arms = point.arms
-    rows = [(text(key), *(text(values[arm]) for arm in arms)) for key, values in differences(point).items()]
+    rows = [
+        (text(key), *(text(values[arm]) for arm in arms))
+        for key, values in differences(point).items()
+    ]
     ratios = {}
     for metric, block in arms["candidate"].get("metrics", {}).items():
         cells = [_metric(arm, metric) for arm in arms.values()]
-        ratios[len(rows)] = text(figures.ratio_and_interval(point.comparison.get(metric)))
-        rows.append((text(figures.heading(metric, block)), *cells))
+        ratios[len(rows)] = text(formatting.ratio_and_interval(point.comparison.get(metric)))
+        rows.append((text(formatting.heading(metric, block)), *cells))
     for name, cell_of in _FACTS:
         cells = [cell_of(arm) for arm in arms.values()]
         if any(cell.text != UNKNOWN for cell in cells):
             rows.append((text(name), *cells))
-    against = {"outputs against the baseline's": outputs(point)} if at(point.block, "agreement", "status") else {}
-    against |= {f"{name}, against the baseline": text(told) for name, told in _quality(point).items()}
+    against = (
+        {"outputs against the baseline's": outputs(point)}
+        if at(point.block, "agreement", "status")
+        else {}
+    )
+    against |= {
+        f"{name}, against the baseline": text(told) for name, told in _quality(point).items()
+    }
     for name, cell in against.items():
         rows.append((text(name), *(cell if arm == "candidate" else Cell("") for arm in arms)))
     columns, whole = ("", *arms), rows
@@ -75,11 +84,18 @@ def points_table(points: Sequence[Point], unread: Sequence[Unread] = ()) -> Tabl
     two = any("baseline" in point.arms for point in points)
     columns: list[tuple[str, bool, Callable[[Point], Cell]]] = []
     columns += [("run", False, lambda point: _run_name(point.run.name))] if many_runs else []
-    columns += [(key, False, lambda point, key=key: _setting(point.settings.get(key))) for key in settings]
+    columns += [
+        (key, False, lambda point, key=key: _setting(point.settings.get(key))) for key in settings
+    ]
     columns += [("verdict", False, verdict_cell)]
-    columns += [_level_column("candidate", metric, heading, two=two) for metric, heading in metrics.items()]
+    columns += [
+        _level_column("candidate", metric, heading, two=two) for metric, heading in metrics.items()
+    ]
     if two:
-        columns += [_level_column("baseline", metric, heading, two=two) for metric, heading in metrics.items()]
+        columns += [
+            _level_column("baseline", metric, heading, two=two)
+            for metric, heading in metrics.items()
+        ]
         columns += [("ratio [95 % interval]", True, _ratio), ("outputs", False, _agreement)]
     columns += [
         (name, True, lambda point, name=name: text(_quality(point).get(name)))
@@ -105,11 +121,20 @@ def gate_table(gate: Mapping[str, Any]) -> Table:
     for row in gate["rows"]:
         case = " ".join(f"{name}={value}" for name, value in row["params"].items())
         change = row["change"]
-        then, now = (Cell(UNKNOWN) if row[key] is None else _number(row[key]) for key in ("old", "new"))
+        then, now = (
+            Cell(UNKNOWN) if row[key] is None else _number(row[key]) for key in ("old", "new")
+        )
         told = Cell(UNKNOWN) if change is None else Cell(f"{100 * change:+.1f} %", change)
         rows.append((text(f"{row['metric']} {case}".strip()), then, now, told, text(row["status"])))
-    caption = f"The gate against {gate['against']}, threshold {figures.percent(gate['threshold'])}"
-    return Table(caption, ("metric", "then", "now", "change", "status"), (False, True, True, True, False), tuple(rows))
+    caption = (
+        f"The gate against {gate['against']}, threshold {formatting.percent(gate['threshold'])}"
+    )
+    return Table(
+        caption,
+        ("metric", "then", "now", "change", "status"),
+        (False, True, True, True, False),
+        tuple(rows),
+    )
 
 
 def verdict_cell(point: Point) -> Cell:
@@ -141,7 +166,9 @@ def warm(arm: Mapping[str, Any]) -> Cell:
 def _warm_arms(point: Point) -> Cell:
     """`yes`, or the arms that are not."""
     cells = {name: warm(arm) for name, arm in point.arms.items()}
-    told = [f"{name} {cell.text.removeprefix('no, ')}" for name, cell in cells.items() if cell.value]
+    told = [
+        f"{name} {cell.text.removeprefix('no, ')}" for name, cell in cells.items() if cell.value
+    ]
     return Cell("; ".join(told)) if told else cells["candidate"]
 
 
@@ -150,7 +177,7 @@ def _agreement(point: Point) -> Cell:
 
 
 def _quality(point: Point) -> dict[str, str]:
-    return figures.quality(at(point.block, "agreement", "quality"))
+    return formatting.quality(at(point.block, "agreement", "quality"))
 
 
 def _primaries(points: Sequence[Point]) -> dict[str, str]:
@@ -159,22 +186,32 @@ def _primaries(points: Sequence[Point]) -> dict[str, str]:
     for point in points:
         if point.primary:
             block = point.arms["candidate"]["metrics"][point.primary]
-            found.setdefault(point.primary, figures.heading(point.primary, block))
+            found.setdefault(point.primary, formatting.heading(point.primary, block))
     return found
 
 
-def _level_column(arm: str, metric: str, heading: str, *, two: bool) -> tuple[str, bool, Callable[[Point], Cell]]:
-    return f"{arm}, {heading}" if two else heading, True, lambda point: _metric(point.arms.get(arm, {}), metric)
+def _level_column(
+    arm: str, metric: str, heading: str, *, two: bool
+) -> tuple[str, bool, Callable[[Point], Cell]]:
+    return (
+        f"{arm}, {heading}" if two else heading,
+        True,
+        lambda point: _metric(point.arms.get(arm, {}), metric),
+    )
 
 
 def _metric(arm: Mapping[str, Any], metric: str) -> Cell:
     block = at(arm, "metrics", metric)
-    return Cell(figures.median_and_std(block), block["median"]) if block else Cell(UNKNOWN)
+    return Cell(formatting.median_and_std(block), block["median"]) if block else Cell(UNKNOWN)
 
 
 def _ratio(point: Point) -> Cell:
     compared = point.ratio
-    return Cell(figures.ratio_and_interval(compared), compared["ratio"]) if compared else Cell(UNKNOWN)
+    return (
+        Cell(formatting.ratio_and_interval(compared), compared["ratio"])
+        if compared
+        else Cell(UNKNOWN)
+    )
 
 
 def _setting(value: str | None) -> Cell:
@@ -191,18 +228,20 @@ def _run_name(name: str) -> Cell:
 
 
 def _number(value: float) -> Cell:
-    return Cell(figures.number(value, digits=4), value)
+    return Cell(formatting.number(value, digits=4), value)
 
 
 def _share(arm: Mapping[str, Any], key: str) -> Cell:
     value = number_at(arm, "roofline", key)
-    return Cell(figures.percent(value), value)
+    return Cell(formatting.percent(value), value)
 
 
 def _size(*path: str) -> Callable[[Mapping[str, Any]], Cell]:
     def cell(arm: Mapping[str, Any]) -> Cell:
         value = number_at(arm, *path)
-        return Cell(UNKNOWN if value is None else "0" if value == 0 else figures.size(int(value)), value)
+        return Cell(
+            UNKNOWN if value is None else "0" if value == 0 else formatting.size(int(value)), value
+        )
 
     return cell
 
@@ -210,17 +249,17 @@ def _size(*path: str) -> Callable[[Mapping[str, Any]], Cell]:
 def _seconds(*path: str) -> Callable[[Mapping[str, Any]], Cell]:
     def cell(arm: Mapping[str, Any]) -> Cell:
         value = number_at(arm, *path)
-        return Cell(figures.seconds(value), value)
+        return Cell(formatting.seconds(value), value)
 
     return cell
 
 
 def _cache(name: str) -> Callable[[Mapping[str, Any]], Cell]:
-    return lambda arm: Cell(figures.cache_use(at(arm, "workload", "cache"))[name])
+    return lambda arm: Cell(formatting.cache_use(at(arm, "workload", "cache"))[name])
 
 
 def _mesh(name: str) -> Callable[[Mapping[str, Any]], Cell]:
-    return lambda arm: Cell(figures.mesh_use(arm.get("mesh"))[name])
+    return lambda arm: Cell(formatting.mesh_use(arm.get("mesh"))[name])
 
 
 def _weights(arm: Mapping[str, Any]) -> Cell:
@@ -236,9 +275,9 @@ _FACTS: tuple[tuple[str, Callable[[Mapping[str, Any]], Cell]], ...] = (
     ("MBU, share of the bandwidth", lambda arm: _share(arm, "mbu")),
     ("MFU, share of the FLOP/s", lambda arm: _share(arm, "mfu")),
     ("KV cache", _size("memory", "kv_cache_bytes")),
-    *((name, _cache(name)) for name in figures.cache_use(None)),
-    *((name, _mesh(name)) for name in figures.mesh_use(None)),
-    ("widened before use", lambda arm: text(figures.widened(at(arm, "program", "wide_copies")))),
+    *((name, _cache(name)) for name in formatting.cache_use(None)),
+    *((name, _mesh(name)) for name in formatting.mesh_use(None)),
+    ("widened before use", lambda arm: text(formatting.widened(at(arm, "program", "wide_copies")))),
     ("program temporaries", _size("memory", "program_temp_bytes")),
     ("peak memory, host", _size("memory", "host_peak_rss_bytes")),
     ("peak memory, device", _size("memory", "device_peak_bytes")),
@@ -247,4 +286,9 @@ _FACTS: tuple[tuple[str, Callable[[Mapping[str, Any]], Cell]], ...] = (
 
 def facts_table(caption: str, rows: Iterator[tuple[str, str]]) -> Table:
     """Names and values, such as those of the environment."""
-    return Table(caption, ("", "value"), (False, False), tuple((text(name), text(value)) for name, value in rows))
+    return Table(
+        caption,
+        ("", "value"),
+        (False, False),
+        tuple((text(name), text(value)) for name, value in rows),
+    )

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxgen.errors import UserError
-from jaxgen.report import pages, plotting
+from jaxgen.report import pages
+from jaxgen.report.plots import choose
 from jaxgen.report.plots.drawing import Drawing, LeftOut, Plot, render
 from jaxgen.report.points import Point, points_of
-from jaxgen.report.reading import Unread, collect
+from jaxgen.results.reading import Unread, collect
 
 MARKDOWN, HTML, PLOTS = "report.md", "report.html", "plots"
 _OURS = re.compile(
@@ -53,17 +54,25 @@ def write_report(paths: Sequence[str | Path], *, out: str | Path | None = None) 
     """
     collection = collect(paths)
     points = points_of(collection.runs)
-    drawn, left_out = _drawn(plotting.overview(points))
+    drawn, left_out = _drawn(choose.overview(points))
     plots_of_runs: dict[str, list[Plot]] = {}
     by_run = [[point for point in points if point.run is run] for run in collection.runs]
-    if len(points) > 1 and len(by_run) <= plotting.MOST_RUNS:
+    if len(points) > 1 and len(by_run) <= choose.MOST_RUNS:
         for own in by_run:
-            plots_of_runs[own[0].run.name], missing = _drawn(plotting.of_run(own))
+            plots_of_runs[own[0].run.name], missing = _drawn(choose.of_run(own))
             left_out += _named(missing, own, alone=len(by_run) == 1)
     elif len(points) > 1:
-        reason = f"{len(by_run)} runs are more than {plotting.MOST_RUNS}; report one to see its trials"
+        reason = (
+            f"{len(by_run)} runs are more than {choose.MOST_RUNS}; report one to see its trials"
+        )
         left_out.append(LeftOut("run-trials", "the trials of each run", reason))
-    page = pages.page_of(points, unread=collection.unread, plots=drawn, plots_of_runs=plots_of_runs, left_out=left_out)
+    page = pages.page_of(
+        points,
+        unread=collection.unread,
+        plots=drawn,
+        plots_of_runs=plots_of_runs,
+        left_out=left_out,
+    )
     folder = collection.home if out is None else Path(out)
     every = [*drawn, *(plot for plots in plots_of_runs.values() for plot in plots)]
     return _write(folder, page, every)
@@ -77,7 +86,10 @@ def _drawn(described: Sequence[Drawing | LeftOut]) -> tuple[list[Plot], list[Lef
 def _named(missing: Sequence[LeftOut], points: Sequence[Point], *, alone: bool) -> list[LeftOut]:
     """Says of which run a plot is missing."""
     name = points[0].run.name
-    return [each if alone else dataclasses.replace(each, subject=f"{each.subject}, run {name}") for each in missing]
+    return [
+        each if alone else dataclasses.replace(each, subject=f"{each.subject}, run {name}")
+        for each in missing
+    ]
 
 
 def _write(folder: Path, page: pages.Page, plots: Sequence[Plot]) -> Written:
@@ -89,7 +101,9 @@ def _write(folder: Path, page: pages.Page, plots: Sequence[Plot]) -> Written:
     files[folder / HTML] = pages.html(page).encode()
     try:
         (folder / PLOTS).mkdir(parents=True, exist_ok=True)
-        for old in (folder / PLOTS).iterdir():  # of an earlier report, whose plots this one may not have
+        for old in (
+            folder / PLOTS
+        ).iterdir():  # of an earlier report, whose plots this one may not have
             if _OURS.fullmatch(old.name) and old not in files:
                 old.unlink()
         for path, contents in files.items():
@@ -100,7 +114,9 @@ def _write(folder: Path, page: pages.Page, plots: Sequence[Plot]) -> Written:
             f"{folder} cannot be written ({reason}); make room, or choose another with --out DIR"
         ) from error
     pictures = tuple(path for path in files if path.suffix == ".png")
-    return Written(page, folder / MARKDOWN, folder / HTML, pictures, tuple(page.left_out), page.unread)
+    return Written(
+        page, folder / MARKDOWN, folder / HTML, pictures, tuple(page.left_out), page.unread
+    )
 
 
 def _replace(path: Path, contents: bytes) -> None:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from jaxgen.spec.tracker import NoTracker, TrackerSpec, Wandb
+from jaxgen.specs.tracker import NoTracker, TrackerSpec, Wandb
 from jaxgen.tracking import client
-from jaxgen.tracking.sending import Sent, State, sync
+from jaxgen.tracking.upload import Sent, State, sync
 
 __all__ = ["Sent", "State", "sync", "track"]
 

@@ -9,8 +9,8 @@ import secrets
 import shlex
 from pathlib import Path
 
-from jaxgen.spec.tracker import Mode, Wandb
-from jaxgen.tracking import logged, sending
+from jaxgen.specs.tracker import Mode, Wandb
+from jaxgen.tracking import log_state, upload
 from jaxgen.tracking.logging_process import NotLogged, log_offline
 
 
@@ -36,14 +36,20 @@ def track(tracker: Wandb, folder: Path) -> list[str]:
 
 
 def _track(tracker: Wandb, folder: Path) -> list[str]:
-    logged.forget(folder)
-    told = log_offline(logged.order_of(tracker, folder, token=secrets.token_hex(4)))
-    notes = [f"wandb could not log {'; '.join(told.problems)}; the run folder has it"] if told.problems else []
+    log_state.forget(folder)
+    told = log_offline(log_state.order_of(tracker, folder, token=secrets.token_hex(4)))
+    notes = (
+        [f"wandb could not log {'; '.join(told.problems)}; the run folder has it"]
+        if told.problems
+        else []
+    )
     later = f"python -m jaxgen.report {shlex.quote(_shown(folder))} --sync"
     if tracker.mode is Mode.offline:
         return [f"wandb: logged offline; send it with: {later}", *notes]
-    sent = sending.send(told, init_timeout_s=tracker.init_timeout_s, finish_timeout_s=tracker.finish_timeout_s)
-    kept = [each for each in sent if each.state is sending.State.kept]
+    sent = upload.send(
+        told, init_timeout_s=tracker.init_timeout_s, finish_timeout_s=tracker.finish_timeout_s
+    )
+    kept = [each for each in sent if each.state is upload.State.kept]
     if kept:
         return [
             f"wandb: {kept[0].detail}; {len(kept)} of {len(sent)} runs stay offline; send them with: {later}",

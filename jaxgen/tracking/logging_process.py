@@ -4,16 +4,30 @@ import dataclasses
 import json
 from pathlib import Path
 
-from jaxgen.tracking import logged
-from jaxgen.tracking.limited import run_module
-from jaxgen.tracking.logged import Logged, Order
+from jaxgen.tracking import log_state
+from jaxgen.tracking.child_process import run_module
+from jaxgen.tracking.log_state import Logged, Order
 
 LIMIT_S = 60.0
 """It takes 2 or 3; on a busy machine or a slow disk most of it is the import of a library."""
 
 _NOT_OURS = (
-    *("WANDB_SERVICE", "WANDB_MODE", "WANDB_DISABLED", "WANDB_RUN_ID", "WANDB_RESUME", "WANDB_SWEEP_ID"),
-    *("WANDB_NAME", "WANDB_RUN_GROUP", "WANDB_JOB_TYPE", "WANDB_TAGS", "WANDB_NOTES", "WANDB_RUN_DIR"),
+    *(
+        "WANDB_SERVICE",
+        "WANDB_MODE",
+        "WANDB_DISABLED",
+        "WANDB_RUN_ID",
+        "WANDB_RESUME",
+        "WANDB_SWEEP_ID",
+    ),
+    *(
+        "WANDB_NAME",
+        "WANDB_RUN_GROUP",
+        "WANDB_JOB_TYPE",
+        "WANDB_TAGS",
+        "WANDB_NOTES",
+        "WANDB_RUN_DIR",
+    ),
 )
 """What the environment says of somebody else's wandb run; address, key and entity are the user's to set there."""
 
@@ -37,7 +51,7 @@ def log_offline(order: Order) -> Logged:
     folder = Path(order.folder)
     words = ["jaxgen.tracking.wandb", json.dumps(dataclasses.asdict(order))]
     outcome = run_module(words, env=environment(folder), limit_s=LIMIT_S, log=log_of(folder))
-    told = logged.read(folder)
+    told = log_state.read(folder)
     if outcome.code is None:
         raise NotLogged(f"it was not done after {LIMIT_S:g} s")
     if outcome.code or told is None:
@@ -51,7 +65,9 @@ def server(folder: Path) -> str:
     Raises:
         NotLogged: wandb does not start.
     """
-    outcome = run_module(["jaxgen.tracking.wandb"], env=environment(folder), limit_s=LIMIT_S, log=log_of(folder))
+    outcome = run_module(
+        ["jaxgen.tracking.wandb"], env=environment(folder), limit_s=LIMIT_S, log=log_of(folder)
+    )
     if outcome.code != 0:
         raise NotLogged(outcome.last_line)
     return outcome.last_line
@@ -59,12 +75,12 @@ def server(folder: Path) -> str:
 
 def log_of(folder: Path) -> Path:
     """What the processes that speak wandb print."""
-    return logged.wandb_folder(folder) / "jaxgen.log"
+    return log_state.wandb_folder(folder) / "jaxgen.log"
 
 
 def environment(folder: Path) -> dict[str, str]:
     """Keeps all of wandb's files below the run folder, and its telemetry, which blocks where nobody answers, off."""
-    place = logged.wandb_folder(folder)
+    place = log_state.wandb_folder(folder)
     return dict.fromkeys(_NOT_OURS, "") | {
         "WANDB_DIR": str(folder),
         "WANDB_DATA_DIR": str(place / "data"),

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jaxgen.errors import UserError
-from jaxgen.tracking import logged, logging_process, sending
-from jaxgen.tracking.limited import Outcome, run_module
-from jaxgen.tracking.logged import Logged
-from jaxgen.tracking.sheet import Selection, Sheet, Task
+from jaxgen.tracking import log_state, logging_process, upload
+from jaxgen.tracking.child_process import Outcome, run_module
+from jaxgen.tracking.log_state import Logged
+from jaxgen.tracking.report_sheet import Selection, Sheet, Task
 
 SPEC = "report.wandb.json"
 SAVE_LIMIT_S = 30.0
@@ -68,16 +68,24 @@ def publish(sheet: Sheet, folders: Sequence[Path], *, home: Path) -> Published:
     Raises:
         UserError: the runs have nothing in wandb, or not in one project; the specification cannot be made.
     """
-    told = {folder: each for folder in folders if (each := logged.read(folder)) is not None and each.runs}
+    told = {
+        folder: each
+        for folder in folders
+        if (each := log_state.read(folder)) is not None and each.runs
+    }
     selection, spec = _selection(told), home.absolute() / SPEC
     outcome = _built(Task(sheet, selection, str(spec)), home, limit_s=logging_process.LIMIT_S)
     if outcome.code != 0:
-        raise UserError(f"no report was made for wandb ({_ended(outcome, logging_process.LIMIT_S)})")
-    runs = [sending.markers(folder, run) for folder, each in told.items() for run in each.runs]
+        raise UserError(
+            f"no report was made for wandb ({_ended(outcome, logging_process.LIMIT_S)})"
+        )
+    runs = [upload.markers(folder, run) for folder, each in told.items() for run in each.runs]
     unsent = sum(not markers for markers in runs)
     if unsent:
         later = "send them with python -m jaxgen.report RUN... --sync, then repeat this"
-        return Published(spec, later=f"{unsent} of its {len(runs)} wandb runs are not sent yet; {later}")
+        return Published(
+            spec, later=f"{unsent} of its {len(runs)} wandb runs are not sent yet; {later}"
+        )
     url, problem = _saved(sheet, selection, home)
     return Published(spec, url, problem, later=None if url else "repeat this when it answers")
 
@@ -86,11 +94,15 @@ def _selection(told: Mapping[Path, Logged]) -> Selection:
     """All arms of all runs, by arm."""
     orders = [each.order for each in told.values()]
     if not orders:
-        raise UserError("--wandb: none of these runs was logged to wandb; a run with tracker=wandb is")
+        raise UserError(
+            "--wandb: none of these runs was logged to wandb; a run with tracker=wandb is"
+        )
     places = {(order.project, order.entity) for order in orders}
     if len(places) > 1:
         named = ", ".join(sorted(f"{entity or 'your own'}/{project}" for project, entity in places))
-        raise UserError(f"--wandb: these runs are in several projects of wandb ({named}); give those of one")
+        raise UserError(
+            f"--wandb: these runs are in several projects of wandb ({named}); give those of one"
+        )
     runs: dict[str, list[str]] = {}
     for each in told.values():
         for run in each.runs:
@@ -105,7 +117,7 @@ def _saved(sheet: Sheet, selection: Selection, home: Path) -> tuple[str | None, 
         server = logging_process.server(home)
     except logging_process.NotLogged as error:
         return None, f"wandb does not start ({error})"
-    silence = sending.no_answer(server, home, limit_s=sending.INIT_TIMEOUT_S)
+    silence = upload.no_answer(server, home, limit_s=upload.INIT_TIMEOUT_S)
     if silence is not None:
         return None, silence
     outcome = _built(Task(sheet, selection, None), home, limit_s=SAVE_LIMIT_S)

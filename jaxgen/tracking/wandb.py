@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxgen.tracking import contents
-from jaxgen.tracking.logged import Logged, Order, write
+from jaxgen.tracking import payload
+from jaxgen.tracking.log_state import Logged, Order, write
 
 _SETTINGS = {
     "silent": True,
@@ -37,7 +37,7 @@ _FILES = ("result.json", "trials.csv", "scores.csv")
 
 def main(order: Order) -> None:
     """Log every arm of a run folder, one wandb run each."""
-    result, trials = contents.read(Path(order.folder))
+    result, trials = payload.read(Path(order.folder))
     logged = Logged(order=order, server=server(), runs=(), problems=())
     write(logged)
     for arm in result["arms"]:
@@ -45,7 +45,9 @@ def main(order: Order) -> None:
         run = _opened(order, result, arm)
         place = Path(run.settings.sync_dir).name
         try:
-            _log(run, order, result, arm=arm, history=contents.history(trials, arm), problems=problems)
+            _log(
+                run, order, result, arm=arm, history=payload.history(trials, arm), problems=problems
+            )
         finally:
             failed = result["status"] != "completed" or result["arms"][arm].get("failure")
             run.finish(exit_code=1 if failed else 0)
@@ -67,14 +69,22 @@ def _opened(order: Order, result: Mapping[str, Any], arm: str) -> Any:
         job_type=arm,
         name=f"{order.name} {arm}",
         tags=list(order.tags),
-        config=contents.config(result, arm),
+        config=payload.config(result, arm),
         reinit="create_new",
-        settings=wandb.Settings(**{key: value for key, value in _SETTINGS.items() if key in allowed}),
+        settings=wandb.Settings(
+            **{key: value for key, value in _SETTINGS.items() if key in allowed}
+        ),
     )
 
 
 def _log(
-    run: Any, order: Order, result: Mapping[str, Any], *, arm: str, history: list[dict[str, Any]], problems: list[str]
+    run: Any,
+    order: Order,
+    result: Mapping[str, Any],
+    *,
+    arm: str,
+    history: list[dict[str, Any]],
+    problems: list[str],
 ) -> None:
     """The numbers first; then what may fail alone."""
     run.define_metric("trial/index")
@@ -87,15 +97,15 @@ def _log(
         for plot in sorted((folder / "plots").glob("*.png")):
             _attempt(f"plots/{plot.name}", lambda plot=plot: _log_plot(run, plot), problems)
         _attempt("the files of the result", lambda: _log_files(run, folder, result), problems)
-    run.summary.update(contents.summary(result, arm))
+    run.summary.update(payload.summary(result, arm))
 
 
 def _log_comparison(run: Any, result: Mapping[str, Any]) -> None:
     import wandb
 
-    rows: list[Any] = contents.comparison(result)
+    rows: list[Any] = payload.comparison(result)
     if rows:
-        run.log({"comparison": wandb.Table(columns=list(contents.COMPARED), data=rows)})
+        run.log({"comparison": wandb.Table(columns=list(payload.COMPARED), data=rows)})
 
 
 def _log_plot(run: Any, path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from jaxgen.tracking.sheet import Selection, Sheet, Task
+from jaxgen.tracking.report_sheet import Selection, Sheet, Task
 from jaxgen.tracking.wandb import entity, without_unneeded
 
 _LONGEST_TITLE = 128
@@ -23,14 +23,18 @@ def main(task: Task) -> str:
     import wandb_workspaces.reports.v2.interface as reports
 
     owner = task.selection.entity or ("" if task.spec else entity())
-    places: dict[str, Any] = {} if task.spec else {"entity": owner, "project": task.selection.project}
+    places: dict[str, Any] = (
+        {} if task.spec else {"entity": owner, "project": task.selection.project}
+    )
     report = reports.Report(
         project=task.selection.project,
         entity=owner,
         title=task.sheet.title[:_LONGEST_TITLE],
         blocks=[
             reports.MarkdownBlock(text=task.sheet.opening),
-            reports.PanelGrid(runsets=list(_run_sets(task.selection, places)), panels=list(_panels(task.sheet))),
+            reports.PanelGrid(
+                runsets=list(_run_sets(task.selection, places)), panels=list(_panels(task.sheet))
+            ),
             reports.MarkdownBlock(text=task.sheet.closing),
         ],
         width="fluid",
@@ -66,12 +70,20 @@ def _panels(sheet: Sheet) -> Iterator[Any]:
 
     by_metric: tuple[Callable[[str, str], Any], ...] = (
         lambda name, heading: reports.LinePlot(
-            title=f"{heading}, every trial", x="trial/index", y=[f"trial/{name}"], smoothing_factor=0.0
+            title=f"{heading}, every trial",
+            x="trial/index",
+            y=[f"trial/{name}"],
+            smoothing_factor=0.0,
         ),
-        lambda name, heading: reports.BarPlot(title=f"{heading}, median", metrics=[f"metrics.{name}.median"]),
+        lambda name, heading: reports.BarPlot(
+            title=f"{heading}, median", metrics=[f"metrics.{name}.median"]
+        ),
     )
     for name in sheet.ratios:
-        title, key = f"{name}: candidate against baseline, above 1 is better", f"against_baseline.{name}.ratio"
+        title, key = (
+            f"{name}: candidate against baseline, above 1 is better",
+            f"against_baseline.{name}.ratio",
+        )
         bars = reports.BarPlot(title=title, metrics=[key])
         yield bars if sheet.several else reports.ScalarChart(title=title, metric=key)
     for panel in by_metric:

@@ -53,7 +53,9 @@ def read_tasks(path: str) -> list[tuple[str, Task]]:
     place = Path(path)
     files = sorted(place.rglob("*.json")) if place.is_dir() else [place]
     if not place.exists():
-        raise UserError(f"prompts.path={path} does not exist (relative paths start at {Path.cwd()})")
+        raise UserError(
+            f"prompts.path={path} does not exist (relative paths start at {Path.cwd()})"
+        )
     if not files:
         raise UserError(f"prompts.path={path} holds no .json file; ARC tasks are one file each")
     found, problems = [], []
@@ -63,7 +65,9 @@ def read_tasks(path: str) -> list[tuple[str, Task]]:
         except (OSError, ValueError) as error:
             problems.append(f"{file.name} is no ARC task ({error})")
             continue
-        found.append((_prompt(train, test[0][0]), Task(file.stem, expected=test[0][1], of=len(files))))
+        found.append(
+            (_prompt(train, test[0][0]), Task(file.stem, expected=test[0][1], of=len(files)))
+        )
     if problems:
         raise UserError.collected(f"prompts.path={path}", problems)
     return found
@@ -79,7 +83,9 @@ def parse(text: str | None) -> Grid | None:
     """
     lines = [line.split() for line in (text or "").split("\n")]
     rows = list(
-        itertools.takewhile(lambda cells: cells and all(len(c) == 1 and c in "0123456789" for c in cells), lines)
+        itertools.takewhile(
+            lambda cells: cells and all(len(c) == 1 and c in "0123456789" for c in cells), lines
+        )
     )
     grid = tuple(tuple(map(int, cells)) for cells in rows)
     return grid if _is_grid(grid) else None
@@ -88,7 +94,11 @@ def parse(text: str | None) -> Grid | None:
 def marked(task: Task, text: str | None) -> dict[str, Any]:
     """What an answer is worth: `{task, grid, correct}`; the grid is null where none can be parsed."""
     grid = parse(text)
-    return {"task": task.name, "grid": [list(row) for row in grid] if grid else None, "correct": grid == task.expected}
+    return {
+        "task": task.name,
+        "grid": [list(row) for row in grid] if grid else None,
+        "correct": grid == task.expected,
+    }
 
 
 def tally(rows: Sequence[dict[str, Any]], *, of: int) -> dict[str, int]:
@@ -118,7 +128,9 @@ def _grid(pair: Any, side: str) -> Grid:
     cells = isinstance(rows, list) and all(isinstance(row, list) for row in rows)
     grid = tuple(map(tuple, rows)) if isinstance(rows, list) and cells else ()
     if not _is_grid(grid):
-        raise ValueError(f"an {side} is no grid of digits with rows of one length, {LARGEST} by {LARGEST} at most")
+        raise ValueError(
+            f"an {side} is no grid of digits with rows of one length, {LARGEST} by {LARGEST} at most"
+        )
     return grid
 
 

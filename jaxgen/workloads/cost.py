@@ -12,13 +12,15 @@ from jaxgen import caches
 from jaxgen.caches.protocol import Cache
 from jaxgen.engine.batch import Batch
 from jaxgen.engine.engine import Engine
-from jaxgen.measure import elements, roofline
+from jaxgen.measure import byte_counts, roofline
 from jaxgen.measure.roofline import Step
-from jaxgen.spec.architecture import Architecture
-from jaxgen.spec.cache import Fixed, Paged
+from jaxgen.specs.architecture import Architecture
+from jaxgen.specs.cache import Fixed, Paged
 
 
-def steps(engine: Engine, batches: Sequence[Batch], rows: Sequence[Mapping[str, Any]] = ()) -> dict[str, Step | None]:
+def steps(
+    engine: Engine, batches: Sequence[Batch], rows: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Step | None]:
     """The mean prefill behind `ttft_s`, the mean decode step behind `tpot_s`; null where there is no decode.
 
     Args:
@@ -33,7 +35,9 @@ def steps(engine: Engine, batches: Sequence[Batch], rows: Sequence[Mapping[str, 
     ]
     return {
         "ttft_s": roofline.mean_step(prefills),
-        "tpot_s": roofline.mean_step([(step, count) for step, count in decodes if step is not None]),
+        "tpot_s": roofline.mean_step(
+            [(step, count) for step, count in decodes if step is not None]
+        ),
     }
 
 
@@ -49,7 +53,9 @@ def last_step(engine: Engine, batch: Batch) -> Step | None:
     """The decode step that reads the most slots."""
     if not batch.segments:
         return None
-    return roofline.decode_step(**_shape(engine, batch), new_tokens=batch.new_tokens, first=batch.new_tokens - 1)
+    return roofline.decode_step(
+        **_shape(engine, batch), new_tokens=batch.new_tokens, first=batch.new_tokens - 1
+    )
 
 
 def kv_cache_bytes(engine: Engine, batch: Batch) -> int | None:
@@ -67,7 +73,7 @@ def bytes_of(cache: Cache) -> int | None:
 def token_bytes(engine: Engine, architecture: Architecture | None = None) -> int:
     """Of the keys and values of one token in all layers: of the whole model, or of the part that is given."""
     arch = architecture or engine.blueprint.structure.architecture
-    element = elements.ElementBytes.of(engine.run.dtype, arch).kv
+    element = byte_counts.ElementBytes.of(engine.run.dtype, arch).kv
     return round(2 * arch.num_layers * arch.num_kv_heads * arch.head_dim * element)
 
 
@@ -81,7 +87,9 @@ def chosen_facts(engine: Engine, *, rows: int) -> dict[str, str]:
     return {"kernel": caches.page_kernel(spec, engine.blueprint.structure.architecture, dtype)}
 
 
-def cache_facts(engine: Engine, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def cache_facts(
+    engine: Engine, batch: Batch, rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any] | None:
     """Of one batch: the bytes that were allocated, that its rows kept from others, and that hold a token at the end.
 
     Args:
@@ -94,8 +102,12 @@ def cache_facts(engine: Engine, batch: Batch, rows: Sequence[Mapping[str, Any]])
     run = engine.run
     if not caches.kind(run.cache).incremental or len(rows) < len(batch.prompt_lengths):
         return None
-    most = [length + limit for length, limit in zip(batch.prompt_lengths, batch.limits, strict=True)]
-    tokens = [len(row["prompt_tokens"]) + len(row["tokens"]) - 1 for row in rows[: len(most)]]  # but for the newest
+    most = [
+        length + limit for length, limit in zip(batch.prompt_lengths, batch.limits, strict=True)
+    ]
+    tokens = [
+        len(row["prompt_tokens"]) + len(row["tokens"]) - 1 for row in rows[: len(most)]
+    ]  # but for the newest
     rooms = [run.cache.reserved([length], batch.capacity) for length in most]
     held = [min(kept, room) for kept, room in zip(tokens, rooms, strict=True)]
     each = token_bytes(engine)
@@ -118,7 +130,7 @@ def _shape(engine: Engine, batch: Batch) -> dict[str, Any]:
     return {
         "architecture": engine.cut.part(engine.blueprint.structure.architecture),
         "cache": run.cache,
-        "element": elements.ElementBytes.of(run.dtype, engine.blueprint.structure.architecture),
+        "element": byte_counts.ElementBytes.of(run.dtype, engine.blueprint.structure.architecture),
         "incremental": caches.kind(run.cache).incremental,
         "rows": batch.rows // engine.cut.batch,
         "longest": batch.longest,

@@ -9,17 +9,17 @@ from typing import Any
 
 import jax
 
-from jaxgen.engine import capturing
+from jaxgen.engine import capture
 from jaxgen.engine.batch import Batch
 from jaxgen.engine.engine import Engine
-from jaxgen.engine.faults import Faults
-from jaxgen.engine.uses import Use, generation_uses
+from jaxgen.engine.program_use import Use, generation_uses
 from jaxgen.measure.roofline import Step
-from jaxgen.workloads import cost, timed
+from jaxgen.workloads import cost, timing
+from jaxgen.workloads.codec import Codec
+from jaxgen.workloads.faults import Faults
 from jaxgen.workloads.prompts import Prompt
 from jaxgen.workloads.protocol import Case, Row
-from jaxgen.workloads.text import Codec
-from jaxgen.workloads.timed import METRICS, Timed
+from jaxgen.workloads.timing import METRICS, Timed
 
 METRICS_AT_DEPTH = {"tpot_s": METRICS["tpot_s"], **METRICS}
 """At given depths it is the decode that is asked about, whatever the prefill took."""
@@ -47,7 +47,9 @@ class Generating:
         self.cases = tuple(Case({"depth": depth}) for depth in depths) or (Case(),)
         rows = engine.generation.batch_size
         self._prompts = [at_depth(prompts, depth, rows=rows) for depth in depths] or [list(prompts)]
-        self._limits = [timed.limits(each, engine.generation.max_new_tokens) for each in self._prompts]
+        self._limits = [
+            timing.limits(each, engine.generation.max_new_tokens) for each in self._prompts
+        ]
         self._capacity = max(
             engine.capacity(_tokens(each), limits=limits)
             for each, limits in zip(self._prompts, self._limits, strict=True)
@@ -69,24 +71,32 @@ class Generating:
         work = self._engine.generation
         if work.token_buckets or work.batch_buckets:
             lengths = work.token_buckets or sorted({batch.longest for batch in self._batches[case]})
-            for batch in self._engine.bucket_batches(lengths, capacity=self._capacity, new_tokens=new_tokens):
-                self._run(batch, every_step=True)  # zeros may end where the trials' own prompts go on
+            for batch in self._engine.bucket_batches(
+                lengths, capacity=self._capacity, new_tokens=new_tokens
+            ):
+                self._run(
+                    batch, every_step=True
+                )  # zeros may end where the trials' own prompts go on
             return
-        for batch in self._batched(case, new_tokens=new_tokens) if new_tokens else self._batches[case]:
+        for batch in (
+            self._batched(case, new_tokens=new_tokens) if new_tokens else self._batches[case]
+        ):
             self._run(batch)
 
     def call(self, case: int) -> list[Timed]:
         """Generate once from every batch of a case. Activations are let go: many calls' would fill the memory."""
-        return [dataclasses.replace(self._run(batch), captured=None) for batch in self._batches[case]]
+        return [
+            dataclasses.replace(self._run(batch), captured=None) for batch in self._batches[case]
+        ]
 
     def measured(self, calls: Sequence[list[Timed]]) -> dict[str, float | None]:
         """The metrics of one trial, as `timed.measured` defines them."""
-        return timed.measured(list(itertools.chain.from_iterable(calls)), self.metrics)
+        return timing.measured(list(itertools.chain.from_iterable(calls)), self.metrics)
 
     def answers(self, case: int, call: list[Timed]) -> list[Row]:
         """One row per prompt, as `timed.answers` has it."""
         written = [row for each in call for row in each.written]
-        return timed.answers(self._prompts[case], written, self._codec)
+        return timing.answers(self._prompts[case], written, self._codec)
 
     def seconds(self, call: list[Timed]) -> float:
         """How long one call took, by the arm's clock."""
@@ -101,7 +111,7 @@ class Generating:
             "prompt_tokens": sum(sum(batch.prompt_lengths) for batch in batches),
             "padded_prompt_tokens": sum(batch.prompt.size for batch in batches),
             "cache": cost.cache_facts(self._engine, batches[0], rows),
-            **timed.marks(self._prompts[case], rows),
+            **timing.marks(self._prompts[case], rows),
         }
 
     def limits(self, case: int) -> list[int]:
@@ -119,7 +129,7 @@ class Generating:
             return None
         call = [self._run(batch) for batch in self._batches[case]]
         kept = [(each.captured, len(each.written)) for each in call if each.captured is not None]
-        return capturing.save(path, asked, kept, self.answers(case, call))
+        return capture.save(path, asked, kept, self.answers(case, call))
 
     def programs(self, case: int) -> list[Use]:
         """What the first batch of a case runs."""
@@ -158,7 +168,10 @@ class Generating:
 
     def _batched(self, case: int, *, new_tokens: int | None = None) -> list[Batch]:
         return self._engine.batches(
-            _tokens(self._prompts[case]), new_tokens=new_tokens, limits=self._limits[case], capacity=self._capacity
+            _tokens(self._prompts[case]),
+            new_tokens=new_tokens,
+            limits=self._limits[case],
+            capacity=self._capacity,
         )
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from jaxgen.errors import UserError
-from jaxgen.spec.builtin_prompts import BUILTIN
-from jaxgen.spec.prompts import Arc, Builtin, Jsonl, PromptsSpec, Synthetic, Text
+from jaxgen.specs.builtin_prompts import BUILTIN
+from jaxgen.specs.prompts import Arc, Builtin, Jsonl, PromptsSpec, Synthetic, Text
 from jaxgen.workloads.arc import Task, read_tasks
-from jaxgen.workloads.text import Codec
+from jaxgen.workloads.codec import Codec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,8 @@ def read(spec: PromptsSpec, codec: Codec) -> list[Prompt]:
     empty = [
         f"prompt {number} is empty"
         for number, prompt in enumerate(prompts)
-        if not prompt.tokens or prompt.text == ""  # a tokenizer may put special tokens around nothing
+        if not prompt.tokens
+        or prompt.text == ""  # a tokenizer may put special tokens around nothing
     ]
     if empty or not prompts:
         raise UserError.collected("prompts cannot be used", empty or ["there are none"])
@@ -63,7 +64,9 @@ def _jsonl(spec: Jsonl, codec: Codec) -> list[Prompt]:
             continue
         prompt = _of_json(line, codec)
         if prompt is None:
-            problems.append(f'line {number} is neither {{"prompt": "..."}} nor {{"tokens": [...]}}: {line[:60]}')
+            problems.append(
+                f'line {number} is neither {{"prompt": "..."}} nor {{"tokens": [...]}}: {line[:60]}'
+            )
         else:
             prompts.append(prompt)
     if problems:
@@ -107,16 +110,27 @@ def _drawn(random: np.random.Generator, least: int, most: int | None, count: int
     """`count` whole numbers from `least` to `most`, log-uniformly; or all the least."""
     if most is None:
         return [least] * count
-    return np.exp(random.uniform(np.log(least), np.log(most + 1), count)).astype(int).clip(least, most).tolist()
+    return (
+        np.exp(random.uniform(np.log(least), np.log(most + 1), count))
+        .astype(int)
+        .clip(least, most)
+        .tolist()
+    )
 
 
 def _arc(spec: Arc, codec: Codec) -> list[Prompt]:
     tasks = read_tasks(spec.path or "")
     made = [Prompt(tokens=tuple(codec.encode(text)), text=text, task=task) for text, task in tasks]
-    short = [prompt for prompt in made if spec.max_tokens is None or len(prompt.tokens) <= spec.max_tokens]
+    short = [
+        prompt
+        for prompt in made
+        if spec.max_tokens is None or len(prompt.tokens) <= spec.max_tokens
+    ]
     if not short:
         least = min(len(prompt.tokens) for prompt in made)
-        raise UserError(f"prompts.max_tokens={spec.max_tokens} leaves no task: the shortest has {least} tokens")
+        raise UserError(
+            f"prompts.max_tokens={spec.max_tokens} leaves no task: the shortest has {least} tokens"
+        )
     return short[: spec.count]
 
 
@@ -129,7 +143,9 @@ def _lines(path: str) -> list[str]:
     try:
         return Path(path).read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
-        raise UserError(f"prompts.path={path} does not exist (relative paths start at {Path.cwd()})") from None
+        raise UserError(
+            f"prompts.path={path} does not exist (relative paths start at {Path.cwd()})"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"prompts.path={path} cannot be read: {error}") from None
 

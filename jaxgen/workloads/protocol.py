@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from jaxgen.engine.uses import Use
+from jaxgen.engine.program_use import Use
 from jaxgen.measure.roofline import Step
 
 Row = dict[str, Any]

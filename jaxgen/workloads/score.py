@@ -13,16 +13,16 @@ import numpy as np
 
 from jaxgen import caches
 from jaxgen.engine.engine import Engine
-from jaxgen.engine.faults import Faults
-from jaxgen.engine.score_request import Request, make_request, tokens_of
-from jaxgen.engine.scoring import Prepared, Scorer
-from jaxgen.engine.uses import Use
-from jaxgen.measure import elements, roofline
+from jaxgen.engine.program_use import Use
+from jaxgen.engine.scoring.request import Request, make_request, tokens_of
+from jaxgen.engine.scoring.scorer import Prepared, Scorer
+from jaxgen.measure import byte_counts, roofline
 from jaxgen.measure.roofline import Step
-from jaxgen.spec.score import Score
+from jaxgen.specs.score import Score
 from jaxgen.workloads import cost
+from jaxgen.workloads.codec import Codec
+from jaxgen.workloads.faults import Faults
 from jaxgen.workloads.protocol import Case, Row
-from jaxgen.workloads.text import Codec
 
 METRICS: dict[str, dict[str, str]] = {
     "items_per_s": {"unit": "items/s", "better": "higher"},
@@ -65,11 +65,13 @@ class Scoring:
         self._codec = codec
         self.metrics = METRICS
         grid = _grid(work)
-        self.cases = tuple(Case(dict(zip(("batch_size", "num_labels"), point, strict=True))) for point in grid) or (
-            Case(),
-        )
+        self.cases = tuple(
+            Case(dict(zip(("batch_size", "num_labels"), point, strict=True))) for point in grid
+        ) or (Case(),)
         points = grid or [(None, None)]
-        self._requests = [_request(engine, codec, items=items, labels=labels) for items, labels in points]
+        self._requests = [
+            _request(engine, codec, items=items, labels=labels) for items, labels in points
+        ]
         self._scorer = Scorer(engine, batch_size=work.batch_size, prefix_cache=work.prefix_cache)
         self._prepared = [
             self._scorer.prepare(request, batch_size=items)
@@ -80,7 +82,10 @@ class Scoring:
 
     def questions(self) -> list[Any]:
         """The tokens of every row and label of every case."""
-        return [[[list(row) for row in request.rows], list(request.labels)] for request in self._requests]
+        return [
+            [[list(row) for row in request.rows], list(request.labels)]
+            for request in self._requests
+        ]
 
     def warm_up(self, case: int, *, new_tokens: int | None) -> None:
         """One request like the trials'; nothing is generated that could be shorter."""
@@ -94,7 +99,9 @@ class Scoring:
         scores = self._scorer.call(prepared)
         faults.after_call(scores, began_s)
         jax.block_until_ready(scores)
-        return Timed(latency_s=faults.clock() - start, items=len(self._requests[case].rows), scores=scores)
+        return Timed(
+            latency_s=faults.clock() - start, items=len(self._requests[case].rows), scores=scores
+        )
 
     def seconds(self, call: Timed) -> float:
         """How long one call took, by the arm's clock."""
@@ -103,7 +110,10 @@ class Scoring:
     def measured(self, calls: Sequence[Timed]) -> dict[str, float | None]:
         """`items_per_s` is all items over all time; `latency_s` the mean of the requests."""
         total_s = sum(call.latency_s for call in calls)
-        return {"items_per_s": sum(call.items for call in calls) / total_s, "latency_s": total_s / len(calls)}
+        return {
+            "items_per_s": sum(call.items for call in calls) / total_s,
+            "latency_s": total_s / len(calls),
+        }
 
     def answers(self, case: int, call: Timed) -> list[Row]:
         """One row per item: `{index, item, label_token_ids, scores}`; a score that is no number is null."""
@@ -126,7 +136,9 @@ class Scoring:
         """How the items came by the query, and what the request was."""
         del call, rows
         prepared, request = self._prepared[case], self._requests[case]
-        tokens = max(prepared.reuse.hits - 1, 0) * len(request.query)  # that did not go through the model again
+        tokens = max(prepared.reuse.hits - 1, 0) * len(
+            request.query
+        )  # that did not go through the model again
         saved = {"saved_tokens": tokens, "saved_bytes": tokens * cost.token_bytes(self._engine)}
         return {
             "prefix": {**dataclasses.asdict(prepared.reuse), **saved, "note": prepared.note},
@@ -177,7 +189,9 @@ def _grid(work: Score) -> list[tuple[int, int]]:
     if not (work.batch_sizes or work.num_labels):
         return []
     labels = len(work.label_token_ids or work.labels or ())
-    return list(itertools.product(work.batch_sizes or (len(work.items),), work.num_labels or (labels,)))
+    return list(
+        itertools.product(work.batch_sizes or (len(work.items),), work.num_labels or (labels,))
+    )
 
 
 def _request(engine: Engine, codec: Codec, *, items: int | None, labels: int | None) -> Request:
@@ -188,11 +202,15 @@ def _request(engine: Engine, codec: Codec, *, items: int | None, labels: int | N
         query = tokens_of(codec, query) if isinstance(query, str) else query
         rng = np.random.default_rng(0)
         count = items or len(given)
-        given = tuple(map(tuple, rng.integers(0, architecture.vocab_size, (count, work.item_tokens)).tolist()))
+        given = tuple(
+            map(tuple, rng.integers(0, architecture.vocab_size, (count, work.item_tokens)).tolist())
+        )
     elif items is not None:
         given = tuple(itertools.islice(itertools.cycle(given), items))
     ids = work.label_token_ids
-    if work.num_labels and labels is not None:  # evenly through the vocabulary: which ids they are changes no time
+    if (
+        work.num_labels and labels is not None
+    ):  # evenly through the vocabulary: which ids they are changes no time
         ids = tuple(number * architecture.vocab_size // labels for number in range(labels))
     return make_request(
         query,
@@ -211,19 +229,31 @@ def _request(engine: Engine, codec: Codec, *, items: int | None, labels: int | N
 def _work(engine: Engine, prepared: Prepared) -> Step:
     """What a device must move and compute for a request: the query once, where it is reused, and each batch of rows."""
     architecture = engine.cut.part(engine.blueprint.structure.architecture)
-    element = elements.ElementBytes.of(engine.run.dtype, architecture)
+    element = byte_counts.ElementBytes.of(engine.run.dtype, architecture)
     incremental = caches.kind(engine.run.cache).incremental
     heads = len(prepared.labels) if prepared.apply_softmax else None
     steps, before = [], 0
     if prepared.prefix is not None:
         before = prepared.prefix.query.shape[1]
         slots = engine.run.cache.reserved([before], before)
-        whole = {"rows": 1, "tokens": before, "depth": before, "kept": incremental, "logits": 0, "slots": slots}
+        whole = {
+            "rows": 1,
+            "tokens": before,
+            "depth": before,
+            "kept": incremental,
+            "logits": 0,
+            "slots": slots,
+        }
         steps.append(roofline.forward(architecture, element, **whole))
         before = min(before, slots)
-        read = before * cost.token_bytes(engine, architecture)  # each batch of continued rows reads the query's slots
+        read = before * cost.token_bytes(
+            engine, architecture
+        )  # each batch of continued rows reads the query's slots
         steps += [Step(nbytes=read, flops=0.0)] * len(prepared.continued)
-    for rows, start in [*((rows, before) for rows in prepared.continued), *((rows, 0) for rows in prepared.whole)]:
+    for rows, start in [
+        *((rows, before) for rows in prepared.continued),
+        *((rows, 0) for rows in prepared.whole),
+    ]:
         count, tokens = rows.tokens.shape
         shape = {
             "rows": count // engine.cut.batch,

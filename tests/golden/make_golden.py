@@ -21,7 +21,9 @@ HERE = Path(__file__).parent
 PROMPT_LENGTHS = (3, 7, 12, 17)  # ragged on purpose: no two alike, none a power of two
 NEW_TOKENS = 32
 MIN_MARGIN = 1e-2  # between the first and the second logit at every greedy step: rounding must not change a token
-MIN_DISTINCT = 32  # kinds among the 128 greedy tokens: a model stuck on a few would hide a wrong cache
+MIN_DISTINCT = (
+    32  # kinds among the 128 greedy tokens: a model stuck on a few would hide a wrong cache
+)
 MAX_SEEDS = 100  # about one seed in ten will do
 
 # Odd sizes, so that no two axes can be confused; eps, theta and scaling unlike every usual default and large enough to
@@ -104,29 +106,50 @@ def main() -> None:
         config = CONFIGS[family]
         model, arrays, meta = first_decisive(config)
         model.save_pretrained(HERE / family)
-        (HERE / family / "generation_config.json").unlink(missing_ok=True)  # greedy decoding reads nothing from it
+        (HERE / family / "generation_config.json").unlink(
+            missing_ok=True
+        )  # greedy decoding reads nothing from it
         np.savez_compressed(HERE / f"{family}.npz", meta=np.array(json.dumps(meta)), **arrays)
         print(family, meta)
 
 
-def first_decisive(config: PreTrainedConfig) -> tuple[PreTrainedModel, dict[str, np.ndarray], dict[str, object]]:
+def first_decisive(
+    config: PreTrainedConfig,
+) -> tuple[PreTrainedModel, dict[str, np.ndarray], dict[str, object]]:
     """Returns the model, outputs and meta of the first seed whose greedy path is varied and free of near-ties."""
     for seed in range(MAX_SEEDS):
         model = random_model(config, seed)
         arrays = golden_outputs(model, seed)
-        top = np.sort(np.concatenate([v for k, v in arrays.items() if k.startswith("step_logits")]), axis=-1)
+        top = np.sort(
+            np.concatenate([v for k, v in arrays.items() if k.startswith("step_logits")]), axis=-1
+        )
         margin = float((top[:, -1] - top[:, -2]).min())
         distinct = len(np.unique([v for k, v in arrays.items() if k.startswith("greedy")]))
         if margin > MIN_MARGIN and distinct >= MIN_DISTINCT:
             versions = {"torch": torch.__version__, "transformers": transformers.__version__}
-            return model, arrays, {**versions, "seed": seed, "min_margin": margin, "distinct_greedy_tokens": distinct}
-    raise RuntimeError(f"{config.model_type}: no seed below {MAX_SEEDS} gives a margin above {MIN_MARGIN}")
+            return (
+                model,
+                arrays,
+                {
+                    **versions,
+                    "seed": seed,
+                    "min_margin": margin,
+                    "distinct_greedy_tokens": distinct,
+                },
+            )
+    raise RuntimeError(
+        f"{config.model_type}: no seed below {MAX_SEEDS} gives a margin above {MIN_MARGIN}"
+    )
 
 
 def random_model(config: PreTrainedConfig, seed: int) -> PreTrainedModel:
     """Builds a float32 model with every parameter random, biases and norms too, so that a dropped one is noticed."""
-    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager")
-    rng = np.random.default_rng([seed, 0])  # NumPy's generator: the weights do not depend on torch's version
+    model = transformers.AutoModelForCausalLM.from_config(
+        config, dtype=torch.float32, attn_implementation="eager"
+    )
+    rng = np.random.default_rng(
+        [seed, 0]
+    )  # NumPy's generator: the weights do not depend on torch's version
     for name, parameter in sorted(model.named_parameters()):
         parameter.copy_(torch.from_numpy(random_weight(rng, name, parameter.shape)))
     return model.eval()
@@ -138,7 +161,9 @@ def random_weight(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -
     if len(shape) == 1:  # a bias or a norm's weight
         return 0.2 * noise if name.endswith(".bias") else 1 + 0.3 * noise
     is_table = any(part in name for part in ("wte", "wpe", "embed_tokens", "lm_head"))
-    fan_in = shape[0] if name.startswith("transformer.h.") else shape[1]  # GPT-2's Conv1D is (in, out)
+    fan_in = (
+        shape[0] if name.startswith("transformer.h.") else shape[1]
+    )  # GPT-2's Conv1D is (in, out)
     return (2.0 if is_table else 1.5) * noise / np.sqrt(fan_in)
 
 

@@ -53,8 +53,14 @@ def family_scores(family: str) -> dict:
         "query": query,
         "items": items,
         "label_token_ids": labels,
-        "vocabulary": {order: [picked(rows.softmax(-1), labels) for rows in each] for order, each in logits.items()},
-        "softmax": {order: [rounded(rows[labels].softmax(-1)) for rows in each] for order, each in logits.items()},
+        "vocabulary": {
+            order: [picked(rows.softmax(-1), labels) for rows in each]
+            for order, each in logits.items()
+        },
+        "softmax": {
+            order: [rounded(rows[labels].softmax(-1)) for rows in each]
+            for order, each in logits.items()
+        },
         "continuation": continuation,
         "logprobs": token_logprobs(model, query, continuation),
     }
@@ -67,9 +73,15 @@ def last_logits(model, row: list[int]) -> torch.Tensor:
 
 def token_logprobs(model, context: list[int], continuation: list[int]) -> list[float]:
     """The log-probability of each token of a continuation."""
-    logits = model(input_ids=torch.tensor([context + continuation]), use_cache=False).logits[0].log_softmax(-1)
+    logits = (
+        model(input_ids=torch.tensor([context + continuation]), use_cache=False)
+        .logits[0]
+        .log_softmax(-1)
+    )
     first = len(context) - 1
-    return rounded(torch.stack([logits[first + place, token] for place, token in enumerate(continuation)]))
+    return rounded(
+        torch.stack([logits[first + place, token] for place, token in enumerate(continuation)])
+    )
 
 
 def picked(probabilities: torch.Tensor, labels: list[int]) -> list[float]:

@@ -60,12 +60,18 @@ def draw(
     """
     shown = [bar for bar in bars if bar.total > 0]
     if len(shown) > _MOST_ROWS:
-        return LeftOut(name, subject, f"{len(shown)} bars are more than {_MOST_ROWS} rows can show; see the table")
+        return LeftOut(
+            name,
+            subject,
+            f"{len(shown)} bars are more than {_MOST_ROWS} rows can show; see the table",
+        )
     parts = [part for part in shown[0].parts if any(bar.parts.get(part) for bar in shown)]
     absent = [bar.label for bar in bars if bar not in shown]
     unknown = [part for part in shown[0].parts if any(bar.parts.get(part) is None for bar in shown)]
     told = [note, f"Without figures and so not drawn: {', '.join(absent[:5])}." if absent else ""]
-    told += [f"Not known of every arm, and missing in its bar: {', '.join(unknown)}." if unknown else ""]
+    told += [
+        f"Not known of every arm, and missing in its bar: {', '.join(unknown)}." if unknown else ""
+    ]
 
     def put(figure) -> None:
         axes = axes_of(figure, grid="none")
@@ -78,7 +84,9 @@ def draw(
     return Drawing(name, title, alt, put, height_in=height, note=said)
 
 
-def _put(axes: "Axes", bars: Sequence[Bar], parts: Sequence[str], *, form: Callable[[float], str]) -> None:
+def _put(
+    axes: "Axes", bars: Sequence[Bar], parts: Sequence[str], *, form: Callable[[float], str]
+) -> None:
     longest = max(bar.total for bar in bars)
     shades = dict(zip(parts, _SHADES.get(len(parts), _OTHER_SHADES), strict=False))
     named = set()
@@ -92,7 +100,14 @@ def _put(axes: "Axes", bars: Sequence[Bar], parts: Sequence[str], *, form: Calla
                 axes.barh(number, value, 0.62, start, label=label, **look)
                 named.add(part)
                 start += value
-        axes.text(start + 0.015 * longest, number, form(bar.total), va="center", color=INK, fontsize=SMALL_PT)
+        axes.text(
+            start + 0.015 * longest,
+            number,
+            form(bar.total),
+            va="center",
+            color=INK,
+            fontsize=SMALL_PT,
+        )
     axes.set_yticks(range(len(bars)), [shortened(bar.label) for bar in bars])
     axes.set(xlim=(0, 1.2 * longest), ylim=(len(bars) - 0.45, -0.55))
     axes.set_xticks([])
@@ -100,4 +115,6 @@ def _put(axes: "Axes", bars: Sequence[Bar], parts: Sequence[str], *, form: Calla
 
 
 def _told(bar: Bar, form: Callable[[float], str]) -> str:
-    return ", ".join(f"{part} {'unknown' if value is None else form(value)}" for part, value in bar.parts.items())
+    return ", ".join(
+        f"{part} {'unknown' if value is None else form(value)}" for part, value in bar.parts.items()
+    )

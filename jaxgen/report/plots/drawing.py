@@ -30,7 +30,10 @@ THEME = {
 """Each colour of the drawings, and the page's variable that takes its place in the inline form."""
 
 ARM_COLOURS = {"candidate": ACCENT, "baseline": PLAIN}
-WIDTH_IN, FONT_PT = 4.8, 9.5  # at 390 pixels of page a point is about a pixel, so that the letters can still be read
+WIDTH_IN, FONT_PT = (
+    4.8,
+    9.5,
+)  # at 390 pixels of page a point is about a pixel, so that the letters can still be read
 SMALL_PT = FONT_PT - 1
 DPI = 200
 _TITLE_LETTERS = 56
@@ -120,7 +123,9 @@ def render(drawings: Sequence[Drawing]) -> list[Plot]:
     log.setLevel(logging.ERROR)  # of its fonts it has much to say
     try:
         with matplotlib.rc_context(_RC), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing")  # in the PNG alone: the SVG keeps the letters
+            warnings.filterwarnings(
+                "ignore", message="Glyph .* missing"
+            )  # in the PNG alone: the SVG keeps the letters
             return [_render(drawing, Figure) for drawing in drawings]
     finally:
         log.setLevel(before)
@@ -134,7 +139,9 @@ def _render(drawing: Drawing, new_figure: Callable[..., "Figure"]) -> Plot:
         drawing.put(figure)
         inline = _inline(_saved(figure, "svg", transparent=True).decode("utf-8"), drawing)
         lines = list(_wrapped(drawing.title))
-        figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=FONT_PT + 0.5, fontweight="bold")
+        figure.suptitle(
+            "\n".join(lines), x=0.01, ha="left", fontsize=FONT_PT + 0.5, fontweight="bold"
+        )
         figure.set_size_inches(WIDTH_IN, drawing.height_in + 0.19 * len(lines))
         svg = _saved(figure, "svg")
         figure.set_layout_engine("none")  # what is laid out need not be laid out again
@@ -144,7 +151,9 @@ def _render(drawing: Drawing, new_figure: Callable[..., "Figure"]) -> Plot:
 
 def _saved(figure: "Figure", form: str, **settings) -> bytes:
     file = io.BytesIO()
-    plain = {"Date": None} if form == "svg" else {"Software": None}  # the same results make the same bytes
+    plain = (
+        {"Date": None} if form == "svg" else {"Software": None}
+    )  # the same results make the same bytes
     figure.savefig(file, format=form, metadata=plain, **settings)
     return file.getvalue()
 
@@ -154,18 +163,26 @@ def _inline(svg: str, drawing: Drawing) -> str:
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r"<style type=\"text/css\">.*?</style>", "", body, flags=re.DOTALL)
-    body = re.sub(r' id="(?:figure|axes|patch|text|line2d|matplotlib\.axis|xtick|ytick|legend|[A-Z]\w*)_\d+"', "", body)
+    body = re.sub(
+        r' id="(?:figure|axes|patch|text|line2d|matplotlib\.axis|xtick|ytick|legend|[A-Z]\w*)_\d+"',
+        "",
+        body,
+    )
     known = dict.fromkeys(re.findall(r' id="([^"]+)"', body))
     for number, name in enumerate(known):
         mine = f"{drawing.name}-{number}"
-        body = body.replace(f' id="{name}"', f' id="{mine}"').replace(f"url(#{name})", f"url(#{mine})")
+        body = body.replace(f' id="{name}"', f' id="{mine}"').replace(
+            f"url(#{name})", f"url(#{mine})"
+        )
         body = body.replace(f'href="#{name}"', f'href="#{mine}"')
     for colour, variable in THEME.items():
         body = body.replace(colour, f"var({variable})")
     body = re.sub(r"'DejaVu Sans'(?:, sans-serif)?", "inherit", body)
     body = re.sub(r"font: ([\d.]+)px inherit", r"font-size: \1px", body)
     body = re.sub(
-        r'<svg [^>]*?viewBox="([^"]+)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true" focusable="false">', body
+        r'<svg [^>]*?viewBox="([^"]+)"[^>]*>',
+        r'<svg viewBox="\1" aria-hidden="true" focusable="false">',
+        body,
     )
     return body.strip()
 
@@ -193,7 +210,12 @@ def axes_of(figure: "Figure", *, grid: str = "y") -> "Axes":
 def legend_above(axes: "Axes", *, columns: int) -> None:
     """Keys at the top left, outside of the data."""
     axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.2, borderpad=0, columnspacing=1.2
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=columns,
+        borderaxespad=0.2,
+        borderpad=0,
+        columnspacing=1.2,
     )
 
 

@@ -5,9 +5,19 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from jaxgen import figures
-from jaxgen.report.plots.drawing import ACCENT, ALERT, INK, MUTED, SMALL_PT, Drawing, LeftOut, axes_of, shortened
+from jaxgen.report.plots.drawing import (
+    ACCENT,
+    ALERT,
+    INK,
+    MUTED,
+    SMALL_PT,
+    Drawing,
+    LeftOut,
+    axes_of,
+    shortened,
+)
 from jaxgen.report.points import Point, measured_soundly, median_of
+from jaxgen.results import formatting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,11 +55,21 @@ def draw(points: Sequence[Point], *, name: str) -> Drawing | LeftOut:
     note = f"{shared} points share a cell with a later one, which is shown." if shared else None
     metric = next((point.primary for point in points if point.primary), "")
     shown = "the ratio to the baseline" if grid.is_ratio else f"the median {metric}"
-    low, high = (figures.number(each, digits=3) for each in (min(grid.known), max(grid.known)))
+    low, high = (formatting.number(each, digits=3) for each in (min(grid.known), max(grid.known)))
     title = f"{' and '.join(grid.settings)}: {shown} from {low} to {high}"
-    told = [f"{row} {column}: {_text(grid.values[row, column], point)}" for (row, column), point in grid.cells.items()]
+    told = [
+        f"{row} {column}: {_text(grid.values[row, column], point)}"
+        for (row, column), point in grid.cells.items()
+    ]
     height = 0.85 + 0.32 * len(grid.rows)
-    return Drawing(name, title, f"{'; '.join(told)}.", lambda figure: _put(figure, grid), height_in=height, note=note)
+    return Drawing(
+        name,
+        title,
+        f"{'; '.join(told)}.",
+        lambda figure: _put(figure, grid),
+        height_in=height,
+        note=note,
+    )
 
 
 def _grid(points: Sequence[Point]) -> _Grid | str:
@@ -75,17 +95,32 @@ def _put(figure: "Figure", grid: _Grid) -> None:
     for row, below in enumerate(grid.rows):
         for column, beside in enumerate(grid.columns):
             key = (below, beside)
-            _cell(axes, column, row, values.get(key), grid.cells.get(key), known=known, is_ratio=grid.is_ratio)
+            _cell(
+                axes,
+                column,
+                row,
+                values.get(key),
+                grid.cells.get(key),
+                known=known,
+                is_ratio=grid.is_ratio,
+            )
     axes.set_xticks(range(len(grid.columns)), [shortened(each, 14) for each in grid.columns])
     axes.set_yticks(range(len(grid.rows)), [shortened(each, 30) for each in grid.rows])
-    axes.set(xlim=(-0.5, len(grid.columns) - 0.5), ylim=(len(grid.rows) - 0.5, -0.5), xlabel=shortened(grid.across))
+    axes.set(
+        xlim=(-0.5, len(grid.columns) - 0.5),
+        ylim=(len(grid.rows) - 0.5, -0.5),
+        xlabel=shortened(grid.across),
+    )
     axes.spines["bottom"].set_visible(False)
 
 
 def _settings(points: Sequence[Point]) -> dict[str, list[str]]:
     """Each varying setting with its values, numbers in their order."""
     keys = dict.fromkeys(key for point in points for key in point.settings)
-    values = {key: list(dict.fromkeys(p.settings[key] for p in points if key in p.settings)) for key in keys}
+    values = {
+        key: list(dict.fromkeys(p.settings[key] for p in points if key in p.settings))
+        for key in keys
+    }
     return {key: sorted(each, key=_order) for key, each in values.items() if len(each) > 1}
 
 
@@ -107,15 +142,29 @@ def _value(point: Point, *, is_ratio: bool) -> float | None:
 
 
 def _cell(
-    axes: "Axes", column: int, row: int, value: float | None, point: Point | None, *, known: list, is_ratio: bool
+    axes: "Axes",
+    column: int,
+    row: int,
+    value: float | None,
+    point: Point | None,
+    *,
+    known: list,
+    is_ratio: bool,
 ):
     """A field whose depth says how far from equal, or how near the largest; and its figure."""
     if value is not None:
         reach = max(abs(math.log(each)) for each in known) if is_ratio else max(known)
-        depth = abs(math.log(value)) / reach if is_ratio and reach else value / reach if reach else 0.0
+        depth = (
+            abs(math.log(value)) / reach if is_ratio and reach else value / reach if reach else 0.0
+        )
         colour = ALERT if is_ratio and value < 1 else ACCENT
         axes.fill_between(
-            [column - 0.48, column + 0.48], row - 0.46, row + 0.46, color=colour, alpha=0.04 + 0.46 * depth, linewidth=0
+            [column - 0.48, column + 0.48],
+            row - 0.46,
+            row + 0.46,
+            color=colour,
+            alpha=0.04 + 0.46 * depth,
+            linewidth=0,
         )
     axes.text(
         column,
@@ -130,7 +179,7 @@ def _cell(
 
 def _text(value: float | None, point: Point | None) -> str:
     if value is not None:
-        return figures.number(value, digits=3)
+        return formatting.number(value, digits=3)
     if point is None:
         return "no result"
     return "failed" if point.run.result["status"] == "failed" else point.verdict or "no verdict"

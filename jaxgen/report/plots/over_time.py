@@ -7,9 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from jaxgen.measure.drift import MIN_SAMPLES, NOTABLE_CHANGE, NOTABLE_P
-from jaxgen.report.plots.drawing import ALERT, ARM_COLOURS, GRID, Drawing, LeftOut, axes_of, legend_above, shortened
+from jaxgen.report.plots.drawing import (
+    ALERT,
+    ARM_COLOURS,
+    GRID,
+    Drawing,
+    LeftOut,
+    axes_of,
+    legend_above,
+    shortened,
+)
 from jaxgen.report.points import Point, arm_name, level, number_at
-from jaxgen.report.reading import StoredRun, Trial
+from jaxgen.results.reading import StoredRun, Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +29,9 @@ _DOTS = 400
 """With more trials than the first, an arm has some 400 dots, each for many trials: more could not be told apart."""
 _MOST_BORDERS = 100
 _MOST_NUMBERS = 5  # of six digits each, so many stand beside each other
-_LABEL_LETTERS = 54  # in the widest letters that names are made of, this fills the picture to its edge
+_LABEL_LETTERS = (
+    54  # in the widest letters that names are made of, this fills the picture to its edge
+)
 SUBJECT = "paired trials over time"
 
 Relative = tuple[int, Trial, float]
@@ -38,10 +49,14 @@ def draw(run: StoredRun, points: Sequence[Point], *, name: str) -> Drawing | Lef
         return LeftOut(name, SUBJECT, run.no_trials or "there are no trials")
     metrics = {point.case: point.primary for point in points}
     first = next(iter(run.trials[0].metrics), None)
-    chosen = [(trial, trial.metrics.get(metrics.get(trial.case) or first or "")) for trial in run.trials]
+    chosen = [
+        (trial, trial.metrics.get(metrics.get(trial.case) or first or "")) for trial in run.trials
+    ]
     medians = _medians(chosen)
     known = [
-        (n, t, v / medians[t.case, t.arm]) for n, (t, v) in enumerate(chosen, 1) if v and (t.case, t.arm) in medians
+        (n, t, v / medians[t.case, t.arm])
+        for n, (t, v) in enumerate(chosen, 1)
+        if v and (t.case, t.arm) in medians
     ]
     if not known:
         return LeftOut(name, SUBJECT, "no trial has a figure")
@@ -60,7 +75,9 @@ def draw(run: StoredRun, points: Sequence[Point], *, name: str) -> Drawing | Lef
         if max(shown) > _LOG_FROM * min(shown):
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(_times)
-            axes.yaxis.set_minor_formatter(_times)  # within a decade it is the minor ones that are named
+            axes.yaxis.set_minor_formatter(
+                _times
+            )  # within a decade it is the minor ones that are named
         else:
             axes.yaxis.set_major_formatter(_percent)
         axes.locator_params(axis="x", integer=True, nbins=_MOST_NUMBERS)
@@ -71,15 +88,24 @@ def draw(run: StoredRun, points: Sequence[Point], *, name: str) -> Drawing | Lef
     dirty = sum(map(_marked, run.trials))
     alt = f"{len(known)} trials; {'; '.join(labels.values())}; between {lowest:.2f} and {highest:.2f} of the median."
     notes = [f"Each dot is the median of {together} trials in a row."] if together > 1 else []
-    notes += [f"{dirty} of {len(run.trials)} trials saw a compile or were void: marked with a cross."] if dirty else []
+    notes += (
+        [f"{dirty} of {len(run.trials)} trials saw a compile or were void: marked with a cross."]
+        if dirty
+        else []
+    )
     return Drawing(name, _title(run, points), alt, put, height_in=2.7, note=" ".join(notes) or None)
 
 
 def _thinned(known: Sequence[Relative], together: int) -> list[Relative]:
     """The middle one of so many in a row, by its value, and all that are to be marked; in the order of time."""
     clean, marked = ([each for each in known if _marked(each[1]) is kind] for kind in (False, True))
-    groups = [sorted(clean[at : at + together], key=lambda each: each[2]) for at in range(0, len(clean), together)]
-    return sorted([*marked, *(group[len(group) // 2] for group in groups)], key=lambda each: each[0])
+    groups = [
+        sorted(clean[at : at + together], key=lambda each: each[2])
+        for at in range(0, len(clean), together)
+    ]
+    return sorted(
+        [*marked, *(group[len(group) // 2] for group in groups)], key=lambda each: each[0]
+    )
 
 
 def _marked(trial: Trial) -> bool:
@@ -105,15 +131,22 @@ def _medians(chosen: Sequence[tuple[Trial, float | None]]) -> Mapping[tuple[int,
 
 def _label(points: Sequence[Point], arm: str) -> str:
     own = points[0]
-    median = f": median {level(own.arms[arm], own.primary)}" if len(points) == 1 and own.primary else ""
+    median = (
+        f": median {level(own.arms[arm], own.primary)}" if len(points) == 1 and own.primary else ""
+    )
     room = _LABEL_LETTERS - len(median)
-    name = next((each for most in (2, 1) if len(each := arm_name(own, arm, most=most)) <= room), arm)
+    name = next(
+        (each for most in (2, 1) if len(each := arm_name(own, arm, most=most)) <= room), arm
+    )
     return f"{shortened(name, room)}{median}"
 
 
 def _borders(axes: "Axes", trials: Sequence[Trial]) -> None:
     """A line where a block, a process or a case ends; with very many blocks, where a process ends."""
-    for places in ([(each.case, each.process, each.block) for each in trials], [each.process for each in trials]):
+    for places in (
+        [(each.case, each.process, each.block) for each in trials],
+        [each.process for each in trials],
+    ):
         pairs = enumerate(itertools.pairwise(places), 1)
         ends = [number for number, (one, next_one) in pairs if one != next_one]
         if len(ends) <= _MOST_BORDERS:
@@ -136,19 +169,27 @@ def _title(run: StoredRun, points: Sequence[Point]) -> str:
     if len(points) > 1:
         return f"{len(run.trials)} trials of {len(points)} cases, each against its arm's median in the case"
     drifts = {arm: _drift(points[0], arm) for arm in run.result["arms"]}
-    notable = [f"the {arm} drifts by {100 * change:+.0f} %" for arm, change in drifts.items() if change]
+    notable = [
+        f"the {arm} drifts by {100 * change:+.0f} %" for arm, change in drifts.items() if change
+    ]
     if notable:
         return f"{len(run.trials)} trials: {' and '.join(notable)} from the first to the last"
     if None in drifts.values():
         fewest = min(sum(trial.arm == arm for trial in run.trials) for arm in drifts)
-        few = f"; too few to tell a drift (from {MIN_SAMPLES} an arm)" if fewest < MIN_SAMPLES else ""
+        few = (
+            f"; too few to tell a drift (from {MIN_SAMPLES} an arm)" if fewest < MIN_SAMPLES else ""
+        )
         return f"{len(run.trials)} trials in the order of time{few}"
-    return f"{len(run.trials)} trials: no notable drift{' in either arm' if len(drifts) > 1 else ''}"
+    return (
+        f"{len(run.trials)} trials: no notable drift{' in either arm' if len(drifts) > 1 else ''}"
+    )
 
 
 def _drift(point: Point, arm: str) -> float | None:
     """The change of an arm from first to last; 0 where it is not notable, None where it is not known."""
-    change, p = (number_at(point.block, "stability", "drift", arm, key) for key in ("change", "p_value"))
+    change, p = (
+        number_at(point.block, "stability", "drift", arm, key) for key in ("change", "p_value")
+    )
     if change is None or p is None:
         return None
     return change if p < NOTABLE_P and abs(change) > NOTABLE_CHANGE else 0.0

@@ -4,9 +4,19 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jaxgen import figures
-from jaxgen.report.plots.drawing import ACCENT, GRID, INK, MUTED, PLAIN, Drawing, LeftOut, axes_of, shortened
+from jaxgen.report.plots.drawing import (
+    ACCENT,
+    GRID,
+    INK,
+    MUTED,
+    PLAIN,
+    Drawing,
+    LeftOut,
+    axes_of,
+    shortened,
+)
 from jaxgen.report.points import Point
+from jaxgen.results import formatting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,18 +45,24 @@ def draw_pairs(point: Point, *, name: str) -> Drawing | LeftOut:
             axes.axvspan(*interval, color=ACCENT, alpha=0.15, linewidth=0)
         axes.axvline(compared["ratio"], color=ACCENT, linewidth=1.4)
         for number, block in enumerate(blocks, 1):
-            axes.plot(block, [number] * len(block), "o", color=ACCENT, markersize=4, alpha=0.75, markeredgewidth=0)
+            axes.plot(
+                block,
+                [number] * len(block),
+                "o",
+                color=ACCENT,
+                markersize=4,
+                alpha=0.75,
+                markeredgewidth=0,
+            )
         axes.set_ylim(len(blocks) + 0.6, 0.4)
         axes.set_yticks(range(1, len(blocks) + 1) if len(blocks) <= 12 else [1, len(blocks)])
         axes.set_ylabel("block")
         axes.set_xlabel("candidate / baseline")
 
-    told = figures.ratio_and_interval(compared)
+    told = formatting.ratio_and_interval(compared)
     better = sum(ratio > 1 for ratio in ratios)
     title = f"The candidate is better in {better} of {len(ratios)} pairs; ratio {told}"
-    alt = (
-        f"{len(ratios)} pairs in {len(blocks)} blocks, ratios from {min(ratios):.3g} to {max(ratios):.3g}; all: {told}."
-    )
+    alt = f"{len(ratios)} pairs in {len(blocks)} blocks, ratios from {min(ratios):.3g} to {max(ratios):.3g}; all: {told}."
     return Drawing(name, title, alt, put, height_in=min(1.5 + 0.2 * len(blocks), 4.0), note=_NOTE)
 
 
@@ -58,7 +74,11 @@ def draw_intervals(points: Sequence[Point], *, name: str) -> Drawing | LeftOut:
     if not rows:
         return LeftOut(name, subject, "no point has a ratio")
     if len(rows) > _MOST_ROWS:
-        return LeftOut(name, subject, f"{len(rows)} points are more than {_MOST_ROWS} rows can show; see the table")
+        return LeftOut(
+            name,
+            subject,
+            f"{len(rows)} points are more than {_MOST_ROWS} rows can show; see the table",
+        )
 
     def put(figure) -> None:
         axes = axes_of(figure, grid="x")
@@ -69,15 +89,26 @@ def draw_intervals(points: Sequence[Point], *, name: str) -> Drawing | LeftOut:
         for number, (point, ratio) in enumerate(rows):
             colour = ACCENT if point.verdict in ("faster", "slower") else PLAIN
             if ratio["ci95"]:
-                axes.plot(ratio["ci95"], [number, number], color=colour, linewidth=1.6, solid_capstyle="round")
-            axes.plot([ratio["ratio"]], [number], "o", color=colour, markersize=4.5, markeredgewidth=0)
+                axes.plot(
+                    ratio["ci95"],
+                    [number, number],
+                    color=colour,
+                    linewidth=1.6,
+                    solid_capstyle="round",
+                )
+            axes.plot(
+                [ratio["ratio"]], [number], "o", color=colour, markersize=4.5, markeredgewidth=0
+            )
         axes.set_yticks(range(len(rows)), [shortened(point.label) for point, _ in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlabel("ratio, 95 % interval")
 
     settled = sum(point.verdict in ("faster", "slower") for point, _ in rows)
     title = f"{settled} of {len(rows)} points differ from their baseline{' (in colour)' if settled else ''}"
-    alt = "; ".join(f"{point.label}: {figures.ratio_and_interval(ratio)}" for point, ratio in rows) + "."
+    alt = (
+        "; ".join(f"{point.label}: {formatting.ratio_and_interval(ratio)}" for point, ratio in rows)
+        + "."
+    )
     missing = len(points) - len(rows)
     note = f"{missing} of {len(points)} points have no ratio: see the table." if missing else None
     return Drawing(name, title, alt, put, height_in=1.0 + 0.22 * len(rows), note=note)
@@ -88,7 +119,7 @@ def _no_ratio(point: Point) -> str:
         return "there is no baseline"
     if point.run.result["status"] == "failed":
         return "the run failed"
-    if point.verdict not in figures.SPOKEN:
+    if point.verdict not in formatting.SPOKEN:
         return "the measurement is invalid" if point.verdict == "invalid" else "there is no verdict"
     return "no pair was measured"
 

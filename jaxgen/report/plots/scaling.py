@@ -7,9 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxgen import figures
-from jaxgen.report.plots.drawing import ACCENT, INK, PLAIN, SMALL_PT, Drawing, LeftOut, axes_of, shortened
+from jaxgen.report.plots.drawing import (
+    ACCENT,
+    INK,
+    PLAIN,
+    SMALL_PT,
+    Drawing,
+    LeftOut,
+    axes_of,
+    shortened,
+)
 from jaxgen.report.points import Point, at, measured_soundly, median_of, number_at
+from jaxgen.results import formatting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,37 +39,63 @@ def draw(points: Sequence[Point], *, name: str) -> Drawing | LeftOut:
     subject = "scaling curves"
     along = _numeric(points)
     if along is None:
-        return LeftOut(name, subject, "no numeric setting has two values above 0 that both have figures")
+        return LeftOut(
+            name, subject, "no numeric setting has two values above 0 that both have figures"
+        )
     sound = [point for point in points if measured_soundly(point) and _positive(point, along)]
     alike = [point for point in sound if point.primary == sound[0].primary]
     lines, repeated = _lines(alike, along)
     if not lines:
         return LeftOut(name, subject, "no point has a figure above 0")
     if len(lines) > _MOST_LINES:
-        return LeftOut(name, subject, f"{len(lines)} lines are more than can be told apart; see the table")
+        return LeftOut(
+            name, subject, f"{len(lines)} lines are more than can be told apart; see the table"
+        )
     heading = _unit(alike[0])[0]
 
     def put(figure) -> None:
         axes = axes_of(figure, grid="both")
         axes.set(xscale="log", yscale="log", xlabel=shortened(along), ylabel=f"median {heading}")
         for line in lines:
-            axes.plot(line.x, line.y, "o-", color=line.colour, linewidth=1.3, markersize=4, alpha=line.alpha)
-            axes.plot(line.x, line.expected, ":", color=line.colour, linewidth=1.0, alpha=line.alpha)
+            axes.plot(
+                line.x,
+                line.y,
+                "o-",
+                color=line.colour,
+                linewidth=1.3,
+                markersize=4,
+                alpha=line.alpha,
+            )
+            axes.plot(
+                line.x, line.expected, ":", color=line.colour, linewidth=1.0, alpha=line.alpha
+            )
         _name_lines(axes, lines)
         _plain_ticks(axes, sorted({x for line in lines for x in line.x}))
 
-    sloped = sorted((line for line in lines if line.slope is not None), key=lambda line: -abs(line.slope or 0))
+    sloped = sorted(
+        (line for line in lines if line.slope is not None), key=lambda line: -abs(line.slope or 0)
+    )
     slopes = [f"{line.slopes} ({line.label})" for line in sloped]
     told = f": slope {', '.join(slopes[:3])}" if slopes else "; of two values no slope is told"
     dropped = [point.label for point in points if point not in alike]
-    notes = [f"Without a place on these axes (0, invalid or failed): {', '.join(dropped[:8])}."] if dropped else []
-    notes += [f"Measured more than once, and drawn from the first run: {', '.join(repeated[:8])}."] if repeated else []
+    notes = (
+        [f"Without a place on these axes (0, invalid or failed): {', '.join(dropped[:8])}."]
+        if dropped
+        else []
+    )
+    notes += (
+        [f"Measured more than once, and drawn from the first run: {', '.join(repeated[:8])}."]
+        if repeated
+        else []
+    )
     if any(any(map(math.isfinite, line.expected)) for line in lines):
         notes.append(
             "Dotted: the least that the probed bandwidth and FLOP/s allow for the bytes and FLOPs of the step."
         )
     alt = "; ".join(f"{line.label}: {line.told}" for line in lines) + "."
-    return Drawing(name, f"{heading} over {along}{told}", alt, put, height_in=2.9, note=" ".join(notes) or None)
+    return Drawing(
+        name, f"{heading} over {along}{told}", alt, put, height_in=2.9, note=" ".join(notes) or None
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +151,10 @@ def _positive(point: Point, key: str) -> float | None:
 def _numeric(points: Sequence[Point]) -> str | None:
     """The setting with most positive numbers among the points that have figures."""
     keys = dict.fromkeys(key for point in points for key in point.settings)
-    counts = {key: len({_positive(p, key) for p in points if measured_soundly(p)} - {None}) for key in keys}
+    counts = {
+        key: len({_positive(p, key) for p in points if measured_soundly(p)} - {None})
+        for key in keys
+    }
     best = max(counts, key=lambda key: counts[key], default=None)
     return best if best is not None and counts[best] > 1 else None
 
@@ -136,7 +174,9 @@ def _lines(points: Sequence[Point], along: str) -> tuple[list[_Line], list[str]]
                 values = data.setdefault((arm, label), {})
                 if x in values:
                     repeated.setdefault(f"{label} at {x:g}")
-                values.setdefault(x, (y * _unit(point)[1], _expected(facts, point.primary) * _unit(point)[1]))
+                values.setdefault(
+                    x, (y * _unit(point)[1], _expected(facts, point.primary) * _unit(point)[1])
+                )
     totals = {arm: sum(name == arm for name, _ in data) for arm, _ in data}
     seen: dict[str, int] = {}
     lines = []
@@ -167,8 +207,17 @@ def _plain_ticks(axes: "Axes", values: Sequence[float]) -> None:
     axes.set_xticks([], minor=True)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     low, high = axes.get_ylim()
-    for steps in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), [each / 10 for each in range(10, 100)]):
-        ticks = [step * 10.0**power for power in range(-9, 16) for step in steps if low <= step * 10.0**power <= high]
+    for steps in (
+        (1, 2, 5),
+        (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9),
+        [each / 10 for each in range(10, 100)],
+    ):
+        ticks = [
+            step * 10.0**power
+            for power in range(-9, 16)
+            for step in steps
+            if low <= step * 10.0**power <= high
+        ]
         if len(ticks) > 1:
             break
     axes.set_yticks(ticks[:: math.ceil(len(ticks) / 8) or 1])
@@ -179,4 +228,4 @@ def _unit(point: Point) -> tuple[str, float]:
     """The metric in words, and what its figures are multiplied by."""
     metric = point.primary or ""
     block = point.arms["candidate"]["metrics"][metric]
-    return figures.heading(metric, block), 1e3 if block["unit"] == "s" else 1.0
+    return formatting.heading(metric, block), 1e3 if block["unit"] == "s" else 1.0

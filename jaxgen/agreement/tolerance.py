@@ -1,0 +1,69 @@
+"""How far rounding may move a log-probability: by the narrowest dtype of two arms, and by how wide their logits are."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+TOLERANCES = {
+    "float32": 1e-3,
+    "tensorfloat32": 1e-1,
+    "float16": 1e-1,
+    "bfloat16": 5e-1,
+    "int8": 1.0,
+}
+"""In nats, where the logits' standard deviation over the vocabulary is `MEASURED_SPREAD` or less.
+
+float32 carries 24 bits: differences seen between caches stay near 2e-5, so 1e-3 is generous. float16 carries 11 bits
+and bfloat16 8: on the small models of the four families, with logits a few units wide, single log-probabilities moved
+by up to 0.084 and 0.45 against float32. int8 weights with one scale per output channel moved the likeliest tokens' by
+1.2 to 2.2 times what bfloat16 did on the same models and tokens (0.47 against 0.22 at most): twice its tolerance.
+tensorfloat32, which a GPU makes of float32 in products unless told otherwise, has float16's 11 bits, and its tolerance.
+"""
+PRECISION = {
+    "float32": "24 bits of precision",
+    "tensorfloat32": "11 bits in the products of float32 (JAX_DEFAULT_MATMUL_PRECISION=highest has 24)",
+    "float16": "11 bits of precision",
+    "bfloat16": "8 bits of precision",
+    "int8": "8 bits with one scale per channel",
+}
+MEASURED_SPREAD = 4.0
+"""Rounding is relative: wider logits move further. Up to this spread the values above were measured; beyond, they grow
+with it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tolerance:
+    """How far a log-probability may move, in nats, and one sentence why."""
+
+    value: float
+    reason: str
+
+
+def tolerance(dtypes: Mapping[str, Sequence[str]], logit_spread: float | None) -> Tolerance:
+    """The tolerance for a pair of arms.
+
+    Args:
+        dtypes: by arm, the names of all dtypes that it stores or computes in.
+        logit_spread: standard deviation of the logits over the vocabulary; null where it was not measured.
+    """
+    kinds = {
+        arm: " and ".join(sorted(set(names), key=TOLERANCES.__getitem__))
+        for arm, names in dtypes.items()
+    }
+    widest = max((name for names in dtypes.values() for name in names), key=TOLERANCES.__getitem__)
+    several = any(name != widest for names in dtypes.values() for name in names)
+    arms = (
+        " against ".join(kinds.values())
+        if len(set(kinds.values())) > 1
+        else f"both arms use {kinds['candidate']}"
+    )
+    value = TOLERANCES[widest]
+    reason = (
+        f"{arms}: {f'{widest}, the coarsest, has' if several else 'that is'} {PRECISION[widest]}"
+    )
+    if logit_spread is not None and logit_spread > MEASURED_SPREAD:
+        value *= logit_spread / MEASURED_SPREAD
+        reason += (
+            f"; its {TOLERANCES[widest]:g} holds up to logits of standard deviation {MEASURED_SPREAD:g}, and these "
+            f"have {logit_spread:.3g}"
+        )
+    return Tolerance(value, reason)

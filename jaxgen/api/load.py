@@ -1,0 +1,220 @@
+"""The Python API: a composed candidate as an object that generates and scores, in this process."""
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from jaxgen.checkpoints.progress import Progress, silent
+from jaxgen.checkpoints.restore import load as load_weights
+from jaxgen.config.arms import load_candidate
+from jaxgen.engine import engine as engines
+from jaxgen.engine.continuous import Call, Continuous, Request
+from jaxgen.engine.scoring.likelihood import Likelihood, LikelihoodScorer
+from jaxgen.engine.scoring.request import Text, outside_vocabulary
+from jaxgen.engine.scoring.scorer import Scorer, score
+from jaxgen.errors import UserError
+from jaxgen.models.sharding import shardings_of
+from jaxgen.specs.run import Process, Run
+from jaxgen.specs.score import Score, text_or_id_problems
+from jaxgen.specs.workload import Batching
+from jaxgen.workloads.codec import Codec
+
+__all__ = ["Completion", "Engine", "Likelihood", "UserError", "load"]
+
+
+class Completion(NamedTuple):
+    """What a model wrote after one prompt.
+
+    Attributes:
+        text: null where the model has no tokenizer.
+        tokens: the new ones.
+        finish_reason: `eos` or `length`.
+    """
+
+    text: str | None
+    tokens: list[int]
+    finish_reason: str
+
+
+class Engine:
+    """One arm's model with its dtypes, cache and jit strategy, in this process; made by `load`.
+
+    Nothing is measured here: compiled programs are kept from call to call, one for each shape.
+
+    Attributes:
+        run: what it is made of.
+        random: its weights are random, and what it says means nothing.
+    """
+
+    def __init__(self, run: Run, *, progress: Progress = silent):
+        shardings = shardings_of(run.mesh)
+        loaded = load_weights(run.model, dtype=run.dtype, shardings=shardings, progress=progress)
+        vocab_size = loaded.structure.architecture.vocab_size
+        self.run = run
+        self.random = loaded.random
+        self._codec = Codec(loaded.tokenizer, vocab_size=vocab_size, random=loaded.random)
+        self._engine = engines.Engine(run, loaded.structure, loaded.leaves)
+        work = run.workload if isinstance(run.workload, Score) else Score()
+        self._scorer = Scorer(
+            self._engine, batch_size=work.batch_size, prefix_cache=work.prefix_cache
+        )
+        self._likelihoods = LikelihoodScorer(self._engine, self._codec, batch_size=work.batch_size)
+
+    @property
+    def context(self) -> int:
+        """The most tokens that the model can attend to."""
+        return self._engine.blueprint.structure.architecture.context
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text, with what the tokenizer puts around it."""
+        return self._codec.encode(text)
+
+    def decode(self, tokens: Sequence[int]) -> str | None:
+        """The text of token ids; null without a tokenizer."""
+        return self._codec.decode(tokens)
+
+    def generate(
+        self, prompts: str | Sequence[Text], *, max_new_tokens: int | None = None
+    ) -> list[Completion]:
+        """Continue each prompt as `workload=generate` does, `workload.batch_size` at a time.
+
+        Args:
+            prompts: a text, or several texts or lists of token ids.
+            max_new_tokens: null takes `workload.max_new_tokens`.
+
+        Raises:
+            UserError: a prompt is empty, out of the vocabulary, or too long for the model or the cache.
+        """
+        several = [prompts] if isinstance(prompts, str) else list(prompts)
+        named = [(f"prompts[{number}]", prompt) for number, prompt in enumerate(several)]
+        problems = [
+            p
+            for name, prompt in named
+            for p in text_or_id_problems(prompt, name, may_be_empty=False)
+        ]
+        vocab_size = self._engine.blueprint.structure.architecture.vocab_size
+        problems = problems or outside_vocabulary(named, vocab_size)
+        if max_new_tokens is not None and max_new_tokens < 1:
+            problems.append(f"max_new_tokens={max_new_tokens} must be 1 or more")
+        if problems:
+            raise UserError.collected("nothing can be generated", problems)
+        tokens = [
+            self.encode(each) if isinstance(each, str) else list(map(int, each)) for each in several
+        ]
+        found = self._written(tokens, new_tokens=max_new_tokens)
+        return [Completion(self.decode(ids), ids, reason) for ids, reason in found]
+
+    def _written(
+        self, prompts: Sequence[list[int]], *, new_tokens: int | None
+    ) -> list[engines.Written]:
+        """As the run's batching has it."""
+        engine, found = self._engine, []
+        if engine.generation.batching is Batching.continuous:
+            most = new_tokens or engine.generation.max_new_tokens
+            call = Call(
+                Continuous(engine, [Request(tuple(each), most) for each in prompts]),
+                clock=time.perf_counter,
+            )
+            call.run()
+            return [(list(text.tokens), engine.finish_reason(text.tokens)) for text in call.texts]
+        capacity = engine.capacity(prompts, new_tokens=new_tokens)
+        for batch in engine.batches(prompts, new_tokens=new_tokens, capacity=capacity):
+            _, state = engine.decode(batch, *engine.prefill(batch, engine.empty_cache(batch)))
+            found += engine.written(batch, state)
+        return found
+
+    def score(
+        self,
+        query: Text,
+        items: Sequence[Text],
+        label_token_ids: Sequence[int] | None = None,
+        apply_softmax: bool = False,
+        item_first: bool = False,
+        tokenization: str = "joint",
+        *,
+        labels: Sequence[str] | None = None,
+    ) -> list[list[float]]:
+        """The probability of each label right after the query and each item.
+
+        Args:
+            query: a text or token ids.
+            items: of the same kind as the query; an item may be empty.
+            label_token_ids: the labels' ids; one score per occurrence.
+            apply_softmax: probabilities among the labels alone; else over the whole vocabulary.
+            item_first: the item stands before the query.
+            tokenization: `joint` tokenises query and item as one text, `separate` joins the tokens of both.
+            labels: instead of ids their texts, each of them one token.
+
+        Returns:
+            One row per item, one column per label, in their orders.
+
+        Raises:
+            UserError: anything is missing, empty, of a wrong type, out of range or too long.
+
+        Example:
+            >>> jaxgen.load().score("The sky is", [" blue", " green"], labels=[".", ","])
+        """
+        return score(
+            self._scorer,
+            self._codec,
+            query=query,
+            items=items,
+            label_token_ids=label_token_ids,
+            labels=labels,
+            apply_softmax=apply_softmax,
+            item_first=item_first,
+            tokenization=tokenization,
+        )
+
+    def loglikelihood(self, context: Text, continuation: Text) -> Likelihood:
+        """Of `continuation` right after `context`: the sum of its log-probabilities, and whether it is greedy.
+
+        Raises:
+            UserError: one of them is empty (the context may be), out of the vocabulary, or both are too long.
+        """
+        return self._likelihoods.loglikelihood(context, continuation)
+
+    def loglikelihoods(
+        self, pairs: Sequence[tuple[Text, Text]], *, truncate: bool = False
+    ) -> list[Likelihood]:
+        """The same for many (context, continuation), in batches; `truncate` shortens contexts that are too long."""
+        return self._likelihoods.loglikelihoods(pairs, truncate=truncate)
+
+    def rolling_loglikelihood(self, text: Text) -> float:
+        """Log-likelihood of a whole text; one beyond the model's context is cut into stretches that fill it."""
+        return self._likelihoods.rolling(text)
+
+
+def load(*overrides: str) -> Engine:
+    """Compose a run as the command line does, and load its candidate's model into this process.
+
+    Args:
+        overrides: such as `model=hf`, `model.source=FOLDER`, `dtype=bfloat16`.
+
+    Raises:
+        UserError: as on the command line.
+
+    Example:
+        >>> jaxgen.load("cache=fixed", "workload.max_new_tokens=8").generate("Once upon a time")
+    """
+    return Engine(candidate(overrides))
+
+
+def candidate(overrides: Iterable[str]) -> Run:
+    """The candidate of a composed run, whose baseline is not asked for.
+
+    Raises:
+        UserError: as on the command line; or the process that is running already would have to be another.
+    """
+    run = load_candidate(overrides).run
+    if run.mesh.joins or run.mesh.local_processes > 1:
+        raise UserError(
+            "mesh.processes, mesh.coordinator and mesh.local_processes are for workers that jaxgen starts; here jax "
+            "runs in your own process: give mesh.tensor and mesh.data alone"
+        )
+    if run.process != Process():
+        raise UserError(
+            "process.* is for workers that jaxgen starts; here jax runs in your own process: set XLA_FLAGS and other "
+            "variables before it starts"
+        )
+    return run

@@ -1,0 +1,104 @@
+"""`jaxgen.run`: what the command line measures, from Python. The arms have processes of their own here too."""
+
+import dataclasses
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+from jaxgen.config.arms import load_arms
+from jaxgen.config.run_folder import remove_unused, short_name
+from jaxgen.errors import ExitCode, UserError
+from jaxgen.experiment.execute import execute
+from jaxgen.results.files import RESULT, writing
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a run left, read back from its folder.
+
+    Attributes:
+        folder: the run folder.
+        exit_code: as of the command line: 0, 10 (the gate), 20 (invalid), 30 (an arm failed), 130 (interrupted).
+        data: the whole of result.json.
+    """
+
+    folder: Path
+    exit_code: ExitCode
+    data: dict[str, Any]
+
+    @property
+    def verdict(self) -> str | None:
+        """`faster`, `slower`, `equivalent`, `inconclusive` or `invalid`; null where nothing was compared."""
+        return self.data["verdict"]
+
+    @property
+    def reason(self) -> str | None:
+        """Of the verdict, in words."""
+        return self.data["verdict_reason"]
+
+    @property
+    def metric(self) -> str | None:
+        """The one that the verdict is about; null where there is none, or every case has its own."""
+        return next(iter(self.data["comparison"]), None)
+
+    @property
+    def ratio(self) -> float | None:
+        """The candidate's over the baseline's, above 1 where the candidate is better; null where none was had."""
+        return None if self.metric is None else self.data["comparison"][self.metric]["ratio"]
+
+    @property
+    def ci95(self) -> tuple[float, float] | None:
+        """The interval of the ratio; null below two blocks."""
+        ends = None if self.metric is None else self.data["comparison"][self.metric]["ci95"]
+        return None if ends is None else (ends[0], ends[1])
+
+    def metrics(self, arm: str = "candidate") -> dict[str, Any]:
+        """The measured values of an arm, by metric: unit, samples, median and so on."""
+        return self.data["arms"][arm]["metrics"]
+
+    def report(self) -> Path:
+        """Write report.md, report.html and plots/ into the run folder.
+
+        Returns:
+            The path of report.html.
+
+        Raises:
+            UserError: the result cannot be shown.
+        """
+        from jaxgen.report.writing import write_report
+
+        return write_report([self.folder]).html
+
+
+def run(*overrides: str, folder: str | Path | None = None, report: bool = False) -> Result:
+    """Measure a candidate against its baseline, as `python -m jaxgen OVERRIDES` does.
+
+    Args:
+        overrides: as on the command line: `"cache=fixed"`, `"measure=quick"`.
+        folder: the run folder; null makes one below `runs/` of the working directory.
+        report: write the pages and plots at once; `Result.report` does so later.
+
+    Raises:
+        UserError: a mistake in the overrides, a missing checkpoint, prompts that do not fit.
+
+    Example:
+        >>> jaxgen.run("cache=fixed", "measure=quick").verdict
+        'faster'
+    """
+    if any(override.startswith("hydra.") for override in overrides):
+        raise UserError(
+            "hydra.* is of the command line; give the run folder as run(..., folder=FOLDER)"
+        )
+    arms = load_arms(overrides)
+    now = datetime.datetime.now()
+    named = f"{now:%H-%M-%S-%f}_{short_name(','.join(overrides))}"
+    place = Path("runs", f"{now:%Y-%m-%d}", named) if folder is None else Path(folder)
+    with writing(place):
+        place.mkdir(parents=True, exist_ok=True)
+    try:
+        code = execute(arms, place, pages=report)
+    except UserError:
+        remove_unused(place)
+        raise
+    return Result(place, code, json.loads((place / RESULT).read_text(encoding="utf-8")))

@@ -1,0 +1,1 @@
+"""What compiled programs contain: copies, widened arrays, collectives."""

@@ -1,0 +1,1 @@
+"""Scores and log-likelihoods of given tokens."""

@@ -1,0 +1,71 @@
+"""How the arms' answers are compared: token by token or score by score, with what the workers are asked beside."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxgen.agreement import scores, tokens
+from jaxgen.executor.pool import Pool
+from jaxgen.specs.arm import Arm
+from jaxgen.specs.score import Score
+
+Rows = list[dict[str, Any]]
+
+_KNOBS = ("weights", "activations", "kv", "logits")
+
+_PRODUCTS = {"gpu": "tensorfloat32", "tpu": "bfloat16"}
+"""What JAX's default precision makes of float32 operands of a matrix product, by platform (`jax.lax.Precision`)."""
+_WHOLE = ("highest", "float32")
+
+
+def agreement_of(
+    arms: Mapping[str, Arm], pool: Pool, rows: Mapping[str, Rows], *, case: int
+) -> dict[str, Any] | None:
+    """The block `agreement` of a case; null with one arm alone.
+
+    Args:
+        arms: by name.
+        pool: their workers.
+        rows: what each arm answered.
+        case: its number.
+    """
+    if len(rows) < 2:
+        return None
+    dtypes = {name: computed_in(arm, pool.environments[name]) for name, arm in arms.items()}
+    workloads = [arm.run.workload for arm in arms.values()]
+    if any(isinstance(work, Score) for work in workloads):
+        return scores.compare(rows["candidate"], rows["baseline"], dtypes=dtypes)
+
+    def logprobs(arm: str, tokens: list[int], candidates: list[int]) -> list[float]:
+        return pool.call(arm, "logprobs", tokens=tokens, candidates=candidates)
+
+    return tokens.compare(
+        rows["candidate"],
+        rows["baseline"],
+        dtypes=dtypes,
+        greedy=all(work.sampling.greedy for work in workloads if not isinstance(work, Score)),
+        logprobs=logprobs,
+        forced=_forced(pool, rows["baseline"], case=case),
+    )
+
+
+def computed_in(arm: Arm, environment: Mapping[str, Any]) -> list[str]:
+    """The names of all that an arm stores or computes in, its device's float32 products among them."""
+    dtypes = {knob: getattr(arm.run.dtype, knob).value for knob in _KNOBS}
+    products = _PRODUCTS.get(environment.get("platform", "cpu"))
+    precision = (environment.get("jax_config") or {}).get("jax_default_matmul_precision")
+    multiplied = "float32" in (dtypes["activations"], dtypes["logits"])
+    narrowed = [products] if products and multiplied and precision not in _WHOLE else []
+    return [*dtypes.values(), *narrowed]
+
+
+def _forced(pool: Pool, teacher: Rows, *, case: int) -> dict[str, Any]:
+    """Both arms' logits on the baseline's own answers, through a file: they are too many for the pipe."""
+    with tempfile.TemporaryDirectory(prefix="jaxgen-") as folder:
+        path = str(Path(folder) / "teacher.npy")
+        rows = [{key: row[key] for key in ("prompt_tokens", "tokens")} for row in teacher]
+        taught = pool.call("baseline", "teach", case=case, rows=rows, path=path)
+        learnt = pool.call("candidate", "learn", case=case, rows=rows, path=path)
+    methods = {"baseline": taught["forced"], **learnt["forced"]}
+    return {**learnt, "forced": methods, "positions_total": taught["positions_total"]}

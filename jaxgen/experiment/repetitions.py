@@ -1,0 +1,83 @@
+"""The same measurement again and again in one pair of processes: what calibration and self-test are made of."""
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from jaxgen.errors import UserError
+from jaxgen.executor.pool import Pool
+from jaxgen.experiment.session import Session
+from jaxgen.experiment.trials import Trials
+from jaxgen.measure.samples import Samples
+from jaxgen.results.record import Record
+from jaxgen.specs.arm import Arm
+
+
+class Repetitions:
+    """Measurements of the first case of loaded, warm arms; each has trials, blocks and an interval of its own.
+
+    Args:
+        arms: by name, both.
+        pool: their workers.
+        session: of the pool; it loads and warms the arms.
+        record: keeps each trial; `case` in trials.csv is the number of the measurement.
+        first: the number of the first measurement.
+        process: the number of the pair of processes.
+    """
+
+    def __init__(
+        self,
+        arms: Mapping[str, Arm],
+        pool: Pool,
+        session: Session,
+        record: Record,
+        *,
+        first: int,
+        process: int,
+    ):
+        self._arms = arms
+        self._pool = pool
+        self._session = session
+        self._record = record
+        self._process = process
+        self._numbers = itertools.count(first)
+        self._blocks = 0
+        session.load()
+        session.prepare(0)
+        self._call_s = {
+            arm: answer["call_s"] for arm, answer in pool.each("outputs", case=0).items()
+        }
+
+    def once(self, **fault: Any) -> tuple[dict[str, Any] | None, list[str]]:
+        """One measurement, with a fault in the candidate if one is given.
+
+        Returns:
+            The comparison of the workload's first metric, null where no pair was measured; and what spoilt it.
+        """
+        number = next(self._numbers)
+        self._pool.call("candidate", "sabotage", fault=fault)
+        samples: Samples = self._session.outcome().samples
+        trials = Trials(
+            self._arms,
+            self._pool,
+            samples,
+            process=self._process,
+            first_block=self._blocks,
+            on_trial=lambda row: self._record.add_trial({**row, "case": number}),
+            on_block=lambda _number, _pairs: None,
+        )
+        trials.run(call_s=self._call_s)
+        self._blocks += trials.blocks
+        return samples.compare().get(samples.primary), [*trials.dirty, *samples.problems()]
+
+
+def require_same(arms: Mapping[str, Arm], *, study: str) -> None:
+    """Refuse arms that differ: what is asked is how far apart equal ones seem.
+
+    Raises:
+        UserError: they differ, or there is one only.
+    """
+    if len(arms) < 2 or arms["candidate"].run != arms["baseline"].run:
+        raise UserError(
+            f"study={study} measures an arm against itself: it needs baseline=same, with nothing changed"
+        )

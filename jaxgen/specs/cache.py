@@ -1,0 +1,248 @@
+"""The KV caches a run can choose from (`cache=`)."""
+
+import dataclasses
+import enum
+from collections.abc import Sequence
+
+from jaxgen.errors import UserError
+from jaxgen.specs.architecture import Architecture
+
+PROMPT_STEP = 16
+"""Prompts of a fixed cache are padded to a multiple of this, so that similar lengths share a program."""
+
+
+class KVLayout(enum.Enum):
+    """A row's axes in memory, outermost first: slots (N), kv heads (H), head_dim (D); auto is by measurement."""
+
+    auto = "auto"
+    NHD = "NHD"
+    HND = "HND"
+
+
+@dataclasses.dataclass(frozen=True)
+class Fixed:
+    """Preallocated: `max_len` slots per row, written in place.
+
+    Attributes:
+        max_len: slots per row; null takes what the prompts and the new tokens need, rounded up to `bucket`.
+        bucket: attention reads the slots in use rounded up to this times a power of two; 0 reads all of them.
+        window: each token sees so many positions, its own and those just before; null sees all. With one region no row
+            has more slots than that: a token takes the slot of the one that has left the window. With two, what has
+            left is hidden by the mask and keeps its slot.
+        regions: 2 keeps new tokens in a buffer of their own, where a step writes at one index for all rows.
+        layout: `NHD` has a slot's heads side by side in memory, `HND` a head's slots; `auto` takes the
+            one that was faster where both were measured, with so many rows in such a dtype.
+    """
+
+    max_len: int | None = None
+    bucket: int = 128
+    window: int | None = None
+    regions: int = 1
+    layout: KVLayout = KVLayout.auto
+
+    def __post_init__(self):
+        _at_least("cache.max_len", self.max_len, 1)
+        _at_least("cache.bucket", self.bucket, 0)
+        _at_least("cache.window", self.window, 1)
+        if self.regions not in (1, 2):
+            raise UserError(
+                f"cache.regions={self.regions} is impossible: it must be 1 (one buffer for a row's whole text) or 2 "
+                "(one for the prompt, one for the new tokens)"
+            )
+
+    def capacity(self, needed: int) -> int:
+        """Slots of a row that must hold `needed` tokens; the caller checks that a given `max_len` is enough."""
+        if self.max_len is not None:
+            return self.max_len
+        return -(-needed // self.bucket) * self.bucket if self.bucket else needed
+
+    def reserved(self, needed: Sequence[int], capacity: int) -> int:
+        """Slots that nobody else can have: all of every row, whatever its tokens."""
+        return len(needed) * (capacity + PROMPT_STEP if self.regions == 2 else self.slots(capacity))
+
+    def slots(self, capacity: int) -> int:
+        """Slots of a row that may come to hold `capacity` tokens: no more than a window."""
+        return capacity if self.window is None else min(capacity, self.window)
+
+    def new_slots(self, width: int, capacity: int) -> int:
+        """Of the second region: what prompts padded to `width` leave of the capacity, and what the padding took.
+
+        It depends on no prompt's own length, so that similar prompts share a program. With a capacity of 128 and
+        prompts of 17 tokens, padded to 32: 112 slots for the 111 tokens that there is room for.
+        """
+        return capacity - width + PROMPT_STEP
+
+    def depth(self, needed: int, capacity: int) -> int:
+        """How many slots a step reads that must see `needed`: few different depths, few programs.
+
+        With bucket 128 and capacity 1024: 17 -> 128, 129 -> 256, 300 -> 512, 600 -> 1024.
+        """
+        slots = self.slots(capacity)
+        if not self.bucket:
+            return slots
+        blocks = -(-needed // self.bucket)
+        return min(self.bucket * (1 << (blocks - 1).bit_length()), slots)
+
+    def prompt_width(self, longest: int, capacity: int) -> int:
+        """What prompts are padded to: a multiple of 16, so that similar lengths share a program."""
+        return min(-(-longest // PROMPT_STEP) * PROMPT_STEP, capacity)
+
+
+@dataclasses.dataclass(frozen=True)
+class NoCache:
+    """None: the whole prefix is computed again for each token.
+
+    Attributes:
+        pad: pad every prefix to the longest, so that all steps share one shape.
+        window: each token sees so many positions, its own and those just before; null sees all.
+    """
+
+    pad: bool = False
+    window: int | None = None
+
+    def __post_init__(self):
+        _at_least("cache.window", self.window, 1)
+
+    def capacity(self, needed: int) -> int:
+        """The longest prefix."""
+        return needed
+
+    def reserved(self, needed: Sequence[int], capacity: int) -> int:
+        """No slots at all."""
+        del needed, capacity
+        return 0
+
+    def depth(self, needed: int, capacity: int) -> int:
+        """The tokens that a step runs again: the prefix as it is, or padded to the longest, which none exceeds."""
+        return capacity if self.pad else min(needed, capacity)
+
+    def prompt_width(self, longest: int, capacity: int) -> int:
+        """The first prefix is like the others."""
+        return self.depth(longest, capacity)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dynamic:
+    """Grown by concatenation: a new shape, and so a new program, for each token.
+
+    Attributes:
+        window: each token sees so many positions, its own and those just before; null sees all. What has left the
+            window is dropped, so that a row grows no further.
+    """
+
+    window: int | None = None
+
+    def __post_init__(self):
+        _at_least("cache.window", self.window, 1)
+
+    def capacity(self, needed: int) -> int:
+        """Slots at the end of the text."""
+        return needed
+
+    def reserved(self, needed: Sequence[int], capacity: int) -> int:
+        """As many as the longest row has, for every row."""
+        return len(needed) * self.depth(max(needed, default=0), capacity)
+
+    def depth(self, needed: int, capacity: int) -> int:
+        """All slots there are."""
+        del capacity
+        return needed if self.window is None else min(needed, self.window)
+
+    def prompt_width(self, longest: int, capacity: int) -> int:
+        """No more slots than the longest prompt has tokens."""
+        del capacity
+        return longest
+
+
+class PageKernel(enum.Enum):
+    """How a decode step reads pages: with JAX's own kernel, block by block, or all copied together; auto chooses."""
+
+    auto = "auto"
+    reference = "reference"
+    blockwise = "blockwise"
+    pallas = "pallas"
+
+
+@dataclasses.dataclass(frozen=True)
+class Paged:
+    """Pages of a pool, found through a table: a row has as many as its own length needs.
+
+    Attributes:
+        page_size: tokens of a page.
+        num_pages: of the pool, one of which is reserved; null takes what full rows need.
+        window: each token sees so many positions, its own and those just before; null sees all. Pages that have left
+            the window stay.
+        bucket: attention reads the slots in use rounded up to this times a power of two; 0 reads all of them.
+        kernel: of a decode step: `reference` copies the pages together first, `blockwise` attends to a few at a time,
+            `pallas` is the kernel that JAX ships for GPU or TPU; `auto` is that where there is one for the shapes, else
+            one of the others.
+    """
+
+    page_size: int = 16
+    num_pages: int | None = None
+    window: int | None = None
+    bucket: int = 128
+    kernel: PageKernel = PageKernel.auto
+
+    def __post_init__(self):
+        _at_least("cache.page_size", self.page_size, 1)
+        _at_least("cache.num_pages", self.num_pages, 2)
+        _at_least("cache.window", self.window, 1)
+        _at_least("cache.bucket", self.bucket, 0)
+
+    def capacity(self, needed: int) -> int:
+        """Slots of a row that must hold `needed` tokens: whole pages."""
+        return -(-needed // self.page_size) * self.page_size
+
+    def pool(self, rows: int, capacity: int) -> int:
+        """Pages of the whole pool; the first is nobody's."""
+        return self.num_pages or rows * -(-capacity // self.page_size) + 1
+
+    def reserved(self, needed: Sequence[int], capacity: int) -> int:
+        """The pages of each row, by its own tokens."""
+        del capacity
+        return sum(self.capacity(tokens) for tokens in needed)
+
+    def depth(self, needed: int, capacity: int) -> int:
+        """How many slots a step reads, as a fixed cache has it."""
+        return Fixed(bucket=self.bucket).depth(needed, capacity)
+
+    def prompt_width(self, longest: int, capacity: int) -> int:
+        """What prompts are padded to, as with a fixed cache."""
+        return Fixed(bucket=self.bucket).prompt_width(longest, capacity)
+
+
+CacheSpec = Fixed | NoCache | Dynamic | Paged
+
+
+def step_depth(cache: CacheSpec, *, width: int, longest: int, taken: int, capacity: int) -> int:
+    """Slots of each row that a decode step reads, after `taken` new tokens of a batch.
+
+    Args:
+        width: what the batch's prompts are padded to, the longest of which has `longest` tokens.
+        capacity: tokens that a row has room for.
+    """
+    if isinstance(cache, Fixed) and cache.regions == 2:
+        room = cache.new_slots(width, capacity)
+        return width + dataclasses.replace(cache, window=None).depth(taken, room)
+    return cache.depth(longest + taken, capacity)
+
+
+def windowed(cache: CacheSpec, architecture: Architecture) -> CacheSpec:
+    """The cache with the window that holds: the smaller of its own and the model's, null where neither hides a token.
+
+    Raises:
+        UserError: the window is larger than the model's context.
+    """
+    asked, context = cache.window, architecture.context
+    if asked is not None and asked > context:
+        raise UserError(
+            f"cache.window={asked} is larger than the model's context of {context}: give {context} or less, or null"
+        )
+    narrowest = min(asked or context, architecture.window or context)
+    return dataclasses.replace(cache, window=narrowest if narrowest < context else None)
+
+
+def _at_least(key: str, value: int | None, least: int) -> None:
+    if value is not None and value < least:
+        raise UserError(f"{key}={value} is impossible: it must be {least} or more")

@@ -1,0 +1,89 @@
+"""How much is measured, and when it is enough (`measure=`)."""
+
+import dataclasses
+import enum
+
+from jaxgen.errors import UserError
+
+
+class Isolation(enum.Enum):
+    """How many processes hold the arms."""
+
+    auto = "auto"
+    shared = "shared"
+    separate = "separate"
+
+
+class Startup(enum.Enum):
+    """What finds a persistent compilation cache when it starts."""
+
+    cold = "cold"
+    warm = "warm"
+    both = "both"
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """The plan of a measurement; DESIGN's rules of measurement in numbers.
+
+    Attributes:
+        trials: pairs in a block.
+        blocks: the most blocks; each places weights and caches anew.
+        max_seconds: no new block begins after this many seconds of trials; three run whatever they take, if `blocks`
+            allows so many.
+        min_trial_s: a trial repeats its call until it lasts this long, the same count in both arms.
+        warmup: calls of the whole workload before the first trial.
+        warmup_tokens: null warms up with the trials' own lengths; a number shortens it, to show what that does.
+        target_ci: stop when the interval's half-width is below this share of the ratio.
+        margin: ratios within 1 plus or minus this are equivalent; null takes the noise floor of this machine.
+        isolation: `shared` holds both arms in one process, `separate` each in its own; `auto` decides.
+        processes: fresh pairs of worker processes, one after the other, each with blocks and seconds of its own; the
+            outermost level of the interval.
+        startup: null measures the startup as it comes; `cold` also starts fresh processes over an empty persistent
+            compilation cache, `warm` over a filled one, `both` both.
+        profile: record one more, untimed trial of each arm with jax.profiler, and name its longest operations.
+        dump_hlo: keep each arm's programs as text, as lowered and as compiled.
+        seed: of the order inside pairs.
+    """
+
+    trials: int = 4
+    blocks: int = 12
+    max_seconds: float = 10.0
+    min_trial_s: float = 0.2
+    warmup: int = 1
+    warmup_tokens: int | None = None
+    target_ci: float = 0.02
+    margin: float | None = None
+    isolation: Isolation = Isolation.auto
+    processes: int = 1
+    startup: Startup | None = None
+    profile: bool = False
+    dump_hlo: bool = False
+    seed: int = 0
+
+    def __post_init__(self):
+        least = {
+            "trials": 1,
+            "blocks": 1,
+            "processes": 1,
+            "warmup": 0,
+            "min_trial_s": 0,
+            "max_seconds": 0,
+        }
+        problems = [
+            f"measure.{key}={getattr(self, key)} must be {low} or more"
+            for key, low in least.items()
+            if not getattr(self, key) >= low
+        ]
+        if self.warmup_tokens is not None and self.warmup_tokens < 1:
+            problems.append(
+                f"measure.warmup_tokens={self.warmup_tokens} must be 1 or more, or null for all"
+            )
+        if not 0 < self.target_ci < 1:
+            problems.append(
+                f"measure.target_ci={self.target_ci} must lie between 0 and 1 (0.02 is 2 %)"
+            )
+        if self.margin is not None and not 0 <= self.margin < 1:
+            problems.append(f"measure.margin={self.margin} must be 0 or more and below 1, or null")
+        if problems:
+            raise UserError.collected("impossible measurement", problems)

@@ -1,0 +1,413 @@
+"""What may be said of finished measurements: margins, verdicts, what spoils them, and the exit code."""
+
+import dataclasses
+
+import pytest
+
+from jaxgen.errors import ExitCode
+from jaxgen.experiment import judge
+from jaxgen.experiment.judge import DEFAULT_MARGIN
+from jaxgen.measure import noise_floor
+from jaxgen.measure.case import Outcome
+from jaxgen.results.record import Record
+from jaxgen.specs.measure import Isolation, Measure
+from jaxgen.specs.model import Weights
+from support.small_runs import loaded_facts, paired, two_arms
+
+AGREED = {"status": "identical", "reasons": [], "warnings": []}
+HERE = {"device_kind": "cpu", "cpu": "EPYC 9R14"}
+PROBE = {
+    "bandwidth_bytes_per_s": 1e9,
+    "peak_flops_per_s": 1e12,
+    "bandwidth_samples": [1e9, 1e9],
+    "flops_samples": [1e12, 1e12],
+    "working_set_bytes": 4096,
+    "bandwidth_form": "sum",
+}
+
+
+@pytest.fixture
+def judged(tmp_path):
+    """Judges one case of a run; returns its block of the result."""
+
+    def judged(samples=None, *, arms=None, case=0, grid=None, **outcome):
+        arms = arms or two_arms()
+        record = Record(arms, tmp_path)
+        for name in arms:
+            record.loaded(name, loaded_facts(cases=grid or [{}]))
+        record.result["environment"] = dict(HERE)
+        record.result["measurement"] = {"isolation": "separate"}
+        found = Outcome(samples or paired(2.0), **({"agreed": AGREED} | outcome))
+        judge.judge_case(arms, record, found, case=case)
+        return record.block(case), record.result
+
+    return judged
+
+
+@pytest.fixture
+def calibrated(tmp_path, monkeypatch):
+    """This machine has a noise floor of 7 % for the arms of these tests."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    key = judge.floor_key(two_arms()["candidate"], HERE)
+    return noise_floor.save(key, {"floor": 0.07, "repetitions": 20})
+
+
+class TestMargin:
+    def test_by_default_it_is_two_percent(self):
+        margin, source = judge.margin_of(two_arms()["candidate"], HERE)
+        assert margin == DEFAULT_MARGIN == 0.02
+        assert source == "the default; python -m jaxgen.calibrate would measure this machine's"
+
+    def test_a_noise_floor_of_this_machine_goes_before_the_default(self, calibrated):
+        margin, source = judge.margin_of(two_arms()["candidate"], HERE)
+        assert margin == 0.07
+        assert source.startswith("this machine's noise floor")
+
+    @pytest.mark.parametrize("margin", [0.0, 0.3])
+    def test_what_the_user_says_goes_before_both(self, margin, calibrated):
+        asked = two_arms(measure=Measure(margin=margin))["candidate"]
+        assert judge.margin_of(asked, HERE) == (margin, "measure.margin")
+
+    @pytest.mark.parametrize(
+        "elsewhere",
+        [{"cpu": "Xeon"}, {"device_kind": "H100"}],
+        ids=lambda changed: next(iter(changed)),
+    )
+    def test_the_noise_floor_of_another_machine_is_none_of_ours(self, elsewhere, calibrated):
+        assert judge.margin_of(two_arms()["candidate"], HERE | elsewhere)[0] == DEFAULT_MARGIN
+
+    def test_of_an_option_for_any_model_each_has_a_floor_of_its_own(self):
+        one = two_arms()["candidate"]
+        keys = set()
+        for source in ("org/one", "org/other"):
+            model = dataclasses.replace(
+                one.run.model, source=source, shapes=None, weights=Weights.pretrained
+            )
+            run = dataclasses.replace(one.run, model=model)
+            keys.add(judge.floor_key(dataclasses.replace(one, run=run), HERE))
+        assert len(keys) == 2
+        assert all("org/o" in key for key in keys)
+
+    def test_it_decides_the_verdict_and_stands_in_the_result(self, judged, calibrated):
+        block, _ = judged(paired(1.05))
+        assert block["verdict"] == "equivalent"
+        assert "7 % (this machine's noise floor" in block["verdict_reason"]
+        assert (block["measurement"]["margin"], block["measurement"]["isolation"]) == (
+            0.07,
+            "separate",
+        )
+
+
+class TestVerdict:
+    @pytest.mark.parametrize(
+        ("speed", "word"),
+        [(2.0, "faster"), (0.5, "slower"), (1.001, "equivalent")],
+        ids=lambda value: str(value),
+    )
+    def test_the_interval_against_the_margin_decides(self, speed, word, judged):
+        block, _ = judged(paired(speed))
+        assert block["verdict"] == word
+        assert block["comparison"]["tokens_per_s"]["ratio"] == pytest.approx(speed)
+
+    def test_a_wide_interval_is_inconclusive(self, judged):
+        assert judged(paired(1.0, noise=0.3))[0]["verdict"] == "inconclusive"
+
+    def test_the_reason_calls_the_arms_by_what_they_differ_in(self, judged):
+        assert judged()[0]["verdict_reason"].startswith(
+            "cache=fixed is 2.00x faster than cache=none"
+        )
+
+    def test_one_arm_alone_has_no_verdict(self, judged):
+        alone = {"candidate": two_arms()["candidate"]}
+        block, _ = judged(arms=alone, agreed=None)
+        assert (block["verdict"], block["verdict_reason"]) == (None, None)
+
+    def test_one_arm_alone_can_be_invalid(self, judged):
+        alone = {"candidate": two_arms()["candidate"]}
+        block, _ = judged(arms=alone, agreed=None, dirty=["the candidate compiled in 3 trials"])
+        assert block["verdict"] == "invalid"
+        assert (
+            block["verdict_reason"]
+            == "the measurement is invalid: the candidate compiled in 3 trials"
+        )
+
+    def test_a_warning_of_the_agreement_becomes_a_note(self, judged):
+        _, result = judged(agreed=AGREED | {"warnings": ["the logits lie apart"]})
+        assert result["notes"] == ["the logits lie apart"]
+
+    @pytest.mark.parametrize(
+        ("speed", "margin", "told"),
+        [(1.015, 0.005, True), (1.001, 0.01, True), (1.1, 0.005, False), (1.015, 0.02, False)],
+        ids=["bold", "bold equality", "far from equal", "margin of a start"],
+    )
+    def test_a_claim_finer_than_what_a_start_draws_says_so(self, speed, margin, told, judged):
+        _, result = judged(paired(speed), arms=two_arms(measure=Measure(margin=margin)))
+        assert any("measure.processes=5 would tell" in note for note in result["notes"]) is told
+
+    def test_a_claim_over_several_starts_is_as_good_as_its_interval(self, judged):
+        block, result = judged(
+            paired(1.015, processes=2), arms=two_arms(measure=Measure(margin=0.005))
+        )
+        assert block["verdict"] == "faster"
+        assert result["notes"] == []
+
+
+class TestInvalid:
+    def test_what_spoilt_the_trials_is_told_and_no_speed_up_is_left(self, judged):
+        block, _ = judged(
+            dirty=["cache=none compiled in 3 trials", "cache=fixed wrote other outputs"]
+        )
+        assert block["verdict"] == "invalid"
+        assert block["verdict_reason"] == (
+            "the measurement is invalid: cache=none compiled in 3 trials; cache=fixed wrote other outputs"
+        )
+        assert block["comparison"] == {}
+        assert "2.00" not in block["verdict_reason"]
+
+    def test_different_outputs_are_told_with_their_reasons(self, judged):
+        block, _ = judged(
+            agreed={"status": "different", "reasons": ["prompt 0 parts at token 3"], "warnings": []}
+        )
+        assert block["verdict"] == "invalid"
+        assert (
+            "the outputs of cache=fixed and cache=none differ; prompt 0 parts at token 3"
+            in block["verdict_reason"]
+        )
+
+    def test_impossible_samples_are_found(self, judged):
+        samples = paired(2.0)
+        samples.add(dict(samples.valid("candidate")[0], block=9))
+        block, _ = judged(samples)
+        assert "the arms have different numbers of trials" in block["verdict_reason"]
+
+    @pytest.mark.parametrize(
+        ("work", "told"),
+        [
+            ({"bytes": 1e9, "flops": 1.0}, "cache=fixed reaches 5000% of the memory bandwidth"),
+            ({"bytes": 1.0, "flops": 1e12}, "cache=fixed reaches 5000% of the peak FLOP/s"),
+        ],
+        ids=["bytes", "flops"],
+    )
+    def test_more_than_the_machine_can_do_means_that_the_timer_is_wrong(self, work, told, judged):
+        samples = paired(2.0, pairs=1)  # the candidate's latency is 0.02 s
+        scale = {"candidate": {"steps": {"latency_s": work}, "probe": PROBE}}
+        block, _ = judged(samples, scale=scale)
+        assert block["verdict"] == "invalid"
+        assert told in block["verdict_reason"]
+        assert "the timer is wrong" in block["verdict_reason"]
+
+
+class TestRoofline:
+    def test_shares_of_what_was_probed_stand_with_the_arm(self, judged):
+        work = {"bytes": 4e6, "flops": 1e10}
+        scale = {"candidate": {"steps": {"tokens_per_s": None, "latency_s": work}, "probe": PROBE}}
+        block, _ = judged(paired(2.0, pairs=1), scale=scale)
+        found = block["arms"]["candidate"]["roofline"]
+        assert (found["mbu"], found["mfu"]) == (pytest.approx(0.2), pytest.approx(0.5))
+        assert (found["bytes_per_step"], found["flops_per_step"], found["of"]) == (
+            4e6,
+            1e10,
+            "latency_s",
+        )
+        assert found["prefill"] == {"bytes": None, "flops": None, "mbu": None, "mfu": None}
+        assert block["verdict"] == "faster"
+
+    def test_a_share_above_one_that_the_clock_need_not_explain_is_noted(self, judged):
+        work = {"bytes": 3e7, "flops": 1e10}
+        scale = {"candidate": {"steps": {"tokens_per_s": None, "latency_s": work}, "probe": PROBE}}
+        block, result = judged(paired(2.0, pairs=1), scale=scale)
+        assert block["arms"]["candidate"]["roofline"]["mbu"] == pytest.approx(1.5)
+        assert block["verdict"] == "faster"
+        (told,) = result["notes"]
+        assert told.startswith(
+            "cache=fixed reached more than 100 % of the memory bandwidth that the probe measured"
+        )
+
+    def test_an_arm_without_a_probe_keeps_nulls(self, judged):
+        block, _ = judged(scale={"candidate": {"steps": {}, "probe": None}})
+        assert set(block["arms"]["candidate"]["roofline"].values()) == {None}
+
+
+class TestStability:
+    def test_outliers_drift_and_advice_stand_in_the_result(self, judged):
+        block, _ = judged(paired(2.0, noise=0.05, blocks=4))
+        stability = block["stability"]
+        assert stability["drift"].keys() == {"candidate", "baseline"}
+        assert stability["outliers"] == []
+        assert stability["advice"].startswith(
+            "more blocks (measure.blocks) would narrow the interval most"
+        )
+
+    def test_a_drift_that_matters_is_noted_by_the_arm_s_name(self, judged):
+        samples = paired(2.0, blocks=8)
+        for number, trial in enumerate(samples.valid("candidate")):
+            trial["metrics"]["tokens_per_s"] *= 0.9**number
+        _, result = judged(samples)
+        (told,) = result["notes"]
+        assert told.startswith("cache=fixed drifted by -")
+
+
+class TestGrid:
+    GRID = ({"depth": 1}, {"depth": 8})
+
+    def test_a_case_s_verdict_stands_with_the_case_alone(self, judged):
+        block, result = judged(grid=list(self.GRID), case=1)
+        assert (block["params"], block["verdict"]) == ({"depth": 8}, "faster")
+        assert block["measurement"]["margin"] == DEFAULT_MARGIN
+        assert result["verdict"] is None
+        assert result["cases"][0]["verdict"] is None
+
+    @pytest.mark.parametrize(
+        ("verdicts", "word", "told"),
+        [
+            (["faster", "faster"], "faster", "of 2 cases: faster in 2"),
+            (
+                ["faster", "slower", "faster"],
+                "inconclusive",
+                "of 3 cases: faster in 2, slower in 1",
+            ),
+            (["faster", "invalid"], "invalid", "of 2 cases: faster in 1, invalid in 1"),
+            (
+                ["equivalent", "inconclusive"],
+                "inconclusive",
+                "of 2 cases: equivalent in 1, inconclusive in 1",
+            ),
+            ([None, None], None, None),
+            ([None, "invalid"], "invalid", "of 2 cases: invalid in 1"),
+        ],
+        ids=str,
+    )
+    def test_the_cases_make_one_verdict(self, verdicts, word, told, tmp_path):
+        record = Record(two_arms(), tmp_path)
+        record.result["cases"] = [{"verdict": verdict} for verdict in verdicts]
+        judge.judge_grid(record)
+        assert (record.result["verdict"], record.result["verdict_reason"]) == (word, told)
+
+
+def facts(sha="abc", **changed):
+    """What is found out about an arm after its trials."""
+    examined = {
+        "stablehlo_sha256": sha,
+        "module_bytes": 1000,
+        "programs": {},
+        "cost": {"flops": 1e6, "bytes_accessed": 1e6},
+        "copies": 0,
+        "wide_copies": {"count": 0, "bytes": 0, "operations": []},
+        "captured_bytes": 0,
+        "program_temp_bytes": 64,
+        "program_alias_bytes": 32,
+        "reasons": {},
+        "last_step": {"bytes": 1e6, "flops": 1e6},
+    }
+    peaks = {
+        "host_peak_rss_bytes": 5000,
+        "device_peak_bytes": None,
+        "device_reason": "no account is kept",
+    }
+    return {"examined": examined | changed, "peaks": peaks, "profile": None}
+
+
+class TestArms:
+    @pytest.fixture
+    def described(self, tmp_path):
+        def describe(candidate, baseline=None, isolation=Isolation.separate):
+            arms = two_arms()
+            found = {"candidate": candidate} | ({"baseline": baseline} if baseline else {})
+            record = Record({name: arms[name] for name in found}, tmp_path)
+            judge.describe_arms(
+                {name: arms[name] for name in found}, record, found, isolation=isolation
+            )
+            return record.result
+
+        return describe
+
+    @pytest.mark.parametrize(
+        ("one", "other", "same"),
+        [("abc", "abc", True), ("abc", "def", False), ("abc", None, None), (None, None, None)],
+    )
+    def test_the_same_program_is_told(self, one, other, same, described):
+        result = described(facts(one), facts(other))
+        assert result["same_program"] is same
+        assert ("the two arms are the same program" in " ".join(result["notes"])) is bool(same)
+
+    def test_one_arm_is_the_same_as_none(self, described):
+        assert described(facts())["same_program"] is None
+
+    def test_programs_and_memory_stand_with_the_arm(self, described):
+        arm = described(facts(), facts())["arms"]["candidate"]
+        assert (arm["program"]["stablehlo_sha256"], arm["program"]["module_bytes"]) == ("abc", 1000)
+        assert (arm["memory"]["program_temp_bytes"], arm["memory"]["program_alias_bytes"]) == (
+            64,
+            32,
+        )
+        assert arm["memory"]["reasons"] == {"device_peak_bytes": "no account is kept"}
+        assert "profile" not in arm
+
+    def test_a_reason_stands_beside_what_it_is_the_reason_of(self, described):
+        reasons = {"copies": "no cache is kept", "program_temp_bytes": "it is not said"}
+        arm = described(facts(reasons=reasons), facts())["arms"]["candidate"]
+        assert arm["program"]["reasons"] == {"copies": "no cache is kept"}
+        assert arm["memory"]["reasons"]["program_temp_bytes"] == "it is not said"
+
+    @pytest.mark.parametrize(
+        ("isolation", "peak"), [(Isolation.separate, 5000), (Isolation.shared, None)]
+    )
+    def test_the_peak_of_the_host_is_an_arm_s_own_only_in_a_process_of_its_own(
+        self, isolation, peak, described
+    ):
+        memory = described(facts(), facts(), isolation)["arms"]["baseline"]["memory"]
+        assert memory["host_peak_rss_bytes"] == peak
+        assert (
+            "measure.isolation=separate" in memory["reasons"].get("host_peak_rss_bytes", "")
+        ) is (peak is None)
+
+    @pytest.mark.parametrize(
+        ("isolation", "peak"), [(Isolation.separate, 7000), (Isolation.shared, None)]
+    )
+    def test_so_is_the_peak_of_the_device(self, isolation, peak, described):
+        known = facts()
+        known["peaks"] |= {"device_peak_bytes": 7000, "device_reason": None}
+        memory = described(known, known, isolation)["arms"]["baseline"]["memory"]
+        assert memory["device_peak_bytes"] == peak
+        assert ("measure.isolation=separate" in memory["reasons"].get("device_peak_bytes", "")) is (
+            peak is None
+        )
+
+    def test_one_arm_alone_has_its_process_to_itself(self, described):
+        memory = described(facts(), isolation=Isolation.shared)["arms"]["candidate"]["memory"]
+        assert memory["host_peak_rss_bytes"] == 5000
+
+    def test_a_count_of_xla_s_that_is_far_from_ours_is_noted(self, described):
+        far = facts(cost={"flops": 9e6, "bytes_accessed": 1e6})
+        (told,) = described(far, facts("def"))["notes"]
+        assert told.startswith(
+            "cache=fixed: XLA counts 9e+06 FLOPs where 1e+06 were expected in a decode step"
+        )
+
+    def test_without_a_decode_step_there_is_nothing_to_hold_xla_s_count_against(self, described):
+        assert described(facts(last_step=None), facts("def"))["notes"] == []
+
+    def test_a_profile_stands_with_the_arm_that_has_one(self, described):
+        result = described(facts() | {"profile": {"operations": []}}, facts("def"))
+        assert result["arms"]["candidate"]["profile"] == {"operations": []}
+        assert "profile" not in result["arms"]["baseline"]
+
+
+class TestExitCode:
+    @pytest.mark.parametrize(
+        ("verdict", "gates", "code"),
+        [
+            ("faster", [], ExitCode.OK),
+            ("slower", [], ExitCode.OK),
+            (None, [ExitCode.OK], ExitCode.OK),
+            ("faster", [ExitCode.REGRESSION], ExitCode.REGRESSION),
+            ("faster", [ExitCode.OK, ExitCode.REGRESSION], ExitCode.REGRESSION),
+            ("faster", [ExitCode.INVALID], ExitCode.INVALID),
+            ("invalid", [], ExitCode.INVALID),
+            ("invalid", [ExitCode.REGRESSION], ExitCode.INVALID),
+            ("invalid", [ExitCode.OK], ExitCode.INVALID),
+        ],
+        ids=str,
+    )
+    def test_an_invalid_measurement_goes_before_any_gate(self, verdict, gates, code):
+        assert judge.exit_code({"verdict": verdict}, gates) == code

@@ -1,0 +1,89 @@
+"""What a gate tells beside its rows: the machine, the configuration, the weights, and a baseline that moved."""
+
+from jaxgen.gate import regression
+from jaxgen.gate.differences import changed_keys
+from jaxgen.gate.stored import read
+from support.stored_results import arm, csv_text, result, write
+
+
+def told(now, then, tmp_path):
+    stored = read(write(tmp_path / "result.json", then))
+    return "; ".join(regression.block(now, stored, threshold=0.1, noise_floor=0.02)["notes"])
+
+
+def pair(candidate=1.0, baseline=1.0, **settings):
+    arms = {"candidate": arm(candidate), "baseline": arm(baseline, cache="none", **settings)}
+    return result(arms=arms)
+
+
+def test_a_baseline_that_moved_points_to_the_machine(tmp_path):
+    notes = told(pair(0.8, 0.88), pair(), tmp_path)
+    assert notes == (
+        "the baseline, unchanged, moved by -12.0% in tokens_per_s: the machine may have changed, not the code"
+    )
+
+
+def test_a_baseline_that_stood_still_is_told_too(tmp_path):
+    notes = told(pair(0.8, 1.001), pair(), tmp_path)
+    assert notes == "the baseline, unchanged, moved by +0.1% in tokens_per_s, which is within noise"
+
+
+def test_a_baseline_of_another_configuration_says_nothing(tmp_path):
+    assert "baseline" not in told(pair(baseline=0.5, workload={"batch_size": 9}), pair(), tmp_path)
+
+
+def test_how_it_was_measured_is_no_difference(tmp_path):
+    now = pair(measure={"trials": 40})
+    assert "within noise" in told(now, pair(), tmp_path)
+
+
+def test_another_machine_is_named(tmp_path):
+    now = result(environment={"device_kind": "H100", "cpu": "EPYC", "packages": {"jax": "0.11"}})
+    assert told(now, result(), tmp_path) == (
+        "the machine or its software is another: device_kind was cpu, is H100, jax was 0.10.2, is 0.11"
+    )
+
+
+def test_another_machine_is_seen_in_a_csv(tmp_path):
+    header = csv_text().strip() + ",cpu"
+    row = "4,2,20,80,100.0,40.0,41.0,,40.0,0.4,Xeon"
+    stored = read(write(tmp_path / "scores.csv", csv_text(row, header=header)))
+    notes = regression.block(result(), stored, threshold=0.1, noise_floor=0.02)["notes"]
+    assert notes == ["the machine or its software is another: cpu was Xeon, is EPYC"]
+
+
+def test_another_configuration_and_other_weights_are_named(tmp_path):
+    now = result(arms={"candidate": arm(cache="dynamic", workload={"batch_size": 8})})
+    now["arms"]["candidate"]["weights"]["fingerprint"] = "def"
+    notes = told(now, result(), tmp_path)
+    assert (
+        "configured as it was then: cache was fixed, is dynamic, workload.batch_size was 4, is 8"
+        in notes
+    )
+    assert "the candidate's weights are not those of then" in notes
+
+
+def test_a_result_that_is_invalid_is_no_sound_yardstick(tmp_path):
+    bad = result(verdict="invalid", verdict_reason="the outputs differ")
+    assert told(result(), bad, tmp_path) == "the stored run is invalid itself: the outputs differ"
+    assert told(bad, result(), tmp_path) == "this run is invalid itself: the outputs differ"
+
+
+def test_a_key_that_only_one_side_knows_is_no_difference():
+    old = {"choices": {"cache": "fixed"}, "config": {"cache": {"max_len": 64}}}
+    new = {
+        "choices": {"cache": "fixed", "study": "single"},
+        "config": {"cache": {"max_len": 64, "colour": 1}},
+    }
+    assert changed_keys(new, old) == []
+
+
+def test_nested_keys_are_told_with_their_whole_name():
+    old, new = ({"config": {"model": {"shapes": {"num_layers": layers}}}} for layers in (2, 3))
+    assert changed_keys(new, old) == ["model.shapes.num_layers was 2, is 3"]
+
+
+def test_long_values_are_told_in_short():
+    old, new = ({"config": {"prompts": {"text": [text * 100]}}} for text in "ab")
+    (told_change,) = changed_keys(new, old)
+    assert len(told_change) < 120

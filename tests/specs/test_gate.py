@@ -1,0 +1,47 @@
+"""The options of `gate=`: what they hold, and what they refuse."""
+
+import pytest
+
+from jaxgen.config.arms import load_arms
+from jaxgen.errors import UserError
+from jaxgen.specs.gate import NoGate, Regression
+
+
+def gate(*overrides):
+    return load_arms(["baseline=off", *overrides])["candidate"].run.gate
+
+
+def test_there_is_no_gate_unless_asked_for():
+    assert gate() == NoGate()
+
+
+def test_a_gate_allows_ten_percent():
+    assert gate("gate=regression", "gate.against=old.csv") == Regression(
+        against="old.csv", threshold=0.1
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fragment"),
+    [
+        ([], "gate=regression has nothing to compare with: set gate.against=PATH"),
+        (["gate.against=''"], "gate=regression has nothing to compare with: set gate.against=PATH"),
+        (
+            ["gate.against=a", "gate.threshold=10"],
+            "gate.threshold=10.0 must be 0 or more and below 1 (0.1 is 10 %)",
+        ),
+        (["gate.against=a", "gate.threshold=-0.1"], "gate.threshold=-0.1 must be 0 or more"),
+        (["gate.against=a", "gate.threshold=nan"], "gate.threshold=nan must be 0 or more"),
+        (["gate.against=a", "gate.threshold=tenth"], "gate.threshold=tenth is impossible"),
+        (["gate.aganst=a"], "did you mean gate.against?"),
+    ],
+)
+def test_a_gate_that_cannot_be_is_refused(overrides, fragment):
+    with pytest.raises(UserError) as refused:
+        gate("gate=regression", *overrides)
+    assert fragment in str(refused.value)
+
+
+def test_the_baseline_has_no_gate_of_its_own():
+    with pytest.raises(UserError, match="the same for both arms"):
+        load_arms(["baseline.overrides=['gate=off']"])

@@ -1,0 +1,107 @@
+"""A machine that is all arithmetic: workers whose every trial takes what a seeded model of noise says, and no time."""
+
+import dataclasses
+
+import numpy as np
+
+from jaxgen.specs.measure import Isolation
+from support.small_runs import arm, loaded_facts
+
+SPREAD = {"process": 0.002, "block": 0.004, "trial": 0.01}
+"""Standard deviations of the speed's logarithm: of each arm's process, of each placement, of each trial."""
+
+
+def same_arms(study, **plan):
+    """An arm and itself, in a study."""
+    one = arm("candidate")
+    spec = dataclasses.replace(
+        one.run, study=study, measure=dataclasses.replace(one.run.measure, **plan)
+    )
+    return {
+        name: dataclasses.replace(one, name=name, run=spec) for name in ("candidate", "baseline")
+    }
+
+
+class Machine:
+    """What all pools of one test share.
+
+    Attributes:
+        pools: how many were started.
+        events: what every trial of the candidate compiles.
+        starts: of each, which arm's process began when.
+        slowness: of each arm, as its last sabotage has it.
+    """
+
+    def __init__(self, *, seed, events=0):
+        self.random = np.random.default_rng(seed)
+        self.pools = 0
+        self.events = events
+        self.starts: list[list[str]] = []
+        self.slowness: dict[str, float] = {}
+
+    def pool(self, arms, *, log):
+        """Takes the place of `Pool`."""
+        del log
+        self.pools += 1
+        self.starts.append(list(arms))
+        return StandInPool(self, arms)
+
+    def noise(self, level):
+        return self.random.normal(0.0, SPREAD[level])
+
+
+class StandInPool:
+    """One pair of processes."""
+
+    def __init__(self, machine, arms):
+        facts = {"device_kind": "cpu", "device_count": 1, "cpu": "Abacus 2", "platform": "cpu"}
+        self._machine = machine
+        self._process = {arm: machine.noise("process") for arm in arms}
+        self._placed = dict(self._process)
+        self.environments = {arm: {**facts, "import_s": 0.1, "pid": 1} for arm in arms}
+        self.isolation = Isolation.separate
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exception):
+        self._machine.slowness = {}
+
+    def load(self, arm, progress):
+        del arm, progress
+        return loaded_facts()
+
+    def each(self, command, **arguments):
+        return {arm: self.call(arm, command, **arguments) for arm in self.environments}
+
+    def call(self, arm, command, **arguments):
+        return getattr(self, command)(arm, **arguments)
+
+    def prepare(self, arm, case):
+        del arm, case
+        return {"calls": []}
+
+    def outputs(self, arm, case):
+        del arm, case
+        return {"call_s": 0.05}
+
+    def sabotage(self, arm, fault):
+        self._machine.slowness[arm] = fault.get("slowdown", 0.0)
+
+    def place(self, arm):
+        self._placed[arm] = self._process[arm] + self._machine.noise("block")
+
+    def trial(self, arm, case, repeats):
+        del case
+        slowness, events = (
+            self._machine.slowness.get(arm, 0.0),
+            self._machine.events if arm == "candidate" else 0,
+        )
+        speed = 100 * np.exp(self._placed[arm] + self._machine.noise("trial")) / (1 + slowness)
+        return {
+            "metrics": {"tokens_per_s": speed, "latency_s": repeats / speed},
+            "events": events,
+            "functions": {"step": events} if events else {},
+            "answers": [[1]],
+            "call_s": [repeats / speed],
+        }

@@ -1,0 +1,91 @@
+"""Workers that no process runs: they say what a test tells them to, and note what they are asked."""
+
+from collections import Counter
+
+from jaxgen.experiment.trials import Trials
+from jaxgen.measure.samples import Samples
+from jaxgen.specs.jit import Strategy
+from jaxgen.specs.measure import Measure
+from support.small_runs import METRICS, two_arms
+
+ANSWERS = {name: [{"tokens": [1, 2]}, {"tokens": [3]}] for name in ("candidate", "baseline")}
+WARM = {"candidate": 0.1, "baseline": 0.1}
+"""What a call takes, in seconds."""
+
+
+class Workers:
+    """Stands in for the pool: notes its calls; `events` are what the n-th trial of an arm compiles."""
+
+    def __init__(self, events=None, *, answers=None, speeds=None):
+        self.calls = []
+        self.asked = []
+        self._events = events or {}
+        self._answers = answers or {}
+        self._speeds = speeds or (lambda arm, number: {"candidate": 200.0, "baseline": 100.0}[arm])
+        self._done = Counter()
+
+    def call(self, arm, command, **arguments):
+        self.calls.append((command, arm))
+        if command == "place":
+            return None
+        self.asked.append(arguments)
+        number = self._done[arm]
+        self._done[arm] += 1
+        events = self._events.get(arm, lambda number: 0)(number)
+        speed = self._speeds(arm, number)
+        return {
+            "metrics": {"tokens_per_s": speed, "latency_s": arguments["repeats"] / speed},
+            "events": events,
+            "functions": {"step": 1, "prefill": 1} if events else {},
+            "call_s": [1 / speed] * arguments["repeats"],
+            "answers": self._answers.get((arm, number), [row["tokens"] for row in ANSWERS[arm]]),
+        }
+
+    @property
+    def timed(self):
+        """The arms in the order of their trials."""
+        return [arm for command, arm in self.calls if command == "trial"]
+
+
+class Told:
+    """What the trials tell: every row, and (number, pairs) of every block."""
+
+    def __init__(self, samples):
+        self.samples = samples
+        self.rows = []
+        self.blocks = []
+
+    @property
+    def comparison(self):
+        return self.samples.compare().get("tokens_per_s")
+
+    def compiled(self, arm):
+        return self.samples.summary(arm)["compile"]
+
+    def places(self, *keys):
+        return [tuple(row[key] for key in keys) for row in self.rows]
+
+
+def measure(
+    workers=None, *, arms=None, call_s=WARM, jit=Strategy.closure, samples=None, where=None, **plan
+):
+    """Runs trials by the plan; returns them, what they told and the workers. `where` are case, process, first_block."""
+    workers = workers or Workers()
+    plan = Measure(**({"trials": 4, "blocks": 5, "target_ci": 1e-6} | plan))
+    arms = arms or two_arms(jit=jit, measure=plan)
+    told = Told(samples or Samples(arms, METRICS))
+    made = Trials(
+        arms,
+        workers,
+        told.samples,
+        **(where or {}),
+        on_trial=told.rows.append,
+        on_block=lambda number, pairs: told.blocks.append((number, pairs)),
+    )
+    made.run(call_s=call_s)
+    return made, told, workers
+
+
+def noisy(arm, number):
+    """Speeds whose ratio differs from block to block by some ten percent."""
+    return 100.0 * (1 + 0.1 * ((number // 4) % 3)) if arm == "candidate" else 100.0

@@ -1,0 +1,174 @@
+"""One arm in a worker: where its weights lie, who shares them, and what it says of itself."""
+
+import dataclasses
+import gc
+import math
+import weakref
+
+import pytest
+
+from jaxgen.checkpoints.progress import silent
+from jaxgen.specs.cache import Dynamic, Fixed, NoCache
+from jaxgen.specs.dtype import Dtype, Number
+from jaxgen.specs.prompts import Synthetic
+from jaxgen.worker import diagnostics
+from jaxgen.worker.arm import LoadedArm
+from support.small_models import FAMILIES, run
+
+
+@pytest.fixture
+def load(ledger):
+    """Loads an arm beside others."""
+
+    def loaded(*, others=(), prompts=Synthetic(count=2, length=5), **changed):  # noqa: B008 - frozen
+        spec = dataclasses.replace(run(**changed), prompts=prompts)
+        return LoadedArm(spec, ledger=ledger, others=dict(enumerate(others)), progress=silent)
+
+    return loaded
+
+
+def same_buffers(one, other):
+    return all(a is b for a, b in zip(one.engine.leaves, other.engine.leaves, strict=True))
+
+
+@pytest.mark.parametrize("order", [("first", "second"), ("second", "first")], ids=" then ".join)
+def test_arms_of_equal_weights_share_one_copy_wherever_it_is_placed(order, load):
+    first = load()
+    arms = {"first": first, "second": load(others=[first], cache=NoCache())}
+    before = weakref.ref(first.engine.leaves[0])
+    for _ in range(2):
+        for name in order:
+            arms[name].place()
+        assert same_buffers(arms["first"], arms["second"])
+    assert before() is None
+
+
+def test_weights_of_another_dtype_are_not_shared(load):
+    first = load()
+    second = load(others=[first], dtype=Dtype(weights=Number.bfloat16))
+    assert not any(a is b for a, b in zip(first.engine.leaves, second.engine.leaves, strict=True))
+    assert second.facts()["weights"]["bytes"] * 2 == first.facts()["weights"]["bytes"]
+
+
+def test_an_arm_holds_its_weights_once(load):
+    arm = load()
+    before = [weakref.ref(leaf) for leaf in arm.engine.leaves]
+    arm.place()
+    assert [reference() for reference in before] == [None] * len(before)
+
+
+def expected(slots):
+    llama = FAMILIES["llama"]
+    return 2 * llama.num_layers * 2 * math.prod((slots, llama.num_kv_heads, llama.head_dim)) * 4
+
+
+@pytest.mark.parametrize(
+    ("cache", "nbytes"),
+    [(Fixed(max_len=40), expected(40)), (NoCache(), 0), (Dynamic(), None)],
+    ids=repr,
+)
+def test_a_cache_that_grows_has_no_size_to_tell(cache, nbytes, load):
+    assert load(cache=cache).facts()["kv_cache_bytes"] == nbytes
+
+
+class TestFacts:
+    def test_what_is_asked_and_how_it_is_measured(self, load):
+        facts = load(depths=(0, 6), batch_size=2).facts()
+        assert facts["cases"] == [{"depth": 0}, {"depth": 6}]
+        assert [len(tokens) for tokens in facts["questions"]] == [1, 1, 6, 6]
+        assert next(iter(facts["metrics"])) == "tpot_s"
+        assert (facts["tokenizer"], facts["weights"]["random"]) == (False, True)
+
+    def test_arms_of_one_run_are_asked_the_same(self, load):
+        assert load().facts()["questions"] == load(cache=NoCache()).facts()["questions"]
+
+
+@pytest.fixture
+def warm(load):
+    """An arm after its warm-up, and what that said; of one case, few programs."""
+    arm = load(
+        architecture=dataclasses.replace(FAMILIES["llama"], num_layers=1), cache=Fixed(bucket=0)
+    )
+    return arm, arm.prepare(0)["calls"]
+
+
+class TestCalls:
+    def test_the_warm_up_tells_what_it_compiled(self, warm):
+        _, (call,) = warm
+        assert call["events"] > 0
+        assert {"prefill", "loop"} <= call["functions"].keys()
+        assert all(call[part] > 0 for part in ("trace_s", "lower_s", "compile_s"))
+        assert call["seconds"] > call["compile_s"]
+
+    def test_nothing_behind_the_warm_up_compiles(self, warm):
+        arm, _ = warm
+        again, outputs, trial = arm.precompile(0), arm.outputs(0), arm.trial(0, 1)
+        assert (again["events"], outputs["call"]["events"], trial["events"]) == (0, 0, 0)
+        assert trial["functions"] == {}
+
+    def test_a_trial_answers_as_the_outputs_do(self, warm):
+        arm, _ = warm
+        outputs, trial = arm.outputs(0), arm.trial(0, 2)
+        assert trial["answers"] == [row["tokens"] for row in outputs["rows"]]
+        assert trial["metrics"].keys() == arm.workload.metrics.keys()
+        assert (len(outputs["rows"]), outputs["call_s"] > 0) == (2, True)
+
+    def test_the_garbage_collector_rests_in_a_trial_and_works_behind_it(self, warm, monkeypatch):
+        arm, _ = warm
+        call, seen = arm.workload.call, []
+
+        def watched(case):
+            seen.append(gc.isenabled())
+            return call(case)
+
+        monkeypatch.setattr(arm.workload, "call", watched)
+        arm.trial(0, 3)
+        assert (seen, gc.isenabled()) == ([False] * 3, True)
+
+    def test_a_trial_that_fails_leaves_the_garbage_collector_at_work(self, warm, monkeypatch):
+        arm, _ = warm
+        monkeypatch.setattr(arm.workload, "call", lambda _case: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            arm.trial(0, 1)
+        assert gc.isenabled()
+
+    def test_a_fault_may_come_and_go_between_trials(self, warm):
+        arm, _ = warm
+        good = arm.trial(0, 1)["answers"]
+        arm.sabotage({"wrong_token": True})
+        bad = arm.trial(0, 1)["answers"]
+        arm.sabotage({})
+        assert arm.trial(0, 1)["answers"] == good
+        assert [one != other for one, other in zip(good, bad, strict=True)] == [True, False]
+        assert (good[0][:-1], good[0][-1] != bad[0][-1]) == (bad[0][:-1], True)
+
+    def test_a_recompile_in_a_trial_is_seen(self, warm):
+        arm, _ = warm
+        arm.sabotage({"recompile": True})
+        trial = arm.trial(0, 2)
+        assert trial["events"] >= 2
+        assert sum(trial["functions"].values()) == 2
+
+    def test_the_log_probabilities_of_candidates_are_those_of_a_distribution(self, warm):
+        arm, _ = warm
+        logprobs = arm.logprobs([1, 2, 3], list(range(97)))
+        assert sum(math.exp(each) for each in logprobs) == pytest.approx(1.0, abs=1e-5)
+        assert arm.logprobs([1, 2, 3], [5]) == [logprobs[5]]
+
+
+class TestExaminations:
+    def test_a_comparison_takes_the_room_that_each_prompt_may_have(self, load, tmp_path):
+        """60 tokens and the workload's 7 are more than the context of 64; the prompt may get 2."""
+        arm = load(prompts=Synthetic(count=1, length=60, new_tokens=2))
+        rows, path = arm.outputs(0)["rows"], str(tmp_path / "teacher.npy")
+        assert diagnostics.teach(arm, 0, rows, path)["positions_compared"] == 2
+        assert diagnostics.learn(arm, 0, rows, path)["positions_compared"] == 2
+
+    def test_the_scale_is_of_the_steps_that_the_answers_took(self, load, monkeypatch):
+        monkeypatch.setattr(diagnostics.probes, "probe", lambda *_, **__: None)
+        arm = load(cache=NoCache())
+        planned = diagnostics.scale(arm, 0)["steps"]["tpot_s"]
+        arm.outputs(0)
+        assert diagnostics.scale(arm, 0)["steps"]["tpot_s"] == planned  # no text ended early
+        arm.answered[0] = [row | {"tokens": row["tokens"][:2]} for row in arm.answered[0]]
+        assert diagnostics.scale(arm, 0)["steps"]["tpot_s"]["flops"] < planned["flops"]
