@@ -26,11 +26,24 @@ class Architecture:
 
     Attributes:
         family: gpt2, llama (Mistral too), qwen2 or qwen3; names the key table of the checkpoint.
+        vocab_size: rows of the embedding table.
+        hidden_size: width of the residual stream.
+        num_layers: decoder blocks.
+        num_heads: query heads.
+        num_kv_heads: heads of keys and values; query heads share them in equal groups.
+        head_dim: width of one head.
+        intermediate_size: width inside the MLP.
         context: the most positions the model was made for, in tokens.
         norm: `layer` (centred, with bias) or `rms`.
+        norm_eps: added to the variance before its root is taken.
         position: `learned` (a table added to the embeddings) or `rotary`.
+        rope_theta: base of the rotary frequencies.
+        rope_scaling: how the rotary frequencies are stretched; null leaves them.
         activation: gelu, gelu_tanh, silu or relu.
         gated: the MLP is `down(act(gate(x)) * up(x))` instead of `down(act(up(x)))`.
+        qkv_bias: the projections of queries, keys and values have biases.
+        out_bias: the projection behind attention has a bias.
+        mlp_bias: the projections of the MLP have biases.
         qk_norm: queries and keys pass an RMS norm over the head dimension before the rotation.
         tied: the head is the embedding table.
         window: each token sees so many positions, its own and those just before, in every layer; null sees all.

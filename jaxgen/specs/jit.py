@@ -17,7 +17,11 @@ class Strategy(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Jit:
-    """The strategy of one arm."""
+    """The strategy of one arm.
+
+    Attributes:
+        strategy: how the step is bound and when it is compiled; each option of the group is one.
+    """
 
     strategy: Strategy = Strategy.closure
 

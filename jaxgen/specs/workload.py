@@ -90,7 +90,9 @@ class Generate:
         max_new_tokens: per row.
         loop: `device` decodes in one compiled `while_loop`, `host` calls one compiled step per token.
         ignore_eos: go on to `max_new_tokens` whatever the model writes.
-        temperature: 0 is greedy; with `top_k` and `top_p` as `Sampling` says.
+        temperature: 0 takes the likeliest token (greedy); above, logits are divided by it and a token is drawn.
+        top_k: draw among this many of the likeliest tokens; null draws among all.
+        top_p: draw among the likeliest tokens up to this sum of probability; null draws among all.
         seed: of the sampling; same seed, same tokens, whatever the cache.
         depths: measure decoding with this many tokens in the cache instead of the prompts' own numbers, a case each;
             the prompts' tokens, repeated, fill it, and rows end at `max_new_tokens` alone. 0 is a prompt of one token.
