@@ -9,7 +9,7 @@ from jaxgen.experiment import execute
 from jaxgen.results.record import Record
 from jaxgen.specs.study import Single
 from jaxgen.specs.tracker import Mode, NoTracker, Wandb
-from jaxgen.tracking import log_state, payload, sync_log, track
+from jaxgen.tracking import log_state, payload, sync, sync_log, track
 from support.small_runs import VERDICT, finished_result, read_result, trial_row, two_arms
 
 

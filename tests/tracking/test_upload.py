@@ -12,7 +12,7 @@ import time
 import pytest
 
 from jaxgen.specs.tracker import Mode, Wandb
-from jaxgen.tracking import State, child_process, track
+from jaxgen.tracking import State, child_process, sync, track
 from support.stand_in_wandb import KEY, serving
 from support.tracked_runs import NAME, PNG, finished_run, home_of_its_own, servants_of
 
