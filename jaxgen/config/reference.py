@@ -131,7 +131,7 @@ def _default(field: dataclasses.Field, kind: Any) -> str:
     value = field.default
     if value is dataclasses.MISSING:
         return ""
-    if isinstance(kind, enum.EnumMeta):
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
         choices = ", ".join(f"`{choice.value}`" for choice in kind)
         default = value.value if isinstance(value, enum.Enum) else "null"
         return f"`{default}` of {choices}"
