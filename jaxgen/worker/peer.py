@@ -40,18 +40,18 @@ class Peer:
 
     def __init__(self, way: Mapping[str, Any]):
         import jax
-        from jax._src import (
-            distributed,  # its client, the one store that all processes have, has no public name
-        )
+
+        from jaxgen.machine.jax_compat import distributed_job
 
         jax.distributed.initialize(
             **{**way, **_all_devices(os.environ)},
             initialization_timeout=2 * PEER_TIMEOUT_S,
             heartbeat_timeout_seconds=100,
         )
-        self._client: Any = distributed.global_state.client
-        self.process_id: int = distributed.global_state.process_id
-        self.num_processes: int = distributed.global_state.num_processes
+        job = distributed_job()
+        self._client = job.client
+        self.process_id = job.process_id
+        self.num_processes = job.num_processes
         self._count = 0
         threading.Thread(target=self._beat, daemon=True).start()
 
