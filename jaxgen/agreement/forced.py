@@ -1,6 +1,6 @@
 """What the teacher-forced differences of two arms come to: the figures of the result, and whether rounding covers them.
 
-Reads the plain data of `engine.teacher.against_teacher`: by row and position, null where there is nothing to say.
+Reads the plain data of `engine.logit_comparison.compare_logits`: by row and position, null where there is nothing to say.
 """
 
 import itertools

@@ -82,7 +82,7 @@ def compare(
         dtypes: by arm, the names of all dtypes that it computes or stores in, knob by knob in the same order.
         greedy: whether tokens were chosen without chance.
         logprobs: asked only where the answers part.
-        forced: what `engine.logit_distances.against_teacher` says of the candidate on the baseline's answers.
+        forced: what `engine.logit_comparison.compare_logits` says of the candidate on the baseline's answers.
     """
     allowed = tolerance(dtypes, forced["logit_spread"] if forced else None)
     pairs = list(zip(candidate, baseline, strict=True))
@@ -91,7 +91,7 @@ def compare(
     findings = [
         _examine(parting, right, logprobs, limit=functools.partial(limit, allowed=allowed.value))
         for left, right in pairs
-        if (parting := _first_divergence(left, right)) is not None
+        if (parting := first_divergence(left, right)) is not None
     ]
     far = forced_differences.beyond(forced, allowed.value) if forced else []
     reasons = [
@@ -163,7 +163,8 @@ def _skipped(forced: Mapping[str, Any] | None) -> list[str]:
     )
 
 
-def _first_divergence(candidate: dict, baseline: dict) -> Divergence | None:
+def first_divergence(candidate: dict, baseline: dict) -> Divergence | None:
+    """Return the first position at which two rows differ; null where they do not."""
     left, right = candidate["tokens"], baseline["tokens"]
     for position in range(max(len(left), len(right))):
         ours = left[position] if position < len(left) else None

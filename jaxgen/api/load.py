@@ -106,7 +106,7 @@ class Engine:
 
     def _written(
         self, prompts: Sequence[list[int]], *, new_tokens: int | None
-    ) -> list[engines.Written]:
+    ) -> list[engines.Output]:
         """As the run's batching has it."""
         engine, found = self._engine, []
         if engine.generation.batching is Batching.continuous:
@@ -120,7 +120,7 @@ class Engine:
         capacity = engine.capacity(prompts, new_tokens=new_tokens)
         for batch in engine.batches(prompts, new_tokens=new_tokens, capacity=capacity):
             _, state = engine.decode(batch, *engine.prefill(batch, engine.empty_cache(batch)))
-            found += engine.written(batch, state)
+            found += engine.outputs(batch, state)
         return found
 
     def score(

@@ -1,7 +1,10 @@
-"""Prompts become batches: arrays on the device and the plan of their decode, all built before any clock starts."""
+"""Prompts become batches: arrays on the device, and the plan of their decode.
 
+All of it is built before any clock starts.
+"""
+
+import collections
 import dataclasses
-import functools
 from collections.abc import Sequence
 from typing import Self
 
@@ -9,12 +12,14 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int
 
+from jaxgen.engine.capacity import smallest_bucket
 from jaxgen.engine.capture import Captured
 from jaxgen.engine.programs import State
-from jaxgen.errors import UserError
 from jaxgen.models.sharding import Layout, put
-from jaxgen.specs.architecture import Architecture
 from jaxgen.specs.cache import CacheSpec, step_depth
+
+LEAST_WIDTH = 16
+"""Single prompts are padded to this times a power of two: few widths, few programs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +45,8 @@ class Batch:
         prompt: right-padded to T.
         state: as it is before the prefill; never donated, so that a batch may be run again.
         prompt_lengths: tokens of each row; rows behind these only fill the batch up to its bucket.
-        longest: tokens of the longest prompt, or of its bucket: what the depth of each step is counted from.
+        longest: tokens of the longest prompt, or of its bucket: what the depth of each step is
+            counted from.
         capacity: slots of a row in the cache.
         new_tokens: the most that any row may get.
         limits: the most that each row of a prompt may get.
@@ -61,84 +67,15 @@ class Batch:
         """Rows that are computed, the ones that only fill it up included."""
         return self.prompt.shape[0]
 
+    @property
+    def needed(self) -> list[int]:
+        """Tokens that each row with a prompt may come to hold."""
+        lengths = zip(self.prompt_lengths, self.limits, strict=True)
+        return [length + limit for length, limit in lengths]
+
     def with_captured(self, captured: Captured) -> Self:
-        """The same, its state with room for activations."""
+        """Return the same batch, its state with room for activations."""
         return dataclasses.replace(self, state=dataclasses.replace(self.state, captured=captured))
-
-
-def bucket(needed: int, buckets: Sequence[int], *, key: str, what: str) -> int:
-    """The least bucket that holds `needed`.
-
-    Raises:
-        UserError: none does. No other shape is compiled: serving it would put a compile into the clock.
-    """
-    found = next((size for size in buckets if size >= needed), None)
-    if found is None:
-        raise UserError(
-            f"{what} does not fit the largest of workload.{key}={list(buckets)}; add {needed} or more to it"
-        )
-    return found
-
-
-def capacity_for(
-    prompts: Sequence[Sequence[int]],
-    *,
-    new_tokens: int,
-    cache: CacheSpec,
-    architecture: Architecture,
-    limits: Sequence[int] = (),
-    token_buckets: Sequence[int] = (),
-    depths: Sequence[int] = (),
-) -> int:
-    """Slots that each row of the cache needs for these prompts, or for the largest bucket, or why there are not enough.
-
-    Args:
-        prompts: token ids.
-        new_tokens: the most per row.
-        cache: its spec.
-        architecture: of the model.
-        limits: the most for each prompt, where they differ.
-        token_buckets: of the workload.
-        depths: the numbers that the user gave instead of prompts of such lengths, if any: messages name them.
-
-    Raises:
-        UserError: no or empty prompts, ids out of range, a text longer than the model's context or `cache.max_len`.
-    """
-    _check(prompts, architecture)
-    longest = max(len(prompt) for prompt in prompts)
-    if token_buckets:
-        bucket(longest, token_buckets, key="token_buckets", what=f"a prompt of {longest} tokens")
-        longest = token_buckets[-1]
-    elif limits:  # the row that becomes longest is not always that of the longest prompt
-        longest, new_tokens = max(
-            ((len(prompt), most) for prompt, most in zip(prompts, limits, strict=True)), key=sum
-        )
-    needed = longest + new_tokens
-    tokens, cure = _said(longest, token_buckets, depths)
-    if needed > architecture.context:
-        room = architecture.context - longest
-        shorter = f" or lower workload.max_new_tokens to {room} or less" if room > 0 else ""
-        raise UserError(
-            f"{tokens} + workload.max_new_tokens={new_tokens} exceed the model's context of "
-            f"{architecture.context}; {cure}{shorter}"
-        )
-    capacity = cache.capacity(needed)
-    if capacity < needed:
-        raise UserError(
-            f"cache.max_len={capacity} cannot hold {tokens} + {new_tokens} new ones; raise it to {needed} or more"
-        )
-    return capacity
-
-
-def _said(longest: int, token_buckets: Sequence[int], depths: Sequence[int]) -> tuple[str, str]:
-    """What so many tokens are to the user, and how there would be fewer."""
-    for key, values in (("token_buckets", token_buckets), ("depths", depths)):
-        if values:
-            return (
-                f"the {longest} tokens of workload.{key}={list(values)}",
-                "leave its last number out",
-            )
-    return f"{longest} prompt tokens", "shorten the prompt"
 
 
 def make_batch(
@@ -154,20 +91,33 @@ def make_batch(
     batch_buckets: Sequence[int] = (),
     layout: Layout | None = None,
 ) -> Batch:
-    """One batch on the device, or on the mesh of a layout; `first_row` is the number of its first prompt in the run.
+    """Put one batch on the device, or on the mesh of a layout.
 
-    Each row gets up to its own of `limits`; without any, all get up to `new_tokens`. On a mesh there are as many rows
-    in each group; the last ones may hold no text.
+    Args:
+        prompts: token ids of each row.
+        first_row: the number of its first prompt in the run.
+        capacity: slots of a row in the cache.
+        new_tokens: the most that each row gets, where it has no limit of its own.
+        cache: its spec.
+        seed: of the sampling.
+        limits: the most for each row; empty where all get `new_tokens`.
+        token_buckets: lengths that prompts are padded to; empty leaves it to the cache.
+        batch_buckets: row counts that batches are padded to.
+        layout: of the mesh, with as many rows in each group, the last of which may hold no prompt.
+
+    Raises:
+        UserError: no bucket holds the prompts.
     """
     limits = tuple(limits) or (new_tokens,) * len(prompts)
     rows, longest = len(prompts), max(len(prompt) for prompt in prompts)
     if batch_buckets:
-        rows = bucket(rows, batch_buckets, key="batch_buckets", what=f"a batch of {rows} rows")
+        what = f"a batch of {rows} rows"
+        rows = smallest_bucket(rows, batch_buckets, key="batch_buckets", what=what)
     if token_buckets:
-        longest = bucket(
-            longest, token_buckets, key="token_buckets", what=f"a prompt of {longest} tokens"
-        )
-    rows = rows if layout is None else layout.cut.rows(rows)
+        what = f"a prompt of {longest} tokens"
+        longest = smallest_bucket(longest, token_buckets, key="token_buckets", what=what)
+    if layout is not None:
+        rows = layout.cut.rows(rows)
     width = longest if token_buckets else cache.prompt_width(longest, capacity)
     sequence, lengths = np.zeros((rows, capacity), np.int32), np.ones((rows,), np.int32)
     for row, prompt in enumerate(prompts):
@@ -175,7 +125,7 @@ def make_batch(
         lengths[row] = len(prompt)
     batch = Batch(
         prompt=put(sequence[:, :width], layout, "batch"),
-        state=begun(
+        state=initial_state(
             sequence, lengths=lengths, limits=limits, first_row=first_row, seed=seed, layout=layout
         ),
         prompt_lengths=tuple(len(prompt) for prompt in prompts),
@@ -183,22 +133,15 @@ def make_batch(
         capacity=capacity,
         new_tokens=max(limits),
         limits=limits,
-        segments=_segments(
-            longest,
-            width=width,
-            new_tokens=max(limits),
-            capacity=capacity,
-            cache=cache,
-            layout=layout,
-        ),
+        segments=_segments(cache, longest, max(limits), width, capacity, layout=layout),
     )
-    jax.block_until_ready(
-        (batch.prompt, batch.state, [segment.steps_on_device for segment in batch.segments])
-    )
+    # Inputs are on the device before any clock starts.
+    jax.block_until_ready((batch.prompt, batch.state))
+    jax.block_until_ready([segment.steps_on_device for segment in batch.segments])
     return batch
 
 
-def begun(
+def initial_state(
     sequence: np.ndarray,
     *,
     lengths: np.ndarray,
@@ -207,12 +150,13 @@ def begun(
     seed: int,
     layout: Layout | None,
 ) -> State:
-    """The state on the device before any prefill; rows behind those of `limits` hold no text.
+    """Return the state on the device before any prefill; rows behind those of `limits` hold no
+    prompt.
 
     Args:
         sequence: (B, W) prompts, right-padded.
         lengths: (B,) tokens of each prompt.
-        limits: the most that each may get.
+        limits: the most new tokens of each.
         first_row: the number of the first prompt in the run.
         seed: of the sampling.
         layout: of the mesh; null on a single device.
@@ -229,40 +173,40 @@ def begun(
     )
 
 
+def padded_width(tokens: int, *, limit: int) -> int:
+    """Return what a single prompt is padded to: `LEAST_WIDTH` times a power of two, at most
+    `limit`.
+
+    Example:
+        >>> [padded_width(tokens, limit=100) for tokens in (1, 16, 17, 33, 80)]
+        [16, 16, 32, 64, 100]
+    """
+    width = LEAST_WIDTH
+    while width < tokens:
+        width *= 2
+    return min(width, limit)
+
+
 def _segments(
-    longest: int,
-    *,
-    width: int,
-    new_tokens: int,
-    capacity: int,
     cache: CacheSpec,
+    longest: int,
+    new_tokens: int,
+    width: int,
+    capacity: int,
+    *,
     layout: Layout | None,
 ) -> tuple[Segment, ...]:
     """Group the steps by depth. The step after n tokens (prompt and new) must see n slots.
 
-    With 100 prompt tokens, 60 new ones and bucket 128: 28 steps read 128 slots, the other 31 read 256.
+    With 100 prompt tokens, 60 new ones and bucket 128: 28 steps read 128 slots, the other 31 read
+        256.
     """
-    at = functools.partial(step_depth, cache, width=width, longest=longest, capacity=capacity)
-    depths = [at(taken=taken) for taken in range(1, new_tokens)]
-    counts: dict[int, int] = {}
-    for depth in depths:
-        counts[depth] = counts.get(depth, 0) + 1
-    return tuple(
-        Segment(depth=depth, steps=count, steps_on_device=put(np.int32(count), layout))
-        for depth, count in counts.items()
-    )
-
-
-def _check(prompts: Sequence[Sequence[int]], architecture: Architecture) -> None:
-    problems = [] if prompts else ["there are none"]
-    for number, prompt in enumerate(prompts):
-        outside = [token for token in prompt if not 0 <= token < architecture.vocab_size]
-        if not prompt:
-            problems.append(f"prompt {number} is empty")
-        if outside:
-            problems.append(
-                f"prompt {number} has token id {outside[0]}, outside the vocabulary of {architecture.vocab_size} "
-                f"(0 to {architecture.vocab_size - 1})"
-            )
-    if problems:
-        raise UserError.collected("prompts cannot be used", problems)
+    steps_by_depth: collections.Counter[int] = collections.Counter()
+    for taken in range(1, new_tokens):
+        depth = step_depth(cache, width=width, longest=longest, taken=taken, capacity=capacity)
+        steps_by_depth[depth] += 1
+    segments = []
+    for depth, steps in steps_by_depth.items():
+        on_device = put(np.int32(steps), layout)
+        segments.append(Segment(depth=depth, steps=steps, steps_on_device=on_device))
+    return tuple(segments)

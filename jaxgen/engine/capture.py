@@ -1,4 +1,4 @@
-"""Activations kept of every step: buffers that the programs write beside the tokens, and the file they end in."""
+"""Activations of every step: buffers that the programs write, and the file they end in."""
 
 import dataclasses
 import json
@@ -21,11 +21,13 @@ from jaxgen.specs.workload import Capture
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Captured:
-    """Preallocated, like a fixed cache: nothing grows.
+    """Preallocated buffers, like a fixed cache: nothing grows.
 
     Attributes:
-        values: one buffer per site, in the order of the spec: its layers, rows, steps and hidden size.
-        step: how many steps are written. Step s is the position that the new token s was predicted from.
+        values: one buffer per site, in the order of the spec: its layers, rows, steps and hidden
+            size.
+        step: how many steps are written. Step s is the position that the new token s was predicted
+            from.
     """
 
     values: tuple[Float[Array, "L B S D"], ...]
@@ -42,7 +44,15 @@ class Captured:
         dtype: str,
         layout: Layout | None,
     ) -> Self | None:
-        """Buffers for `steps` new tokens of `rows` rows, on the device; null where nothing is captured.
+        """Return buffers on the device; null where nothing is captured.
+
+        Args:
+            capture: which activations.
+            architecture: of the model.
+            rows: of the batch.
+            steps: new tokens of a row.
+            dtype: of the activations.
+            layout: of the mesh; null on a single device.
 
         Raises:
             UserError: the model has no such layer.
@@ -52,32 +62,30 @@ class Captured:
         missing = [layer for layer in capture.layers if layer >= architecture.num_layers]
         if missing:
             raise UserError(
-                f"workload.capture.layers has {missing}, and the model's layers are 0 to {architecture.num_layers - 1}"
+                f"workload.capture.layers has {missing}, and the model's layers are 0 to "
+                f"{architecture.num_layers - 1}"
             )
         shape = (len(capture.layers), rows, steps, architecture.hidden_size)
-        values = tuple(
-            put(np.zeros(shape, jnp.dtype(dtype)), layout, None, "batch") for _ in capture.sites
-        )
+        zeros = np.zeros(shape, jnp.dtype(dtype))
+        values = tuple(put(zeros, layout, None, "batch") for _ in capture.sites)
         return cls(values=values, step=put(np.int32(0), layout))
 
-    def with_step(self, capture: Capture, taken: "Taps", positions: Int[Array, "B"]) -> Self:
-        """One more step, of what was taken at each row's position."""
+    def with_step(self, capture: Capture, taps: "Taps", positions: Int[Array, "B"]) -> Self:
+        """Return the buffers with one more step, of what was tapped at each row's position."""
+        at = positions[:, None, None]
         values = []
         for site, buffer in zip(capture.sites, self.values, strict=True):
-            layers = [
-                jnp.take_along_axis(
-                    taken.arrays[site.value, layer], positions[:, None, None], axis=1
-                )
-                for layer in capture.layers
-            ]  # B 1 D each
-            values.append(
-                jax.lax.dynamic_update_slice_in_dim(buffer, jnp.stack(layers), self.step, axis=2)
-            )
+            layers = []
+            for layer in capture.layers:
+                activations = taps.arrays[site.value, layer]
+                layers.append(jnp.take_along_axis(activations, at, axis=1))  # B 1 D
+            step = jnp.stack(layers)
+            values.append(jax.lax.dynamic_update_slice_in_dim(buffer, step, self.step, axis=2))
         return dataclasses.replace(self, values=tuple(values), step=self.step + 1)
 
 
 class Taps:
-    """Takes the activations that a capture asks for out of a model that is being traced.
+    """Takes the activations that a capture wants out of a model that is being traced.
 
     Attributes:
         arrays: by (site, layer).
@@ -88,7 +96,7 @@ class Taps:
         self.arrays: dict[tuple[str, int], Array] = {}
 
     def __call__(self, site: str, layer: int, activations: Array) -> None:
-        """Keep what is asked for."""
+        """Keep the activations if they are wanted."""
         if (site, layer) in self._wanted:
             self.arrays[site, layer] = activations
 
@@ -99,13 +107,15 @@ def save(
     batches: Sequence[tuple[Captured, int]],
     rows: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Write a safetensors file with one tensor (layers, rows, steps, hidden) per site, and beside it `<path>.json`.
+    """Write a safetensors file with one tensor (layers, rows, steps, hidden) per site, and beside
+    it `<path>.json`.
 
     Args:
         path: of the tensors.
-        capture: what was asked for.
-        batches: what was kept of each, and how many prompts are its first rows; the others only fill it up.
-        rows: the answers of all batches in order, with `prompt_tokens` and `tokens`.
+        capture: which activations.
+        batches: the buffers of each, and how many prompts are its first rows; the others only fill
+            it up.
+        rows: the outputs of all batches in order, with `prompt_tokens` and `tokens`.
 
     Returns:
         `{file, index, bytes, bytes_per_row}`.
@@ -113,28 +123,15 @@ def save(
     Raises:
         OSError: it cannot be written.
     """
-    steps = max(each.values[0].shape[2] for each, _ in batches)
-    tensors = {}
-    for number, site in enumerate(capture.sites):
-        parts = [
-            on_host(each.values[number].astype(jnp.float32))[:, :prompts]
-            for each, prompts in batches
-        ]
-        wide = [
-            np.pad(each, ((0, 0), (0, 0), (0, steps - each.shape[2]), (0, 0))) for each in parts
-        ]
-        whole = np.concatenate(wide, axis=1)
-        for row, answer in enumerate(rows):
-            whole[:, row, len(answer["tokens"]) :] = (
-                np.nan
-            )  # never computed, or computed for a row that had ended
-        tensors[site.value] = whole
+    tensors = {
+        site.value: _joined(number, batches, rows) for number, site in enumerate(capture.sites)
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, str(path))
     index = path.with_suffix(".json")
-    index.write_text(
-        json.dumps(_index(capture, rows, steps=steps), indent=2) + "\n", encoding="utf-8"
-    )
+    steps = tensors[capture.sites[0].value].shape[2]
+    facts = json.dumps(_index(capture, rows, steps=steps), indent=2)
+    index.write_text(facts + "\n", encoding="utf-8")
     nbytes = sum(tensor.nbytes for tensor in tensors.values())
     return {
         "file": path.name,
@@ -144,21 +141,35 @@ def save(
     }
 
 
+def _joined(
+    site: int, batches: Sequence[tuple[Captured, int]], rows: Sequence[dict[str, Any]]
+) -> np.ndarray:
+    """One site's activations of all batches, padded to the same number of steps."""
+    steps = max(captured.values[0].shape[2] for captured, _ in batches)
+    parts = []
+    for captured, prompts in batches:
+        part = on_host(captured.values[site].astype(jnp.float32))[:, :prompts]
+        missing = steps - part.shape[2]
+        parts.append(np.pad(part, ((0, 0), (0, 0), (0, missing), (0, 0))))
+    tensor = np.concatenate(parts, axis=1)
+    for number, row in enumerate(rows):
+        # Never computed, or computed for a row that had ended.
+        tensor[:, number, len(row["tokens"]) :] = np.nan
+    return tensor
+
+
 def _index(capture: Capture, rows: Sequence[dict[str, Any]], *, steps: int) -> dict[str, Any]:
+    """What the axes of the tensors stand for."""
+    row_facts = []
+    for row in rows:
+        first = len(row["prompt_tokens"]) - 1
+        positions = list(range(first, first + len(row["tokens"])))
+        row_facts.append({"index": row["index"], "tokens": row["tokens"], "positions": positions})
     return {
         "axes": ["layer", "row", "step", "hidden"],
         "layers": list(capture.layers),
         "sites": [site.value for site in capture.sites],
         "steps": steps,
         "unwritten": "NaN",
-        "rows": [
-            {
-                "index": row["index"],
-                "tokens": row["tokens"],
-                "positions": [
-                    len(row["prompt_tokens"]) - 1 + step for step in range(len(row["tokens"]))
-                ],
-            }
-            for row in rows
-        ],
+        "rows": row_facts,
     }

@@ -11,7 +11,7 @@ import numpy as np
 from jaxgen.caches.admission import Room, Rooms, rooms
 from jaxgen.caches.page_allocator import pages_for
 from jaxgen.caches.protocol import Place, Slotted
-from jaxgen.engine.batch import begun
+from jaxgen.engine.batch import initial_state, padded_width
 from jaxgen.engine.engine import Engine
 from jaxgen.engine.program_use import Use, shapes_of
 from jaxgen.engine.programs import State
@@ -19,9 +19,6 @@ from jaxgen.models.sharding import Layout, on_host, put
 from jaxgen.specs.cache import Fixed, Paged
 
 Clock = Callable[[], float]
-
-LEAST_WIDTH = 16
-"""Prompts are padded to this times a power of two: few widths, few programs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +104,7 @@ class Continuous:
             np.zeros((self.rows, self.capacity), np.int32),
             np.ones((self.rows,), np.int32),
         )
-        state = begun(sequence, lengths=lengths, limits=(), **given)
+        state = initial_state(sequence, lengths=lengths, limits=(), **given)
         return jax.block_until_ready((cache, state))
 
     def used(self) -> list[Use]:
@@ -178,14 +175,14 @@ class Call:
     def _admit(self, slot: int, number: int, request: Request, room: Room) -> None:
         shared, capacity = self._shared, self._shared.capacity
         rest = request.tokens[room.kept :]
-        width = min(LEAST_WIDTH << max(-(-len(rest) // LEAST_WIDTH) - 1, 0).bit_length(), capacity)
+        width = padded_width(len(rest), limit=capacity)
         depth = (
             shared.spec.depth(min(room.kept + width, capacity), capacity) if room.kept else width
         )
         prompt, sequence = np.zeros((1, width), np.int32), np.zeros((1, capacity), np.int32)
         prompt[0, : len(rest)] = rest
         sequence[0, : len(request.tokens)] = request.tokens
-        text = begun(
+        text = initial_state(
             sequence,
             lengths=np.array([len(request.tokens)]),
             limits=[request.new_tokens],

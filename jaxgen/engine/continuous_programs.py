@@ -1,4 +1,4 @@
-"""The programs of continuous batching: a new text enters a row, and all rows go on until one of them ends."""
+"""The programs of continuous batching: a prompt enters a row, all rows go on until one ends."""
 
 import dataclasses
 from typing import cast
@@ -18,20 +18,28 @@ def admit(
     leaves: Leaves,
     cache: Slotted,
     prompt: Int[Array, "1 T"],
-    text: State,
+    row_state: State,
     place: Place,
     state: State,
 ) -> tuple[Slotted, State]:
-    """Run one prompt, choose its first token, and let it have its row.
+    """Run one prompt, choose its first token, and give it its row.
 
     Args:
+        blueprint: closed over.
+        leaves: the weights.
+        cache: of all rows; donated.
         prompt: right-padded; without the tokens that its pages hold already.
-        text: of one row, as it is before the prefill.
+        row_state: of the one row, as it is before the prefill.
         place: which row and which pages.
         state: of all rows.
+
+    Returns:
+        The cache and the state of all rows.
     """
-    row, begun = programs.prefill(blueprint, leaves, cache.opened(place), prompt, text)
-    return cache.closed(place, cast(Slotted, row)), _with_row(state, place.slot, begun)
+    # The prompt runs on a cache of one row, so that the others are neither computed nor written.
+    row, row_state = programs.prefill(blueprint, leaves, cache.opened(place), prompt, row_state)
+    cache = cache.closed(place, cast(Slotted, row))
+    return cache, _with_row(state, place.slot, row_state)
 
 
 def serve(
@@ -42,23 +50,37 @@ def serve(
     active: Bool[Array, "B"],
     steps: Int[Array, ""],
 ) -> tuple[Slotted, State]:
-    """Up to `steps` steps in one program; `steps` is traced. It ends as soon as an active row is done."""
+    """Run up to `steps` steps in one program; it ends as soon as an active row is done.
 
-    def going_on(carry):
-        taken, _, at = carry
-        return (taken < steps) & ~jnp.any(at.done & active)
+    `steps` and `active` are traced: whatever rows are active, it is one program.
+    """
+
+    def none_ended(carry):
+        taken, _, state = carry
+        return (taken < steps) & ~jnp.any(state.done & active)
 
     def body(carry):
-        taken, kept, at = carry
-        return (taken + 1, *programs.settled(blueprint, programs.step(blueprint, leaves, kept, at)))
+        taken, cache, state = carry
+        cache, state = programs.step(blueprint, leaves, cache, state)
+        return (taken + 1, *programs.constrain_to_mesh(blueprint, cache, state))
 
-    _, kept, state = jax.lax.while_loop(going_on, body, (jnp.int32(0), cache.only(active), state))
-    return cast(Slotted, kept), state
+    # Rows without a prompt are computed along, and must not write: their pages are others' by now.
+    start = (jnp.int32(0), cache.only(active), state)
+    _, served, state = jax.lax.while_loop(none_ended, body, start)
+    return cast(Slotted, served), state
 
 
-def _with_row(state: State, slot: Int[Array, ""], one: State) -> State:
-    """All rows, of which one is another text now."""
-    names = ("sequence", "lengths", "ends", "done", "rows")
+def _with_row(state: State, slot: Int[Array, ""], row: State) -> State:
+    """The state of all rows, of which one is `row` now."""
+
+    def put(all_rows: Array, one_row: Array) -> Array:
+        return all_rows.at[slot].set(one_row[0])
+
     return dataclasses.replace(
-        state, **{name: getattr(state, name).at[slot].set(getattr(one, name)[0]) for name in names}
+        state,
+        sequence=put(state.sequence, row.sequence),
+        lengths=put(state.lengths, row.lengths),
+        ends=put(state.ends, row.ends),
+        done=put(state.done, row.done),
+        rows=put(state.rows, row.rows),
     )

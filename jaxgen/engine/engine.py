@@ -1,29 +1,30 @@
-"""The engine: weights, the bound programs, and the two halves of a generation. It owns no clock and prints nothing."""
+"""The engine: weights, the bound programs, and the two halves of a generation.
+
+It owns no clock and prints nothing.
+"""
 
 import dataclasses
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
-import numpy as np
 
 from jaxgen import caches
 from jaxgen.caches.protocol import Cache
 from jaxgen.engine import continuous_programs, placement, programs
-from jaxgen.engine.batch import Batch, capacity_for, make_batch
+from jaxgen.engine.batch import Batch, make_batch
 from jaxgen.engine.binders import Bound, Program, bind
+from jaxgen.engine.capacity import capacity_for
 from jaxgen.engine.capture import Captured
 from jaxgen.engine.programs import Blueprint, State
 from jaxgen.models.sharding import layout_of, on_host
 from jaxgen.models.structure import Leaves, Structure
-from jaxgen.specs.cache import CacheSpec, Paged
+from jaxgen.specs.cache import CacheSpec
 from jaxgen.specs.mesh import Cut
 from jaxgen.specs.run import Run
 from jaxgen.specs.workload import Batching, Generate, Loop
 
-OnStep = Callable[[State], None]
-Written = tuple[list[int], str]
-"""New tokens of a text, and why it ended."""
+Output = tuple[list[int], str]
+"""The new tokens of a row, and why it ended."""
 
 
 class Engine:
@@ -32,18 +33,18 @@ class Engine:
     Attributes:
         run: the arm's spec, its cache as the model can have it.
         layout: of the mesh that the model is spread over; null on a single device.
-        leaves: the weights; `place` puts them into fresh buffers.
+        leaves: the weights; `move_to_new_buffers` copies them.
         blueprint: what the programs are closed over.
-        prefill_program, step_program, loop_program: the bound programs that `prefill` and `decode` call.
+        prefill_program, step_program, loop_program: the bound programs that `prefill` and `decode`
+            call.
         admit_program, serve_program: those of continuous batching.
     """
 
     def __init__(self, run: Run, structure: Structure, leaves: Leaves):
         architecture = structure.architecture
         self.layout = layout_of(run.mesh, architecture)
-        self.run = run = dataclasses.replace(
-            run, cache=placement.served(run.cache, architecture, self.layout)
-        )
+        cache = placement.resolve_cache_spec(run.cache, architecture, self.layout)
+        self.run = dataclasses.replace(run, cache=cache)
         self.leaves = leaves
         self.blueprint = Blueprint(
             structure=dataclasses.replace(structure, layout=self.layout),
@@ -52,8 +53,9 @@ class Engine:
             sampling=self.generation.sampling,
             eos_token_ids=() if self.generation.ignores_eos else architecture.eos_token_ids,
             capture=self.generation.capture,
-            window=run.cache.window,
+            window=cache.window,
         )
+        # Bound once and kept: a jit inside a function that is called again would compile again.
         self.prefill_program = self._bind(programs.prefill)
         self.step_program = self._bind(programs.step)
         self.loop_program = self._bind(programs.loop)
@@ -62,10 +64,8 @@ class Engine:
 
     def _bind(self, program: Program) -> Bound:
         """A program under the run's jit strategy; nothing is compiled before it is called."""
-        donate = caches.kind(self.run.cache).donated
-        return bind(
-            self.run.jit.strategy, program, self.blueprint, leaves=self.leaves, donate=donate
-        )
+        strategy, donate = self.run.jit.strategy, caches.kind(self.run.cache).donated
+        return bind(strategy, program, self.blueprint, leaves=self.leaves, donate=donate)
 
     @property
     def cut(self) -> Cut:
@@ -84,7 +84,7 @@ class Engine:
         new_tokens: int | None = None,
         limits: Sequence[int] = (),
     ) -> int:
-        """Slots of a row in the cache that serves these prompts.
+        """Return the slots of a row in the cache that serves these prompts.
 
         Args:
             prompts: token ids.
@@ -112,40 +112,50 @@ class Engine:
         limits: Sequence[int] = (),
         capacity: int | None = None,
     ) -> list[Batch]:
-        """The prompts in batches of `workload.batch_size`, on the device.
+        """Put the prompts on the device, in batches of `workload.batch_size`.
 
         Args:
             prompts: token ids.
-            new_tokens: the most per row; null takes `workload.max_new_tokens`. The cache keeps the size that the
-                workload needs, so that fewer tokens run the same programs.
+            new_tokens: the most per row; null takes `workload.max_new_tokens`. The cache keeps the
+                size that the workload needs, so that fewer tokens run the same programs.
             limits: the most for each prompt, where they differ; `new_tokens` lowers them.
             capacity: slots of a row; null takes what these prompts need.
 
         Raises:
             UserError: the prompts do not fit the model, the cache or the buckets.
         """
+        if capacity is None:
+            capacity = self.capacity(prompts, limits=limits)
+        if new_tokens is not None:
+            limits = [min(limit, new_tokens) for limit in limits]
         size = self.generation.batch_size
-        slots = self.capacity(prompts, limits=limits) if capacity is None else capacity
-        most = [limit if new_tokens is None else min(limit, new_tokens) for limit in limits]
-        given = {"capacity": slots, "new_tokens": new_tokens}
-        return [
-            self._batch(prompts[at : at + size], first_row=at, limits=most[at : at + size], **given)
-            for at in range(0, len(prompts), size)
-        ]
+        batches = []
+        for first in range(0, len(prompts), size):
+            rows = slice(first, first + size)
+            sizes = {"capacity": capacity, "new_tokens": new_tokens}
+            batch = self._batch(prompts[rows], first_row=first, limits=limits[rows], **sizes)
+            batches.append(batch)
+        return batches
 
     def bucket_batches(
         self, lengths: Sequence[int], *, capacity: int, new_tokens: int | None = None
     ) -> list[Batch]:
-        """One full batch of each shape that the buckets allow, to compile ahead of any prompt; `lengths` are the token
-        buckets, or those of the prompts."""
+        """Return one full batch of each shape that the buckets allow, to compile ahead of any
+        prompt.
+
+        Args:
+            lengths: the token buckets, or the lengths of the prompts.
+            capacity: slots of a row.
+            new_tokens: the most per row; null takes `workload.max_new_tokens`.
+        """
         work = self.generation
-        return [
-            self._batch(
-                [[0] * length] * size, first_row=0, capacity=capacity, new_tokens=new_tokens
-            )
-            for length in lengths
-            for size in work.batch_buckets or (work.batch_size,)
-        ]
+        batches = []
+        for length in lengths:
+            for size in work.batch_buckets or (work.batch_size,):
+                zeros = [[0] * length] * size
+                full = self._batch(zeros, first_row=0, capacity=capacity, new_tokens=new_tokens)
+                batches.append(full)
+        return batches
 
     def _batch(
         self,
@@ -181,97 +191,63 @@ class Engine:
         return batch if captured is None else batch.with_captured(captured)
 
     def empty_cache(self, batch: Batch) -> Cache:
-        """A fresh cache for one run of a batch, ready on the device: it will be donated.
-
-        A pool that rows take turns in may be too small for all of them at once: then it gets the pages that they need.
-        """
+        """Return a fresh cache for one run of a batch, ready on the device: it will be donated."""
         spec = self.run.cache
-        if isinstance(spec, Paged) and self.generation.batching is Batching.continuous:
-            spec = dataclasses.replace(spec, num_pages=None)
-        cache = self.new_cache(
-            spec,
-            batch=batch.rows,
-            capacity=batch.capacity,
-            needed=[
-                length + most
-                for length, most in zip(batch.prompt_lengths, batch.limits, strict=True)
-            ],
-            prompt=batch.prompt.shape[1],
-        )
-        return jax.block_until_ready(cache.reading(batch.prompt.shape[1]))
+        if self.generation.batching is Batching.continuous:
+            # Its pool, which rows take turns in, may be too small for all rows of a batch at once.
+            spec = placement.with_full_pool(spec)
+        width = batch.prompt.shape[1]
+        sizes = {"batch": batch.rows, "capacity": batch.capacity, "prompt": width}
+        cache = self.new_cache(spec, needed=batch.needed, **sizes)
+        return jax.block_until_ready(cache.reading(width))
 
     def new_cache(self, spec: CacheSpec, **sizes) -> Cache:
-        """An empty cache in the arm's dtype and on its devices; `sizes` as of `placing.empty_cache`."""
-        return placement.empty_cache(
-            spec, self.blueprint.structure, dtype=self.run.dtype.kv.value, **sizes
-        )
+        """Return an empty cache in the arm's dtype; `sizes` as of `placement.empty_cache`."""
+        dtype = self.run.dtype.kv.value
+        return placement.empty_cache(spec, self.blueprint.structure, dtype=dtype, **sizes)
 
     def prefill(self, batch: Batch, cache: Cache) -> tuple[Cache, State]:
         """Run the prompts and choose the first tokens. `cache` is from `empty_cache`."""
         return self.prefill_program(self.leaves, cache, batch.prompt, batch.state)
 
     def decode(
-        self,
-        batch: Batch,
-        cache: Cache,
-        state: State,
-        *,
-        on_step: OnStep | None = None,
-        every_step: bool = False,
+        self, batch: Batch, cache: Cache, state: State, *, every_step: bool = False
     ) -> tuple[Cache, State]:
-        """All the tokens after the first, on device in one loop per depth or one call per token from the host.
+        """Choose all the tokens after the first: in one loop per depth on the device, or one call
+        per token.
 
         Args:
             batch: says how many steps at which depth.
             cache, state: from `prefill`; the cache is donated.
-            on_step: called after each step of the host loop with the state then.
             every_step: the host loop goes on when all rows are done: for compiling all there is.
         """
-        if self.generation.loop is Loop.device and cache.static_shape:
-            for segment in batch.segments:
-                cache, state = self.loop_program(
-                    self.leaves, cache.reading(segment.depth), state, segment.steps_on_device
-                )
-            return cache, state
+        on_device = self.generation.loop is Loop.device and cache.static_shape
         for segment in batch.segments:
             cache = cache.reading(segment.depth)
+            if on_device:
+                cache, state = self.loop_program(self.leaves, cache, state, segment.steps_on_device)
+                continue
             for _ in range(segment.steps):
+                # The device loop sees by itself that all rows are done; here the host has to ask.
                 if not every_step and on_host(state.done).all():
                     return cache, state
                 cache, state = self.step_program(self.leaves, cache, state)
-                if on_step is not None:
-                    on_step(state)
         return cache, state
 
-    def written(self, batch: Batch, state: State) -> list[Written]:
-        """Each row's new tokens, and why it ended."""
+    def outputs(self, batch: Batch, state: State) -> list[Output]:
+        """Return each row's new tokens, and why it ended."""
         sequence, lengths = on_host(state.sequence), on_host(state.lengths)
-        rows = [
-            sequence[row, start : lengths[row]].tolist()
-            for row, start in enumerate(batch.prompt_lengths)
-        ]
-        return [(tokens, self.finish_reason(tokens)) for tokens in rows]
+        outputs = []
+        for row, start in enumerate(batch.prompt_lengths):
+            tokens = sequence[row, start : lengths[row]].tolist()
+            outputs.append((tokens, self.finish_reason(tokens)))
+        return outputs
 
     def finish_reason(self, tokens: Sequence[int]) -> str:
-        """`eos` where the model ended a text itself, else `length`."""
+        """Return `eos` where the model itself ended the row, else `length`."""
         return "eos" if tokens and tokens[-1] in self.blueprint.eos_token_ids else "length"
 
-    def place(self) -> None:
-        """Copy the weights into fresh buffers, one leaf at a time: where they lie is worth a percent or two."""
+    def move_to_new_buffers(self) -> None:
+        """Copy the weights, leaf by leaf: where they lie in memory is worth a percent or two."""
         leaves, self.leaves = list(self.leaves), ()
-        self.leaves = placement.moved(leaves)
-
-    def next_logprobs(self, prompt: Sequence[int]) -> np.ndarray:
-        """Log-probabilities (V,) of the token after `prompt`, through this arm's dtypes. For comparing, not timing."""
-        alone = {
-            "first_row": 0,
-            "capacity": len(prompt) + 1,
-            "new_tokens": 1,
-            "seed": 0,
-            "layout": self.layout,
-        }
-        batch = make_batch([list(prompt)], cache=self.run.cache, **alone)
-        once = jax.jit(
-            functools.partial(programs.next_logprobs, self.blueprint)
-        )  # all traced, nothing donated
-        return on_host(once(self.leaves, self.empty_cache(batch), batch.prompt, batch.state))[0]
+        self.leaves = placement.copy_leaves(leaves)

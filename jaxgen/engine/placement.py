@@ -1,4 +1,4 @@
-"""What an engine puts on its devices before any clock: empty caches, each part of them made where it belongs."""
+"""What an engine puts on its devices before any clock: empty caches, and copies of the weights."""
 
 import dataclasses
 import functools
@@ -15,9 +15,15 @@ from jaxgen.specs.architecture import Architecture
 from jaxgen.specs.cache import CacheSpec, Paged, PageKernel, windowed
 
 
-def served(spec: CacheSpec, architecture: Architecture, layout: Layout | None) -> CacheSpec:
-    """The cache as a model on its mesh can have it: its window narrowed to the model's, and pages read without the
-    kernels that JAX ships, which GSPMD cannot cut.
+def resolve_cache_spec(
+    spec: CacheSpec, architecture: Architecture, layout: Layout | None
+) -> CacheSpec:
+    """Return the cache as a model on its mesh can have it: its window is narrowed to the model's.
+
+    Args:
+        spec: as the user gave it.
+        architecture: of the model.
+        layout: of the mesh; null on a single device.
 
     Raises:
         UserError: the window is larger than the model's context.
@@ -25,10 +31,15 @@ def served(spec: CacheSpec, architecture: Architecture, layout: Layout | None) -
     spec = windowed(spec, architecture)
     if layout is None or not isinstance(spec, Paged) or spec.kernel is not PageKernel.auto:
         return spec
+    # GSPMD cannot partition the kernels that JAX ships, so a mesh reads pages without them.
     on_cpu = jax.default_backend() == "cpu"
-    return dataclasses.replace(
-        spec, kernel=PageKernel.blockwise if on_cpu else PageKernel.reference
-    )
+    kernel = PageKernel.blockwise if on_cpu else PageKernel.reference
+    return dataclasses.replace(spec, kernel=kernel)
+
+
+def with_full_pool(spec: CacheSpec) -> CacheSpec:
+    """Return the cache with as many pages as full rows need, whatever the run's own pool has."""
+    return dataclasses.replace(spec, num_pages=None) if isinstance(spec, Paged) else spec
 
 
 def empty_cache(
@@ -41,26 +52,45 @@ def empty_cache(
     needed: Sequence[int] = (),
     prompt: int | None = None,
 ) -> Cache:
-    """An empty cache of a model, as `caches.create` has it."""
+    """Return an empty cache of a model on its devices.
+
+    Args:
+        spec: as `resolve_cache_spec` has it.
+        structure: of the model, with its layout.
+        batch: rows.
+        capacity: slots of a row.
+        dtype: of keys and values.
+        needed: tokens that each row may come to hold, where that is known.
+        prompt: what the prompts are padded to; null is not known.
+
+    Raises:
+        UserError: there are too few pages.
+    """
     architecture, layout = structure.architecture, structure.layout
     sizes = {"batch": batch, "capacity": capacity, "dtype": jnp.dtype(dtype), "prompt": prompt}
     if layout is None:
         return caches.create(spec, architecture, needed=needed, **sizes)
-    return _made(layout, spec, architecture, needed=tuple(needed), **sizes)
+    return _sharded_cache(layout, spec, architecture, needed=tuple(needed), **sizes)
 
 
-def moved(leaves: list[jax.Array]) -> Leaves:
-    """Copies in fresh buffers, made one leaf at a time: the list lets go of each as soon as its copy is there."""
+def copy_leaves(leaves: list[jax.Array]) -> Leaves:
+    """Copy the leaves into fresh buffers and return the copies.
+
+    Args:
+        leaves: its entries are replaced one at a time, so that only one leaf exists twice.
+    """
     for number, leaf in enumerate(leaves):
         leaves[number] = jax.block_until_ready(jnp.copy(leaf))
     return tuple(leaves)
 
 
+# Static: all of it, the sizes included; nothing is traced. A cache that was made on one device and
+# partitioned afterwards might not fit there.
 @functools.partial(
     jax.jit,
     static_argnums=(0, 1, 2),
     static_argnames=("batch", "capacity", "dtype", "needed", "prompt"),
 )
-def _made(layout: Layout, spec: CacheSpec, architecture: Architecture, **sizes) -> Cache:
-    """All of it static: made whole on one device and then shared out, it might not fit there."""
+def _sharded_cache(layout: Layout, spec: CacheSpec, architecture: Architecture, **sizes) -> Cache:
+    """An empty cache whose parts are made on the devices that hold them."""
     return layout.kept(caches.create(spec, architecture, **sizes))

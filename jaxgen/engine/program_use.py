@@ -1,4 +1,4 @@
-"""The programs that a call runs, with the shapes of their arguments: what can be lowered and looked at."""
+"""The programs that a call runs, with the shapes of their arguments: what can be lowered."""
 
 import dataclasses
 from typing import Any
@@ -21,7 +21,8 @@ class Use:
         program: its own name.
         bound: as the arm's jit strategy binds it.
         arguments: arrays, or their shapes.
-        variant: what tells this use of the program from its others, such as the depth that it reads.
+        variant: what tells this use of the program from its others, such as the depth that it
+            reads.
     """
 
     program: str
@@ -40,53 +41,51 @@ class Use:
         return self.arguments[CACHE_ARGUMENT]
 
     def lower(self) -> Lowered | None:
-        """Null under `eager`."""
+        """Return what a call runs; null under `eager`."""
         return self.bound.lower(*self.arguments)
 
 
 def generation_uses(engine: Engine, batch: Batch) -> list[Use]:
-    """The programs of one batch in the order of their use, with arguments like those of the true calls.
+    """Return the programs of one batch in the order of their use, with arguments like those of the
+    true calls.
 
     A cache that grows has a program for every step: only the last is among them.
     """
     empty = engine.empty_cache(batch)
-    found = [
-        Use(
-            "prefill",
-            engine.prefill_program,
-            (engine.leaves, shapes_of(empty), batch.prompt, batch.state),
-        )
-    ]
-    looped = engine.generation.loop is Loop.device and empty.static_shape
-    for segment in batch.segments if empty.static_shape else batch.segments[-1:]:
+    leaves, state = engine.leaves, batch.state
+    arguments = (leaves, shapes_of(empty), batch.prompt, state)
+    uses = [Use("prefill", engine.prefill_program, arguments)]
+    in_loop = engine.generation.loop is Loop.device and empty.static_shape
+    segments = batch.segments if empty.static_shape else batch.segments[-1:]
+    for segment in segments:
         cache = _before_step(engine, batch, empty, depth=segment.depth)
-        if looped:
-            arguments = (engine.leaves, cache, batch.state, segment.steps_on_device)
-            found.append(Use("loop", engine.loop_program, arguments, variant=str(segment.depth)))
+        variant = str(segment.depth)
+        if in_loop:
+            arguments = (leaves, cache, state, segment.steps_on_device)
+            uses.append(Use("loop", engine.loop_program, arguments, variant=variant))
         else:
-            arguments = (engine.leaves, cache, batch.state)
-            found.append(Use("step", engine.step_program, arguments, variant=str(segment.depth)))
-    return found
+            uses.append(Use("step", engine.step_program, (leaves, cache, state), variant=variant))
+    return uses
 
 
 def shapes_of(tree: Any) -> Any:
-    """The arrays without their numbers. Where one is not bound to its device, its shape must not be either: jax would
-    take it for another program."""
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(
-            leaf.shape, leaf.dtype, sharding=leaf.sharding if leaf.committed else None
-        ),
-        tree,
-    )
+    """Return the arrays of a tree without their numbers."""
+
+    def shape_of(leaf: Any) -> jax.ShapeDtypeStruct:
+        # Where an array is not committed to its device, its shape must not be either: jax would
+        # take the call for another program.
+        sharding = leaf.sharding if leaf.committed else None
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    return jax.tree.map(shape_of, tree)
 
 
 def _before_step(engine: Engine, batch: Batch, empty, *, depth: int) -> Any:
-    """The shapes of the cache as the step that reads `depth` slots gets it: on a device, as a program left it."""
+    """The cache's shapes for the step that reads `depth` slots, on a device as a program left it."""
     cache = empty.reading(depth)
-    if (
-        cache.incremental and not cache.static_shape
-    ):  # as a prefill of all the tokens before would have left it
-        prompt = jax.ShapeDtypeStruct((batch.prompt.shape[0], depth - 1), batch.prompt.dtype)
+    if cache.incremental and not cache.static_shape:
+        # It has grown: as a prefill of all the tokens before would have left it.
+        prompt = jax.ShapeDtypeStruct((batch.rows, depth - 1), batch.prompt.dtype)
         cache, _ = jax.eval_shape(
             lambda *args: programs.prefill(engine.blueprint, *args),
             engine.leaves,
@@ -94,10 +93,8 @@ def _before_step(engine: Engine, batch: Batch, empty, *, depth: int) -> Any:
             prompt,
             batch.state,
         )
-    placed = [leaf.sharding for leaf in jax.tree.leaves(empty)]
     leaves, treedef = jax.tree.flatten(cache)
-    shapes = [
-        jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-        for leaf, sharding in zip(leaves, placed, strict=True)
-    ]
+    shapes = []
+    for leaf, before in zip(leaves, jax.tree.leaves(empty), strict=True):
+        shapes.append(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=before.sharding))
     return jax.tree.unflatten(treedef, shapes)

@@ -10,6 +10,7 @@ from jaxgen.checkpoints.restore import Loaded
 from jaxgen.checkpoints.restore import load as load_weights
 from jaxgen.engine.engine import Engine
 from jaxgen.engine.ledger import Ledger, Window
+from jaxgen.engine.teacher_forcing import next_logprobs
 from jaxgen.models.sharding import device_bytes, shardings_of
 from jaxgen.specs.fault import Fault
 from jaxgen.specs.run import Run
@@ -146,7 +147,7 @@ class LoadedArm:
             return
         for arm in self._sharing:
             arm.engine.leaves = ()
-        self.engine.place()
+        self.engine.move_to_new_buffers()
         for arm in self._sharing:
             arm.engine.leaves = self.engine.leaves
 
@@ -178,7 +179,7 @@ class LoadedArm:
 
     def logprobs(self, tokens: list[int], candidates: list[int]) -> list[float]:
         """The arm's log-probabilities of `candidates` as the token after `tokens`."""
-        logprobs = self.engine.next_logprobs(tokens)
+        logprobs = next_logprobs(self.engine, tokens)
         return [float(logprobs[token]) for token in candidates]
 
     def _watched(self, case: int, *, new_tokens: int | None) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 Each function is a command of that name; none runs while a trial does.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxgen.engine import logit_distances
 from jaxgen.engine.hlo import inspection
+from jaxgen.engine.logit_comparison import compare_logits
+from jaxgen.engine.reference_logits import write_reference_logits
 from jaxgen.machine import memory, probes
 from jaxgen.measure.roofline import Step
 from jaxgen.worker.arm import LoadedArm
@@ -15,12 +17,16 @@ from jaxgen.worker.arm import LoadedArm
 
 def teach(arm: LoadedArm, case: int, rows: list[dict], path: str) -> dict[str, Any]:
     """Write the arm's log-probabilities of its own answers of a case to a file."""
-    return logit_distances.write_teacher(arm.engine, rows, path, limits=arm.workload.limits(case))
+    limits = arm.workload.limits(case)
+    return write_reference_logits(arm.engine, rows, path, limits=limits)
 
 
-def learn(arm: LoadedArm, case: int, rows: list[dict], path: str) -> dict[str, Any]:
+def learn(
+    arm: LoadedArm, case: int, rows: list[dict], path: str, divergences: Sequence[dict] = ()
+) -> dict[str, Any]:
     """Compare the arm's log-probabilities with those in the file, on the same tokens."""
-    return logit_distances.against_teacher(arm.engine, rows, path, limits=arm.workload.limits(case))
+    limits = arm.workload.limits(case)
+    return compare_logits(arm.engine, rows, path, limits=limits, divergences=divergences)
 
 
 def scale(arm: LoadedArm, case: int) -> dict[str, Any]:

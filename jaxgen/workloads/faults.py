@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxgen.engine.engine import Written
+from jaxgen.engine.engine import Output
 from jaxgen.models.structure import Leaves
 from jaxgen.specs.fault import Fault
 
@@ -78,7 +78,7 @@ class Faults:
                 self._piece()
                 piece_s, now_s = time.perf_counter() - now_s, time.perf_counter()
 
-    def written(self, rows: Sequence[Written]) -> list[Written]:
+    def written(self, rows: Sequence[Output]) -> list[Output]:
         """What the arm says it wrote: as it is, or the first row's last token replaced by its neighbour."""
         (tokens, reason), *others = rows
         if not self.fault.wrong_token:

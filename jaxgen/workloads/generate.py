@@ -156,7 +156,7 @@ class Generating:
         faults.after_call((cache, state), began_s)
         jax.block_until_ready((cache, state))
         end = faults.clock()
-        written = engine.written(batch, state)
+        written = engine.outputs(batch, state)
         return Timed(
             ttft_s=first - start,
             latency_s=end - start,

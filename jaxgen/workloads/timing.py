@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from jaxgen.engine.capture import Captured
-from jaxgen.engine.engine import Written
+from jaxgen.engine.engine import Output
 from jaxgen.workloads import arc
 from jaxgen.workloads.codec import Codec
 from jaxgen.workloads.prompts import Prompt
@@ -36,7 +36,7 @@ class Timed:
     latency_s: float
     decode_s: float
     steps: int
-    written: list[Written]
+    written: list[Output]
     captured: Captured | None = None
 
 
@@ -57,7 +57,7 @@ def measured(timed: Sequence[Timed], names: Mapping[str, object]) -> dict[str, f
     return {name: values[name] for name in names}
 
 
-def answers(prompts: Sequence[Prompt], written: Sequence[Written], codec: Codec) -> list[Row]:
+def answers(prompts: Sequence[Prompt], written: Sequence[Output], codec: Codec) -> list[Row]:
     """One row per prompt: `{index, prompt, prompt_tokens, tokens, text, finish_reason}`, and marks of ARC."""
     return [
         {

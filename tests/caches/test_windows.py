@@ -150,7 +150,7 @@ def test_the_model_s_own_window_holds_in_forced_texts_and_scores(spec):
     forced, _ = texts(PROMPTS, NEW_TOKENS)
     expected = whole("llama", PROMPTS, NEW_TOKENS, window=WINDOW).astype(np.float64)
     expected -= np.log(np.exp(expected).sum(-1, keepdims=True))
-    for piece in forced_logprobs(model, PROMPTS, answers=forced.tolist()).pieces:
+    for piece in forced_logprobs(model, PROMPTS, outputs=forced.tolist()).pieces:
         wanted = expected[piece.row, piece.position : piece.position + len(piece.logprobs)]
         np.testing.assert_allclose(piece.logprobs, wanted, rtol=0, atol=ROUNDING)
     request = Request(

@@ -5,7 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from jaxgen.engine.batch import capacity_for, make_batch
+from jaxgen.engine.batch import make_batch
+from jaxgen.engine.capacity import capacity_for
 from jaxgen.errors import UserError
 from jaxgen.specs.cache import Dynamic, Fixed, NoCache
 from jaxgen.specs.workload import Generate

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxgen.engine.teacher_forcing import next_logprobs
 from jaxgen.specs.cache import Fixed
 from jaxgen.specs.dtype import Dtype, Number
 from support.small_models import FAMILIES, NEW_TOKENS, PROMPTS, engine, run
@@ -22,7 +23,7 @@ KNOBS = ("weights", "activations", "kv", "logits")
 
 @functools.cache  # one compile for each family and dtype of this file
 def logprobs(family, dtype):
-    return engine(run(architecture=FAMILIES[family], dtype=dtype)).next_logprobs(PROMPTS[1])
+    return next_logprobs(engine(run(architecture=FAMILIES[family], dtype=dtype)), PROMPTS[1])
 
 
 def moved(family, dtype):
@@ -61,4 +62,4 @@ def test_a_narrow_engine_generates_through_a_narrow_cache(narrow):
     assert {leaf.dtype.name for leaf in jax.tree.leaves((cache.keys, cache.values))} == {
         narrow.value
     }
-    assert [len(new) for new, _ in model.written(batch, state)] == [NEW_TOKENS] * len(PROMPTS)
+    assert [len(new) for new, _ in model.outputs(batch, state)] == [NEW_TOKENS] * len(PROMPTS)

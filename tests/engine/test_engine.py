@@ -109,11 +109,16 @@ def test_a_single_new_token_needs_no_decode(unending, name):
 def test_the_host_loop_stops_when_every_row_has_ended(engines, name):
     model = with_loop(engines[name], Loop.host)
     (batch,) = model.batches([PROMPTS[ENDING_ROW]] * len(PROMPTS))
-    seen = []
+    seen, step = [], model.step_program
+
+    def noted_step(*arguments):
+        cache, state = step(*arguments)
+        seen.append(np.asarray(state.lengths).tolist())
+        return cache, state
+
+    model.step_program = noted_step
     cache, state = model.prefill(batch, model.empty_cache(batch))
-    model.decode(
-        batch, cache, state, on_step=lambda state: seen.append(np.asarray(state.lengths).tolist())
-    )
+    model.decode(batch, cache, state)
     length = len(PROMPTS[ENDING_ROW])
     assert seen == [[length + taken] * len(PROMPTS) for taken in range(2, ENDING_STEP + 2)]
 

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxgen.engine.teacher_forcing import next_logprobs
 from jaxgen.models.structure import structure_of
 from jaxgen.ops.quantisation import Quantised
 from jaxgen.specs.cache import Dynamic, Fixed, KVLayout, Paged
@@ -28,7 +29,7 @@ SHARES = {
 
 @functools.cache
 def logprobs(family, dtype):
-    return engine(run(architecture=FAMILIES[family], dtype=dtype)).next_logprobs(PROMPTS[1])
+    return next_logprobs(engine(run(architecture=FAMILIES[family], dtype=dtype)), PROMPTS[1])
 
 
 REST = itertools.product(("gpt2", "qwen3"), ("both", "kv", "bfloat16 between"))

@@ -94,7 +94,7 @@ def test_new_weights_are_used_by_all_but_captured(engines, expected, strategy):
 def test_place_moves_every_weight_and_changes_none(engines, expected):
     model = with_loop(engines[Strategy.closure], Loop.device)
     before = model.leaves
-    model.place()
+    model.move_to_new_buffers()
     for old, new in zip(before, model.leaves, strict=True):
         assert old.unsafe_buffer_pointer() != new.unsafe_buffer_pointer()
         assert bool((old == new).all())
@@ -105,10 +105,10 @@ def test_place_moves_every_weight_and_changes_none(engines, expected):
 @pytest.mark.parametrize("strategy", KEPT, ids=ids)
 def test_nothing_compiles_after_the_second_placement(engines, ledger, strategy):
     model = with_loop(engines[strategy], Loop.device)
-    model.place()
+    model.move_to_new_buffers()
     tokens(model)
     mark = ledger.mark()
-    model.place()
+    model.move_to_new_buffers()
     tokens(model)
     assert ledger.since(mark).entries == ()
 
@@ -118,5 +118,5 @@ def test_a_placement_frees_the_old_buffers():
     model.leaves = tuple(leaf + 0 for leaf in model.leaves)  # buffers that no fixture holds
     jax.block_until_ready(model.leaves)
     held = len(jax.live_arrays())
-    model.place()
+    model.move_to_new_buffers()
     assert len(jax.live_arrays()) == held

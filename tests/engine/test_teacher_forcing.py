@@ -11,8 +11,10 @@ from jaxgen.agreement.tokens import compare
 from jaxgen.caches.buffers import Buffer
 from jaxgen.caches.none import Recompute
 from jaxgen.engine import teacher_forcing
-from jaxgen.engine.logit_distances import LIKELIEST, against_teacher, differences, write_teacher
-from jaxgen.engine.teacher_forcing import forced_logprobs
+from jaxgen.engine.logit_comparison import compare_logits
+from jaxgen.engine.logit_distances import LIKELIEST, distances
+from jaxgen.engine.reference_logits import write_reference_logits
+from jaxgen.engine.teacher_forcing import forced_logprobs, next_logprobs
 from jaxgen.errors import UserError
 from jaxgen.specs.cache import Fixed, NoCache
 from jaxgen.specs.dtype import Dtype, Number
@@ -44,7 +46,7 @@ KNOBS = ("weights", "activations", "kv", "logits")
 def read(model, answers=ANSWERS, prompts=PROMPTS):
     """Each answer's log-probabilities (n, V), put together from the pieces."""
     rows = [[] for _ in answers]
-    for piece in forced_logprobs(model, prompts, answers=answers).pieces:
+    for piece in forced_logprobs(model, prompts, outputs=answers).pieces:
         assert piece.position == sum(map(len, rows[piece.row])), (
             "positions of a row come in order, each once"
         )
@@ -54,8 +56,8 @@ def read(model, answers=ANSWERS, prompts=PROMPTS):
 
 def taught(teacher, pupil, path, rows=ROWS, **settings):
     """What a pupil's worker says of a teacher's logits; plain JSON, NaN refused."""
-    write_teacher(teacher, rows, path, **settings)
-    return json.loads(json.dumps(against_teacher(pupil, rows, path), allow_nan=False))
+    write_reference_logits(teacher, rows, path, **settings)
+    return json.loads(json.dumps(compare_logits(pupil, rows, path), allow_nan=False))
 
 
 @pytest.fixture(scope="module", params=["qwen3"])  # every family through all caches: test_caches.py
@@ -105,7 +107,7 @@ def expected(model):
 )
 def test_caches_of_static_shape_are_stepped_and_the_others_read_in_one_pass(name, method):
     assert (
-        forced_logprobs(engine(run(cache=CACHES[name])), PROMPTS, answers=ANSWERS).method == method
+        forced_logprobs(engine(run(cache=CACHES[name])), PROMPTS, outputs=ANSWERS).method == method
     )
 
 
@@ -127,13 +129,13 @@ def test_the_second_reading_compiles_nothing_whatever_the_answers(ledger, name):
 
 
 def test_an_empty_answer_yields_nothing(model):
-    rows = {piece.row for piece in forced_logprobs(model, PROMPTS, answers=([1], [], [2])).pieces}
+    rows = {piece.row for piece in forced_logprobs(model, PROMPTS, outputs=([1], [], [2])).pieces}
     assert rows == {0, 2}
 
 
 def test_an_answer_that_the_cache_would_not_hold_is_refused(model):
     with pytest.raises(ValueError, match=f"{NEW_TOKENS + 1} tokens"):
-        forced_logprobs(model, PROMPTS, answers=([1] * (NEW_TOKENS + 1), [2], [3]))
+        forced_logprobs(model, PROMPTS, outputs=([1] * (NEW_TOKENS + 1), [2], [3]))
 
 
 @pytest.mark.parametrize("name", ["fixed_unsliced", "dynamic", "none"])
@@ -145,9 +147,9 @@ def test_prompts_of_limits_of_their_own_need_no_more_room_than_these(name):
         engine(run(cache=CACHES[name], architecture=each))
         for each in (architecture, FAMILIES["llama"])
     )
-    pieces = forced_logprobs(near, prompts, answers=answers, limits=limits).pieces
+    pieces = forced_logprobs(near, prompts, outputs=answers, limits=limits).pieces
     for piece, other in zip(
-        pieces, forced_logprobs(far, prompts, answers=answers).pieces, strict=True
+        pieces, forced_logprobs(far, prompts, outputs=answers).pieces, strict=True
     ):
         assert (piece.row, piece.position) == (other.row, other.position)
         np.testing.assert_allclose(piece.logprobs, other.logprobs, rtol=0, atol=ROUNDING)
@@ -234,7 +236,7 @@ class TestTeacher:
         )
 
     def test_the_file_holds_every_position_in_row_order(self, tmp_path, model, expected):
-        facts = write_teacher(model, ROWS, tmp_path / "t.npy")
+        facts = write_reference_logits(model, ROWS, tmp_path / "t.npy")
         assert facts == {"forced": "steps", "positions_compared": 9, "positions_total": 9}
         np.testing.assert_array_equal(np.load(tmp_path / "t.npy"), np.concatenate(expected))
         assert [path.name for path in tmp_path.iterdir()] == ["t.npy"]
@@ -257,42 +259,42 @@ class TestTeacher:
         assert found["positions_compared"] == 8
         assert [value is None for value in found["kl"][1]] == [False, False, False, True]
         assert (
-            against_teacher(model, ROWS, tmp_path / "t.npy", limits=(1, 2, 3))["positions_compared"]
+            compare_logits(model, ROWS, tmp_path / "t.npy", limits=(1, 2, 3))["positions_compared"]
             == 6
         )
         assert max(value for row in found["kl"] for value in row if value is not None) < ROUNDING
 
     def test_another_vocabulary_is_said_and_nothing_compared(self, tmp_path, model):
         np.save(tmp_path / "t.npy", np.zeros((9, 50), np.float32))
-        found = against_teacher(model, ROWS, tmp_path / "t.npy")
+        found = compare_logits(model, ROWS, tmp_path / "t.npy")
         assert found["skipped"] == "the candidate's vocabulary has 97 tokens, the baseline's 50"
         assert (found["kl"], found["positions_compared"]) == ([], 0)
 
     def test_a_file_of_other_answers_is_refused(self, tmp_path, model):
         np.save(tmp_path / "t.npy", np.zeros((10, 97), np.float32))
-        with pytest.raises(ValueError, match="10 positions, its answers 9 tokens"):
-            against_teacher(model, ROWS, tmp_path / "t.npy")
+        with pytest.raises(ValueError, match="10 positions, its outputs 9 tokens"):
+            compare_logits(model, ROWS, tmp_path / "t.npy")
 
     def test_a_place_that_cannot_be_written_is_the_users_to_mend(self, tmp_path, model):
         with pytest.raises(UserError, match="cannot be written"):
-            write_teacher(model, ROWS, tmp_path / "nowhere" / "t.npy")
+            write_reference_logits(model, ROWS, tmp_path / "nowhere" / "t.npy")
 
 
 def test_the_divergence_is_that_of_the_definition():
     teacher, ours = np.log(np.array([[0.5, 0.25, 0.25]])), np.log(np.array([[0.25, 0.5, 0.25]]))
-    found = differences(teacher, ours)
+    found = distances(teacher, ours)
     np.testing.assert_allclose(found.kl, [0.5 * np.log(2) - 0.25 * np.log(2)])
     np.testing.assert_allclose(found.moved, [np.log(2)])
-    np.testing.assert_allclose(found.margins_ours, [np.log(2)])
+    np.testing.assert_allclose(found.margins, [np.log(2)])
 
 
 def test_the_unlikely_do_not_count_in_the_largest_difference():
     teacher = np.log(np.array([*[0.0999] * LIKELIEST, 1e-3]))[None]
     ours = teacher.copy()
     ours[0, -1] -= 5.0
-    assert differences(teacher, ours).moved == 0.0
+    assert distances(teacher, ours).moved == 0.0
     ours[0, 0] -= 0.25
-    np.testing.assert_allclose(differences(teacher, ours).moved, 0.25)
+    np.testing.assert_allclose(distances(teacher, ours).moved, 0.25)
 
 
 def test_bfloat16_against_float32_is_rounding(tmp_path, model):
@@ -314,10 +316,77 @@ def test_bfloat16_against_float32_is_rounding(tmp_path, model):
         dtypes={"candidate": ["bfloat16"] * 4, "baseline": ["float32"] * 4},
         greedy=True,
         logprobs=lambda arm, before, two: [
-            float(arms[arm].next_logprobs(before)[token]) for token in two
+            float(next_logprobs(arms[arm], before)[token]) for token in two
         ],
         forced=told,
     )
     assert found["status"] in ("identical", "rounding"), found["reasons"]
     assert ROUNDING < found["max_abs_logprob_diff"] < found["tolerance"]
     assert 0 < found["kl_mean"] < found["kl_max"]
+
+
+class TestDivergences:
+    """Where the arms' outputs part, the pass that reads the outputs answers for both arms."""
+
+    def test_both_arms_log_probabilities_come_from_the_pass(self, tmp_path, model):
+        other = engine(run(cache=NoCache()))
+        write_reference_logits(model, ROWS, tmp_path / "t.npy")
+        asked = [
+            {"row": 0, "position": 1, "tokens": [3, 77]},
+            {"row": 1, "position": 3, "tokens": [8, 1]},
+        ]
+        answers = compare_logits(other, ROWS, tmp_path / "t.npy", divergences=asked)["divergences"]
+        arms = {"candidate": read(other), "baseline": read(model)}
+        for at, by_arm in zip(asked, answers, strict=True):
+            for arm, rows in arms.items():
+                assert by_arm[arm] == rows[at["row"]][at["position"]][at["tokens"]].tolist()
+
+    @pytest.mark.parametrize("name", ["fixed_unsliced", "none"])
+    def test_they_compile_nothing_whatever_the_lengths_of_the_prompts(self, tmp_path, ledger, name):
+        model = engine(run(cache=CACHES[name]))
+        write_reference_logits(model, ROWS, tmp_path / "t.npy")
+        compare_logits(model, ROWS, tmp_path / "t.npy")
+        mark = ledger.mark()
+        asked = [{"row": row, "position": 0, "tokens": [1, 2]} for row in range(len(ROWS))]
+        answers = compare_logits(model, ROWS, tmp_path / "t.npy", divergences=asked)["divergences"]
+        assert None not in answers
+        assert len({len(prompt) for prompt in PROMPTS}) == len(PROMPTS)
+        assert ledger.since(mark).entries == ()
+
+    def test_a_position_that_was_not_compared_has_no_answer(self, tmp_path, model):
+        asked = [{"row": 1, "position": position, "tokens": [1, 2]} for position in (1, 2)]
+        write_reference_logits(model, ROWS, tmp_path / "t.npy", max_bytes=6 * 97 * 4)
+        answers = compare_logits(model, ROWS, tmp_path / "t.npy", divergences=asked)["divergences"]
+        assert [answer is None for answer in answers] == [False, True]
+
+    def test_another_vocabulary_leaves_them_open(self, tmp_path, model):
+        np.save(tmp_path / "t.npy", np.zeros((9, 50), np.float32))
+        asked = [{"row": 1, "position": 1, "tokens": [1, 2]}]
+        assert compare_logits(model, ROWS, tmp_path / "t.npy", divergences=asked)[
+            "divergences"
+        ] == [None]
+
+    def test_what_is_no_number_is_null(self, tmp_path, model):
+        broken = engine(run(cache=UNSLICED))
+        broken.leaves = tuple(leaf.at[(0,) * leaf.ndim].set(jnp.nan) for leaf in broken.leaves)
+        write_reference_logits(model, ROWS, tmp_path / "t.npy")
+        asked = [{"row": 1, "position": 1, "tokens": [1, 2]}]
+        (answer,) = compare_logits(broken, ROWS, tmp_path / "t.npy", divergences=asked)[
+            "divergences"
+        ]
+        assert answer["candidate"] == [None, None]
+        assert None not in answer["baseline"]
+
+
+@pytest.mark.parametrize("name", CACHES)
+def test_one_position_alone_compiles_once_for_prompts_of_similar_lengths(family, ledger, name):
+    which, _ = family
+    model = engine(run(architecture=FAMILIES[which], cache=CACHES[name]))
+    next_logprobs(model, [1])
+    mark = ledger.mark()
+    row = ROWS[1]
+    before = [*row["prompt_tokens"], *row["tokens"][:2]]
+    found = next_logprobs(model, before)
+    assert ledger.since(mark).entries == ()
+    expected = read(model)[1][2]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=ROUNDING)

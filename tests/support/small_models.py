@@ -175,7 +175,7 @@ def answers(
     for batch in model.batches(prompts, new_tokens=new_tokens, limits=limits):
         cache, state = model.prefill(batch, model.empty_cache(batch))
         _, state = model.decode(batch, cache, state)
-        given += model.written(batch, state)
+        given += model.outputs(batch, state)
     return given
 
 

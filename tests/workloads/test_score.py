@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxgen.engine.hlo import inspection
+from jaxgen.engine.teacher_forcing import next_logprobs
 from jaxgen.errors import UserError
 from jaxgen.specs.fault import Fault
 from jaxgen.specs.measure import Measure
@@ -51,7 +52,7 @@ def test_rows_are_items_in_their_order_and_columns_labels(plain):
     given = np.array([row["scores"] for row in rows])
     np.testing.assert_array_equal(given[:, 0], given[:, 2])  # the same label twice
     expected = np.array(
-        [np.exp(plain._engine.next_logprobs([*QUERY, *item])[[5, 3, 5]]) for item in ITEMS]
+        [np.exp(next_logprobs(plain._engine, [*QUERY, *item])[[5, 3, 5]]) for item in ITEMS]
     )
     np.testing.assert_allclose(given, expected, rtol=1e-4)
 

@@ -15,6 +15,7 @@ from jaxgen.engine.engine import Engine
 from jaxgen.engine.scoring.request import Request
 from jaxgen.engine.scoring.rows import row_count, width
 from jaxgen.engine.scoring.scorer import NO_PREFIX_CACHE, Reuse, Scorer, score
+from jaxgen.engine.teacher_forcing import next_logprobs
 from jaxgen.specs.cache import Dynamic
 from jaxgen.specs.dtype import Dtype, Number
 from jaxgen.specs.jit import Strategy
@@ -134,7 +135,7 @@ def test_a_reused_prefix_changes_no_score(family, cache):
 def test_scores_are_the_engine_s_own_probabilities(family):
     which = scorer(family)
     expected = [
-        np.exp(which.engine.next_logprobs((*QUERY, *item)))[list(LABELS)] for item in ITEMS[:3]
+        np.exp(next_logprobs(which.engine, (*QUERY, *item)))[list(LABELS)] for item in ITEMS[:3]
     ]
     close(scores(which)[:3], expected)
 

@@ -1,0 +1,114 @@
+"""The teacher-forced programs: they feed tokens that the arm did not choose, and return its
+log-probabilities.
+
+They are jitted here whatever the arm's jit strategy, because nothing is timed and no strategy
+changes a number. The jitted functions are module-level and take the blueprint as a static argument:
+an equal blueprint finds its program.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxgen.caches.protocol import Cache
+from jaxgen.engine.programs import Blueprint
+from jaxgen.models.structure import Leaves
+
+
+def forced_prefill(
+    blueprint: Blueprint,
+    leaves: Leaves,
+    cache: Cache,
+    prompt: Int[Array, "B T"],
+    lengths: Int[Array, "B"],
+) -> tuple[Cache, Float[Array, "B V"]]:
+    """Run the right-padded prompts; return log-probabilities of each row's first output token."""
+    model = blueprint.structure.model(leaves)
+    hidden, cache = model(prompt, cache, dtype=jnp.dtype(blueprint.activations))
+    # Gathered before the head: a head over all positions costs more than the layers.
+    last = jnp.take_along_axis(hidden, (lengths - 1)[:, None, None], axis=1)[:, 0]
+    logits = model.logits(last, dtype=jnp.dtype(blueprint.logits))
+    return cache.advance(lengths), _logprobs(logits)
+
+
+def forced_steps(
+    blueprint: Blueprint,
+    chunk: int,
+    leaves: Leaves,
+    cache: Cache,
+    outputs: Int[Array, "B M"],
+    counts: Int[Array, "B"],
+    first: Int[Array, ""],
+    steps: Int[Array, ""],
+) -> tuple[Cache, Float[Array, "chunk B V"]]:
+    """Feed output tokens `first`, `first` + 1, ..., one a step.
+
+    Args:
+        blueprint: static.
+        chunk: static; the most steps of a call.
+        leaves: the weights.
+        cache: after the prefill, and after the chunks before; donated.
+        outputs: right-padded tokens to feed.
+        counts: how many of them each row has.
+        first: the first token that is fed.
+        steps: how many are fed, at most `chunk`.
+
+    Returns:
+        The cache, and the log-probabilities; entry i is the distribution after token `first + i`.
+    """
+    model = blueprint.structure.model(leaves)
+
+    def feed(step, carry):
+        cache, logprobs = carry
+        token = jax.lax.dynamic_slice_in_dim(outputs, first + step, 1, axis=1)  # B 1
+        hidden, cache = model(token, cache, dtype=jnp.dtype(blueprint.activations))
+        logits = model.logits(hidden[:, 0], dtype=jnp.dtype(blueprint.logits))
+        logprobs = jax.lax.dynamic_update_index_in_dim(logprobs, _logprobs(logits), step, axis=0)
+        # A row without a next token stays where it is, like one that has ended in a generation.
+        has_next = first + step + 1 < counts
+        return cache.advance(has_next.astype(jnp.int32)), logprobs
+
+    shape = (chunk, outputs.shape[0], blueprint.structure.architecture.vocab_size)
+    start = (cache, jnp.zeros(shape, jnp.float32))
+    return jax.lax.fori_loop(jnp.int32(0), steps, feed, start)
+
+
+def forced_pass(
+    blueprint: Blueprint,
+    chunk: int,
+    leaves: Leaves,
+    cache: Cache,
+    sequences: Int[Array, "B T"],
+    starts: Int[Array, "B"],
+) -> Float[Array, "B chunk V"]:
+    """Run the right-padded sequences once, with an empty cache.
+
+    Args:
+        blueprint: static.
+        chunk: static; how many positions of each row are returned.
+        leaves: the weights.
+        cache: empty; not donated, as every chunk begins with it anew.
+        sequences: prompt and outputs of each row.
+        starts: the first token of each row whose successor's distribution is returned.
+
+    Returns:
+        The log-probabilities after token `starts`, `starts` + 1, ...; what would lie beyond the
+        sequence repeats its last position.
+    """
+    model = blueprint.structure.model(leaves)
+    hidden, _ = model(sequences, cache, dtype=jnp.dtype(blueprint.activations))
+    positions = starts[:, None] + jnp.arange(chunk, dtype=jnp.int32)[None, :]
+    positions = jnp.minimum(positions, sequences.shape[1] - 1)
+    gathered = jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
+    return _logprobs(model.logits(gathered, dtype=jnp.dtype(blueprint.logits)))
+
+
+def _logprobs(logits: Float[Array, "*dims V"]) -> Float[Array, "*dims V"]:
+    return jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
+
+
+# Static: the blueprint and the size of a chunk; traced: all else. The cache is donated to the two
+# programs that are for caches which are written in place.
+run_prefill = jax.jit(forced_prefill, static_argnums=(0,), donate_argnums=(2,))
+run_steps = jax.jit(forced_steps, static_argnums=(0, 1), donate_argnums=(3,))
+run_pass = jax.jit(forced_pass, static_argnums=(0, 1))
