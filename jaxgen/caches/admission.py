@@ -1,54 +1,60 @@
-"""Who may write where in a cache whose rows are given to one text after the other: decided on the host, free of jax."""
+"""Which text may write where, in a cache whose rows are given to one text after the other.
+
+Decided on the host, free of jax.
+"""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from jaxgen.caches.page_allocator import RESERVED, PageAllocator, exhausted, pages_for
 from jaxgen.caches.prefix_tree import Match, PrefixTree
 from jaxgen.specs.cache import Fixed, Paged
 
-NOTHING = Match(pages=(), page=None, tokens=0)
+NO_MATCH = Match(pages=(), page=None, tokens=0)
 
 
 @dataclasses.dataclass(frozen=True)
-class Room:
-    """What one text gets.
+class Allocation:
+    """What one text gets of the cache.
 
     Attributes:
-        pages: that it owns alone or with others, in the order of its positions.
-        kept: tokens at its beginning that these hold already.
+        pages: the text's pages, its own and shared ones, in the order of its positions.
+        cached_tokens: how many tokens at its beginning these pages hold already.
         source: the page whose content its first own page begins with; null where nothing is copied.
         shared: how many of `pages` it did not have to allocate.
     """
 
     pages: tuple[int, ...] = ()
-    kept: int = 0
+    cached_tokens: int = 0
     source: int | None = None
     shared: int = 0
 
 
-class Rooms(Protocol):
-    """Gives rooms away and takes them back."""
+class CacheManager(Protocol):
+    """Allocates the room of a cache to texts, and frees it again."""
 
-    def take(self, tokens: Sequence[int], most: int) -> Room | None:
-        """Room for a text that begins with `tokens` and may become `most` long; null while there is none."""
+    def allocate(self, tokens: Sequence[int], most: int) -> Allocation | None:
+        """Return room for a text that begins with `tokens` and may become `most` tokens long.
+
+        It is null while there is no room.
+        """
         ...
 
-    def give_back(self, room: Room) -> None:
-        """The text has ended."""
+    def free(self, allocation: Allocation) -> None:
+        """Take back the room of a text that has ended."""
         ...
 
     def slots(self) -> int:
-        """That nobody else can have now."""
+        """Return how many slots are allocated, so that nobody else can have them."""
         ...
 
     def facts(self) -> dict[str, Any]:
-        """What was taken so far, as plain data."""
+        """Return what was allocated so far, as plain data."""
         ...
 
 
-class FixedRooms:
+class RowManager:
     """Every row has all the slots it can ever need, whether it has a text or not.
 
     Args:
@@ -58,26 +64,26 @@ class FixedRooms:
     def __init__(self, slots: int):
         self._slots = slots
 
-    def take(self, tokens: Sequence[int], most: int) -> Room:
-        """Nothing to decide."""
+    def allocate(self, tokens: Sequence[int], most: int) -> Allocation:
+        """Return an empty allocation: there is nothing to decide."""
         del tokens, most
-        return Room()
+        return Allocation()
 
-    def give_back(self, room: Room) -> None:
-        """Nothing to do."""
-        del room
+    def free(self, allocation: Allocation) -> None:
+        """Do nothing."""
+        del allocation
 
     def slots(self) -> int:
-        """All of them."""
+        """Return the slots of all rows."""
         return self._slots
 
     def facts(self) -> dict[str, Any]:
-        """Nothing beyond what the batch says."""
+        """Return nothing: the batch says it all."""
         return {}
 
 
-class PageRooms:
-    """Pages for the whole of a text are taken when it begins, so that no text is ever driven out half-way.
+class PageManager:
+    """Allocates pages for the whole of a text when it begins: no text is ever driven out half-way.
 
     Args:
         spec: of the cache.
@@ -97,20 +103,20 @@ class PageRooms:
             "shared_pages": 0,
             "copied_pages": 0,
         }
-        self._most_used = 0
-        self._held: dict[int, int] = {}
+        self._most_pages = 0
+        self._texts_of_page: dict[int, int] = {}
 
-    def take(self, tokens: Sequence[int], most: int) -> Room | None:
-        """The pages that the text shares, and new ones for the rest of it.
+    def allocate(self, tokens: Sequence[int], most: int) -> Allocation | None:
+        """Return the pages that the text shares, and new ones for the rest of it.
 
         Raises:
             UserError: the whole pool is too small for it.
         """
-        whole = pages_for(most, self._page_size)
-        if whole > self._num_pages - RESERVED:
-            raise exhausted(whole, self._num_pages - RESERVED)
+        count = pages_for(most, self._page_size)
+        if count > self._num_pages - RESERVED:
+            raise exhausted(count, self._num_pages - RESERVED)
         for match in self._matches(tokens):
-            pages = self._pages(match, whole)
+            pages = self._pages(match, count)
             if pages is not None:
                 break
         else:
@@ -118,57 +124,75 @@ class PageRooms:
         if self._tree:
             self._tree.insert(tokens, pages)
         self._count(match, pages)
-        return Room(pages=pages, kept=match.tokens, source=match.page, shared=len(match.pages))
+        return Allocation(
+            pages=pages,
+            cached_tokens=match.tokens,
+            source=match.page,
+            shared=len(match.pages),
+        )
 
-    def give_back(self, room: Room) -> None:
-        """Pages that nobody else has are free again."""
-        self._allocator.release(room.pages)
-        for page in room.pages:
-            self._held[page] -= 1
-            if not self._held[page]:
-                del self._held[page]
+    def free(self, allocation: Allocation) -> None:
+        """Release the text's pages; those that nobody else has are free again."""
+        self._allocator.release(allocation.pages)
+        for page in allocation.pages:
+            self._texts_of_page[page] -= 1
+            if not self._texts_of_page[page]:
+                del self._texts_of_page[page]
 
     def slots(self) -> int:
-        """Of the pages that texts have now, each counted once."""
-        return len(self._held) * self._page_size
+        """Return the slots of the pages that texts have now, each page counted once."""
+        return len(self._texts_of_page) * self._page_size
 
     def facts(self) -> dict[str, Any]:
-        """Counts of texts, of those that shared something, of tokens and pages; `most_pages` is how many belonged to
-        texts at the fullest moment, `pages` how many there are."""
+        """Return counts of texts, of those that shared something, of tokens and of pages.
+
+        `most_pages` is how many pages belonged to texts at the fullest moment, `pages` how many
+        there are.
+        """
         return {
             **self._counts,
             "page_size": self._page_size,
             "pages": self._num_pages - RESERVED,
-            "most_pages": self._most_used,
+            "most_pages": self._most_pages,
         }
 
-    def _matches(self, tokens: Sequence[int]) -> Iterator[Match]:
-        """What may be taken over, the most first: where the pool is small, what is kept for it may be in the way."""
-        if self._tree:
-            best = self._tree.match(tokens)
-            yield best
-            if best.page is not None:
-                yield Match(pages=best.pages, page=None, tokens=len(best.pages) * self._page_size)
-            if best.tokens == 0:
-                return
-        yield NOTHING
+    def _matches(self, tokens: Sequence[int]) -> list[Match]:
+        """Return what may be taken over, the most first.
 
-    def _pages(self, match: Match, whole: int) -> tuple[int, ...] | None:
-        """The match's full pages, and as many new ones as are missing; null, and nothing is taken, where too few are
-        free."""
-        borrowed = [*match.pages, *([] if match.page is None else [match.page])]
-        self._allocator.share(borrowed)  # first: what is evicted next must not be one of these
-        own = whole - len(match.pages)
+        Where the pool is small, the pages that the tree keeps for the first choice may be those
+        that the text needs for itself; the next choice keeps fewer.
+        """
+        if not self._tree:
+            return [NO_MATCH]
+        best = self._tree.match(tokens)
+        choices = [best]
+        if best.page is not None:
+            full_pages = len(best.pages) * self._page_size
+            choices.append(Match(pages=best.pages, page=None, tokens=full_pages))
+        if best.tokens > 0:
+            choices.append(NO_MATCH)
+        return choices
+
+    def _pages(self, match: Match, count: int) -> tuple[int, ...] | None:
+        """Return `count` pages: the match's full ones and new ones.
+
+        It is null, and nothing is allocated, where too few are free.
+        """
+        borrowed = list(match.pages)
+        if match.page is not None:
+            borrowed.append(match.page)
+        # Owned first: what is evicted next must not be one of these.
+        self._allocator.share(borrowed)
+        own = count - len(match.pages)
         if self._tree and own > self._allocator.free:
             self._tree.evict(own - self._allocator.free)
         if own > self._allocator.free:
             self._allocator.release(borrowed)
             return None
         pages = (*match.pages, *self._allocator.allocate(own))
+        # The page to copy is read before anything that comes later is written.
         if match.page is not None:
-            self._allocator.release(
-                [match.page]
-            )  # it is read before anything that comes later is written
+            self._allocator.release([match.page])
         return pages
 
     def _count(self, match: Match, pages: Sequence[int]) -> None:
@@ -178,12 +202,32 @@ class PageRooms:
         self._counts["shared_pages"] += len(match.pages)
         self._counts["copied_pages"] += match.page is not None
         for page in pages:
-            self._held[page] = self._held.get(page, 0) + 1
-        self._most_used = max(self._most_used, len(self._held))
+            self._texts_of_page[page] = self._texts_of_page.get(page, 0) + 1
+        self._most_pages = max(self._most_pages, len(self._texts_of_page))
 
 
-def rooms(spec: Fixed | Paged, *, rows: int, capacity: int, share: bool) -> Rooms:
-    """All the room in an empty cache of `rows` rows of `capacity` slots."""
-    if isinstance(spec, Paged):
-        return PageRooms(spec, num_pages=spec.pool(rows, capacity), share=share)
-    return FixedRooms(spec.reserved([capacity] * rows, capacity))
+def cache_manager(spec: Fixed | Paged, *, rows: int, capacity: int, share: bool) -> CacheManager:
+    """Return the manager of an empty cache.
+
+    Args:
+        spec: of the cache.
+        rows: of the batch.
+        capacity: slots of a row.
+        share: whether texts share the pages that they begin with.
+    """
+    return _MANAGERS[type(spec)](spec, rows, capacity, share)
+
+
+def _row_manager(spec: Fixed, rows: int, capacity: int, share: bool) -> RowManager:
+    del share
+    return RowManager(spec.reserved([capacity] * rows, capacity))
+
+
+def _page_manager(spec: Paged, rows: int, capacity: int, share: bool) -> PageManager:
+    return PageManager(spec, num_pages=spec.pool(rows, capacity), share=share)
+
+
+_MANAGERS: dict[type, Callable[..., CacheManager]] = {
+    Fixed: _row_manager,
+    Paged: _page_manager,
+}

@@ -1,4 +1,4 @@
-"""A layer's keys or values, preallocated: (B, S, K, H) to whoever uses them, in memory in one of two orders."""
+"""A layer's keys or values, preallocated: (B, S, K, H) to its users, in one of two orders in memory."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,131 +8,154 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxgen.ops.quantisation import Kept, empty, kept_like
+from jaxgen.ops.quantisation import KVArray, cast_like, empty
 from jaxgen.specs.architecture import Architecture
 from jaxgen.specs.cache import KVLayout
 
 _Kind = TypeVar("_Kind", bound="Buffer")
 
 HND_ROWS = 2
-"""From so many rows on a CPU reads heads first faster: slots first, XLA transposes all that a step reads.
+"""From so many rows on a CPU reads heads first faster: slots first, XLA transposes all that a step
+reads.
 
-A step of HND against one of NHD, four layers of GPT-2's width, 1000 tokens (2 cores of an AMD EPYC, 22 November 2026):
-one row 0.91 times as fast, two 1.25, four 1.51; one row in bfloat16 1.30, in int8 1.08; with 2 kv heads 1.06."""
+A step of HND against one of NHD, four layers of GPT-2's width, 1000 tokens (2 cores of an AMD EPYC,
+22 November 2026): one row 0.91 times as fast, two 1.25, four 1.51; one row in bfloat16 1.30, in
+int8 1.08; with 2 kv heads 1.06."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Buffer:
-    """The slots of B rows. Turning the axes round costs nothing: XLA makes it a part of the product that follows.
+    """The slots of B rows.
+
+    Swapping the axes costs nothing: XLA makes it a part of the product that follows.
 
     Attributes:
-        slot_axis: of an array as it lies in memory.
-        kept: the array.
+        slot_axis: which axis of the array in memory counts the slots.
+        array: the numbers, in the order in which they lie in memory.
     """
 
     slot_axis: ClassVar[int]
-    kept: Kept
+    array: KVArray
 
     @classmethod
     def empty(cls, architecture: Architecture, *, batch: int, slots: int, dtype) -> Self:
-        """Zeros, for the keys or values of one layer."""
-        shape = [batch, architecture.num_kv_heads, architecture.num_kv_heads, architecture.head_dim]
+        """Return zeros, for the keys or values of one layer."""
+        kv_heads = architecture.num_kv_heads
+        shape = [batch, kv_heads, kv_heads, architecture.head_dim]
         shape[cls.slot_axis] = slots
         return cls(empty(tuple(shape), dtype))
 
     @property
     def slots(self) -> int:
-        """Of each row."""
-        return self.kept.shape[self.slot_axis]
+        """Return how many slots each row has."""
+        return self.array.shape[self.slot_axis]
 
-    def first(self, count: int) -> Kept:
-        """(B, count, K, H): the first slots of each row."""
-        axis = self.slot_axis
-        return self._turned(
-            jax.tree.map(lambda whole: jax.lax.slice_in_dim(whole, 0, count, axis=axis), self.kept)
-        )
+    def first(self, count: int) -> KVArray:
+        """Return the first `count` slots of each row, (B, count, K, H)."""
 
-    def holding(self, new: Float[Array, "B T K H"]) -> Self:
-        """Another one, of T slots, that holds `new` alone."""
-        return type(self)(self._turned(kept_like(new, self.kept)))
+        def cut(array: Array) -> Array:
+            return jax.lax.slice_in_dim(array, 0, count, axis=self.slot_axis)
 
-    def written(
+        return self._swap_axes(jax.tree.map(cut, self.array))
+
+    def of_tokens(self, new: Float[Array, "B T K H"]) -> Self:
+        """Return another buffer of the same kind, of T slots, that holds `new` alone."""
+        return type(self)(self._swap_axes(cast_like(new, self.array)))
+
+    def write(
         self, new: Float[Array, "B T K H"], starts: int | Int[Array, ""] | Int[Array, "B"]
     ) -> Self:
-        """`new` from one slot on in every row, or from each row's own; a single row takes the plain update, which XLA
-        does in place everywhere."""
+        """Write `new` from one slot on in every row, or from each row's own."""
 
-        def put(whole: Array, part: Array) -> Array:
-            if jnp.ndim(starts) == 0 or whole.shape[0] == 1:
-                return _updated(whole, part, jnp.reshape(starts, ()), axis=self.slot_axis)
-            return jax.vmap(
-                lambda row, part, start: _updated(row, part, start, axis=self.slot_axis - 1)
-            )(whole, part, starts)
+        def update(array: Array, part: Array) -> Array:
+            # XLA does the plain update in place everywhere; a single row can always take it.
+            if jnp.ndim(starts) == 0 or array.shape[0] == 1:
+                start = jnp.reshape(starts, ())
+                return _update_slots(array, part, start, axis=self.slot_axis)
 
-        return type(self)(jax.tree.map(put, self.kept, self.holding(new).kept))
+            def update_row(row: Array, part: Array, start: int | Array) -> Array:
+                return _update_slots(row, part, start, axis=self.slot_axis - 1)
 
-    def taken(self, slots: Int[Array, "B M"]) -> Self:
-        """Another one, of M slots, each row's own choice of what it holds."""
-        places = jnp.expand_dims(slots, (3 - self.slot_axis, 3))
-        return type(self)(
-            jax.tree.map(
-                lambda whole: jnp.take_along_axis(whole, places, axis=self.slot_axis), self.kept
-            )
-        )
+            return jax.vmap(update_row)(array, part, starts)
 
-    def _turned(self, kept: Kept) -> Kept:
-        """From the order in memory to (B, S, K, H), and back."""
-        return (
-            kept if self.slot_axis == 1 else jax.tree.map(lambda array: array.swapaxes(1, 2), kept)
-        )
+        return type(self)(jax.tree.map(update, self.array, self.of_tokens(new).array))
+
+    def gather(self, slots: Int[Array, "B M"]) -> Self:
+        """Return another buffer, of M slots: of each row those that `slots` names."""
+        index = jnp.expand_dims(slots, (3 - self.slot_axis, 3))
+
+        def take(array: Array) -> Array:
+            return jnp.take_along_axis(array, index, axis=self.slot_axis)
+
+        return type(self)(jax.tree.map(take, self.array))
+
+    def _swap_axes(self, array: KVArray) -> KVArray:
+        """Turn the order in memory into (B, S, K, H), or back."""
+        if self.slot_axis == 1:
+            return array
+        return jax.tree.map(lambda part: part.swapaxes(1, 2), array)
 
 
-def _with_path(name: str) -> Callable[[type[_Kind]], type[_Kind]]:
-    """Makes a pytree of a kind of buffer; the path of its array names the kind, which is how a mesh knows its axes."""
+def _registered_as(name: str) -> Callable[[type[_Kind]], type[_Kind]]:
+    """Make a pytree of a kind of buffer.
 
-    def registered(kind: type[_Kind]) -> type[_Kind]:
+    The path of its array names the kind, which is how a mesh knows the array's axes.
+    """
+
+    def register(kind: type[_Kind]) -> type[_Kind]:
         key = jax.tree_util.GetAttrKey(name)
         jax.tree_util.register_pytree_with_keys(
-            kind, lambda buffer: (((key, buffer.kept),), None), lambda _, parts: kind(*parts)
+            kind,
+            lambda buffer: (((key, buffer.array),), None),
+            lambda _, children: kind(*children),
         )
         return kind
 
-    return registered
+    return register
 
 
-@_with_path("nhd")
+@_registered_as("nhd")
 class NHD(Buffer):
     """(B, S, K, H): a slot has all heads side by side."""
 
     slot_axis = 1
 
 
-@_with_path("hnd")
+@_registered_as("hnd")
 class HND(Buffer):
     """(B, K, S, H): a head has all slots side by side."""
 
     slot_axis = 2
 
 
-def chosen(layout: KVLayout, *, batch: int, dtype) -> KVLayout:
-    """What `cache.layout` stands for with so many rows, kept in `dtype`, on this machine."""
+def choose_layout(layout: KVLayout, *, batch: int, dtype) -> KVLayout:
+    """Return the layout that `cache.layout` stands for on this machine.
+
+    Args:
+        layout: as the user gave it; `auto` goes by measurement.
+        batch: rows.
+        dtype: of keys and values in the cache.
+    """
     if layout is not KVLayout.auto:
         return layout
-    narrow = jnp.dtype(dtype).itemsize < 4  # is widened as it is read, and turned round on the way
-    by_head = (batch >= HND_ROWS or narrow) and jax.default_backend() == "cpu"
-    return KVLayout.HND if by_head else KVLayout.NHD
+    # A narrow dtype is widened as it is read, and the axes are swapped on the way.
+    is_narrow = jnp.dtype(dtype).itemsize < 4
+    heads_first = (batch >= HND_ROWS or is_narrow) and jax.default_backend() == "cpu"
+    return KVLayout.HND if heads_first else KVLayout.NHD
 
 
-def buffers(
+def empty_buffers(
     layout: KVLayout, architecture: Architecture, *, batch: int, slots: int, dtype
 ) -> tuple[Buffer, ...]:
-    """Zeros, for the keys or the values of each layer."""
-    kind = HND if chosen(layout, batch=batch, dtype=dtype) is KVLayout.HND else NHD
+    """Return zeros, for the keys or the values of each layer."""
+    kind = NHD
+    if choose_layout(layout, batch=batch, dtype=dtype) is KVLayout.HND:
+        kind = HND
     return tuple(
         kind.empty(architecture, batch=batch, slots=slots, dtype=dtype)
         for _ in range(architecture.num_layers)
     )
 
 
-def _updated(whole: Array, part: Array, start: Int[Array, ""], *, axis: int) -> Array:
-    return jax.lax.dynamic_update_slice_in_dim(whole, part, start, axis=axis)
+def _update_slots(array: Array, part: Array, start: int | Array, *, axis: int) -> Array:
+    return jax.lax.dynamic_update_slice_in_dim(array, part, start, axis=axis)

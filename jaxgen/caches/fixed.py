@@ -1,18 +1,18 @@
 """The preallocated cache: shapes never change, so that one compiled step serves every token, in place."""
 
 import dataclasses
-from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxgen.caches.buffers import Buffer, buffers
-from jaxgen.caches.layers import replaced
-from jaxgen.caches.protocol import Place
+from jaxgen.caches.buffers import Buffer, empty_buffers
+from jaxgen.caches.layers import positions_after, replace_layer
+from jaxgen.caches.protocol import SlotAssignment
+from jaxgen.caches.size import CacheSize
 from jaxgen.ops.attention import attention, causal_mask
-from jaxgen.ops.quantisation import Kept
+from jaxgen.ops.quantisation import KVArray
 from jaxgen.specs.architecture import Architecture
 from jaxgen.specs.cache import Fixed
 
@@ -20,18 +20,21 @@ from jaxgen.specs.cache import Fixed
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class FixedCache:
-    """One array of B rows of max_len slots per layer for keys and for values, donated from step to step.
+    """One array of B rows of max_len slots per layer for keys and for values, donated step to step.
 
-    A row's tokens lie in slots 0 to `lengths[row]` - 1. What right padding leaves beyond them is never seen: a query
-    at position p looks at slots up to p, and each slot is overwritten before its position comes.
+    A row's tokens lie in slots 0 to `lengths[row]` - 1. What right padding leaves beyond them is
+    never seen: a query at position p looks at slots up to p, and each slot is overwritten before
+    its position comes.
 
-    With a window there are no more slots than that, a ring: position p lies in slot p modulo their number. After 6
-    tokens in a ring of 4, the slots hold positions 4, 5, 2, 3. Positions themselves go on and on.
+    With a window there are no more slots than that, a ring: position p lies in slot p modulo their
+    number. After 6 tokens in a ring of 4, the slots hold positions 4, 5, 2, 3. Positions themselves
+    go on and on.
 
     Attributes:
         lengths: tokens kept per row.
-        visible: how many slots `attend` reads (static: another depth is another program). Attention over a slice
-            keeps XLA on CPU from copying whole caches and makes a short text in a long cache as fast as in a short one.
+        visible: how many slots `attend` reads (static: another depth is another program). Attention
+            over a slice keeps XLA on CPU from copying whole caches, and makes a short text in a
+            long cache as fast as in a short one.
         ring: slots of a row whose text may be longer than they are (static); null where it cannot.
     """
 
@@ -43,36 +46,17 @@ class FixedCache:
     visible: int = dataclasses.field(metadata={"static": True})
     ring: int | None = dataclasses.field(default=None, metadata={"static": True})
 
-    @classmethod
-    def create(
-        cls,
-        spec: Fixed,
-        architecture: Architecture,
-        *,
-        batch: int,
-        capacity: int,
-        dtype,
-        needed: Sequence[int] = (),
-    ) -> Self:
-        """`capacity` is `max_len`: the slots of a row, all visible at first; a window may allow fewer."""
-        del needed
-        slots = spec.slots(capacity)
-        return cls(
-            keys=buffers(spec.layout, architecture, batch=batch, slots=slots, dtype=dtype),
-            values=buffers(spec.layout, architecture, batch=batch, slots=slots, dtype=dtype),
-            lengths=jnp.zeros((batch,), jnp.int32),
-            visible=slots,
-            ring=slots if slots < capacity else None,
-        )
-
     @property
     def static_shape(self) -> bool:
-        """Every step has the shapes of the one before."""
+        """Say that every step has the shapes of the one before."""
         return True
 
     def positions(self, time: int) -> Int[Array, "B T"]:
-        """The positions after the tokens kept so far; a position is its slot, or its slot modulo the ring."""
-        return self.lengths[:, None] + jnp.arange(time, dtype=jnp.int32)[None, :]
+        """Return the positions after the tokens kept so far.
+
+        A position is its slot, or its slot modulo the ring.
+        """
+        return positions_after(self.lengths, time)
 
     def attend(
         self,
@@ -83,23 +67,28 @@ class FixedCache:
     ) -> tuple[Float[Array, "B T N H"], Self]:
         """Write at each row's length, attend over the visible slots.
 
-        The caller keeps `lengths + T <= visible <= max_len`: `dynamic_update_slice` would clamp in silence. In a ring
-        that holds until it is full; then T is 1. A prompt may be longer than a ring that is empty.
+        The caller keeps `lengths + T <= visible <= max_len`: `dynamic_update_slice` would clamp in
+        silence. In a ring that holds until it is full; then T is 1. A prompt may be longer than a
+        ring that is empty.
         """
         if self.ring is not None and q.shape[1] > self.ring:
             return self._attend_long_prompt(layer, q, k, v)
         starts = self.lengths if self.ring is None else self.lengths % self.ring
-        keys, values = self.keys[layer].written(k, starts), self.values[layer].written(v, starts)
-        slots = self._positions_held(self.lengths + q.shape[1] - 1)
+        keys = self.keys[layer].write(k, starts)
+        values = self.values[layer].write(v, starts)
+        slots = self._positions_in_slots(self.lengths + q.shape[1] - 1, self.visible)
         mask = causal_mask(self.positions(q.shape[1]), slots)
         context = attention(q, keys.first(self.visible), values.first(self.visible), mask)
         return context, self._with_layer(layer, keys, values)
 
-    def kept(self, layer: int) -> tuple[Kept, Kept, Int[Array, "B S"]]:
-        """The visible slots; those from `lengths` on hold padding or nothing."""
-        slots = self._positions_held(self.lengths - 1)
-        named = jnp.where(slots < self.lengths[:, None], jnp.maximum(slots, -1), -1)
-        return self.keys[layer].first(self.visible), self.values[layer].first(self.visible), named
+    def layer_kv(self, layer: int) -> tuple[KVArray, KVArray, Int[Array, "B S"]]:
+        """Return the visible slots; those from `lengths` on hold padding or nothing."""
+        slots = self._positions_in_slots(self.lengths - 1, self.visible)
+        is_token = slots < self.lengths[:, None]
+        positions = jnp.where(is_token, jnp.maximum(slots, -1), -1)
+        keys = self.keys[layer].first(self.visible)
+        values = self.values[layer].first(self.visible)
+        return keys, values, positions
 
     def advance(self, counts: Int[Array, "B"]) -> Self:
         """Keep `counts` more tokens per row, of a long prompt the last ones that the ring holds."""
@@ -107,74 +96,98 @@ class FixedCache:
         if self.ring is None or self.keys[0].slots == self.ring:
             return moved
         # At a negative position nothing is: some slot that no query sees is as good as another.
-        newest = jnp.maximum(moved._positions_held(moved.lengths - 1, slots=self.ring), 0)
+        newest = jnp.maximum(moved._positions_in_slots(moved.lengths - 1, self.ring), 0)
         return dataclasses.replace(
             moved,
-            keys=tuple(layer.taken(newest) for layer in self.keys),
-            values=tuple(layer.taken(newest) for layer in self.values),
+            keys=tuple(layer.gather(newest) for layer in self.keys),
+            values=tuple(layer.gather(newest) for layer in self.values),
         )
 
-    def opened(self, place: Place) -> Self:
-        """A copy of the row, from its first slot on."""
+    def open_row(self, assignment: SlotAssignment) -> Self:
+        """Return a copy of the slot's row, from its first slot of the cache on."""
 
-        def row(buffers):
-            return jax.tree.map(
-                lambda buffer: jax.lax.dynamic_slice_in_dim(buffer, place.slot, 1, axis=0), buffers
-            )
-
-        return dataclasses.replace(
-            self, keys=row(self.keys), values=row(self.values), lengths=jnp.zeros((1,), jnp.int32)
-        )
-
-    def closed(self, place: Place, row: Self) -> Self:
-        """The row put back in its place."""
-
-        def whole(buffers, parts):
-            return jax.tree.map(
-                lambda buffer, part: jax.lax.dynamic_update_slice_in_dim(
-                    buffer, part, place.slot, axis=0
-                ),
-                buffers,
-                parts,
-            )
+        def cut(array: Array) -> Array:
+            return jax.lax.dynamic_slice_in_dim(array, assignment.slot, 1, axis=0)
 
         return dataclasses.replace(
             self,
-            keys=whole(self.keys, row.keys),
-            values=whole(self.values, row.values),
-            lengths=self.lengths.at[place.slot].set(row.lengths[0]),
+            keys=jax.tree.map(cut, self.keys),
+            values=jax.tree.map(cut, self.values),
+            lengths=jnp.zeros((1,), jnp.int32),
         )
 
-    def only(self, rows: Bool[Array, "B"]) -> Self:
-        """Every row writes into its own slots, whatever it is."""
-        del rows
+    def close_row(self, assignment: SlotAssignment, row: Self) -> Self:
+        """Return all rows, with the slot's own replaced."""
+
+        def put(array: Array, part: Array) -> Array:
+            return jax.lax.dynamic_update_slice_in_dim(array, part, assignment.slot, axis=0)
+
+        return dataclasses.replace(
+            self,
+            keys=jax.tree.map(put, self.keys, row.keys),
+            values=jax.tree.map(put, self.values, row.values),
+            lengths=self.lengths.at[assignment.slot].set(row.lengths[0]),
+        )
+
+    def mask_rows(self, active: Bool[Array, "B"]) -> Self:
+        """Return the same: every row writes into its own slots, whatever it is."""
+        del active
         return self
 
-    def reading(self, depth: int) -> Self:
+    def with_depth(self, depth: int) -> Self:
         """See the first `depth` slots, at most all of them."""
         return dataclasses.replace(self, visible=min(depth, self.keys[0].slots))
 
     def _attend_long_prompt(
-        self, layer: int, q: Array, k: Array, v: Array
+        self,
+        layer: int,
+        q: Float[Array, "B T N H"],
+        k: Float[Array, "B T K H"],
+        v: Float[Array, "B T K H"],
     ) -> tuple[Float[Array, "B T N H"], Self]:
-        """Within the call alone: the ring is empty. All of it stays until `advance` says how long each row is: right
-        padding would go round the ring and overwrite what is needed."""
-        keys, values = self.keys[layer].holding(k), self.values[layer].holding(v)
-        time, positions = q.shape[1], self.positions(q.shape[1])
-        context = attention(
-            q, keys.first(time), values.first(time), causal_mask(positions, positions, self.ring)
-        )
+        """Attend within the call alone: the ring is empty."""
+        # All of the prompt stays until `advance` says how long each row is: right padding would go
+        # round the ring and overwrite what is needed.
+        keys = self.keys[layer].of_tokens(k)
+        values = self.values[layer].of_tokens(v)
+        time = q.shape[1]
+        positions = self.positions(time)
+        mask = causal_mask(positions, positions, self.ring)
+        context = attention(q, keys.first(time), values.first(time), mask)
         return context, self._with_layer(layer, keys, values)
 
     def _with_layer(self, layer: int, keys: Buffer, values: Buffer) -> Self:
         return dataclasses.replace(
-            self, keys=replaced(self.keys, layer, keys), values=replaced(self.values, layer, values)
+            self,
+            keys=replace_layer(self.keys, layer, keys),
+            values=replace_layer(self.values, layer, values),
         )
 
-    def _positions_held(
-        self, newest: Int[Array, "B"], slots: int | None = None
-    ) -> Int[Array, "B S"]:
-        """The position in each visible slot once `newest` is written; in a ring, negative where nothing is yet."""
-        count = self.visible if slots is None else slots
-        each = jnp.broadcast_to(jnp.arange(count, dtype=jnp.int32), (newest.shape[0], count))
-        return each if self.ring is None else newest[:, None] - (newest[:, None] - each) % self.ring
+    def _positions_in_slots(self, newest: Int[Array, "B"], count: int) -> Int[Array, "B S"]:
+        """Return the position in each of `count` slots once the position `newest` is written.
+
+        In a ring it is negative where nothing is yet.
+        """
+        batch = newest.shape[0]
+        slots = jnp.broadcast_to(jnp.arange(count, dtype=jnp.int32), (batch, count))
+        if self.ring is None:
+            return slots
+        return newest[:, None] - (newest[:, None] - slots) % self.ring
+
+
+def create(spec: Fixed, architecture: Architecture, size: CacheSize) -> FixedCache:
+    """Return an empty cache, all slots of a row visible; a window may allow fewer than `capacity`."""
+    slots = spec.slots(size.capacity)
+
+    def zeros() -> tuple[Buffer, ...]:
+        return empty_buffers(
+            spec.layout, architecture, batch=size.batch, slots=slots, dtype=size.dtype
+        )
+
+    return FixedCache(
+        keys=zeros(),
+        values=zeros(),
+        lengths=jnp.zeros((size.batch,), jnp.int32),
+        visible=slots,
+        ring=slots if slots < size.capacity else None,
+    )

@@ -1,15 +1,14 @@
-"""No cache: every step runs the whole prefix again. The baseline that the seed benchmarks compare with."""
+"""No cache: every step runs the whole prefix again. The baseline that the seed benchmarks use."""
 
 import dataclasses
-from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxgen.caches.size import CacheSize
 from jaxgen.ops.attention import attention, causal_mask
-from jaxgen.ops.quantisation import Kept
 from jaxgen.specs.architecture import Architecture
 from jaxgen.specs.cache import NoCache
 
@@ -35,23 +34,8 @@ class Recompute:
     static_shape: bool = dataclasses.field(metadata={"static": True})
     window: int | None = dataclasses.field(default=None, metadata={"static": True})
 
-    @classmethod
-    def create(
-        cls,
-        spec: NoCache,
-        architecture: Architecture,
-        *,
-        batch: int,
-        capacity: int,
-        dtype,
-        needed: Sequence[int] = (),
-    ) -> Self:
-        """`architecture` and `dtype` do not matter: nothing is kept."""
-        del architecture, dtype, needed
-        return cls(batch=batch, visible=capacity, static_shape=spec.pad, window=spec.window)
-
     def positions(self, time: int) -> Int[Array, "B T"]:
-        """0 to `time` - 1: every call starts at the beginning."""
+        """Return 0 to `time` - 1: every call starts at the beginning."""
         return jnp.broadcast_to(jnp.arange(time, dtype=jnp.int32), (self.batch, time))
 
     def attend(
@@ -61,20 +45,28 @@ class Recompute:
         k: Float[Array, "B T K H"],
         v: Float[Array, "B T K H"],
     ) -> tuple[Float[Array, "B T N H"], Self]:
-        """Causal attention within the call."""
+        """Attend causally within the call."""
         del layer
         positions = self.positions(q.shape[1])
-        return attention(q, k, v, causal_mask(positions, positions, self.window)), self
-
-    def kept(self, layer: int) -> tuple[Kept, Kept, Int[Array, "B S"]]:
-        """Never asked for: `incremental` says that nothing is kept."""
-        raise NotImplementedError("without a cache there is nothing to continue from")
+        mask = causal_mask(positions, positions, self.window)
+        return attention(q, k, v, mask), self
 
     def advance(self, counts: Int[Array, "B"]) -> Self:
-        """Nothing to move."""
+        """Return the same: there is nothing to move."""
         del counts
         return self
 
-    def reading(self, depth: int) -> Self:
+    def with_depth(self, depth: int) -> Self:
         """Run the first `depth` tokens of the prefix."""
         return dataclasses.replace(self, visible=depth)
+
+
+def create(spec: NoCache, architecture: Architecture, size: CacheSize) -> Recompute:
+    """Return the cache that keeps nothing, neither of any architecture nor in any dtype."""
+    del architecture
+    return Recompute(
+        batch=size.batch,
+        visible=size.capacity,
+        static_shape=spec.pad,
+        window=spec.window,
+    )

@@ -1,6 +1,7 @@
 """Which pages of a pool belong to whom: plain bookkeeping on the host, free of jax.
 
-Page 0 is never handed out: what a table holds for a slot that was never asked for must not be somebody's page.
+Page 0 is never handed out: what a table holds for a slot that was never asked for must not be
+somebody's page.
 """
 
 from collections.abc import Iterable
@@ -14,7 +15,9 @@ RESERVED = 1
 
 
 class PageAllocator:
-    """Hands out pages and takes them back; a page that several texts share is free when the last one lets go.
+    """Hands out pages and takes them back.
+
+    A page that several texts share is free when the last one lets go.
 
     Args:
         num_pages: of the pool, the reserved one included.
@@ -23,20 +26,16 @@ class PageAllocator:
     def __init__(self, num_pages: int):
         self._references = np.zeros((num_pages,), np.int32)
         self._references[:RESERVED] = 1
-        self._free = list(range(num_pages - 1, RESERVED - 1, -1))  # the lowest is taken first
+        # A stack: the lowest number is at its end and is taken first.
+        self._free = list(range(num_pages - 1, RESERVED - 1, -1))
 
     @property
     def free(self) -> int:
-        """How many pages nobody has."""
+        """Return how many pages nobody has."""
         return len(self._free)
 
-    @property
-    def used(self) -> int:
-        """How many pages somebody has."""
-        return self._references.size - RESERVED - self.free
-
     def allocate(self, count: int) -> list[int]:
-        """`count` pages for one owner.
+        """Return `count` pages for one owner.
 
         Raises:
             UserError: there are not so many; none was taken.
@@ -48,13 +47,13 @@ class PageAllocator:
         return pages
 
     def share(self, pages: Iterable[int]) -> None:
-        """One more owner for pages that have one."""
+        """Add one more owner to pages that have one."""
         for page in pages:
             self._check(page)
             self._references[page] += 1
 
     def release(self, pages: Iterable[int]) -> None:
-        """One owner fewer; pages without any are free again."""
+        """Take one owner from the pages; those without any are free again."""
         for page in pages:
             self._check(page)
             self._references[page] -= 1
@@ -62,7 +61,7 @@ class PageAllocator:
                 self._free.append(page)
 
     def owners(self, page: int) -> int:
-        """How many texts a page belongs to."""
+        """Return how many owners a page has."""
         return int(self._references[page])
 
     def _check(self, page: int) -> None:
@@ -71,13 +70,13 @@ class PageAllocator:
 
 
 def exhausted(needed: int, free: int) -> UserError:
-    """The pool is too small; told before anything is written."""
+    """Return the error of a pool that is too small; it is raised before anything is written."""
     return UserError(
-        f"the paged cache needs {needed} pages, {free} free: raise cache.num_pages, or lower workload.batch_size or "
-        "workload.max_new_tokens"
+        f"the paged cache needs {needed} pages, {free} free: raise cache.num_pages, "
+        "or lower workload.batch_size or workload.max_new_tokens"
     )
 
 
 def pages_for(tokens: int, page_size: int) -> int:
-    """Pages that hold so many tokens."""
+    """Return how many pages hold so many tokens."""
     return -(-tokens // page_size)

@@ -1,4 +1,4 @@
-"""Ways to attend over pages, and which one a paged cache takes: decided once, when the cache is made."""
+"""Ways to attend over pages, and which one a paged cache takes: decided once, at its creation."""
 
 import dataclasses
 import functools
@@ -15,7 +15,8 @@ from jaxgen.specs.architecture import Architecture
 from jaxgen.specs.cache import Paged, PageKernel
 
 BLOCK_TOKENS = 128
-"""Attended to at a time by the blockwise kernel: 128 KiB of keys and values at 2 heads of 64 in float32."""
+"""How many tokens the blockwise kernel attends to at a time: 128 KiB of keys and values at 2 heads
+of 64 in float32."""
 
 
 class Kernel(Protocol):
@@ -32,7 +33,7 @@ class Kernel(Protocol):
 
     @property
     def window(self) -> int | None:
-        """As above."""
+        """Return the window."""
         ...
 
     def attend(
@@ -43,7 +44,14 @@ class Kernel(Protocol):
         table: Int[Array, "B M"],
         positions: Int[Array, "B T"],
     ) -> Float[Array, "B T N H"]:
-        """What queries at `positions`, T in a row, see in the pages of `table` up to their own slots."""
+        """Attend over the pages of `table`, up to each query's own slot.
+
+        Args:
+            pool: one layer's pages, in the kernel's layout.
+            q: T queries in a row, whose own keys are in the pool already.
+            table: the pages of each row.
+            positions: of the queries.
+        """
         ...
 
 
@@ -63,9 +71,14 @@ class Reference:
         table: Int[Array, "B M"],
         positions: Int[Array, "B T"],
     ) -> Float[Array, "B T N H"]:
-        """As over a contiguous cache."""
+        """Attend as over a contiguous cache."""
         return gather_attention(
-            q, pool.keys, pool.values, table=table, positions=positions, window=self.window
+            q,
+            pool.keys,
+            pool.values,
+            table=table,
+            positions=positions,
+            window=self.window,
         )
 
 
@@ -85,8 +98,9 @@ class Blockwise:
         table: Int[Array, "B M"],
         positions: Int[Array, "B T"],
     ) -> Float[Array, "B T N H"]:
-        """Blocks of `BLOCK_TOKENS`, if they divide what is read; else all at once."""
-        block, pages = max(BLOCK_TOKENS // pool.page_size, 1), table.shape[1]
+        """Attend block by block, where blocks of `BLOCK_TOKENS` divide what is read."""
+        block = max(BLOCK_TOKENS // pool.page_size, 1)
+        pages = table.shape[1]
         if q.shape[1] > 1 or block == pages or pages % block:
             return Reference(self.window).attend(pool, q, table=table, positions=positions)
         return blockwise_attention(
@@ -121,10 +135,9 @@ class GpuKernel:
         table: Int[Array, "B M"],
         positions: Int[Array, "B T"],
     ) -> Float[Array, "B T N H"]:
-        """One query of each row."""
-        from jax.experimental.pallas.ops.gpu.paged_attention import (
-            paged_attention,  # slow to import
-        )
+        """Attend with one query of each row."""
+        # Pallas is slow to import, and most runs need none of it.
+        from jax.experimental.pallas.ops.gpu.paged_attention import paged_attention
 
         if q.shape[1] > 1:
             return Reference().attend(pool, q, table=table, positions=positions)
@@ -158,26 +171,36 @@ class TpuKernel:
         table: Int[Array, "B M"],
         positions: Int[Array, "B T"],
     ) -> Float[Array, "B T N H"]:
-        """Any number of queries of each row."""
-        from jax.experimental.pallas.ops.tpu import (
-            ragged_paged_attention as shipped,  # slow to import
-        )
+        """Attend with any number of queries of each row."""
+        # Slow to import, as the GPU's.
+        from jax.experimental.pallas.ops.tpu import ragged_paged_attention as shipped
 
         kernel = functools.partial(shipped.ragged_paged_attention, sliding_window=self.window)
         return tpu_paged_attention.ragged_paged_attention(
-            kernel, q, pool.pages, table=table, lengths=positions[:, -1] + 1
+            kernel,
+            q,
+            pool.pages,
+            table=table,
+            lengths=positions[:, -1] + 1,
         )
 
 
-_SERVED = ("gpu", "tpu")
+_WITH_SHIPPED_KERNEL = ("gpu", "tpu")
+"""Platforms for which JAX ships a kernel."""
 
 
 def choose(spec: Paged, architecture: Architecture, *, dtype: jnp.dtype, platform: str) -> Kernel:
-    """The way to attend that `cache.kernel` stands for on a platform (`jax.default_backend()`).
+    """Return the kernel that `cache.kernel` stands for.
 
-    `auto` is the kernel that JAX ships for the platform where it can serve the shapes, else what XLA makes: block by
-    block on a CPU, where blocks stay near the processor, and all pages together elsewhere, where a loop of small steps
-    should cost more than the copies (not measured).
+    `auto` is the kernel that JAX ships for the platform where it can serve the shapes, else what
+    XLA makes: block by block on a CPU, where blocks stay near the processor, and all pages together
+    elsewhere, where a loop of small steps should cost more than the copies (not measured).
+
+    Args:
+        spec: of the cache.
+        architecture: of the model.
+        dtype: of keys and values.
+        platform: `jax.default_backend()`.
 
     Raises:
         UserError: `pallas` where no such kernel runs, or where it cannot serve these shapes.
@@ -186,31 +209,35 @@ def choose(spec: Paged, architecture: Architecture, *, dtype: jnp.dtype, platfor
         return Reference(spec.window)
     if spec.kernel is PageKernel.blockwise:
         return Blockwise(spec.window)
-    found = _obstacles(spec, architecture, dtype=dtype, platform=platform)
-    if not found:
+    reason = _obstacles(spec, architecture, dtype=dtype, platform=platform)
+    if not reason:
         return GpuKernel() if platform == "gpu" else TpuKernel(spec.window)
     if spec.kernel is PageKernel.pallas:
-        raise UserError(f"cache.kernel=pallas {found}: cache.kernel=auto takes what works here")
-    return Reference(spec.window) if platform in _SERVED else Blockwise(spec.window)
+        raise UserError(f"cache.kernel=pallas {reason}: cache.kernel=auto takes what works here")
+    if platform in _WITH_SHIPPED_KERNEL:
+        return Reference(spec.window)
+    return Blockwise(spec.window)
 
 
 def _obstacles(spec: Paged, architecture: Architecture, *, dtype: jnp.dtype, platform: str) -> str:
-    """Why no shipped kernel can be taken, all reasons at once; nothing if one can."""
-    if platform not in _SERVED:
+    """Say why no shipped kernel can be taken, all reasons at once; nothing if one can."""
+    if platform not in _WITH_SHIPPED_KERNEL:
         return f"runs on GPU or TPU; this machine has {platform}"
     if platform == "gpu":
-        found = gpu_paged_attention.obstacles(
+        obstacles = gpu_paged_attention.obstacles(
             head_dim=architecture.head_dim,
             page_size=spec.page_size,
             dtype=dtype,
             window=spec.window,
         )
     else:
-        found = tpu_paged_attention.obstacles(
+        obstacles = tpu_paged_attention.obstacles(
             head_dim=architecture.head_dim,
             num_heads=architecture.num_heads,
             num_kv_heads=architecture.num_kv_heads,
             dtype=dtype,
         )
-    reasons = "; ".join(found)
-    return reasons and f"cannot serve this on {platform.upper()} ({reasons})"
+    reasons = "; ".join(obstacles)
+    if not reasons:
+        return ""
+    return f"cannot serve this on {platform.upper()} ({reasons})"

@@ -1,4 +1,7 @@
-"""One layer's pages of keys and values, in the layout that the kernel reads: no step may copy a pool into another."""
+"""One layer's pages of keys and values, in the layout that the kernel reads.
+
+No step may copy a pool from one layout into another: hence one class for each.
+"""
 
 import dataclasses
 from typing import Protocol, Self
@@ -7,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxgen.ops.paged_attention import gathered, heads_last
-from jaxgen.ops.quantisation import Kept, empty, kept_like
+from jaxgen.ops.paged_attention import gather_pages, heads_last
+from jaxgen.ops.quantisation import KVArray, cast_like, empty
 
 
 class Pool(Protocol):
@@ -18,17 +21,17 @@ class Pool(Protocol):
     def empty(
         cls, *, num_pages: int, page_size: int, num_kv_heads: int, head_dim: int, dtype
     ) -> Self:
-        """Pages of zeros."""
+        """Return pages of zeros."""
         ...
 
     @property
     def num_pages(self) -> int:
-        """How many pages there are; this and what is above stands for no page."""
+        """Return how many pages there are; this and every larger number stands for no page."""
         ...
 
     @property
     def page_size(self) -> int:
-        """Slots of a page."""
+        """Return how many slots a page has."""
         ...
 
     def write(
@@ -39,42 +42,45 @@ class Pool(Protocol):
         pages: Int[Array, "B T"],
         offsets: Int[Array, "B T"],
     ) -> Self:
-        """`k` and `v` in slot `offsets` of `pages`; what has no page is dropped."""
+        """Write `k` and `v` to slot `offsets` of `pages`; what has no page is dropped."""
         ...
 
-    def gathered(self, table: Int[Array, "B M"]) -> tuple[Kept, Kept]:
-        """Keys and values of each row's pages side by side; a page that is none gives some page's numbers."""
+    def gather(self, table: Int[Array, "B M"]) -> tuple[KVArray, KVArray]:
+        """Return keys and values of each row's pages side by side, (B, M*S, K, H).
+
+        A number that stands for no page gives some page's keys and values.
+        """
         ...
 
     def copy_page(self, source: Int[Array, "..."], target: Int[Array, "..."]) -> Self:
-        """What is in `source` in `target` too, page by page; a target that is no page is dropped."""
+        """Copy page `source` to page `target`; a target that stands for no page is dropped."""
         ...
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class HeadsFirst:
-    """Keys and values apart, a head's slots of a page side by side: for XLA and for the GPU kernel."""
+    """Keys and values apart, a head's slots of a page side by side: for XLA and the GPU kernel."""
 
-    keys: Kept  # K P S H
-    values: Kept
+    keys: KVArray  # K P S H
+    values: KVArray  # K P S H
 
     @classmethod
     def empty(
         cls, *, num_pages: int, page_size: int, num_kv_heads: int, head_dim: int, dtype
     ) -> Self:
-        """Pages of zeros."""
+        """Return pages of zeros."""
         shape = (num_kv_heads, num_pages, page_size, head_dim)
         return cls(keys=empty(shape, dtype), values=empty(shape, dtype))
 
     @property
     def num_pages(self) -> int:
-        """The second axis."""
+        """Return the second axis."""
         return self.keys.shape[1]
 
     @property
     def page_size(self) -> int:
-        """The third axis."""
+        """Return the third axis."""
         return self.keys.shape[2]
 
     def write(
@@ -85,33 +91,44 @@ class HeadsFirst:
         pages: Int[Array, "B T"],
         offsets: Int[Array, "B T"],
     ) -> Self:
-        """One row of `head_dim` numbers per head and slot."""
+        """Write one row of `head_dim` numbers per head and slot."""
 
-        def put(pool: Array, rows: Array) -> Array:
-            return pool.at[:, pages, offsets].set(rows, mode="drop")
+        def put(pool: Array, new: Array) -> Array:
+            return pool.at[:, pages, offsets].set(new, mode="drop")
 
-        def written(pool: Kept, new: Array) -> Kept:
-            return jax.tree.map(put, pool, kept_like(jnp.moveaxis(new, 2, 0), pool))  # K B T H
+        def write_to(pool: KVArray, new: Array) -> KVArray:
+            heads_first = jnp.moveaxis(new, 2, 0)  # K B T H
+            return jax.tree.map(put, pool, cast_like(heads_first, pool))
 
-        return dataclasses.replace(self, keys=written(self.keys, k), values=written(self.values, v))
+        return dataclasses.replace(
+            self,
+            keys=write_to(self.keys, k),
+            values=write_to(self.values, v),
+        )
 
-    def gathered(self, table: Int[Array, "B M"]) -> tuple[Kept, Kept]:
-        """Copied together, the heads moved behind the slots."""
-        return heads_last(gathered(self.keys, table)), heads_last(gathered(self.values, table))
+    def gather(self, table: Int[Array, "B M"]) -> tuple[KVArray, KVArray]:
+        """Copy the pages together, and move the heads behind the slots."""
+        keys = heads_last(gather_pages(self.keys, table))
+        values = heads_last(gather_pages(self.values, table))
+        return keys, values
 
     def copy_page(self, source: Int[Array, "..."], target: Int[Array, "..."]) -> Self:
-        """A page of every head."""
+        """Copy a page of every head."""
 
-        def copied(pool: Array) -> Array:
-            return pool.at[:, target].set(pool.at[:, source].get(mode="clip"), mode="drop")
+        def copy(pool: Array) -> Array:
+            page = pool.at[:, source].get(mode="clip")
+            return pool.at[:, target].set(page, mode="drop")
 
-        return jax.tree.map(copied, self)
+        return jax.tree.map(copy, self)
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Interleaved:
-    """Keys and values in one array, a slot's heads side by side, keys before values of each: for the TPU kernel."""
+    """Keys and values in one array, a slot's heads side by side: for the TPU kernel.
+
+    A head's keys stand before its values.
+    """
 
     pages: Float[Array, "P S 2K H"]
 
@@ -119,17 +136,18 @@ class Interleaved:
     def empty(
         cls, *, num_pages: int, page_size: int, num_kv_heads: int, head_dim: int, dtype
     ) -> Self:
-        """Pages of zeros."""
-        return cls(pages=jnp.zeros((num_pages, page_size, 2 * num_kv_heads, head_dim), dtype))
+        """Return pages of zeros."""
+        shape = (num_pages, page_size, 2 * num_kv_heads, head_dim)
+        return cls(pages=jnp.zeros(shape, dtype))
 
     @property
     def num_pages(self) -> int:
-        """The first axis."""
+        """Return the first axis."""
         return self.pages.shape[0]
 
     @property
     def page_size(self) -> int:
-        """The second axis."""
+        """Return the second axis."""
         return self.pages.shape[1]
 
     def write(
@@ -140,23 +158,21 @@ class Interleaved:
         pages: Int[Array, "B T"],
         offsets: Int[Array, "B T"],
     ) -> Self:
-        """One row of all heads per slot."""
+        """Write one row of all heads per slot."""
         batch, time, kv_heads, dim = k.shape
-        rows = jnp.stack([k, v], axis=3).reshape(batch, time, 2 * kv_heads, dim)  # B T 2K H
-        return dataclasses.replace(
-            self,
-            pages=self.pages.at[pages, offsets].set(rows.astype(self.pages.dtype), mode="drop"),
-        )
+        pairs = jnp.stack([k, v], axis=3)  # B T K 2 H
+        new = pairs.reshape(batch, time, 2 * kv_heads, dim)  # B T 2K H
+        written = self.pages.at[pages, offsets].set(new.astype(self.pages.dtype), mode="drop")
+        return dataclasses.replace(self, pages=written)
 
-    def gathered(self, table: Int[Array, "B M"]) -> tuple[Kept, Kept]:
-        """Copied together, and every other head of that."""
-        found = self.pages.at[table].get(mode="clip")  # B M S 2K H
-        slots = found.reshape(found.shape[0], -1, *found.shape[3:])  # B M*S 2K H
+    def gather(self, table: Int[Array, "B M"]) -> tuple[KVArray, KVArray]:
+        """Copy the pages together, and take every other head of that."""
+        pages = self.pages.at[table].get(mode="clip")  # B M S 2K H
+        slots = pages.reshape(pages.shape[0], -1, *pages.shape[3:])  # B M*S 2K H
         return slots[:, :, 0::2], slots[:, :, 1::2]
 
     def copy_page(self, source: Int[Array, "..."], target: Int[Array, "..."]) -> Self:
-        """A page of every head."""
-        return dataclasses.replace(
-            self,
-            pages=self.pages.at[target].set(self.pages.at[source].get(mode="clip"), mode="drop"),
-        )
+        """Copy a page of every head."""
+        page = self.pages.at[source].get(mode="clip")
+        copied = self.pages.at[target].set(page, mode="drop")
+        return dataclasses.replace(self, pages=copied)

@@ -1,8 +1,6 @@
 """The paged cache: keys and values in pages of a pool, each row's pages listed in a table."""
 
 import dataclasses
-import functools
-from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import jax
@@ -11,11 +9,12 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxgen.caches import page_kernels
-from jaxgen.caches.layers import replaced
+from jaxgen.caches.layers import positions_after, replace_layer
 from jaxgen.caches.page_allocator import PageAllocator, pages_for
 from jaxgen.caches.page_pools import Pool
-from jaxgen.caches.protocol import Place
-from jaxgen.ops.quantisation import Kept
+from jaxgen.caches.protocol import SlotAssignment
+from jaxgen.caches.size import CacheSize
+from jaxgen.ops.quantisation import KVArray
 from jaxgen.specs.architecture import Architecture
 from jaxgen.specs.cache import Paged
 
@@ -23,11 +22,11 @@ from jaxgen.specs.cache import Paged
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class PagedCache:
-    """A pool of pages per layer, donated from step to step; tables and lengths are arrays too, so that no program
-    depends on which pages a row has.
+    """A pool of pages per layer, donated from step to step.
 
-    A table entry that stands for no page is the pool's size: a write there is dropped, a read gives some page's
-    numbers, which no query sees.
+    Tables and lengths are arrays too, so that no program depends on which pages a row has. A table
+    entry that stands for no page is the pool's size: a write there is dropped, a read gives some
+    page's numbers, which no query sees.
 
     Attributes:
         pools: one per layer, laid out as the kernel reads it.
@@ -45,61 +44,14 @@ class PagedCache:
     visible: int = dataclasses.field(metadata={"static": True})
     kernel: page_kernels.Kernel = dataclasses.field(metadata={"static": True})
 
-    @classmethod
-    def create(
-        cls,
-        spec: Paged,
-        architecture: Architecture,
-        *,
-        batch: int,
-        capacity: int,
-        dtype,
-        needed: Sequence[int] = (),
-    ) -> Self:
-        """A pool of `spec.num_pages`, or of as many as `batch` rows of `capacity` tokens can need.
-
-        Args:
-            needed: tokens that each row may come to hold; rows behind these, and all of them if it is empty, get
-                `capacity`.
-
-        Raises:
-            UserError: the pool has too few pages, or the kernel that was asked for cannot run here.
-        """
-        kernel = page_kernels.choose(
-            spec, architecture, dtype=jnp.dtype(dtype), platform=jax.default_backend()
-        )
-        per_row = pages_for(capacity, spec.page_size)
-        num_pages = spec.pool(batch, capacity)
-        allocator = PageAllocator(num_pages)
-        wanted = [pages_for(tokens, spec.page_size) for tokens in needed]
-        wanted += [per_row] * (batch - len(wanted))
-        pages = allocator.allocate(sum(wanted))  # all or none
-        table = np.full((batch, per_row), num_pages, np.int32)
-        table[np.arange(per_row)[None, :] < np.array(wanted)[:, None]] = pages
-        pool = functools.partial(
-            kernel.layout.empty,
-            num_pages=num_pages,
-            page_size=spec.page_size,
-            num_kv_heads=architecture.num_kv_heads,
-            head_dim=architecture.head_dim,
-            dtype=dtype,
-        )
-        return cls(
-            pools=tuple(pool() for _ in range(architecture.num_layers)),
-            table=jnp.asarray(table),
-            lengths=jnp.zeros((batch,), jnp.int32),
-            visible=capacity,
-            kernel=kernel,
-        )
-
     @property
     def static_shape(self) -> bool:
-        """Every step has the shapes of the one before."""
+        """Say that every step has the shapes of the one before."""
         return True
 
     def positions(self, time: int) -> Int[Array, "B T"]:
-        """The positions after the tokens kept so far."""
-        return self.lengths[:, None] + jnp.arange(time, dtype=jnp.int32)[None, :]
+        """Return the positions after the tokens kept so far."""
+        return positions_after(self.lengths, time)
 
     def attend(
         self,
@@ -112,56 +64,117 @@ class PagedCache:
 
         What has no page is dropped, such as the padding of a short row's prompt.
         """
-        positions, pool = self.positions(q.shape[1]), self.pools[layer]
-        slots = positions // pool.page_size
+        positions = self.positions(q.shape[1])
+        pool = self.pools[layer]
+        # Position p lies in slot p modulo S of the row's page number p // S.
+        table_columns = positions // pool.page_size
         pages = jnp.take_along_axis(
-            self.table, slots, axis=1, mode="fill", fill_value=pool.num_pages
+            self.table, table_columns, axis=1, mode="fill", fill_value=pool.num_pages
         )
         pool = pool.write(k, v, pages=pages, offsets=positions % pool.page_size)
-        context = self.kernel.attend(pool, q, table=self._read_table(), positions=positions)
-        return context, dataclasses.replace(self, pools=replaced(self.pools, layer, pool))
+        context = self.kernel.attend(pool, q, table=self._visible_table(), positions=positions)
+        return context, dataclasses.replace(self, pools=replace_layer(self.pools, layer, pool))
 
-    def kept(self, layer: int) -> tuple[Kept, Kept, Int[Array, "B S"]]:
-        """The slots of the visible pages; those from `lengths` on hold padding or nothing."""
-        keys, values = self.pools[layer].gathered(self._read_table())
+    def layer_kv(self, layer: int) -> tuple[KVArray, KVArray, Int[Array, "B S"]]:
+        """Return the slots of the visible pages; those from `lengths` on hold padding or nothing."""
+        keys, values = self.pools[layer].gather(self._visible_table())
         slots = jnp.arange(keys.shape[1], dtype=jnp.int32)[None, :]
-        return keys, values, jnp.where(slots < self.lengths[:, None], slots, -1)
+        positions = jnp.where(slots < self.lengths[:, None], slots, -1)
+        return keys, values, positions
 
     def advance(self, counts: Int[Array, "B"]) -> Self:
         """Keep `counts` more tokens per row."""
         return dataclasses.replace(self, lengths=self.lengths + counts)
 
-    def opened(self, place: Place) -> Self:
-        """All pools, seen through the new text's table; the page in which it parts from another is copied."""
+    def open_row(self, assignment: SlotAssignment) -> Self:
+        """Return all pools, seen through the new text's table.
+
+        The page in which the text parts from another one is copied.
+        """
+        source, target = assignment.source, assignment.target
         return dataclasses.replace(
             self,
-            pools=tuple(pool.copy_page(place.source, place.target) for pool in self.pools),
-            table=place.table[None, :],
-            lengths=place.kept[None],
+            pools=tuple(pool.copy_page(source, target) for pool in self.pools),
+            table=assignment.table[None, :],
+            lengths=assignment.cached_tokens[None],
         )
 
-    def closed(self, place: Place, row: Self) -> Self:
-        """The pools as the row left them, and its table among the others."""
+    def close_row(self, assignment: SlotAssignment, row: Self) -> Self:
+        """Return the pools as the row left them, and its table among the others."""
+        slot = assignment.slot
         return dataclasses.replace(
             self,
             pools=row.pools,
-            table=self.table.at[place.slot].set(row.table[0]),
-            lengths=self.lengths.at[place.slot].set(row.lengths[0]),
+            table=self.table.at[slot].set(row.table[0]),
+            lengths=self.lengths.at[slot].set(row.lengths[0]),
         )
 
-    def only(self, rows: Bool[Array, "B"]) -> Self:
-        """The other rows have no pages any more."""
-        return dataclasses.replace(
-            self, table=jnp.where(rows[:, None], self.table, self.pools[0].num_pages)
-        )
+    def mask_rows(self, active: Bool[Array, "B"]) -> Self:
+        """Take the pages from the rows that are not active."""
+        no_page = self.pools[0].num_pages
+        return dataclasses.replace(self, table=jnp.where(active[:, None], self.table, no_page))
 
-    def reading(self, depth: int) -> Self:
+    def with_depth(self, depth: int) -> Self:
         """See the pages of the first `depth` slots, at most all of them."""
-        return dataclasses.replace(self, visible=min(depth, self.table.shape[1] * self._page_size))
+        slots = self.table.shape[1] * self._page_size
+        return dataclasses.replace(self, visible=min(depth, slots))
 
     @property
     def _page_size(self) -> int:
         return self.pools[0].page_size
 
-    def _read_table(self) -> Int[Array, "B m"]:
+    def _visible_table(self) -> Int[Array, "B m"]:
         return self.table[:, : pages_for(self.visible, self._page_size)]
+
+
+def create(spec: Paged, architecture: Architecture, size: CacheSize) -> PagedCache:
+    """Return an empty cache with a pool of `spec.num_pages`, or of as many as full rows need.
+
+    Args:
+        spec: the cache as the run has it.
+        architecture: of the model.
+        size: rows behind those of `size.needed`, and all of them if it is empty, get pages for
+            `size.capacity` tokens.
+
+    Raises:
+        UserError: the pool has too few pages, or the kernel that was asked for cannot run here.
+    """
+    kernel = page_kernels.choose(
+        spec, architecture, dtype=jnp.dtype(size.dtype), platform=jax.default_backend()
+    )
+    num_pages = spec.pool(size.batch, size.capacity)
+    # The table first: where there are too few pages, no pool is made.
+    table = _table(spec, size, num_pages=num_pages)
+    pools = []
+    for _ in range(architecture.num_layers):
+        pool = kernel.layout.empty(
+            num_pages=num_pages,
+            page_size=spec.page_size,
+            num_kv_heads=architecture.num_kv_heads,
+            head_dim=architecture.head_dim,
+            dtype=size.dtype,
+        )
+        pools.append(pool)
+    return PagedCache(
+        pools=tuple(pools),
+        table=jnp.asarray(table),
+        lengths=jnp.zeros((size.batch,), jnp.int32),
+        visible=size.capacity,
+        kernel=kernel,
+    )
+
+
+def _table(spec: Paged, size: CacheSize, *, num_pages: int) -> Int[np.ndarray, "B M"]:
+    """Give every row the pages that it may come to need, all rows or none of them.
+
+    With pages of 2, 8 pages in the pool, rows of 3 and 8 tokens and a capacity of 8:
+    [[1, 2, 8, 8], [3, 4, 5, 6]], where 8 stands for no page.
+    """
+    full_row = pages_for(size.capacity, spec.page_size)
+    pages_of_row = [pages_for(tokens, spec.page_size) for tokens in size.needed]
+    pages_of_row += [full_row] * (size.batch - len(pages_of_row))
+    pages = PageAllocator(num_pages).allocate(sum(pages_of_row))
+    table = np.full((size.batch, full_row), num_pages, np.int32)
+    is_page = np.arange(full_row)[None, :] < np.array(pages_of_row)[:, None]
+    table[is_page] = pages
+    return table

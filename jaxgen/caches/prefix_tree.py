@@ -1,7 +1,8 @@
 """Which pages hold how a text begins: a tree of token blocks on the host, free of jax.
 
-A node is a page and the tokens in it; its ancestors hold what comes before. Only a full page can be shared. A page that
-is partly filled, or with which a text agrees up to its middle, is copied, and the copy written from there on.
+A node is a page and the tokens in it; its ancestors hold what comes before. Only a full page can be
+shared. A page that is partly filled, or with which a text agrees up to its middle, is copied, and
+the copy is written from there on.
 """
 
 import dataclasses
@@ -11,7 +12,7 @@ from typing import Self
 
 from jaxgen.caches.page_allocator import PageAllocator
 
-Block = tuple[int, ...]
+TokenBlock = tuple[int, ...]
 
 
 @dataclasses.dataclass(eq=False)
@@ -23,24 +24,24 @@ class Node:
         block: its tokens, as many as a page holds or, at the end of a prompt, fewer.
         parent: the page before it.
         children: the pages that come after it, by their tokens.
-        used: when it was last looked up: a number that only rises.
+        last_use: when it was last looked up: a number that only rises.
     """
 
     page: int
-    block: Block
+    block: TokenBlock
     parent: Self | None
-    children: dict[Block, "Node"] = dataclasses.field(default_factory=dict)
-    used: int = 0
+    children: dict[TokenBlock, "Node"] = dataclasses.field(default_factory=dict)
+    last_use: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-    """How a text begins like one before it.
+    """How much of a text's beginning is in pages already.
 
     Attributes:
         pages: full pages to share, in their order.
-        page: to copy; null where the next tokens are nobody's.
-        tokens: that are known, those of `page` included.
+        page: a page to copy; null where no page holds any of the tokens that come next.
+        tokens: how many tokens these pages hold, those of `page` included.
     """
 
     pages: tuple[int, ...]
@@ -49,7 +50,7 @@ class Match:
 
 
 class PrefixTree:
-    """Keeps the pages of prompts beyond the texts they came with, until somebody needs the room.
+    """Keeps the pages of prompts beyond the texts they came with, until their room is needed.
 
     Args:
         allocator: of the pool; the tree is one owner of each of its pages.
@@ -63,67 +64,83 @@ class PrefixTree:
         self._clock = itertools.count(1)
 
     def match(self, tokens: Sequence[int]) -> Match:
-        """The longest known beginning, short of the last token: something must be computed to go on from."""
-        now, node, pages = next(self._clock), self._root, []
-        blocks = self._blocks(tokens[:-1])
-        for block in blocks:
+        """Find the longest beginning of a text that is in pages already.
+
+        It is short of the last token: something must be computed to go on from.
+        """
+        now = next(self._clock)
+        node = self._root
+        pages = []
+        # Full pages, as far as they agree with the text.
+        for block in self._blocks(tokens[:-1]):
             child = node.children.get(block) if len(block) == self._page_size else None
             if child is None:
                 break
-            child.used, node = now, child
+            child.last_use = now
             pages.append(child.page)
-        known = len(pages) * self._page_size
-        rest = tuple(tokens[known:-1])
-        likest = max(
-            node.children.values(), key=lambda child: _common(child.block, rest), default=None
-        )
-        common = _common(likest.block, rest) if likest else 0
-        if likest is None or not common:
-            return Match(pages=tuple(pages), page=None, tokens=known)
-        likest.used = now
-        return Match(pages=tuple(pages), page=likest.page, tokens=known + common)
+            node = child
+        matched = len(pages) * self._page_size
+        # Then the page that agrees with the rest up to its middle, to be copied.
+        rest = tuple(tokens[matched:-1])
+        best, common = _most_common(node, rest)
+        if best is None:
+            return Match(pages=tuple(pages), page=None, tokens=matched)
+        best.last_use = now
+        return Match(pages=tuple(pages), page=best.page, tokens=matched + common)
 
     def insert(self, tokens: Sequence[int], pages: Sequence[int]) -> None:
-        """Remember the pages of a prompt; where a block is known, the known page stays."""
-        now, node = next(self._clock), self._root
+        """Remember the pages of a prompt; where a block has a page already, that page stays."""
+        now = next(self._clock)
+        node = self._root
         for block, page in zip(self._blocks(tokens), pages, strict=False):
             if block not in node.children:
                 node.children[block] = Node(page=page, block=block, parent=node)
                 self._allocator.share([page])
             node = node.children[block]
-            node.used = now
+            node.last_use = now
 
     def evict(self, count: int) -> None:
-        """Let go of up to `count` pages that belong to no text, those first that were not asked for the longest."""
+        """Let go of up to `count` pages that belong to no text, the longest unused ones first."""
         while count > 0:
             idle = [node for node in self._leaves() if self._allocator.owners(node.page) == 1]
             if not idle:
                 return
-            oldest = min(idle, key=lambda node: node.used)
+            oldest = min(idle, key=lambda node: node.last_use)
             assert oldest.parent is not None
             del oldest.parent.children[oldest.block]
             self._allocator.release([oldest.page])
             count -= 1
 
-    def _blocks(self, tokens: Sequence[int]) -> list[Block]:
+    def _blocks(self, tokens: Sequence[int]) -> list[TokenBlock]:
         size = self._page_size
         return [tuple(tokens[start : start + size]) for start in range(0, len(tokens), size)]
 
     def _leaves(self) -> list[Node]:
-        waiting, found = [self._root], []
+        waiting = [self._root]
+        leaves = []
         while waiting:
             node = waiting.pop()
             waiting += node.children.values()
             if not node.children and node.parent is not None:
-                found.append(node)
-        return found
+                leaves.append(node)
+        return leaves
 
 
-def _common(block: Block, tokens: Block) -> int:
-    """How many tokens both begin with."""
-    return sum(
-        1
-        for _ in itertools.takewhile(
-            lambda pair: pair[0] == pair[1], zip(block, tokens, strict=False)
-        )
-    )
+def _most_common(node: Node, tokens: TokenBlock) -> tuple[Node | None, int]:
+    """Return the child that begins most like `tokens`, and how many tokens they share; or none."""
+    best, most = None, 0
+    for child in node.children.values():
+        common = _common_length(child.block, tokens)
+        if common > most:
+            best, most = child, common
+    return best, most
+
+
+def _common_length(block: TokenBlock, tokens: TokenBlock) -> int:
+    """Return how many tokens both begin with."""
+    length = 0
+    for one, other in zip(block, tokens, strict=False):
+        if one != other:
+            break
+        length += 1
+    return length

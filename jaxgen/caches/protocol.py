@@ -1,14 +1,16 @@
-"""What the model and the decode loop ask of a KV cache, so that neither needs an `if cache`."""
+"""What the model and the decode loop ask of a KV cache, so that neither needs an `if cache`.
+
+Every cache has the protocol `Cache`. Two smaller ones add what only some callers need: `ReadableCache`
+gives keys and values back, `SlottedCache` hands its rows from one text to the next.
+"""
 
 import dataclasses
-from collections.abc import Sequence
 from typing import ClassVar, Protocol, Self
 
 import jax
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxgen.ops.quantisation import Kept
-from jaxgen.specs.architecture import Architecture
+from jaxgen.ops.quantisation import KVArray
 
 
 class Cache(Protocol):
@@ -25,33 +27,16 @@ class Cache(Protocol):
 
     @property
     def visible(self) -> int:
-        """How many slots a step reads."""
+        """Return how many slots a step reads."""
         ...
 
     @property
     def static_shape(self) -> bool:
-        """Whether a loop may be compiled around a step."""
-        ...
-
-    @classmethod
-    def create(
-        cls,
-        spec,
-        architecture: Architecture,
-        *,
-        batch: int,
-        capacity: int,
-        dtype,
-        needed: Sequence[int] = (),
-    ) -> Self:
-        """An empty cache for `batch` rows of up to `capacity` tokens; `spec` is the kind's own spec class.
-
-        Only a kind whose rows may have different room looks at `needed`, the tokens that each may come to hold.
-        """
+        """Say whether a loop may be compiled around a step."""
         ...
 
     def positions(self, time: int) -> Int[Array, "B T"]:
-        """Absolute positions of the `time` incoming tokens of each row."""
+        """Return the absolute positions of the `time` incoming tokens of each row."""
         ...
 
     def attend(
@@ -64,52 +49,60 @@ class Cache(Protocol):
         """Write `k` and `v` of one layer, and attend over all that the row's queries may see."""
         ...
 
-    def kept(self, layer: int) -> tuple[Kept, Kept, Int[Array, "B S"]]:
-        """One layer's keys and values in the slots that are read, and each slot's position, -1 where it holds nothing.
+    def advance(self, counts: Int[Array, "B"]) -> Self:
+        """Keep `counts` of the tokens just written: the index moves here and nowhere else."""
+        ...
 
-        For rows that continue a text which another call put here; only caches that are `incremental` have any.
+    def with_depth(self, depth: int) -> Self:
+        """Return the same cache, of which a step reads the first `depth` slots only.
+
+        The depth is static: another depth is another program.
         """
         ...
 
-    def advance(self, counts: Int[Array, "B"]) -> Self:
-        """Keep `counts` of the tokens just written to each row: the index moves here and nowhere else."""
-        ...
 
-    def reading(self, depth: int) -> Self:
-        """The same cache, of which a step reads the first `depth` slots only. Depth is static: part of the program."""
+class ReadableCache(Cache, Protocol):
+    """A cache whose keys and values a later call can read: every cache that is `incremental`."""
+
+    def layer_kv(self, layer: int) -> tuple[KVArray, KVArray, Int[Array, "B S"]]:
+        """Return one layer's keys and values in the slots that are read, and their positions.
+
+        Returns:
+            Keys and values, (B, S, K, H), and the position in each slot, -1 where it holds nothing.
+        """
         ...
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Place:
-    """Where a new text goes, on the device.
+class SlotAssignment:
+    """The slot of the batch that a new text gets, and its pages; on the device.
 
     Attributes:
-        slot: the row.
-        table: its pages, as a paged cache lists them; empty for others.
-        kept: tokens at its beginning that these hold already.
-        source, target: a page is copied from here to there first; out of range where none is.
+        slot: the row of the batch.
+        table: the text's pages, as a paged cache lists them; empty for other caches.
+        cached_tokens: how many tokens at the text's beginning these pages hold already.
+        source, target: page `source` is copied to page `target` first; out of range where none is.
     """
 
     slot: Int[Array, ""]
     table: Int[Array, "M"]
-    kept: Int[Array, ""]
+    cached_tokens: Int[Array, ""]
     source: Int[Array, ""]
     target: Int[Array, ""]
 
 
-class Slotted(Cache, Protocol):
-    """A cache whose rows can be given to one text after the other, while the others go on."""
+class SlottedCache(Cache, Protocol):
+    """A cache whose rows are given to one text after the other, while the other rows go on."""
 
-    def opened(self, place: Place) -> Self:
-        """The one row of a new text, ready for its prompt."""
+    def open_row(self, assignment: SlotAssignment) -> Self:
+        """Return the one row of a new text, ready for its prompt."""
         ...
 
-    def closed(self, place: Place, row: Self) -> Self:
-        """The whole again, with that row."""
+    def close_row(self, assignment: SlotAssignment, row: Self) -> Self:
+        """Return the whole batch again, with that row in it."""
         ...
 
-    def only(self, rows: Bool[Array, "B"]) -> Self:
-        """Nothing is written for the other rows any more: what they had may be somebody else's by now."""
+    def mask_rows(self, active: Bool[Array, "B"]) -> Self:
+        """Write nothing for rows that are not active: their slots may be another text's by now."""
         ...

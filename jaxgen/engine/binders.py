@@ -147,7 +147,7 @@ def _in_place(program: Program, layout: Layout) -> Program:
     """The program, whose results lie where the next call expects them: else that one would be compiled anew."""
 
     def placed(*args):
-        return layout.kept(program(*args))
+        return layout.constrain(program(*args))
 
     placed.__name__ = program.__name__
     return placed

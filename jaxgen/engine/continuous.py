@@ -8,9 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgen.caches.admission import Room, Rooms, rooms
-from jaxgen.caches.page_allocator import pages_for
-from jaxgen.caches.protocol import Place, Slotted
+from jaxgen.caches.admission import Allocation, CacheManager, cache_manager
+from jaxgen.caches.protocol import SlotAssignment, SlottedCache
 from jaxgen.engine.batch import initial_state, padded_width
 from jaxgen.engine.engine import Engine
 from jaxgen.engine.program_use import Use, shapes_of
@@ -48,7 +47,7 @@ class Text:
 
     number: int
     request: Request
-    room: Room
+    room: Allocation
     first_s: float
     end_s: float = 0.0
     tokens: tuple[int, ...] = ()
@@ -81,21 +80,21 @@ class Continuous:
         self.rows = min(work.batch_size, len(requests))
         self.uses: dict[str, Use] = {}
         longest = max(requests, key=lambda request: request.most)
-        self.rooms().take(
+        self.rooms().allocate(
             longest.tokens, longest.most
         )  # a pool too small for one text is too small for all
 
     @property
     def num_pages(self) -> int:
         """Of the pool, the reserved one included; 0 for a cache without pages."""
-        return self.spec.pool(self.rows, self.capacity) if isinstance(self.spec, Paged) else 0
+        return self.spec.pool(self.rows, self.capacity)
 
-    def rooms(self) -> Rooms:
+    def rooms(self) -> CacheManager:
         """All room there is, for one call."""
         share = self.engine.generation.shared_prefix
-        return rooms(self.spec, rows=self.rows, capacity=self.capacity, share=share)
+        return cache_manager(self.spec, rows=self.rows, capacity=self.capacity, share=share)
 
-    def empty(self) -> tuple[Slotted, State]:
+    def empty(self) -> tuple[SlottedCache, State]:
         """Cache and state of one call, ready on the device; no row has a text."""
         sizes = {"batch": self.rows, "capacity": self.capacity, "needed": [0] * self.rows}
         cache: Any = self.engine.new_cache(self.spec, **sizes)
@@ -164,7 +163,7 @@ class Call:
             if slot in self._active or not self._waiting:
                 continue
             number, request = self._waiting[0]
-            room = self.rooms.take(request.tokens, request.most)
+            room = self.rooms.allocate(request.tokens, request.most)
             if room is None:
                 assert self._active  # else the whole pool is there for this one text
                 return
@@ -172,12 +171,14 @@ class Call:
             self._admit(slot, number, request, room)
             self.most_rows = max(self.most_rows, len(self._active))
 
-    def _admit(self, slot: int, number: int, request: Request, room: Room) -> None:
+    def _admit(self, slot: int, number: int, request: Request, room: Allocation) -> None:
         shared, capacity = self._shared, self._shared.capacity
-        rest = request.tokens[room.kept :]
+        rest = request.tokens[room.cached_tokens :]
         width = padded_width(len(rest), limit=capacity)
         depth = (
-            shared.spec.depth(min(room.kept + width, capacity), capacity) if room.kept else width
+            shared.spec.depth(min(room.cached_tokens + width, capacity), capacity)
+            if room.cached_tokens
+            else width
         )
         prompt, sequence = np.zeros((1, width), np.int32), np.zeros((1, capacity), np.int32)
         prompt[0, : len(rest)] = rest
@@ -193,7 +194,7 @@ class Call:
         pages = {"num_pages": shared.num_pages, "table": self._pages_in_row()}
         place = _placed(slot, room, layout=shared.engine.layout, **pages)
         arguments = (
-            self.cache.reading(depth),
+            self.cache.with_depth(depth),
             put(prompt, shared.engine.layout),
             text,
             place,
@@ -217,7 +218,7 @@ class Call:
             depth - longest + 1 if depth < whole else shared.capacity
         )  # the last of them sees `depth` slots
         steps, going = (put(each, shared.engine.layout) for each in (np.int32(left), active))
-        arguments = (self.cache.reading(depth), self.state, going, steps)
+        arguments = (self.cache.with_depth(depth), self.state, going, steps)
         self.cache, self.state = shared.use(
             "serve", shared.engine.serve_program, str(depth), arguments
         )
@@ -239,13 +240,12 @@ class Call:
                     sequence[slot, len(text.request.tokens) : lengths[slot]].tolist()
                 )
                 text.end_s = self._clock()
-                self.rooms.give_back(text.room)
+                self.rooms.free(text.room)
                 del self._active[slot]
                 self.texts.append(text)
 
     def _pages_in_row(self) -> int:
-        spec = self._shared.spec
-        return pages_for(self._shared.capacity, spec.page_size) if isinstance(spec, Paged) else 0
+        return self._shared.spec.pages_per_row(self._shared.capacity)
 
 
 def _held(length: int, *, steps: int, room: int) -> int:
@@ -259,15 +259,22 @@ def _held(length: int, *, steps: int, room: int) -> int:
     return growing * length + growing * (growing - 1) // 2 + (steps - growing) * room
 
 
-def _placed(slot: int, room: Room, *, num_pages: int, table: int, layout: Layout | None) -> Place:
+def _placed(
+    slot: int, room: Allocation, *, num_pages: int, table: int, layout: Layout | None
+) -> SlotAssignment:
     """A room on the device; `num_pages` is no page's number."""
     listed = np.full((table,), num_pages, np.int32)
     listed[: len(room.pages)] = room.pages
     source, target = (
         (num_pages, num_pages) if room.source is None else (room.source, room.pages[room.shared])
     )
-    numbers = {"slot": slot, "kept": room.kept, "source": source, "target": target}
-    return Place(
+    numbers = {
+        "slot": slot,
+        "cached_tokens": room.cached_tokens,
+        "source": source,
+        "target": target,
+    }
+    return SlotAssignment(
         table=put(listed, layout),
         **{name: put(np.int32(value), layout) for name, value in numbers.items()},
     )

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from jaxgen.caches.protocol import Place, Slotted
+from jaxgen.caches.protocol import SlotAssignment, SlottedCache
 from jaxgen.engine import programs
 from jaxgen.engine.programs import Blueprint, State
 from jaxgen.models.structure import Leaves
@@ -16,12 +16,12 @@ from jaxgen.models.structure import Leaves
 def admit(
     blueprint: Blueprint,
     leaves: Leaves,
-    cache: Slotted,
+    cache: SlottedCache,
     prompt: Int[Array, "1 T"],
     row_state: State,
-    place: Place,
+    assignment: SlotAssignment,
     state: State,
-) -> tuple[Slotted, State]:
+) -> tuple[SlottedCache, State]:
     """Run one prompt, choose its first token, and give it its row.
 
     Args:
@@ -30,26 +30,28 @@ def admit(
         cache: of all rows; donated.
         prompt: right-padded; without the tokens that its pages hold already.
         row_state: of the one row, as it is before the prefill.
-        place: which row and which pages.
+        assignment: which row and which pages.
         state: of all rows.
 
     Returns:
         The cache and the state of all rows.
     """
     # The prompt runs on a cache of one row, so that the others are neither computed nor written.
-    row, row_state = programs.prefill(blueprint, leaves, cache.opened(place), prompt, row_state)
-    cache = cache.closed(place, cast(Slotted, row))
-    return cache, _with_row(state, place.slot, row_state)
+    row, row_state = programs.prefill(
+        blueprint, leaves, cache.open_row(assignment), prompt, row_state
+    )
+    cache = cache.close_row(assignment, cast(SlottedCache, row))
+    return cache, _with_row(state, assignment.slot, row_state)
 
 
 def serve(
     blueprint: Blueprint,
     leaves: Leaves,
-    cache: Slotted,
+    cache: SlottedCache,
     state: State,
     active: Bool[Array, "B"],
     steps: Int[Array, ""],
-) -> tuple[Slotted, State]:
+) -> tuple[SlottedCache, State]:
     """Run up to `steps` steps in one program; it ends as soon as an active row is done.
 
     `steps` and `active` are traced: whatever rows are active, it is one program.
@@ -65,9 +67,9 @@ def serve(
         return (taken + 1, *programs.constrain_to_mesh(blueprint, cache, state))
 
     # Rows without a prompt are computed along, and must not write: their pages are others' by now.
-    start = (jnp.int32(0), cache.only(active), state)
+    start = (jnp.int32(0), cache.mask_rows(active), state)
     _, served, state = jax.lax.while_loop(none_ended, body, start)
-    return cast(Slotted, served), state
+    return cast(SlottedCache, served), state
 
 
 def _with_row(state: State, slot: Int[Array, ""], row: State) -> State:

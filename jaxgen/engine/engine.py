@@ -199,7 +199,7 @@ class Engine:
         width = batch.prompt.shape[1]
         sizes = {"batch": batch.rows, "capacity": batch.capacity, "prompt": width}
         cache = self.new_cache(spec, needed=batch.needed, **sizes)
-        return jax.block_until_ready(cache.reading(width))
+        return jax.block_until_ready(cache.with_depth(width))
 
     def new_cache(self, spec: CacheSpec, **sizes) -> Cache:
         """Return an empty cache in the arm's dtype; `sizes` as of `placement.empty_cache`."""
@@ -223,7 +223,7 @@ class Engine:
         """
         on_device = self.generation.loop is Loop.device and cache.static_shape
         for segment in batch.segments:
-            cache = cache.reading(segment.depth)
+            cache = cache.with_depth(segment.depth)
             if on_device:
                 cache, state = self.loop_program(self.leaves, cache, state, segment.steps_on_device)
                 continue

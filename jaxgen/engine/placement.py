@@ -93,4 +93,4 @@ def copy_leaves(leaves: list[jax.Array]) -> Leaves:
 )
 def _sharded_cache(layout: Layout, spec: CacheSpec, architecture: Architecture, **sizes) -> Cache:
     """An empty cache whose parts are made on the devices that hold them."""
-    return layout.kept(caches.create(spec, architecture, **sizes))
+    return layout.constrain(caches.create(spec, architecture, **sizes))

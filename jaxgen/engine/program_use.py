@@ -82,7 +82,7 @@ def shapes_of(tree: Any) -> Any:
 
 def _before_step(engine: Engine, batch: Batch, empty, *, depth: int) -> Any:
     """The cache's shapes for the step that reads `depth` slots, on a device as a program left it."""
-    cache = empty.reading(depth)
+    cache = empty.with_depth(depth)
     if cache.incremental and not cache.static_shape:
         # It has grown: as a prefill of all the tokens before would have left it.
         prompt = jax.ShapeDtypeStruct((batch.rows, depth - 1), batch.prompt.dtype)

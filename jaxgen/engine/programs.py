@@ -123,7 +123,7 @@ def constrain_to_mesh(blueprint: Blueprint, cache: Cache, state: State) -> tuple
     Without that GSPMD may partition the carry anew inside the loop and put it together at its end.
     """
     layout = blueprint.structure.layout
-    return (cache, state) if layout is None else layout.kept((cache, state))
+    return (cache, state) if layout is None else layout.constrain((cache, state))
 
 
 def _captured(

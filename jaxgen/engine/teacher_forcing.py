@@ -117,7 +117,7 @@ def next_logprobs(engine: Engine, prompt: Sequence[int]) -> np.ndarray:
     padded = batch.prompt.shape[1]
     cache = engine.new_cache(
         spec, batch=batch.rows, capacity=width, needed=[width], prompt=padded
-    ).reading(padded)
+    ).with_depth(padded)
     last = np.full((batch.rows,), len(prompt) - 1, np.int32)
     logprobs = forced_programs.run_pass(
         engine.blueprint, 1, engine.leaves, cache, batch.prompt, last
@@ -162,7 +162,7 @@ def _in_steps(engine: Engine, batch: Batch, outputs: Sequence[Sequence[int]]) ->
             engine.blueprint,
             chunk,
             engine.leaves,
-            cache.reading(depth),
+            cache.with_depth(depth),
             tokens,
             counts,
             np.int32(first),
@@ -203,7 +203,7 @@ def _in_one_pass(
         sequences[row, length : length + most] = tokens[row]
     sequences = sequences[:, :width].copy()
     chunk = _chunk_size(engine, batch, most=most)
-    cache = engine.empty_cache(batch).reading(width)
+    cache = engine.empty_cache(batch).with_depth(width)
     for first in range(0, int(counts.max()), chunk):
         starts = lengths - 1 + np.int32(first)
         logprobs = forced_programs.run_pass(

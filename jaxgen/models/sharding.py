@@ -48,8 +48,8 @@ _ARRAYS: dict[str, Axes] = {
     ),  # any row may have any page: rows are no axis of a pool
     "pools.values": ("kv_heads", None, None, None),
     "pools.pages": (None, None, "kv_heads", None),
-    **dict.fromkeys(("slots", "named", "table", "sequence"), _ROWS),
-    **dict.fromkeys(("lengths", "prompts", "ends", "done", "rows"), _ROWS[:1]),
+    **dict.fromkeys(("slots", "new_positions", "table", "sequence"), _ROWS),
+    **dict.fromkeys(("lengths", "prompt_lengths", "ends", "done", "rows"), _ROWS[:1]),
     **dict.fromkeys(("step", "seed", "captured.step"), ()),
     "captured.values": (None, "batch", None, None),
 }
@@ -88,7 +88,7 @@ class Layout:
         come from is cut along. To be called inside a trace."""
         return jax.lax.with_sharding_constraint(x, self.sharding(("batch",), x.shape))
 
-    def kept(self, tree: Any) -> Any:
+    def constrain(self, tree: Any) -> Any:
         """The tree as it is, but lying where it belongs: for what a program returns. To be called inside a trace."""
         return jax.tree.map(jax.lax.with_sharding_constraint, tree, self.shardings(tree))
 

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxgen.ops.quantisation import Kept
+from jaxgen.ops.quantisation import KVArray
 
 
 def attention(
-    q: Float[Array, "B T N H"], k: Kept, v: Kept, mask: Bool[Array, "B T S"]
+    q: Float[Array, "B T N H"], k: KVArray, v: KVArray, mask: Bool[Array, "B T S"]
 ) -> Float[Array, "B T N H"]:
     """Scaled dot-product attention with `G = N / K` query heads to each kv head.
 

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxgen.ops.attention import attention, causal_mask
-from jaxgen.ops.quantisation import Kept
+from jaxgen.ops.quantisation import KVArray
 
 
-def gathered(pool: Kept, table: Int[Array, "B M"]) -> Kept:
+def gather_pages(pool: KVArray, table: Int[Array, "B M"]) -> KVArray:
     """Of a (K, P, S, H) pool the pages of each row in the order of its table, as (K, B, M*S, H).
 
     A page that is not in the pool is some page that is.
@@ -25,15 +25,15 @@ def gathered(pool: Kept, table: Int[Array, "B M"]) -> Kept:
     return jax.tree.map(copied, pool)
 
 
-def heads_last(entries: Kept) -> Kept:
+def heads_last(entries: KVArray) -> KVArray:
     """(K, B, S, H) as (B, S, K, H)."""
     return jax.tree.map(lambda array: jnp.moveaxis(array, 0, 2), entries)
 
 
 def gather_attention(
     q: Float[Array, "B T N H"],
-    keys: Kept,
-    values: Kept,
+    keys: KVArray,
+    values: KVArray,
     *,
     table: Int[Array, "B M"],
     positions: Int[Array, "B T"],
@@ -46,15 +46,15 @@ def gather_attention(
         keys, values: one layer's (K, P, S, H) pool.
         table: page m of row b holds the positions m * S to (m + 1) * S - 1.
     """
-    k, v = (heads_last(gathered(pool, table)) for pool in (keys, values))  # B M*S K H
+    k, v = (heads_last(gather_pages(pool, table)) for pool in (keys, values))  # B M*S K H
     slots = jnp.broadcast_to(jnp.arange(k.shape[1], dtype=jnp.int32), k.shape[:2])
     return attention(q, k, v, causal_mask(positions, slots, window))
 
 
 def blockwise_attention(
     q: Float[Array, "B T N H"],
-    keys: Kept,
-    values: Kept,
+    keys: KVArray,
+    values: KVArray,
     *,
     table: Int[Array, "B M"],
     positions: Int[Array, "B T"],
@@ -80,7 +80,7 @@ def blockwise_attention(
     def block(number, carry):
         best, total, context = carry
         part = jax.lax.dynamic_slice_in_dim(table, number * pages, pages, axis=1)
-        k, v = gathered(keys, part).astype(q.dtype), gathered(values, part).astype(q.dtype)
+        k, v = gather_pages(keys, part).astype(q.dtype), gather_pages(values, part).astype(q.dtype)
         scores = (
             jnp.einsum("kbtgh,kbsh->kbgts", grouped, k, preferred_element_type=jnp.float32)
             * dim**-0.5

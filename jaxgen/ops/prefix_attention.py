@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxgen.ops.quantisation import Kept
+from jaxgen.ops.quantisation import KVArray
 
 
 def prefix_attention(
@@ -12,8 +12,8 @@ def prefix_attention(
     k: Float[Array, "B T K H"],
     v: Float[Array, "B T K H"],
     *,
-    prefix_k: Kept,
-    prefix_v: Kept,
+    prefix_k: KVArray,
+    prefix_v: KVArray,
     mask: Bool[Array, "T S+T"],
 ) -> Float[Array, "B T N H"]:
     """Grouped-query attention over a prefix that all rows share, and over each row's own tokens.

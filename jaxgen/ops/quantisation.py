@@ -54,10 +54,10 @@ class Quantised:
         return (self.numbers.astype(jnp.float32) * self.scales).astype(dtype)
 
 
-Kept = Array | Quantised
+KVArray = Array | Quantised
 
 
-def empty(shape: tuple[int, ...], dtype: Any) -> Kept:
+def empty(shape: tuple[int, ...], dtype: Any) -> KVArray:
     """Zeros, quantised where `dtype` is int8."""
     if jnp.dtype(dtype) != jnp.int8:
         return jnp.zeros(shape, dtype)
@@ -66,6 +66,6 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Kept:
     )
 
 
-def kept_like(x: Float[Array, "*dims H"], kept: Kept) -> Kept:
+def cast_like(x: Float[Array, "*dims H"], kept: KVArray) -> KVArray:
     """New numbers as those in `kept` are kept."""
     return Quantised(*quantise(x)) if isinstance(kept, Quantised) else x.astype(kept.dtype)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxgen.ops.quantisation import Kept
+from jaxgen.ops.quantisation import KVArray
 
-Part = tuple[Kept, Kept, Bool[Array, "B T S"]]
+Part = tuple[KVArray, KVArray, Bool[Array, "B T S"]]
 """(B, S, K, H) keys, values, and True where a query may look."""
 
 
@@ -44,8 +44,8 @@ def split_attention(q: Float[Array, "B T N H"], parts: Sequence[Part]) -> Float[
 
 def _attended(
     grouped: Float[Array, "B T K G H"],
-    k: Kept,
-    v: Kept,
+    k: KVArray,
+    v: KVArray,
     mask: Bool[Array, "B T S"],
 ) -> tuple[Float[Array, "B K G T"], Float[Array, "B K G T"], Float[Array, "B K G T H"]]:
     """One part's largest score, sum of weights and weighted values, float32."""

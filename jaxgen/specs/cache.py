@@ -3,6 +3,7 @@
 import dataclasses
 import enum
 from collections.abc import Sequence
+from typing import TypeGuard
 
 from jaxgen.errors import UserError
 from jaxgen.specs.architecture import Architecture
@@ -58,7 +59,19 @@ class Fixed:
 
     def reserved(self, needed: Sequence[int], capacity: int) -> int:
         """Slots that nobody else can have: all of every row, whatever its tokens."""
-        return len(needed) * (capacity + PROMPT_STEP if self.regions == 2 else self.slots(capacity))
+        if has_two_regions(self):
+            return len(needed) * (capacity + PROMPT_STEP)
+        return len(needed) * self.slots(capacity)
+
+    def pool(self, rows: int, capacity: int) -> int:
+        """Return 0: a fixed cache has no pages."""
+        del rows, capacity
+        return 0
+
+    def pages_per_row(self, capacity: int) -> int:
+        """Return 0: a fixed cache has no pages."""
+        del capacity
+        return 0
 
     def slots(self, capacity: int) -> int:
         """Slots of a row that may come to hold `capacity` tokens: no more than a window."""
@@ -196,7 +209,11 @@ class Paged:
 
     def pool(self, rows: int, capacity: int) -> int:
         """Pages of the whole pool; the first is nobody's."""
-        return self.num_pages or rows * -(-capacity // self.page_size) + 1
+        return self.num_pages or rows * self.pages_per_row(capacity) + 1
+
+    def pages_per_row(self, capacity: int) -> int:
+        """Return how many pages a row of `capacity` tokens has."""
+        return -(-capacity // self.page_size)
 
     def reserved(self, needed: Sequence[int], capacity: int) -> int:
         """The pages of each row, by its own tokens."""
@@ -215,6 +232,11 @@ class Paged:
 CacheSpec = Fixed | NoCache | Dynamic | Paged
 
 
+def has_two_regions(cache: CacheSpec) -> TypeGuard[Fixed]:
+    """Say whether prompts and new tokens have a buffer each, and all rows go in step."""
+    return isinstance(cache, Fixed) and cache.regions == 2
+
+
 def step_depth(cache: CacheSpec, *, width: int, longest: int, taken: int, capacity: int) -> int:
     """Slots of each row that a decode step reads, after `taken` new tokens of a batch.
 
@@ -222,7 +244,7 @@ def step_depth(cache: CacheSpec, *, width: int, longest: int, taken: int, capaci
         width: what the batch's prompts are padded to, the longest of which has `longest` tokens.
         capacity: tokens that a row has room for.
     """
-    if isinstance(cache, Fixed) and cache.regions == 2:
+    if has_two_regions(cache):
         room = cache.new_slots(width, capacity)
         return width + dataclasses.replace(cache, window=None).depth(taken, room)
     return cache.depth(longest + taken, capacity)

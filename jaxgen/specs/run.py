@@ -4,7 +4,15 @@ import dataclasses
 from collections.abc import Mapping
 
 from jaxgen.errors import UserError
-from jaxgen.specs.cache import CacheSpec, Dynamic, Fixed, NoCache, Paged, PageKernel
+from jaxgen.specs.cache import (
+    CacheSpec,
+    Dynamic,
+    Fixed,
+    NoCache,
+    Paged,
+    PageKernel,
+    has_two_regions,
+)
 from jaxgen.specs.console import ConsolePlan
 from jaxgen.specs.dtype import Dtype
 from jaxgen.specs.fault import Fault
@@ -110,7 +118,7 @@ class Run:
                 "workload.batching=continuous needs cache=fixed or cache=paged, whose shapes never change; a baseline "
                 "without one is had with \"baseline.overrides=['workload.batching=static']\""
             )
-        if isinstance(self.cache, Fixed) and self.cache.regions == 2:
+        if has_two_regions(self.cache):
             raise UserError(
                 "workload.batching=continuous cannot be combined with cache.regions=2, whose rows go in step; "
                 "set cache.regions=1"

@@ -98,7 +98,7 @@ def test_keys_and_values_are_kept_in_the_cache_s_dtype(name, dtype):
     architecture = FAMILIES["qwen2"]
     cache = caches.create(
         CACHES[name], architecture, batch=2, capacity=6, dtype=jnp.dtype(dtype)
-    ).reading(3)
+    ).with_depth(3)
     q = jnp.ones((2, 3, architecture.num_heads, architecture.head_dim))
     kv = q[:, :, : architecture.num_kv_heads]
     _, written = cache.attend(0, q, kv, kv)

@@ -41,7 +41,7 @@ def both(request):
 )
 def test_what_is_written_reads_the_same_in_either_order(both, starts):
     new = numbers(ROWS, 2, LLAMA.num_kv_heads, LLAMA.head_dim)
-    one, other = (plain(buffer.written(new, starts).first(SLOTS)) for buffer in both)
+    one, other = (plain(buffer.write(new, starts).first(SLOTS)) for buffer in both)
     np.testing.assert_array_equal(one, other)
     for row, start in enumerate(np.broadcast_to(starts, (ROWS,))):
         np.testing.assert_allclose(one[row, start : start + 2], new[row], atol=0.02)
@@ -52,19 +52,19 @@ def test_the_first_slots_and_each_row_s_choice_of_them(both):
     new = numbers(ROWS, SLOTS, LLAMA.num_kv_heads, LLAMA.head_dim)
     choice = jnp.array([[5, 0], [1, 1], [2, 4]])
     for buffer in both:
-        holding = buffer.holding(new)
-        assert (buffer.slots, holding.slots, holding.taken(choice).slots) == (SLOTS, SLOTS, 2)
+        holding = buffer.of_tokens(new)
+        assert (buffer.slots, holding.slots, holding.gather(choice).slots) == (SLOTS, SLOTS, 2)
         np.testing.assert_allclose(plain(holding.first(4)), new[:, :4], atol=0.02)
         expected = np.take_along_axis(np.asarray(new), np.asarray(choice)[:, :, None, None], axis=1)
-        np.testing.assert_allclose(plain(holding.taken(choice).first(2)), expected, atol=0.02)
+        np.testing.assert_allclose(plain(holding.gather(choice).first(2)), expected, atol=0.02)
 
 
 @pytest.mark.parametrize(
     ("kind", "axes"), [(NHD, (ROWS, SLOTS, 2)), (HND, (ROWS, 2, SLOTS))], ids=KINDS
 )
 def test_how_it_lies_in_memory(kind, axes):
-    assert made(kind, "float32").kept.shape == (*axes, LLAMA.head_dim)
-    kept = made(kind, "int8").kept
+    assert made(kind, "float32").array.shape == (*axes, LLAMA.head_dim)
+    kept = made(kind, "int8").array
     assert isinstance(kept, Quantised)
     assert (kept.numbers.shape, kept.scales.shape) == ((*axes, LLAMA.head_dim), (*axes, 1))
 

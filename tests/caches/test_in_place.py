@@ -42,7 +42,7 @@ def compiled(request):
     bound = bind(Strategy.closure, program, model.blueprint, leaves=model.leaves, donate=True)
     made = {}
     for name, depth in DEPTHS.items():
-        cache = model.empty_cache(batch).reading(depth)
+        cache = model.empty_cache(batch).with_depth(depth)
         made[name] = cache, bound.lower(model.leaves, cache, batch.state, *steps).compile(AS_A_USER)
     return made
 
@@ -93,7 +93,7 @@ def test_pools_and_tables_of_pages_are_all_aliased(program):
     )
     (batch,) = model.batches(PROMPTS)
     steps = (jnp.int32(3),) if program is programs.loop else ()
-    cache = model.empty_cache(batch).reading(8)
+    cache = model.empty_cache(batch).with_depth(8)
     bound = bind(Strategy.closure, program, model.blueprint, leaves=model.leaves, donate=True)
     needs = (
         bound.lower(model.leaves, cache, batch.state, *steps).compile(AS_A_USER).memory_analysis()

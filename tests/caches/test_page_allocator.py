@@ -22,7 +22,7 @@ def pool(request):
 
 def found(pool, *pages):
     """Keys and values of some pages, one after the other."""
-    keys, values = pool.gathered(jnp.array([pages]))
+    keys, values = pool.gather(jnp.array([pages]))
     assert keys.dtype == values.dtype == jnp.bfloat16
     np.testing.assert_array_equal(values, -keys)
     return np.asarray(keys[0], np.float32)

@@ -11,8 +11,10 @@ from jax.experimental.pallas.ops.gpu.paged_attention import paged_attention
 from jax.experimental.pallas.ops.tpu import ragged_paged_attention as tpu_kernels
 from jax.sharding import AbstractDevice, AbstractMesh, use_abstract_mesh
 
+from jaxgen.caches import paged
 from jaxgen.caches.page_kernels import Blockwise, GpuKernel, Reference, TpuKernel, choose
 from jaxgen.caches.paged import PagedCache
+from jaxgen.caches.size import CacheSize
 from jaxgen.errors import UserError
 from jaxgen.ops import gpu_paged_attention, tpu_paged_attention
 from jaxgen.specs.cache import Paged, PageKernel
@@ -102,12 +104,10 @@ def test_pallas_is_refused_with_the_limit_and_the_number(platform, sizes, messag
 
 def test_pallas_is_refused_when_the_cache_is_made():
     with pytest.raises(UserError, match="this machine has cpu"):
-        PagedCache.create(
+        paged.create(
             Paged(kernel=PageKernel.pallas),
             architecture(),
-            batch=1,
-            capacity=8,
-            dtype=jnp.dtype("float32"),
+            CacheSize(batch=1, capacity=8, dtype=jnp.dtype("float32")),
         )
 
 
@@ -115,9 +115,8 @@ def filled(kernel, *, dtype, seed=0, **sizes):
     """Three rows with 4 or 5 pages of 4 slots in any order; and what a call of some width brings."""
     rng = np.random.default_rng(seed)
     arch = architecture(num_layers=1, **sizes)
-    made = PagedCache.create(
-        Paged(page_size=4), arch, batch=3, capacity=20, dtype=jnp.dtype(dtype), needed=[16, 20, 20]
-    )
+    size = CacheSize(batch=3, capacity=20, dtype=jnp.dtype(dtype), needed=(16, 20, 20))
+    made = paged.create(Paged(page_size=4), arch, size)
     layout = kernel.layout.empty(
         num_pages=16,
         page_size=4,
@@ -153,7 +152,7 @@ def contexts(kernel, **given):
         context, cache = attend(cache, 0, *incoming(time))
         cache = cache.advance(jnp.array(counts))
         found.append(context)
-    return found, cache.kept(0)
+    return found, cache.layer_kv(0)
 
 
 def agree(kernel, dtype):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxgen.caches.admission import PageRooms
+from jaxgen.caches.admission import PageManager
 from jaxgen.caches.page_allocator import PageAllocator
 from jaxgen.caches.prefix_tree import PrefixTree
 from jaxgen.errors import UserError
@@ -58,44 +58,44 @@ def test_a_known_page_stays_and_has_one_owner_more(tree, allocator):
 def test_only_pages_of_no_text_are_evicted_the_oldest_first(tree, allocator):
     tree.insert([70, 71], allocator.allocate(1))
     tree.evict(9)
-    assert allocator.used == 4
+    assert allocator.free == 7
     allocator.release([1, 2, 3, 4])
     tree.match([*range(10)])
     tree.evict(1)
     assert allocator.owners(4) == 0
     tree.evict(9)
-    assert allocator.used == 0
+    assert allocator.free == 11
 
 
-class TestRooms:
+class TestPageManager:
     def test_a_text_gets_pages_for_all_that_it_may_become(self):
-        rooms = PageRooms(Paged(page_size=4), num_pages=6, share=False)
-        first = rooms.take([1, 2, 3], 12)
-        assert (first.pages, first.kept, first.source) == ((1, 2, 3), 0, None)
-        assert rooms.take([1, 2, 3], 12) is None
-        rooms.give_back(first)
-        assert rooms.take([1, 2, 3], 20).pages == (3, 2, 1, 4, 5)
-        assert rooms.facts()["most_pages"] == 5
+        manager = PageManager(Paged(page_size=4), num_pages=6, share=False)
+        first = manager.allocate([1, 2, 3], 12)
+        assert (first.pages, first.cached_tokens, first.source) == ((1, 2, 3), 0, None)
+        assert manager.allocate([1, 2, 3], 12) is None
+        manager.free(first)
+        assert manager.allocate([1, 2, 3], 20).pages == (3, 2, 1, 4, 5)
+        assert manager.facts()["most_pages"] == 5
 
     def test_one_text_too_large_is_told_at_once(self):
         with pytest.raises(UserError, match=r"needs 6 pages, 5 free: raise cache\.num_pages"):
-            PageRooms(Paged(page_size=4), num_pages=6, share=False).take([1], 21)
+            PageManager(Paged(page_size=4), num_pages=6, share=False).allocate([1], 21)
 
     def test_shared_pages_are_counted_and_outlive_their_text(self):
-        rooms = PageRooms(Paged(page_size=4), num_pages=9, share=True)
-        first = rooms.take(range(10), 12)
-        second = rooms.take([*range(9), 90], 12)
-        assert (second.pages[:2], second.kept, second.source, second.shared) == (
+        manager = PageManager(Paged(page_size=4), num_pages=9, share=True)
+        first = manager.allocate(range(10), 12)
+        second = manager.allocate([*range(9), 90], 12)
+        assert (second.pages[:2], second.cached_tokens, second.source, second.shared) == (
             first.pages[:2],
             9,
             first.pages[2],
             2,
         )
         assert second.pages[2] not in first.pages
-        rooms.give_back(first)
-        rooms.give_back(second)
-        assert rooms.take([*range(8), 91], 9).kept == 8
-        facts = rooms.facts()
+        manager.free(first)
+        manager.free(second)
+        assert manager.allocate([*range(8), 91], 9).cached_tokens == 8
+        facts = manager.facts()
         assert (facts["texts"], facts["hits"], facts["shared_pages"], facts["copied_pages"]) == (
             3,
             2,
@@ -104,34 +104,34 @@ class TestRooms:
         )
 
     def test_known_pages_make_room_where_there_is_none_left(self):
-        rooms = PageRooms(Paged(page_size=4), num_pages=5, share=True)
-        rooms.give_back(rooms.take(range(16), 16))
-        assert len(rooms.take(range(100, 110), 16).pages) == 4
+        manager = PageManager(Paged(page_size=4), num_pages=5, share=True)
+        manager.free(manager.allocate(range(16), 16))
+        assert len(manager.allocate(range(100, 110), 16).pages) == 4
 
     def test_a_page_to_copy_is_given_up_where_it_is_in_the_way(self):
-        rooms = PageRooms(Paged(page_size=4), num_pages=4, share=True)
-        rooms.give_back(rooms.take(range(10), 12))
-        again = rooms.take([*range(9), 50], 12)
-        assert (again.shared, again.kept, again.source) == (2, 8, None)
+        manager = PageManager(Paged(page_size=4), num_pages=4, share=True)
+        manager.free(manager.allocate(range(10), 12))
+        again = manager.allocate([*range(9), 50], 12)
+        assert (again.shared, again.cached_tokens, again.source) == (2, 8, None)
 
     @pytest.mark.parametrize("seed", range(5))
     def test_no_page_is_written_by_two_texts(self, seed):
         """Texts that begin alike come and go at random: what a text writes is in no other text's pages."""
         random = np.random.default_rng(seed)
-        rooms = PageRooms(Paged(page_size=4), num_pages=40, share=True)
+        manager = PageManager(Paged(page_size=4), num_pages=40, share=True)
         going = []
         for _ in range(300):
             tokens = [0] * int(random.integers(0, 12)) + random.integers(
                 0, 2, random.integers(1, 8)
             ).tolist()
-            room = rooms.take(tokens, len(tokens) + 5)
+            room = manager.allocate(tokens, len(tokens) + 5)
             if room is not None:
-                own = set(room.pages[room.kept // 4 :])
+                own = set(room.pages[room.cached_tokens // 4 :])
                 assert not any(own & set(other.pages) for other in going)
-                assert room.kept < len(tokens)
+                assert room.cached_tokens < len(tokens)
                 going.append(room)
             if room is None or random.random() < 0.4:
-                rooms.give_back(going.pop(int(random.integers(len(going)))))
+                manager.free(going.pop(int(random.integers(len(going)))))
         for room in going:
-            rooms.give_back(room)
-        assert rooms._held == {}
+            manager.free(room)
+        assert manager.slots() == 0

@@ -68,7 +68,7 @@ def test_both_regions_are_aliased_whole(program):
 def test_the_programs_that_are_examined_are_those_that_run():
     model, batch, kept = before_a_step(REGIONS, architecture=ONE_LAYER)
     cache, _ = model.prefill(batch, model.empty_cache(batch))
-    as_it_is = cache.reading(batch.segments[0].depth)
+    as_it_is = cache.with_depth(batch.segments[0].depth)
     assert jax.tree.structure(kept) == jax.tree.structure(as_it_is)
     assert [leaf.shape for leaf in jax.tree.leaves(kept)] == [
         leaf.shape for leaf in jax.tree.leaves(as_it_is)
@@ -108,11 +108,11 @@ def test_a_row_that_pauses_keeps_no_slot_of_the_steps_it_missed():
     cache = caches.create(
         REGIONS, ONE_LAYER, batch=2, capacity=8, dtype=jnp.dtype("float32"), prompt=4
     )
-    cache = cache.advance(jnp.array([2, 3])).reading(4 + 3)
+    cache = cache.advance(jnp.array([2, 3])).with_depth(4 + 3)
     for counts in ([1, 1], [0, 1], [1, 1]):
         cache = cache.advance(jnp.array(counts))
     np.testing.assert_array_equal(
-        cache.kept(0)[2], [[0, 1, -1, -1, 2, -1, 3], [0, 1, 2, -1, 3, 4, 5]]
+        cache.layer_kv(0)[2], [[0, 1, -1, -1, 2, -1, 3], [0, 1, 2, -1, 3, 4, 5]]
     )
     np.testing.assert_array_equal(cache.positions(1), [[4], [6]])
     with pytest.raises(ValueError, match="takes one token a row, not 2"):

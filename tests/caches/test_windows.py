@@ -115,7 +115,7 @@ def test_a_ring_holds_the_last_tokens_of_each_row_by_their_position():
     for layer in range(LLAMA.num_layers):
         _, cache = cache.attend(layer, q, numbered, numbered)
     cache = cache.advance(jnp.array([1, 9, 6]))
-    keys, _, slots = cache.kept(1)
+    keys, _, slots = cache.layer_kv(1)
     np.testing.assert_array_equal(slots, [[0, -1, -1, -1], [8, 5, 6, 7], [4, 5, 2, 3]])
     np.testing.assert_array_equal(keys[1:, :, 0, 0], slots[1:])
     np.testing.assert_array_equal(cache.positions(1), [[1], [9], [6]])

@@ -81,7 +81,7 @@ def test_the_cache_is_donated_numbers_and_scales():
     model = engine(run(dtype=KV))
     (batch,) = model.batches(PROMPTS)
     cache = model.empty_cache(batch)
-    assert isinstance(cache.keys[0].kept, Quantised)
+    assert isinstance(cache.keys[0].array, Quantised)
     model.prefill(batch, cache)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves((cache.keys, cache.values)))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxgen.ops.int8_product import FEW_TOKENS, int8_product
-from jaxgen.ops.quantisation import LARGEST, Quantised, empty, kept_like, quantise
+from jaxgen.ops.quantisation import LARGEST, Quantised, cast_like, empty, quantise
 
 RNG = np.random.default_rng(5)
 
@@ -46,8 +46,8 @@ class TestKept:
 
     def test_new_numbers_are_kept_as_those_there(self):
         new = jnp.asarray(noise(2, 4))
-        assert isinstance(kept_like(new, empty((2, 4), "int8")), Quantised)
-        assert kept_like(new, empty((2, 4), "bfloat16")).dtype == jnp.bfloat16
+        assert isinstance(cast_like(new, empty((2, 4), "int8")), Quantised)
+        assert cast_like(new, empty((2, 4), "bfloat16")).dtype == jnp.bfloat16
 
 
 ERRORS = {False: 5e-5, True: 0.02}

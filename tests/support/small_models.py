@@ -234,7 +234,7 @@ def step_logits(
         incoming = texts[:, :depth] if whole_text else texts[rows, lengths - 1][:, None]
         counts = lengths if whole_text else np.ones_like(lengths)
         given, cache = forward(
-            leaves, cache.reading(depth), jnp.asarray(incoming.copy()), structure=structure
+            leaves, cache.with_depth(depth), jnp.asarray(incoming.copy()), structure=structure
         )
         cache = cache.advance(jnp.asarray(counts))
         logits.append(np.asarray(given)[rows, lengths - 1 if whole_text else 0])

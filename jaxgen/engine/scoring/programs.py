@@ -4,12 +4,14 @@ Rows run from the beginning where the cache keeps nothing, and continue the text
 hidden states that are asked for are gathered before the head: a head over every position costs more than the layers.
 """
 
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxgen.caches.protocol import Cache
-from jaxgen.caches.shared_prefix import Branches
+from jaxgen.caches.protocol import Cache, ReadableCache
+from jaxgen.caches.shared_prefix import SharedPrefixView
 from jaxgen.engine.programs import Blueprint
 from jaxgen.models.decoder import Decoder
 from jaxgen.models.structure import Leaves
@@ -112,6 +114,7 @@ def _last_hidden(
 
 def _view(blueprint: Blueprint, cache: Cache, rows: int) -> Cache:
     """What the rows see behind them: the one text that the cache holds, or nothing."""
-    return (
-        Branches(prefix=cache, rows=rows, window=blueprint.window) if cache.incremental else cache
-    )
+    if not cache.incremental:
+        return cache
+    prefix = cast(ReadableCache, cache)  # whatever is incremental can be read
+    return SharedPrefixView(prefix=prefix, rows=rows, window=blueprint.window)

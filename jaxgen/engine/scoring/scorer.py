@@ -186,9 +186,9 @@ class Scorer:
         """The cache holds the query alone: what items add is seen within their call and kept nowhere."""
         engine, layout = self.engine, self.engine.layout
         slots = width(len(query), longest=engine.blueprint.structure.architecture.context)
-        empty = engine.new_cache(engine.run.cache, batch=1, capacity=slots, prompt=slots).reading(
-            slots
-        )
+        empty = engine.new_cache(
+            engine.run.cache, batch=1, capacity=slots, prompt=slots
+        ).with_depth(slots)
         return Prefix(
             query=on_device(padded([query], count=1, width=slots), layout),
             length=on_device(np.array([len(query)], np.int32), layout),
