@@ -83,10 +83,10 @@ def executed(monkeypatch):
 
     calls = []
 
-    def execute(arms, folder, board=None):
-        calls.append((arms, folder))
+    def execute(experiment, folder, board=None):
+        calls.append((experiment, folder))
         execute.boards.append(board)
-        answer = execute.answers.get(arms["candidate"].choices["jit"], ExitCode.OK)
+        answer = execute.answers.get(experiment.candidate.choices["jit"], ExitCode.OK)
         if isinstance(answer, BaseException):
             raise answer
         (folder / "result.json").write_text("{}")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from jaxgen.checkpoints.progress import Progress, silent
 from jaxgen.checkpoints.restore import load as load_weights
-from jaxgen.config.arms import load_candidate
+from jaxgen.config.experiment import load_candidate
 from jaxgen.engine import engine as engines
 from jaxgen.engine.continuous import Call, Continuous, Request
 from jaxgen.engine.scoring.likelihood import Likelihood, LikelihoodScorer

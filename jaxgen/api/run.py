@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jaxgen.config.arms import load_arms
+from jaxgen.config.experiment import load_experiment
 from jaxgen.config.run_folder import remove_unused, short_name
 from jaxgen.errors import ExitCode, UserError
 from jaxgen.experiment.execute import execute
@@ -90,14 +90,14 @@ def run(*overrides: str, folder: str | Path | None = None, report: bool = False)
         raise UserError(
             "hydra.* is of the command line; give the run folder as run(..., folder=FOLDER)"
         )
-    arms = load_arms(overrides)
+    experiment = load_experiment(overrides)
     now = datetime.datetime.now()
     named = f"{now:%H-%M-%S-%f}_{short_name(','.join(overrides))}"
     place = Path("runs", f"{now:%Y-%m-%d}", named) if folder is None else Path(folder)
     with writing(place):
         place.mkdir(parents=True, exist_ok=True)
     try:
-        code = execute(arms, place, pages=report)
+        code = execute(experiment, place, pages=report)
     except UserError:
         remove_unused(place)
         raise

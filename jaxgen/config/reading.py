@@ -1,7 +1,7 @@
-"""A composed configuration is read into an arm: checked for keys that Hydra let pass, and made into specs."""
+"""A composed configuration is read into specs, and checked for keys that Hydra let pass."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -14,12 +14,13 @@ from jaxgen.config.typed import find
 from jaxgen.config.wording import unknown_key
 from jaxgen.errors import UserError
 from jaxgen.specs.arm import Arm
-from jaxgen.specs.codec import KIND, spec_from_plain
-from jaxgen.specs.run import SLOTS
+from jaxgen.specs.codec import KIND, slot_from_plain
+from jaxgen.specs.experiment import SHARED_SLOTS, SLOTS
+from jaxgen.specs.run import ARM_SLOTS, Run
 
 
 def read_arm(name: str, cfg: DictConfig, *, choices: dict[str, str], typed: Sequence[str]) -> Arm:
-    """The arm that a composed configuration describes.
+    """Read the arm that a composed configuration describes.
 
     Args:
         name: candidate or baseline.
@@ -28,31 +29,43 @@ def read_arm(name: str, cfg: DictConfig, *, choices: dict[str, str], typed: Sequ
         typed: the overrides that led to it, for the messages.
 
     Returns:
-        The arm, its run validated.
+        The arm; its run is validated.
 
     Raises:
         UserError: a key that no spec has, a value that is missing or impossible.
     """
     _refuse_strays(cfg, typed=typed)
     try:
-        resolved = OmegaConf.to_container(
+        container = OmegaConf.to_container(
             cfg, resolve=True, throw_on_missing=True, enum_to_str=True
         )
     except OmegaConfBaseException as error:
         raise user_error(error, typed) from error
-    assert isinstance(resolved, dict)
-    kinds = {slot: {KIND: _spec_of(slot, cfg[slot]).__name__} for slot in SLOTS}
-    run = spec_from_plain({slot: kinds[slot] | resolved[slot] for slot in SLOTS})
-    return Arm(
-        name=name,
-        run=run,
-        choices=choices,
-        resolved={str(slot): value for slot, value in resolved.items()},
-    )
+    assert isinstance(container, dict)
+    resolved = {str(slot): value for slot, value in container.items()}
+    run = Run(**_read_slots(cfg, resolved, ARM_SLOTS))
+    return Arm(name=name, run=run, choices=choices, resolved=resolved)
+
+
+def read_shared(cfg: DictConfig, candidate: Arm) -> dict[str, Any]:
+    """Read the specs that both arms share, by slot, from the candidate's configuration.
+
+    Raises:
+        UserError: a value is impossible.
+    """
+    return _read_slots(cfg, candidate.resolved, SHARED_SLOTS)
+
+
+def _read_slots(cfg: DictConfig, resolved: dict[str, Any], slots: Iterable[str]) -> dict[str, Any]:
+    specs = {}
+    for slot in slots:
+        kind = _spec_of(slot, cfg[slot])
+        specs[slot] = slot_from_plain(slot, {KIND: kind.__name__, **resolved[slot]}, SLOTS[slot])
+    return specs
 
 
 def _spec_of(slot: str, node: Any) -> type:
-    """The spec that a slot's node was checked against."""
+    """Return the spec that a slot's node was checked against."""
     spec = SPECS.get(OmegaConf.get_type(node) or type(None))
     if spec not in SLOTS[slot]:
         schemas = ", ".join(f"/schema/{slot}/{schema_name(kind)}@_here_" for kind in SLOTS[slot])
@@ -64,19 +77,18 @@ def _spec_of(slot: str, node: Any) -> type:
 
 
 def _refuse_strays(node: DictConfig, *, typed: Sequence[str], path: str = "") -> None:
-    """Hydra takes `+key=value` without a word, whatever the schema says."""
+    """Refuse keys that no spec has: Hydra takes `+key=value` whatever the schema says."""
     kind = OmegaConf.get_type(node)
     if not dataclasses.is_dataclass(kind):
         return
-    known = {field.name for field in dataclasses.fields(kind)}
+    fields = {field.name for field in dataclasses.fields(kind)}
     for key in node:
         full_key = f"{path}{key}"
-        if key not in known:
+        if key not in fields:
             raise UserError(unknown_key(full_key, kind, typed=find(full_key, typed)))
-        child = (
-            None
-            if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key)
-            else node[key]
-        )
+        # A missing value or an interpolation raises when it is read; neither has keys of its own.
+        if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):
+            continue
+        child = node[key]
         if isinstance(child, DictConfig):
             _refuse_strays(child, typed=typed, path=f"{full_key}.")

@@ -15,8 +15,9 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from jaxgen.config.table import OPTIONS, PLAIN_SLOTS, schema_name
 from jaxgen.specs.codec import without_none
+from jaxgen.specs.experiment import SLOTS, Experiment
 from jaxgen.specs.prompts import Text
-from jaxgen.specs.run import Process, Run
+from jaxgen.specs.run import Process
 from jaxgen.specs.score import Score
 
 _AS_TYPED: dict[tuple[type, str], Any] = {
@@ -86,9 +87,7 @@ SPECS: dict[type, type] = {twin: spec for spec, twin in TWINS.items()}
 
 _PLAIN = {slot: TWINS[spec] for slot, spec in PLAIN_SLOTS.items()}
 
-_ROOT = _made(
-    Run, [(field.name, _PLAIN.get(field.name, Any), MISSING) for field in dataclasses.fields(Run)]
-)
+_ROOT = _made(Experiment, [(slot, _PLAIN.get(slot, Any), MISSING) for slot in SLOTS])
 
 
 def _root() -> DictConfig:

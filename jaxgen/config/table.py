@@ -1,11 +1,13 @@
 """The one table of what can be chosen on the command line, and where the YAML files of the options lie.
 
 A new option is one row here, one YAML file in `conf/` and, if it is of a new kind, one spec class and its place in
-`jaxgen.specs.run.SLOTS`.
+the annotation of its slot, in
+`jaxgen.specs.run.Run` or `jaxgen.specs.experiment.Experiment`.
 """
 
 from pathlib import Path
 
+from jaxgen.specs.baseline import Baseline
 from jaxgen.specs.cache import Dynamic, Fixed, NoCache, Paged
 from jaxgen.specs.console import ConsolePlan
 from jaxgen.specs.dtype import Dtype
@@ -16,7 +18,7 @@ from jaxgen.specs.measure import Measure
 from jaxgen.specs.mesh import Mesh, OneDevice
 from jaxgen.specs.model import Model
 from jaxgen.specs.prompts import Arc, Builtin, Jsonl, Synthetic, Text
-from jaxgen.specs.run import Baseline, Process
+from jaxgen.specs.run import Process
 from jaxgen.specs.score import Score
 from jaxgen.specs.study import Calibrate, Selftest, Single
 from jaxgen.specs.sweep import SweepPlan

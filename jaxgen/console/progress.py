@@ -14,8 +14,8 @@ from rich.text import Text
 from jaxgen.console import summary
 from jaxgen.console.sweep_board import COLOURS, Board
 from jaxgen.results import formatting
-from jaxgen.specs.arm import Arm
 from jaxgen.specs.console import Level
+from jaxgen.specs.experiment import Experiment
 from jaxgen.specs.measure import Measure
 
 
@@ -23,16 +23,16 @@ class Console:
     """Progress on standard error, the outcome on standard output; a context manager.
 
     Args:
-        arms: by name.
+        experiment: the one that runs.
         folder: the run folder, named at the end.
         board: of the sweep that the run is a point of; the progress goes below it, and the outcome into its row.
     """
 
-    def __init__(self, arms: Mapping[str, Arm], folder: Path, *, board: Board | None = None):
-        self._arms = arms
+    def __init__(self, experiment: Experiment, folder: Path, *, board: Board | None = None):
+        self._arms = experiment.arms
         self._folder = folder
         self._board = board
-        self._level = arms["candidate"].run.console.level
+        self._level = experiment.console.level
         self._out = terminal() if board is None else board.screen
         self._err = terminal(stderr=True) if board is None else board.screen
         self._progress = Progress(

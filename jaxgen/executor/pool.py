@@ -48,6 +48,7 @@ class Pool:
     Args:
         arms: by name.
         log: the file that gets what the workers print.
+        isolation: whether arms share a process; `auto` decides it.
         environment: variables for every worker, on top of what its arm asks for.
         team: has joined a job for all arms; null starts workers here.
     """
@@ -57,6 +58,7 @@ class Pool:
         arms: Mapping[str, Arm],
         *,
         log: Path,
+        isolation: Isolation = Isolation.auto,
         environment: Mapping[str, str] | None = None,
         team: Team | None = None,
     ):
@@ -67,6 +69,7 @@ class Pool:
         self._team = team
         self._workers: dict[str, Worker | Team] = {}
         self.environments: dict[str, dict] = {}
+        self._asked_isolation = isolation
         self.isolation = Isolation.auto
 
     def __enter__(self) -> "Pool":
@@ -135,7 +138,7 @@ class Pool:
             self.isolation = Isolation.shared
             return
         first, *rest = self._arms
-        asked = self._arms[first].run.measure.isolation
+        asked = self._asked_isolation
         processes = {arm: _process_of(self._arms[arm].run) for arm in self._arms}
         alone = not rest or asked is Isolation.shared
         if (

@@ -2,7 +2,6 @@
 
 import datetime
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from jaxgen.console.progress import Console
@@ -15,24 +14,24 @@ from jaxgen.machine import cpu_load
 from jaxgen.measure import noise_floor
 from jaxgen.results.files import LOG
 from jaxgen.results.record import Record
-from jaxgen.specs.arm import Arm
+from jaxgen.specs.experiment import Experiment
 from jaxgen.specs.study import Calibrate
 
 _BUSY = 0.05  # of the processor, by other programs
 
 
-def calibrate(arms: Mapping[str, Arm], record: Record, console: Console) -> ExitCode:
+def calibrate(experiment: Experiment, record: Record, console: Console) -> ExitCode:
     """Measure, keep the noise floor in the user's data directory, and say what was seen (`study=calibrate`).
 
     Raises:
         UserError: the arms are not the same, or every measurement was spoilt.
         ArmFailed: as in any run; nothing is kept then but the trials.
     """
-    require_same(arms, study="calibrate")
-    study = arms["candidate"].run.study
+    require_same(experiment.arms, study="calibrate")
+    study = experiment.study
     assert isinstance(study, Calibrate)
     before = cpu_load.snapshot()
-    comparisons = _comparisons(arms, study, record, console)
+    comparisons = _comparisons(experiment, study, record, console)
     share = cpu_load.foreign_cpu_share(before, cpu_load.snapshot())
     record.result["environment"]["foreign_cpu_share"] = share
     if share is not None and share > _BUSY:
@@ -49,7 +48,7 @@ def calibrate(arms: Mapping[str, Arm], record: Record, console: Console) -> Exit
         "at_noise_floor": noise_floor.false_verdicts(comparisons, floor),
         "without_margin": noise_floor.false_verdicts(comparisons, 0.0),
     }
-    plan = arms["candidate"].run.measure
+    plan = experiment.measure
     entry = {
         "floor": floor,
         "repetitions": len(comparisons),
@@ -57,7 +56,7 @@ def calibrate(arms: Mapping[str, Arm], record: Record, console: Console) -> Exit
         "measured_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "plan": {"trials": plan.trials, "blocks": plan.blocks, "max_seconds": plan.max_seconds},
     }
-    key = floor_key(arms["candidate"], record.result["environment"])
+    key = floor_key(experiment.candidate, record.result["environment"])
     path = noise_floor.save(key, entry)
     record.result["calibration"] |= {
         **entry,
@@ -70,23 +69,26 @@ def calibrate(arms: Mapping[str, Arm], record: Record, console: Console) -> Exit
 
 
 def _comparisons(
-    arms: Mapping[str, Arm], study: Calibrate, record: Record, console: Console
+    experiment: Experiment, study: Calibrate, record: Record, console: Console
 ) -> list[dict[str, Any]]:
     """Every repetition's comparison, each on disk as soon as it is made."""
     done: list[dict[str, Any]] = []
+    plan = experiment.measure
     record.result["calibration"] = {"comparisons": done}
     tried, total, start = 0, study.processes * study.repetitions, time.monotonic()
     for process in range(study.processes):
         until = start + study.max_seconds * (process + 1) / study.processes
-        turn = in_turn(arms, process)
-        with Pool(turn, log=record.folder / LOG) as pool:
+        turn = in_turn(experiment.arms, process)
+        with Pool(turn, log=record.folder / LOG, isolation=plan.isolation) as pool:
             if process == 0:
                 record.environment(pool.environments, isolation=pool.isolation)
                 noise_floor.find(
-                    floor_key(arms["candidate"], record.result["environment"])
+                    floor_key(experiment.candidate, record.result["environment"])
                 )  # may be damaged
-            session = Session(turn, pool, record, console, process=process)
-            repetitions = Repetitions(turn, pool, session, record, first=tried, process=process)
+            session = Session(turn, pool, record, console, plan=plan, process=process)
+            repetitions = Repetitions(
+                turn, pool, session, record, plan=plan, first=tried, process=process
+            )
             for number in range(study.repetitions):
                 if number and time.monotonic() > until:
                     break

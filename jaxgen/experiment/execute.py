@@ -4,7 +4,7 @@ import contextlib
 import functools
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from jaxgen import report, tracking
@@ -17,19 +17,19 @@ from jaxgen.executor.worker_process import WorkerFailure
 from jaxgen.experiment import calibration, selftest, single
 from jaxgen.results.files import LOG
 from jaxgen.results.record import Record
-from jaxgen.specs.arm import Arm
+from jaxgen.specs.experiment import Experiment
 from jaxgen.specs.study import Calibrate, Selftest, Single
 
-Story = Callable[[Mapping[str, Arm], Record, Console], ExitCode]
+Story = Callable[[Experiment, Record, Console], ExitCode]
 
 
 def execute(
-    arms: Mapping[str, Arm], folder: Path, *, pages: bool = True, board: Board | None = None
+    experiment: Experiment, folder: Path, *, pages: bool = True, board: Board | None = None
 ) -> ExitCode:
     """Measure the arms and write everything into `folder`.
 
     Args:
-        arms: `candidate` first, and perhaps `baseline`.
+        experiment: the arms, and how they are measured.
         folder: the run folder, made by Hydra.
         pages: write report.md, report.html and plots/ as well, if the run was not interrupted.
         board: of the sweep that this is a point of, where one is shown.
@@ -42,9 +42,9 @@ def execute(
         UserError: found by a worker, such as a checkpoint that is missing; noted in the result first.
     """
     try:
-        with joined(arms, folder / LOG) as team:
+        with joined(experiment.arms, folder / LOG) as team:
             if team is None or team.leads:
-                return _story(arms, folder, pages=pages, board=board, team=team)
+                return _story(experiment, folder, pages=pages, board=board, team=team)
             return _follow(team)
     except ArmFailed as failure:  # before there was a record, or while another's was made
         print(f"jaxgen: {failure.record['message']}", file=sys.stderr)
@@ -60,22 +60,22 @@ def _follow(team: Team) -> ExitCode:
 
 
 def _story(
-    arms: Mapping[str, Arm], folder: Path, *, pages: bool, board: Board | None, team: Team | None
+    experiment: Experiment, folder: Path, *, pages: bool, board: Board | None, team: Team | None
 ) -> ExitCode:
     """From the first entry of the record to the last."""
-    record = Record(arms, folder)
-    console = Console(arms, folder, board=board)
+    record = Record(experiment.arms, folder)
+    console = Console(experiment, folder, board=board)
     story = (
-        _STORIES[type(arms["candidate"].run.study)]
+        _STORIES[type(experiment.study)]
         if team is None
         else functools.partial(_JOINED, team=team)
     )
     with contextlib.ExitStack() as stack:
         stack.enter_context(_terminated_like_interrupted())
-        stack.callback(_track, arms, record)
+        stack.callback(_track, experiment, record)
         stack.enter_context(console)
         try:
-            code = story(arms, record, console)
+            code = story(experiment, record, console)
             record.finish("completed", code)
         except UserError as error:
             record.note(str(error))
@@ -104,9 +104,9 @@ def _report(record: Record) -> None:
     _note(record, [problem] if problem else [])
 
 
-def _track(arms: Mapping[str, Arm], record: Record) -> None:
+def _track(experiment: Experiment, record: Record) -> None:
     """However the run ended: the tracker hears of what is on disk, and adds nothing but notes."""
-    _note(record, tracking.track(arms["candidate"].run.tracker, record.folder))
+    _note(record, tracking.track(experiment.tracker, record.folder))
 
 
 def _note(record: Record, notes: Sequence[str]) -> None:

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxgen.errors import ExitCode
-from jaxgen.experiment.trials import names_of
 from jaxgen.measure import noise_floor, roofline
 from jaxgen.measure.case import Facts, Outcome, beyond_probe, rooflines
 from jaxgen.measure.drift import drift_note
 from jaxgen.measure.spread import advice
 from jaxgen.measure.verdict import verdict
 from jaxgen.results.record import Record
-from jaxgen.specs.arm import Arm
+from jaxgen.specs.arm import Arm, names_of
+from jaxgen.specs.experiment import Experiment
 from jaxgen.specs.measure import Isolation
 
 DEFAULT_MARGIN = 0.02
@@ -27,11 +27,11 @@ _ONE_START = (
 )
 
 
-def margin_of(arm: Arm, environment: Mapping[str, Any]) -> tuple[float, str]:
+def margin_of(experiment: Experiment, environment: Mapping[str, Any]) -> tuple[float, str]:
     """The smallest difference that counts, as a share, and where the figure comes from."""
-    if arm.run.measure.margin is not None:
-        return arm.run.measure.margin, "measure.margin"
-    known = noise_floor.find(floor_key(arm, environment))
+    if experiment.measure.margin is not None:
+        return experiment.measure.margin, "measure.margin"
+    known = noise_floor.find(floor_key(experiment.candidate, environment))
     if known is not None:
         return known["floor"], "this machine's noise floor, as jaxgen.calibrate measured it"
     return DEFAULT_MARGIN, "the default; python -m jaxgen.calibrate would measure this machine's"
@@ -45,8 +45,11 @@ def floor_key(arm: Arm, environment: Mapping[str, Any]) -> str:
     return noise_floor.key_of(kind, cpu, workload=arm.choices["workload"], model=named)
 
 
-def judge_case(arms: Mapping[str, Arm], record: Record, outcome: Outcome, *, case: int) -> None:
+def judge_case(
+    experiment: Experiment, record: Record, outcome: Outcome, *, case: int
+) -> None:
     """The figures and the verdict of one case, into its block of the result."""
+    arms = experiment.arms
     block, names = record.block(case), names_of(arms)
     record.show(outcome.samples, case=case)
     dirty = [*outcome.dirty, *outcome.samples.problems()]
@@ -54,7 +57,7 @@ def judge_case(arms: Mapping[str, Arm], record: Record, outcome: Outcome, *, cas
     compared = block["comparison"].get(outcome.samples.primary)
     block["stability"] = _stability(outcome, compared, names=names, record=record)
     block["agreement"] = outcome.agreed
-    margin, source = margin_of(arms["candidate"], record.result["environment"])
+    margin, source = margin_of(experiment, record.result["environment"])
     if len(arms) == 2:
         agreed = outcome.agreed or {"status": None, "reasons": [], "warnings": []}
         block["verdict"], block["verdict_reason"] = verdict(

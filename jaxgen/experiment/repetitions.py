@@ -11,6 +11,7 @@ from jaxgen.experiment.trials import Trials
 from jaxgen.measure.samples import Samples
 from jaxgen.results.record import Record
 from jaxgen.specs.arm import Arm
+from jaxgen.specs.measure import Measure
 
 
 class Repetitions:
@@ -20,6 +21,7 @@ class Repetitions:
         arms: by name, both.
         pool: their workers.
         session: of the pool; it loads and warms the arms.
+        plan: of every measurement.
         record: keeps each trial; `case` in trials.csv is the number of the measurement.
         first: the number of the first measurement.
         process: the number of the pair of processes.
@@ -32,6 +34,7 @@ class Repetitions:
         session: Session,
         record: Record,
         *,
+        plan: Measure,
         first: int,
         process: int,
     ):
@@ -39,6 +42,7 @@ class Repetitions:
         self._pool = pool
         self._session = session
         self._record = record
+        self._plan = plan
         self._process = process
         self._numbers = itertools.count(first)
         self._blocks = 0
@@ -61,6 +65,7 @@ class Repetitions:
             self._arms,
             self._pool,
             samples,
+            plan=self._plan,
             process=self._process,
             first_block=self._blocks,
             on_trial=lambda row: self._record.add_trial({**row, "case": number}),

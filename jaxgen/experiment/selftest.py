@@ -19,7 +19,7 @@ from jaxgen.measure.case import Facts
 from jaxgen.measure.verdict import verdict
 from jaxgen.results.files import LOG, RESULT
 from jaxgen.results.record import Record, without_places
-from jaxgen.specs.arm import Arm
+from jaxgen.specs.experiment import Experiment
 from jaxgen.specs.fault import Fault
 from jaxgen.specs.study import Selftest
 
@@ -37,7 +37,7 @@ _PACKAGES = ("jaxgen", "jax", "jaxlib")
 """What must be the same for measurements of two runs to count together, beside all that was asked."""
 
 
-def selftest(arms: Mapping[str, Arm], record: Record, console: Console) -> ExitCode:
+def selftest(experiment: Experiment, record: Record, console: Console) -> ExitCode:
     """Measure, and say how often jaxgen was right (`study=selftest`).
 
     Returns:
@@ -48,8 +48,8 @@ def selftest(arms: Mapping[str, Arm], record: Record, console: Console) -> ExitC
         UserError: the arms are not the same.
         ArmFailed: as in any run; what was measured until then is on disk.
     """
-    require_same(arms, study="selftest")
-    study = arms["candidate"].run.study
+    require_same(experiment.arms, study="selftest")
+    study = experiment.study
     assert isinstance(study, Selftest)
     told: dict[str, Any] = {"same": [], "slowed": [], "slowdown": study.slowdown, "faults": {}}
     record.result["selftest"] = told
@@ -57,11 +57,11 @@ def selftest(arms: Mapping[str, Arm], record: Record, console: Console) -> ExitC
     left = study.repetitions - len(earlier.get("same", ()))
     for process in range(min(study.processes, left)):
         count = len(range(process, left, study.processes))
-        _repeat(arms, study, record, console, process=process, count=count, earlier=earlier)
+        _repeat(experiment, study, record, console, process=process, count=count, earlier=earlier)
     if study.faults:
         for name, (fault, words) in FAULTS.items():
             told["faults"][name] = _with_fault(
-                arms, name, fault, words, record=record, console=console
+                experiment, name, fault, words, record=record, console=console
             )
             record.save()
     failures = _failures(told)
@@ -87,7 +87,7 @@ def _failures(told: Mapping[str, Any]) -> list[str]:
 
 
 def _repeat(
-    arms: Mapping[str, Arm],
+    experiment: Experiment,
     study: Selftest,
     record: Record,
     console: Console,
@@ -101,17 +101,20 @@ def _repeat(
     number = 1 + max(
         (each["process"] for each in (told["same"] or earlier.get("same", ()))), default=-1
     )
-    turn = in_turn(arms, number)
-    with Pool(turn, log=record.folder / LOG) as pool:
+    plan = experiment.measure
+    turn = in_turn(experiment.arms, number)
+    with Pool(turn, log=record.folder / LOG, isolation=plan.isolation) as pool:
         if process == 0:
             record.environment(pool.environments, isolation=pool.isolation)
-        margin, _ = margin_of(arms["candidate"], record.result["environment"])
+        margin, _ = margin_of(experiment, record.result["environment"])
         told["margin"] = margin
         if process == 0 and earlier:
             _take_in(earlier, record)
-        session = Session(turn, pool, record, console, process=process)
+        session = Session(turn, pool, record, console, plan=plan, process=process)
         measured = len(told["same"]) + len(told["slowed"])
-        repetitions = Repetitions(turn, pool, session, record, first=measured, process=number)
+        repetitions = Repetitions(
+            turn, pool, session, record, plan=plan, first=measured, process=number
+        )
         for fault in (
             {"slowdown": study.slowdown},
             {},
@@ -213,7 +216,7 @@ def _take_in(earlier: Facts, record: Record) -> None:
 
 
 def _with_fault(
-    arms: Mapping[str, Arm],
+    experiment: Experiment,
     name: str,
     fault: Fault,
     words: str,
@@ -224,14 +227,10 @@ def _with_fault(
     """One whole measurement with the fault in the candidate, in a folder of its own."""
     folder = record.folder / "faults" / name
     folder.mkdir(parents=True, exist_ok=True)
-    candidate = arms["candidate"]
-    broken = {
-        **arms,
-        "candidate": dataclasses.replace(
-            candidate, run=dataclasses.replace(candidate.run, fault=fault)
-        ),
-    }
-    own = Record(broken, folder)
+    candidate = experiment.candidate
+    faulty = dataclasses.replace(candidate, run=dataclasses.replace(candidate.run, fault=fault))
+    broken = dataclasses.replace(experiment, arms={**experiment.arms, "candidate": faulty})
+    own = Record(broken.arms, folder)
     try:
         code = single.measure(broken, own, console)
     except BaseException:

@@ -7,11 +7,12 @@ from jaxgen.console.progress import Console
 from jaxgen.errors import UserError
 from jaxgen.executor.pool import Pool
 from jaxgen.experiment import output_check
-from jaxgen.experiment.trials import Trials, names_of
+from jaxgen.experiment.trials import Trials
 from jaxgen.measure.case import Facts, Outcome, better
 from jaxgen.measure.samples import Samples
 from jaxgen.results.record import Record
-from jaxgen.specs.arm import Arm
+from jaxgen.specs.arm import Arm, names_of
+from jaxgen.specs.measure import Measure
 from jaxgen.specs.workload import Generate
 
 
@@ -23,6 +24,7 @@ class Session:
         pool: their workers, started.
         record: of the run.
         console: of the run.
+        plan: of the measurement.
         process: the number of this pair of processes; the first one also fills the record's facts about the arms.
 
     Attributes:
@@ -37,6 +39,7 @@ class Session:
         record: Record,
         console: Console,
         *,
+        plan: Measure,
         process: int = 0,
     ):
         self._arms = arms
@@ -45,7 +48,7 @@ class Session:
         self._console = console
         self._process = process
         self._metrics: dict[str, dict[str, str]] = {}
-        self._plan = arms["candidate"].run.plan
+        self._plan = plan
         self.cases: list[Facts] = []
         self.peaks: dict[str, Facts] = {arm: {} for arm in arms}
 
@@ -106,6 +109,7 @@ class Session:
             self._arms,
             self._pool,
             outcome.samples,
+            plan=self._plan,
             case=case,
             process=self._process,
             first_block=outcome.blocks,
@@ -135,7 +139,13 @@ class Session:
         """Compile and warm up, one arm after the other, so that neither disturbs the other's clock."""
         for arm in self._arms:
             with self._console.stage(arm, "compile and warm up"):
-                calls = self._pool.call(arm, "prepare", case=case)["calls"]
+                calls = self._pool.call(
+                    arm,
+                    "prepare",
+                    case=case,
+                    calls=self._plan.warmup,
+                    new_tokens=self._plan.warmup_tokens,
+                )["calls"]
             self._console.compiled(arm, calls)
             if not self._process:
                 self._record.warmed(arm, calls)

@@ -1,7 +1,5 @@
 """One measurement of the composed arms, from the first process to the verdict and the gate. No jax here."""
 
-from collections.abc import Mapping
-
 from jaxgen.console.progress import Console
 from jaxgen.errors import ExitCode
 from jaxgen.executor.pool import Pool, in_turn
@@ -17,17 +15,17 @@ from jaxgen.machine.device_load import foreign_device_load
 from jaxgen.measure.case import Outcome
 from jaxgen.results.files import LOG, SCORES
 from jaxgen.results.record import Record
-from jaxgen.specs.arm import Arm
+from jaxgen.specs.experiment import Experiment
 from jaxgen.specs.score import Score
 
 
 def measure(
-    arms: Mapping[str, Arm], record: Record, console: Console, *, team: Team | None = None
+    experiment: Experiment, record: Record, console: Console, *, team: Team | None = None
 ) -> ExitCode:
     """In each pair of processes every case, then what the programs are and the verdict (`study=single`).
 
     Args:
-        arms: by name.
+        experiment: the arms, and how they are measured.
         record: gets every figure.
         console: shows the progress.
         team: has joined a job for the arms; null starts workers.
@@ -38,22 +36,19 @@ def measure(
     Raises:
         UserError, ArmFailed: what was measured until then is in the record.
     """
-    plan = arms["candidate"].run.plan
-    yardstick = regression.yardstick(
-        arms["candidate"].run.gate
-    )  # refused before anything is measured
+    arms, plan = experiment.arms, experiment.measure
+    yardstick = regression.yardstick(experiment.gate)  # refused before anything is measured
     strangers = foreign_device_load([])
     outcomes: list[Outcome] = []
     before = None
     for process in range(plan.processes):
         turn = in_turn(arms, process)
-        with Pool(turn, log=record.folder / LOG, team=team) as pool:
-            session = Session(turn, pool, record, console, process=process)
+        with Pool(turn, log=record.folder / LOG, isolation=plan.isolation, team=team) as pool:
+            session = Session(turn, pool, record, console, plan=plan, process=process)
             if process == 0:
                 record.environment(pool.environments, isolation=pool.isolation)
-                judge.margin_of(
-                    arms["candidate"], record.result["environment"]
-                )  # refused now, if it cannot be had
+                # refused now, if it cannot be had
+                judge.margin_of(experiment, record.result["environment"])
             session.load()
             outcomes = outcomes or [session.outcome() for _ in session.cases]
             before = before or cpu_load.snapshot()
@@ -69,21 +64,23 @@ def measure(
         ).items():
             record.result["arms"][arm]["startup"].update(facts)
     for case, outcome in enumerate(outcomes):
-        judge.judge_case(arms, record, outcome, case=case)
+        judge.judge_case(experiment, record, outcome, case=case)
     judge.advise(record)
     if record.result["cases"]:
         judge.judge_grid(record)
     if isinstance(arms["candidate"].run.workload, Score) and record.result["cases"]:
         record.write(SCORES, score_table(record.result))
-    return _gated(arms["candidate"], record, yardstick)
+    return _gated(experiment, record, yardstick)
 
 
-def _gated(arm: Arm, record: Record, yardstick: tuple[Stored, float] | None) -> ExitCode:
+def _gated(
+    experiment: Experiment, record: Record, yardstick: tuple[Stored, float] | None
+) -> ExitCode:
     """The gate's word, where there is one; an invalid measurement is not let through any."""
     if yardstick is None:
         return judge.exit_code(record.result)
     stored, threshold = yardstick
-    margin, _ = judge.margin_of(arm, record.result["environment"])
+    margin, _ = judge.margin_of(experiment, record.result["environment"])
     record.result["gate"] = regression.block(
         record.result, stored, threshold=threshold, noise_floor=margin
     )

@@ -8,7 +8,8 @@ from typing import Any
 from jaxgen.executor.pool import Pool
 from jaxgen.measure import schedule
 from jaxgen.measure.samples import Samples
-from jaxgen.specs.arm import Arm
+from jaxgen.specs.arm import Arm, names_of
+from jaxgen.specs.measure import Measure
 
 MAX_VOIDS = 3
 """So many trials spoilt by a compile make the measurement invalid."""
@@ -23,6 +24,7 @@ class Trials:
         arms: by name.
         pool: their workers.
         samples: get every trial.
+        plan: of the measurement.
         case: the number of the case.
         process: the number of the pair of processes.
         first_block: the number of the first block, counted over all processes.
@@ -30,7 +32,7 @@ class Trials:
         on_block: told after each block, with its number and the pairs in it.
 
     Attributes:
-        plan: the `measure` spec, which both arms share.
+        plan: of the measurement.
         names: what to call each arm in a sentence.
         repeats: calls in a trial, the same in both arms.
         blocks: how many were measured.
@@ -45,6 +47,7 @@ class Trials:
         pool: Pool,
         samples: Samples,
         *,
+        plan: Measure,
         case: int = 0,
         process: int = 0,
         first_block: int = 0,
@@ -61,7 +64,7 @@ class Trials:
         self._on_block = on_block
         self._voids = dict.fromkeys(arms, 0)
         self._answers: dict[str, list] = {arm: [] for arm in arms}
-        self.plan = arms["candidate"].run.plan
+        self.plan = plan
         self.names = names_of(arms)
         self.repeats = 1
         self.blocks = 0
@@ -207,20 +210,3 @@ class Trials:
             self.notes.append(
                 "the warm-up was shorter than the trials: this shows what that does, and is no way to measure"
             )
-
-
-def names_of(arms: Mapping[str, Arm]) -> dict[str, str]:
-    """What tells the arms apart: the options that differ (`cache=fixed`), else just candidate and baseline."""
-    first, *rest = arms.values()
-    varying = [
-        group
-        for group in first.choices
-        if any(first.choices[group] != arm.choices.get(group) for arm in rest)
-    ]
-    groups = [group for group in varying if group not in ("baseline", "experiment")]
-    if not groups:
-        return {name: f"the {name}" for name in arms}
-    return {
-        name: " ".join(f"{group}={arm.choices.get(group)}" for group in groups)
-        for name, arm in arms.items()
-    }

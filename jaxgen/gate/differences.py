@@ -4,12 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxgen.gate.stored import Stored, environment_facts
+from jaxgen.specs.experiment import SHARED_SLOTS
 
 SHOWN = 6  # keys that a note names before it counts the rest
 LONGEST = 40  # characters of a value in a note
-
-_ABOUT_THE_MEASUREMENT = ("measure", "baseline", "gate", "tracker", "study", "sweep", "console")
-"""Slots that say how a run is measured and reported, and not what is measured."""
 
 
 def differences(result: Mapping[str, Any], stored: Stored) -> list[str]:
@@ -55,7 +53,7 @@ def _made_of(arm: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: value
         for key, value in (options | values).items()
-        if key.rstrip(".") not in _ABOUT_THE_MEASUREMENT
+        if key.rstrip(".") not in SHARED_SLOTS
     }
 
 

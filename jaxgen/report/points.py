@@ -8,9 +8,10 @@ from typing import Any
 
 from jaxgen.results import formatting
 from jaxgen.results.reading import StoredRun, Trial
+from jaxgen.specs.experiment import SHARED_SLOTS
 
-_UNMEASURED = ("baseline", "gate", "tracker", "study", "sweep", "console")
-"""Groups that do not say what an arm is."""
+_UNMEASURED = [slot for slot in SHARED_SLOTS if slot != "measure"]
+"""Groups that do not say what an arm is, or how much it was measured."""
 
 
 @dataclasses.dataclass(frozen=True)

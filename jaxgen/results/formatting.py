@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from jaxgen.specs.run import REPLACEABLE
+from jaxgen.specs.baseline import REPLACEABLE
 
 SPOKEN = ("faster", "slower", "equivalent", "inconclusive")
 """Verdicts with a ratio. Of anything else, a run that was stopped among them, no speed-up is told."""

@@ -16,6 +16,7 @@ from jaxgen.machine import cpu_load
 from jaxgen.measure.samples import Samples
 from jaxgen.results.files import OUTPUTS, RESULT, SCORES, TRIALS, replace, writing
 from jaxgen.specs.arm import Arm
+from jaxgen.specs.experiment import REPORTING_SLOTS
 from jaxgen.specs.measure import Isolation
 
 SCHEMA_VERSION = 1
@@ -23,9 +24,6 @@ SCHEMA_VERSION = 1
 _PLACE = ("case", "process", "block", "pair", "position", "arm")
 _WATCHED = ("compile_events", "void", "repeats")
 """The columns of trials.csv before and after the metrics."""
-
-_ABOUT_TELLING = ("tracker", "sweep", "console")
-"""Slots that say who hears of a result and when, and nothing of the result."""
 
 _WARMED = (
     "trace_s",
@@ -234,7 +232,7 @@ def without_places(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration without what says only where things lie on this machine, or who else hears of the result."""
     model = {key: value for key, value in config.get("model", {}).items() if key != "store"}
     return {
-        **{slot: values for slot, values in config.items() if slot not in _ABOUT_TELLING},
+        **{slot: values for slot, values in config.items() if slot not in REPORTING_SLOTS},
         "model": model,
     }
 

@@ -1,6 +1,7 @@
 """One arm of a run: what is measured, and how the command line came to it."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from jaxgen.specs.run import Run
@@ -21,3 +22,20 @@ class Arm:
     run: Run
     choices: dict[str, str]
     resolved: dict[str, Any]
+
+
+def names_of(arms: Mapping[str, Arm]) -> dict[str, str]:
+    """What tells the arms apart: the options that differ (`cache=fixed`), else just candidate and baseline."""
+    first, *rest = arms.values()
+    varying = [
+        group
+        for group in first.choices
+        if any(first.choices[group] != arm.choices.get(group) for arm in rest)
+    ]
+    groups = [group for group in varying if group not in ("baseline", "experiment")]
+    if not groups:
+        return {name: f"the {name}" for name in arms}
+    return {
+        name: " ".join(f"{group}={arm.choices.get(group)}" for group in groups)
+        for name, arm in arms.items()
+    }

@@ -8,9 +8,10 @@ import dataclasses
 import enum
 import types
 import typing
+from collections.abc import Sequence
 from typing import Any
 
-from jaxgen.specs.run import SLOTS, Run
+from jaxgen.specs.run import ARM_SLOTS, Run
 
 KIND = "class"
 
@@ -30,7 +31,7 @@ def spec_to_plain(run: Run) -> dict[str, dict[str, Any]]:
     """
     return {
         slot: {KIND: type(getattr(run, slot)).__name__, **_write(getattr(run, slot))}
-        for slot in SLOTS
+        for slot in ARM_SLOTS
     }
 
 
@@ -47,13 +48,24 @@ def spec_from_plain(plain: dict[str, dict[str, Any]]) -> Run:
         UserError: a value is impossible.
         ValueError: a slot is missing or unknown, or names a class that it cannot hold.
     """
-    if plain.keys() != SLOTS.keys():
-        raise ValueError(f"not a run: its slots are {sorted(plain)}, not {sorted(SLOTS)}")
-    return Run(**{slot: _read_slot(slot, values) for slot, values in plain.items()})
+    if plain.keys() != ARM_SLOTS.keys():
+        raise ValueError(f"not a run: its slots are {sorted(plain)}, not {sorted(ARM_SLOTS)}")
+    slots = {slot: slot_from_plain(slot, values, ARM_SLOTS[slot]) for slot, values in plain.items()}
+    return Run(**slots)
 
 
-def _read_slot(slot: str, values: dict[str, Any]) -> Any:
-    kinds = {kind.__name__: kind for kind in SLOTS[slot]}
+def slot_from_plain(slot: str, values: dict[str, Any], classes: Sequence[type]) -> Any:
+    """Make the spec of one slot.
+
+    Args:
+        slot: its name, for the message.
+        values: the fields, and under `class` the name of the spec class.
+        classes: those that the slot can hold.
+
+    Raises:
+        ValueError: the class is none of these.
+    """
+    kinds = {kind.__name__: kind for kind in classes}
     name = values.get(KIND)
     if name not in kinds:
         raise ValueError(f"slot {slot} cannot hold {name!r}; it takes one of {sorted(kinds)}")

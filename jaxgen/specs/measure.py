@@ -22,6 +22,10 @@ class Startup(enum.Enum):
     both = "both"
 
 
+_NO_LIMIT_S = 1e9
+_NEVER_NARROW_ENOUGH = 1e-12
+
+
 @dataclasses.dataclass(frozen=True)
 class Measure:
     """The plan of a measurement; DESIGN's rules of measurement in numbers.
@@ -87,3 +91,28 @@ class Measure:
             problems.append(f"measure.margin={self.margin} must be 0 or more and below 1, or null")
         if problems:
             raise UserError.collected("impossible measurement", problems)
+
+    @property
+    def limited_by_time(self) -> bool:
+        """Whether `max_seconds` ends the measurement; else its calls are counted."""
+        return self.max_seconds < _NO_LIMIT_S
+
+    def for_calls(self, calls: int | None) -> "Measure":
+        """Settle the plan for a workload that says how often it is called.
+
+        Args:
+            calls: so many calls of each arm and case, one in a trial, whatever they take; null
+                leaves the plan as it is.
+        """
+        if calls is None:
+            return self
+        most = min(self.trials, calls)
+        in_block = max(count for count in range(1, most + 1) if calls % count == 0)
+        return dataclasses.replace(
+            self,
+            trials=in_block,
+            blocks=calls // in_block,
+            min_trial_s=0.0,
+            max_seconds=_NO_LIMIT_S,
+            target_ci=_NEVER_NARROW_ENOUGH,
+        )

@@ -1,58 +1,21 @@
-"""A whole run: one frozen, validated, hashable spec per arm."""
+"""What one arm is: one frozen, validated, hashable spec."""
 
 import dataclasses
+import typing
 from collections.abc import Mapping
 
 from jaxgen.errors import UserError
-from jaxgen.specs.cache import (
-    CacheSpec,
-    Dynamic,
-    Fixed,
-    NoCache,
-    Paged,
-    PageKernel,
-    has_two_regions,
-)
-from jaxgen.specs.console import ConsolePlan
+from jaxgen.specs.cache import CacheSpec, Fixed, Paged, PageKernel, has_two_regions
 from jaxgen.specs.dtype import Dtype
 from jaxgen.specs.fault import Fault
-from jaxgen.specs.gate import GateSpec, NoGate, Regression
 from jaxgen.specs.jit import Jit, Strategy
-from jaxgen.specs.measure import Isolation, Measure
-from jaxgen.specs.mesh import Mesh, MeshSpec, OneDevice
+from jaxgen.specs.mesh import MeshSpec
 from jaxgen.specs.model import Model
-from jaxgen.specs.prompts import Arc, Builtin, Jsonl, PromptsSpec, Synthetic, Text
+from jaxgen.specs.prompts import PromptsSpec
 from jaxgen.specs.score import Score
-from jaxgen.specs.study import Calibrate, Selftest, Single, StudySpec
-from jaxgen.specs.sweep import SweepPlan
-from jaxgen.specs.tracker import NoTracker, TrackerSpec, Wandb
 from jaxgen.specs.workload import Batching, Generate
 
 WorkloadSpec = Generate | Score
-
-_NO_LIMIT_S, _NEVER = 1e9, 1e-12  # of a measurement whose calls are counted
-
-
-@dataclasses.dataclass(frozen=True)
-class Baseline:
-    """What makes the baseline arm differ from the candidate (`baseline=`).
-
-    Attributes:
-        enabled: false measures the candidate alone.
-        model, cache, jit, dtype, mesh: an option of that group; null keeps the candidate's.
-        overrides: anything else, in the command line's syntax.
-    """
-
-    enabled: bool = True
-    model: str | None = None
-    cache: str | None = None
-    jit: str | None = None
-    dtype: str | None = None
-    mesh: str | None = None
-    overrides: tuple[str, ...] = ()
-
-    def __post_init__(self):
-        object.__setattr__(self, "overrides", tuple(self.overrides))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,26 +48,10 @@ class Run:
     mesh: MeshSpec
     workload: WorkloadSpec
     prompts: PromptsSpec
-    measure: Measure
-    baseline: Baseline
-    gate: GateSpec
-    tracker: TrackerSpec
     process: Process
     fault: Fault = Fault()  # noqa: RUF009 - frozen
-    sweep: SweepPlan = SweepPlan()  # noqa: RUF009 - frozen
-    console: ConsolePlan = ConsolePlan()  # noqa: RUF009 - frozen
-    study: StudySpec = Single()  # noqa: RUF009 - frozen
 
     def __post_init__(self):
-        if self.measure.isolation is Isolation.shared and self.process != Process():
-            raise UserError(
-                "measure.isolation=shared cannot give an arm process settings of its own (process.xla_flags, "
-                "process.env, process.python); use measure.isolation=separate or auto"
-            )
-        if self.measure.warmup_tokens is not None and not isinstance(self.workload, Generate):
-            raise UserError(
-                "measure.warmup_tokens cuts a generation short; this workload generates nothing"
-            )
         self._check_slots()
         self._check_mesh()
 
@@ -127,8 +74,6 @@ class Run:
             raise UserError(
                 "workload.shared_prefix needs cache=paged: only pages can belong to several texts"
             )
-        if self.measure.warmup_tokens is not None:
-            raise UserError("measure.warmup_tokens needs workload.batching=static")
 
     def _check_mesh(self) -> None:
         """What cannot be cut at all, and rows that cannot be shared out evenly."""
@@ -154,64 +99,21 @@ class Run:
             )
         if isinstance(self.cache, Paged) and self.cache.kernel is PageKernel.pallas:
             problems.append("cache.kernel=pallas cannot be cut: use cache.kernel=auto")
-        problems += self._unfit_for_a_job() if mesh.joins else []
         if problems:
             raise UserError.collected(
                 f"a mesh of {mesh.devices} devices is impossible here", problems
             )
 
-    def _unfit_for_a_job(self) -> list[str]:
-        """A job of several processes is joined once, by one worker on each host."""
-        measure = self.measure
-        unfit = {
-            "measure.isolation=separate": measure.isolation is Isolation.separate,
-            f"measure.processes={measure.processes}": measure.processes > 1,
-            "measure.startup": measure.startup is not None,
-            "study": not isinstance(self.study, Single),
-        }
-        return [
-            f"{key} needs processes of its own, and a job is joined once: leave it out, or use mesh.local_processes"
-            for key, given in unfit.items()
-            if given
-        ]
 
-    @property
-    def plan(self) -> Measure:
-        """The measurement as the workload has it: `workload.num_runs` calls, one in a trial, whatever they take."""
-        runs = self.workload.num_runs if isinstance(self.workload, Score) else None
-        if runs is None:
-            return self.measure
-        in_block = max(
-            count for count in range(1, min(self.measure.trials, runs) + 1) if runs % count == 0
-        )
-        return dataclasses.replace(
-            self.measure,
-            trials=in_block,
-            blocks=runs // in_block,
-            min_trial_s=0.0,
-            max_seconds=_NO_LIMIT_S,
-            target_ci=_NEVER,
-        )
+def slots_of(spec: type) -> dict[str, tuple[type, ...]]:
+    """Return the spec classes that each field of a dataclass can hold, as its annotation has them."""
+    hints = typing.get_type_hints(spec)
+    slots = {}
+    for field in dataclasses.fields(spec):
+        hint = hints[field.name]
+        slots[field.name] = typing.get_args(hint) or (hint,)
+    return slots
 
 
-SLOTS: dict[str, tuple[type, ...]] = {
-    "model": (Model,),
-    "cache": (Fixed, NoCache, Dynamic, Paged),
-    "jit": (Jit,),
-    "dtype": (Dtype,),
-    "mesh": (OneDevice, Mesh),
-    "workload": (Generate, Score),
-    "prompts": (Builtin, Text, Jsonl, Synthetic, Arc),
-    "measure": (Measure,),
-    "baseline": (Baseline,),
-    "gate": (NoGate, Regression),
-    "tracker": (NoTracker, Wandb),
-    "process": (Process,),
-    "fault": (Fault,),
-    "sweep": (SweepPlan,),
-    "console": (ConsolePlan,),
-    "study": (Single, Calibrate, Selftest),
-}
-
-REPLACEABLE = tuple(field.name for field in dataclasses.fields(Baseline) if field.name in SLOTS)
-"""Slots of which a baseline may have an option of its own, by a key of that name."""
+ARM_SLOTS = slots_of(Run)
+"""The slots that make an arm; each holds a spec of one of its classes."""

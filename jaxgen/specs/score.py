@@ -80,6 +80,11 @@ class Score:
         for key in ("query", "items", "labels", "label_token_ids", "batch_sizes", "num_labels"):
             object.__setattr__(self, key, _frozen(getattr(self, key)))
 
+    @property
+    def fixed_calls(self) -> int | None:
+        """How many calls are timed exactly; null leaves that to `measure`."""
+        return self.num_runs
+
 
 def input_problems(
     query: Any, items: Any, *, label_token_ids: Any, labels: Any, prefix: str = ""

@@ -178,6 +178,11 @@ class Generate:
         ]
 
     @property
+    def fixed_calls(self) -> int | None:
+        """How many calls are timed exactly: `measure` decides it."""
+        return None
+
+    @property
     def ignores_eos(self) -> bool:
         """Whether rows go on to their last token whatever the model writes; at given depths they all must."""
         return self.ignore_eos or bool(self.depths)

@@ -5,18 +5,19 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxgen.cli import refuse, unheard
-from jaxgen.config.arms import compose_arms
+from jaxgen.config.experiment import compose_experiment
 from jaxgen.config.job import Job, points_of, this_job
 from jaxgen.config.run_folder import remove_unused
 from jaxgen.config.typed import split
 from jaxgen.console.progress import terminal
 from jaxgen.console.sweep_board import Board
 from jaxgen.errors import ExitCode, UserError
+from jaxgen.specs.experiment import Experiment
 from jaxgen.sweep.table import Sweep, noted, planned, row_of
 
 
@@ -103,15 +104,15 @@ class Jobs:
 def _alone(cfg: Any, folder: Path) -> int:
     """The one run of a command."""
     try:
-        arms = compose_arms(cfg)
-        if arms["candidate"].run.sweep.dry_run:
+        experiment = compose_experiment(cfg)
+        if experiment.sweep.dry_run:
             raise UserError(
                 "sweep.dry_run=true shows the points of a sweep, and this is none: give -m"
             )
     except UserError as error:
         remove_unused(folder)
         return refuse(error)
-    return _measured(arms, folder)[0]
+    return _measured(experiment, folder)[0]
 
 
 def _looked_at(cfg: Any, job: Job) -> tuple[int, str]:
@@ -119,12 +120,12 @@ def _looked_at(cfg: Any, job: Job) -> tuple[int, str]:
     from jaxgen.sweep.resume import standing
 
     try:
-        arms = compose_arms(cfg)
+        experiment = compose_experiment(cfg)
     except UserError as error:
         return ExitCode.USER_ERROR, str(error)
     finally:
         remove_unused(job.folder)
-    return ExitCode.OK, standing(arms, job.folder).told(arms["candidate"].run)
+    return ExitCode.OK, standing(experiment, job.folder).told(experiment.measure)
 
 
 def _point(cfg: Any, job: Job, *, board: Board | None = None) -> tuple[int, str | None, bool]:
@@ -132,14 +133,14 @@ def _point(cfg: Any, job: Job, *, board: Board | None = None) -> tuple[int, str 
     from jaxgen.sweep.resume import standing
 
     try:
-        arms = compose_arms(cfg)
+        experiment = compose_experiment(cfg)
     except UserError as error:
         remove_unused(job.folder)
         return refuse(error, job.label), str(error), False
-    found = standing(arms, job.folder)
+    found = standing(experiment, job.folder)
     if found.skip:
         return found.code, None, True
-    return *_measured(arms, job.folder, label=job.label, board=board), False
+    return *_measured(experiment, job.folder, label=job.label, board=board), False
 
 
 def _elsewhere(cfg: Any, job: Job, command: Sequence[str]) -> int:
@@ -175,14 +176,14 @@ def _elsewhere(cfg: Any, job: Job, command: Sequence[str]) -> int:
 
 
 def _measured(
-    arms: Mapping[str, Any], folder: Path, *, label: str = "", board: Board | None = None
+    experiment: Experiment, folder: Path, *, label: str = "", board: Board | None = None
 ) -> tuple[int, str | None]:
     """The exit code of a run, and why there is no result, where there is none."""
     from jaxgen.experiment.execute import execute
 
     shown: dict[str, Any] = {} if board is None else {"board": board}
     try:
-        code = execute(arms, folder, **shown)
+        code = execute(experiment, folder, **shown)
     except UserError as error:
         remove_unused(folder)
         return refuse(error, label), str(error)

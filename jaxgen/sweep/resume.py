@@ -18,8 +18,8 @@ from jaxgen.results import formatting
 from jaxgen.results.files import RESULT
 from jaxgen.results.record import without_places
 from jaxgen.specs.arm import Arm
-from jaxgen.specs.measure import Isolation
-from jaxgen.specs.run import Run
+from jaxgen.specs.experiment import Experiment
+from jaxgen.specs.measure import Isolation, Measure
 from jaxgen.specs.sweep import Retry
 
 _WEIGHTS = ("checkpoint", "source")
@@ -41,26 +41,30 @@ class Standing:
     seconds: float | None = None
     code: ExitCode = ExitCode.OK
 
-    def told(self, run: Run) -> str:
+    def told(self, plan: Measure) -> str:
         """For a table: why it is not run, or why it is and how long that may take."""
         if self.skip:
             return self.why
-        plan = run.measure
-        limit = f"trials of up to {formatting.seconds(plan.max_seconds * plan.processes)} a case, loading and compiling"
+        limit = (
+            f"trials of up to {formatting.seconds(plan.max_seconds * plan.processes)} a case"
+            if plan.limited_by_time
+            else f"{plan.trials * plan.blocks * plan.processes} pairs of trials a case"
+        )
+        limit += ", loading and compiling"
         known = (
             None if self.seconds is None else f"it took {formatting.seconds(self.seconds)} before"
         )
         return f"to be run ({self.why}): {known or limit}"
 
 
-def standing(arms: Mapping[str, Arm], folder: Path) -> Standing:
+def standing(experiment: Experiment, folder: Path) -> Standing:
     """Compare a composed point with the result in its folder, as the point's own `sweep.*` asks.
 
     The device is not asked, as that would take a process with jax: it is taken for the same where the processor, the
     versions of all packages, jaxgen's own code, XLA_FLAGS and JAX_* are. Weights, prompts and what a gate compares with
     are taken for the same where none of their files is newer than the result.
     """
-    plan = arms["candidate"].run.sweep
+    plan = experiment.sweep
     told = _read(folder / RESULT)
     if told is None:
         return Standing(False, "there is no result yet")
@@ -71,7 +75,7 @@ def standing(arms: Mapping[str, Arm], folder: Path) -> Standing:
         )
     if not plan.resume:
         return Standing(False, "sweep.resume=false")
-    changed = _changed(arms, told)
+    changed = _changed(experiment, told)
     if changed:
         return Standing(False, changed)
     seconds = _seconds(told)
@@ -103,8 +107,9 @@ def _read(path: Path) -> dict[str, Any] | None:
     return told if isinstance(told, dict) and isinstance(told.get("arms"), dict) else None
 
 
-def _changed(arms: Mapping[str, Arm], told: Mapping[str, Any]) -> str | None:
+def _changed(experiment: Experiment, told: Mapping[str, Any]) -> str | None:
     """What is not as it was; null where all is."""
+    arms = experiment.arms
     before = {name: without_places(arm.get("config") or {}) for name, arm in told["arms"].items()}
     now = {name: without_places(json.loads(json.dumps(arm.resolved))) for name, arm in arms.items()}
     if now != before:
@@ -121,7 +126,7 @@ def _changed(arms: Mapping[str, Arm], told: Mapping[str, Any]) -> str | None:
         return "the installed packages are others"
     if _other_settings(arms, told):
         return "XLA_FLAGS or JAX_* are others"
-    return _newer_files(arms, told.get("started_at"))
+    return _newer_files(experiment, told.get("started_at"))
 
 
 def _other_settings(arms: Mapping[str, Arm], told: Mapping[str, Any]) -> bool:
@@ -144,18 +149,18 @@ def _same_code(before: Any, now: Mapping[str, Any] | None) -> bool:
     return known and all(before.get(key) == value for key, value in now.items())
 
 
-def _newer_files(arms: Mapping[str, Arm], started_at: Any) -> str | None:
+def _newer_files(experiment: Experiment, started_at: Any) -> str | None:
     """Which of the files that a point reads were written after its measurement began."""
     try:
         then = datetime.datetime.fromisoformat(started_at).timestamp()
     except (TypeError, ValueError):
         return "its result does not say when it was measured"
-    for arm in arms.values():
+    for arm in experiment.arms.values():
         run = arm.run
         places = {
             "weights are": [getattr(run.model, key) for key in _WEIGHTS],
             "prompts are": [getattr(run.prompts, "path", None)],
-            "gate's yardstick is": [getattr(run.gate, "against", None)],
+            "gate's yardstick is": [getattr(experiment.gate, "against", None)],
         }
         for what, given in places.items():
             if any(_newest(Path(place).expanduser()) > then for place in given if place):

@@ -103,19 +103,19 @@ class LoadedArm:
             "weights_bytes_per_device": held,
         }
 
-    def prepare(self, case: int) -> dict[str, Any]:
-        """Warm-up calls, by default with the trials' own batches.
+    def prepare(self, case: int, calls: int, new_tokens: int | None) -> dict[str, Any]:
+        """Make warm-up calls, by default with the trials' own batches.
+
+        Args:
+            case: the number of the case.
+            calls: how many.
+            new_tokens: null warms up with the trials' own lengths; a number cuts the calls short.
 
         Returns:
             `calls`, one for each warm-up call: `{seconds, trace_s, lower_s, compile_s, events, functions,
             persistent_cache_hits, persistent_cache_misses}`. What is traced inside another trace is counted once.
         """
-        measure = self.run.measure
-        return {
-            "calls": [
-                self._watched(case, new_tokens=measure.warmup_tokens) for _ in range(measure.warmup)
-            ]
-        }
+        return {"calls": [self._watched(case, new_tokens=new_tokens) for _ in range(calls)]}
 
     def precompile(self, case: int) -> dict[str, Any]:
         """One full warm-up call, watched as in `prepare`."""

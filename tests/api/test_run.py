@@ -15,7 +15,7 @@ from support.small_runs import SMALL, finished_result
 def executed(monkeypatch):
     """The experiment replaced by one that leaves a finished result."""
 
-    def execute(arms, folder, *, pages):
+    def execute(experiment, folder, *, pages):
         execute.arms, execute.pages = arms, pages
         finished_result(folder)
         return ExitCode.OK

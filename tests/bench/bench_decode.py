@@ -16,7 +16,7 @@ from collections.abc import Callable
 import contest
 import numpy as np
 
-from jaxgen.config.arms import load_arms
+from jaxgen.config.experiment import load_experiment
 from jaxgen.engine.ledger import Ledger
 from jaxgen.worker.arm import LoadedArm
 
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def _jaxgen(*overrides: str) -> Callable[[], float]:
-    run = load_arms((*COMMON, *overrides))["candidate"].run
+    run = load_experiment((*COMMON, *overrides)).arms["candidate"].run
     arm = LoadedArm(run, ledger=_LEDGER, others={}, progress=lambda *_: None)
     arm.prepare(0)
     return lambda: arm.trial(0, 1)["metrics"]["latency_s"]

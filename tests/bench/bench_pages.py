@@ -12,7 +12,7 @@ import sys
 import contest
 import jax
 
-from jaxgen.config.arms import load_arms
+from jaxgen.config.experiment import load_experiment
 from jaxgen.engine.ledger import Ledger
 from jaxgen.worker.arm import LoadedArm
 
@@ -55,7 +55,7 @@ def main() -> None:
 
 def _decoding(*overrides: str) -> contest.Once:
     arm = LoadedArm(
-        load_arms((*SHAPES, *overrides))["candidate"].run,
+        load_experiment((*SHAPES, *overrides)).arms["candidate"].run,
         ledger=_LEDGER,
         others={},
         progress=lambda *_: None,

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from jaxgen.checkpoints.restore import load
-from jaxgen.config.arms import load_arms
+from jaxgen.config.experiment import load_experiment
 from jaxgen.engine.engine import Engine
 from jaxgen.engine.scoring.request import Request
 from jaxgen.engine.scoring.scorer import Scorer
@@ -67,7 +67,7 @@ def main() -> None:
 def _jaxgen(
     *, cache: str, prefix_cache: bool = True, apply_softmax: bool = False
 ) -> Callable[[], float]:
-    run = load_arms(("model=gpt2", "model.weights=random", "baseline=off", f"cache={cache}"))[
+    run = load_experiment(("model=gpt2", "model.weights=random", "baseline=off", f"cache={cache}")).arms[
         "candidate"
     ].run
     loaded = load(run.model, dtype=Dtype())

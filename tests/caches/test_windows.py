@@ -11,7 +11,7 @@ from jaxgen import caches
 from jaxgen.caches.none import Recompute
 from jaxgen.checkpoints.convert import convert
 from jaxgen.checkpoints.restore import load
-from jaxgen.config.arms import load_arms
+from jaxgen.config.experiment import load_experiment
 from jaxgen.engine.scoring.request import Request
 from jaxgen.engine.scoring.scorer import Scorer
 from jaxgen.engine.teacher_forcing import forced_logprobs
@@ -244,11 +244,11 @@ def test_windows_that_cannot_be_are_refused(cache, window, message):
 
 
 def test_the_baseline_sees_the_window_that_was_asked_for_whatever_its_cache():
-    assert load_arms(["cache.window=8", "baseline=nocache"])["baseline"].run.cache == NoCache(
+    assert load_experiment(["cache.window=8", "baseline=nocache"]).arms["baseline"].run.cache == NoCache(
         window=8
     )
     own = ["cache.window=8", "baseline.cache=dynamic", "baseline.overrides=['cache.window=null']"]
-    assert load_arms(own)["baseline"].run.cache == Dynamic()
+    assert load_experiment(own).arms["baseline"].run.cache == Dynamic()
 
 
 @pytest.mark.parametrize("kind", [Fixed, Dynamic, NoCache, Paged])

@@ -24,15 +24,15 @@ pytestmark = pytest.mark.usefixtures("place")
 class TestRuns:
     def test_a_run_gets_its_arms_and_its_folder(self, place, executed):
         assert main(["jit=aot", "cache.max_len=9"]) == ExitCode.OK
-        ((arms, folder),) = executed.calls
-        assert list(arms) == ["candidate", "baseline"]
+        ((experiment, folder),) = executed.calls
+        assert list(experiment.arms) == ["candidate", "baseline"]
         assert folder.parents[1] == place / "runs"
         assert folder.name.endswith("_cache.max_len-9_jit-aot")
         assert {path.name for path in folder.iterdir()} == {".hydra", "jaxgen.log", "result.json"}
 
     def test_flags_may_stand_anywhere(self, executed):
         assert main(["cache=none", "-m", "jit=aot,partial"]) == ExitCode.OK
-        assert [arms["candidate"].choices["jit"] for arms, _ in executed.calls] == [
+        assert [experiment.candidate.choices["jit"] for experiment, _ in executed.calls] == [
             "aot",
             "partial",
         ]
@@ -78,7 +78,7 @@ class TestSweeps:
 
     def test_a_user_error_in_one_job_does_not_stop_the_others(self, executed, capsys):
         assert main(["-m", "model=hf,tiny", "baseline=off"]) == ExitCode.USER_ERROR
-        assert [arms["candidate"].choices["model"] for arms, _ in executed.calls] == ["tiny"]
+        assert [experiment.candidate.choices["model"] for experiment, _ in executed.calls] == ["tiny"]
         assert capsys.readouterr().err.startswith(
             "error: job 0 (model=hf baseline=off): model=hf has no weights"
         )
@@ -199,7 +199,7 @@ class TestProcess:
 
     def test_ctrl_c_during_a_run_is_130_without_a_traceback(self, place):
         (place / "experiment.py").write_text(
-            "import time\ndef execute(arms, folder):\n    print('running', flush=True)\n    time.sleep(60)\n"
+            "import time\ndef execute(experiment, folder):\n    print('running', flush=True)\n    time.sleep(60)\n"
         )
         code = (
             "import sys, experiment; sys.modules['jaxgen.experiment.execute'] = experiment\n"

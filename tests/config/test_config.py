@@ -8,16 +8,18 @@ from pathlib import Path
 import pytest
 
 import jaxgen
-from jaxgen.config.arms import load_arms
+from jaxgen.config.experiment import load_experiment
 from jaxgen.config.table import GROUPS, OPTIONS, conf_dir, schema_name
 from jaxgen.errors import UserError
 from jaxgen.models.structure import structure_of
 from jaxgen.specs.architecture import Architecture, RopeScaling
+from jaxgen.specs.baseline import REPLACEABLE, Baseline
 from jaxgen.specs.cache import Dynamic, Fixed, NoCache
 from jaxgen.specs.console import ConsolePlan
+from jaxgen.specs.experiment import SLOTS
 from jaxgen.specs.fault import Fault
 from jaxgen.specs.jit import Strategy
-from jaxgen.specs.run import REPLACEABLE, SLOTS, Baseline, Process
+from jaxgen.specs.run import Process
 from jaxgen.specs.sweep import SweepPlan
 
 NEEDED = {
@@ -42,11 +44,11 @@ PARAMETERS = {
 
 def candidate(*overrides):
     off = [] if any(each.startswith("baseline") for each in overrides) else ["baseline=off"]
-    return load_arms([*overrides, *off])["candidate"]
+    return load_experiment([*overrides, *off]).arms["candidate"]
 
 
 def baseline(*overrides):
-    return load_arms(overrides)["baseline"]
+    return load_experiment(overrides).arms["baseline"]
 
 
 class TestTable:
@@ -62,7 +64,7 @@ class TestTable:
         for path in (conf_dir() / "experiment").glob("*.yaml"):
             given = ["prompts.path=tasks"] if path.stem == "arc" else []
             assert (
-                load_arms([f"experiment={path.stem}", *given])["candidate"].choices["experiment"]
+                load_experiment([f"experiment={path.stem}", *given]).arms["candidate"].choices["experiment"]
                 == path.stem
             )
 
@@ -132,24 +134,24 @@ def test_a_knob_exists_only_if_some_line_reads_it():
     fields = {(spec, field.name) for spec in specs for field in dataclasses.fields(spec)}
     fields -= {
         (Baseline, group) for group in REPLACEABLE
-    }  # `config.arms` reads these by name, as groups
+    }  # `config.baseline` reads these by name, as groups
     assert {f"{spec.__name__}.{name}" for spec, name in fields if name not in read} == set()
 
 
 class TestBaseline:
     def test_by_default_it_is_the_candidate_without_a_cache(self):
-        arms = load_arms(["jit=aot", "workload.max_new_tokens=5"])
+        arms = load_experiment(["jit=aot", "workload.max_new_tokens=5"]).arms
         assert list(arms) == ["candidate", "baseline"]
         assert arms["baseline"].run == dataclasses.replace(arms["candidate"].run, cache=NoCache())
         assert arms["baseline"].choices == arms["candidate"].choices | {"cache": "none"}
         assert arms["baseline"].resolved["cache"] == {"pad": False, "window": None}
 
     def test_same_alone_is_a_against_a(self):
-        arms = load_arms(["baseline=same", "cache.max_len=99"])
+        arms = load_experiment(["baseline=same", "cache.max_len=99"]).arms
         assert arms["baseline"].run == arms["candidate"].run
 
     def test_same_with_one_change_changes_one_variable(self):
-        arms = load_arms(["baseline=same", "baseline.jit=partial"])
+        arms = load_experiment(["baseline=same", "baseline.jit=partial"]).arms
         assert arms["baseline"].run.jit.strategy is Strategy.partial
         assert (
             dataclasses.replace(arms["baseline"].run, jit=arms["candidate"].run.jit)
@@ -157,24 +159,24 @@ class TestBaseline:
         )
 
     def test_off_leaves_the_candidate_alone(self):
-        assert list(load_arms(["baseline=off"])) == ["candidate"]
+        assert list(load_experiment(["baseline=off"]).arms) == ["candidate"]
 
     def test_off_wins_over_what_an_experiment_says_of_the_baseline(self):
-        assert list(load_arms(["experiment=paged_cache", "baseline=off"])) == ["candidate"]
+        assert list(load_experiment(["experiment=paged_cache", "baseline=off"]).arms) == ["candidate"]
         with pytest.raises(UserError, match=r"baseline\.cache has nothing to change"):
-            load_arms(["experiment=paged_cache", "baseline=off", "baseline.cache=none"])
+            load_experiment(["experiment=paged_cache", "baseline=off", "baseline.cache=none"])
 
     def test_one_way_to_read_pages_can_be_held_against_another(self):
         """As the experiment's comment says."""
         own = "baseline.overrides=['cache.kernel=reference']"
-        arms = load_arms(["experiment=paged_cache", "baseline.cache=paged", own])
+        arms = load_experiment(["experiment=paged_cache", "baseline.cache=paged", own]).arms
         assert [arm.run.cache.kernel.name for arm in arms.values()] == ["auto", "reference"]
 
     def test_null_keeps_the_candidate_s_option(self):
         assert baseline("baseline.cache=null", "cache=dynamic").run.cache == Dynamic()
 
     def test_dotted_keys_do_not_leak_below_a_replaced_group(self):
-        arms = load_arms(["cache.max_len=77", "cache.bucket=0", "baseline.cache=fixed"])
+        arms = load_experiment(["cache.max_len=77", "cache.bucket=0", "baseline.cache=fixed"]).arms
         assert arms["candidate"].run.cache == Fixed(max_len=77, bucket=0)
         assert arms["baseline"].run.cache == Fixed()
 
@@ -192,9 +194,9 @@ class TestBaseline:
         assert (arm.run.cache, arm.choices["cache"]) == (Dynamic(), "dynamic")
 
     def test_overrides_take_flags_with_equals_signs(self):
-        arms = load_arms(
+        arms = load_experiment(
             ["baseline=same", "baseline.overrides=['process.xla_flags=--xla_a=true --xla_b=2']"]
-        )
+        ).arms
         assert arms["baseline"].run.process.xla_flags == "--xla_a=true --xla_b=2"
         assert arms["candidate"].run.process.xla_flags is None
 
@@ -202,7 +204,7 @@ class TestBaseline:
         with pytest.raises(
             UserError, match=r"^in the baseline: model=hf has no weights.*baseline\.overrides"
         ):
-            load_arms(["baseline.model=hf"])
+            load_experiment(["baseline.model=hf"])
 
 
 class TestExperiment:
@@ -220,9 +222,10 @@ class TestExperiment:
         return f"hydra.searchpath=['{tmp_path}']"
 
     def test_its_values_reach_the_candidate(self, search):
-        arm = candidate(search, "experiment=question", "baseline=off")
+        experiment = load_experiment([search, "experiment=question", "baseline=off"])
+        arm = experiment.candidate
         assert arm.run.cache == Fixed(max_len=64)
-        assert arm.run.measure.trials == 3
+        assert experiment.measure.trials == 3
         assert arm.choices["experiment"] == "question"
 
     def test_its_values_do_not_leak_below_a_replaced_group(self, search):

@@ -21,7 +21,7 @@ def shown(tmp_path, capsys):
 
     def show(result, *, arms=None):
         with (
-            Console(arms or two_arms(), tmp_path) as console,
+            Console(experiment_of(arms), tmp_path) as console,
             console.stage("candidate", "load") as progress,
         ):
             progress("restore", 1, 2)
@@ -77,13 +77,13 @@ class TestTerminal:
     def test_colours_are_for_terminals(self, tmp_path, monkeypatch, capsys):
         monkeypatch.setenv("FORCE_COLOR", "1")
         monkeypatch.setenv("TERM", "xterm")
-        Console(two_arms(), tmp_path).summary(finished_result(tmp_path, **VERDICT))
+        Console(experiment_of(), tmp_path).summary(finished_result(tmp_path, **VERDICT))
         assert f"{ESCAPE}[1;32m faster {ESCAPE}[0m" in capsys.readouterr().out
 
     def test_no_color_means_no_escape_at_all(self, tmp_path, monkeypatch, capsys):
         monkeypatch.setenv("FORCE_COLOR", "1")
         monkeypatch.setenv("NO_COLOR", "1")
-        Console(two_arms(), tmp_path).summary(finished_result(tmp_path, **VERDICT))
+        Console(experiment_of(), tmp_path).summary(finished_result(tmp_path, **VERDICT))
         assert ESCAPE not in capsys.readouterr().out
 
 
@@ -98,7 +98,7 @@ class TestProgress:
         def drawn(act):
             screen = Screen()
             monkeypatch.setattr("sys.stderr", screen)
-            with Console(two_arms(), tmp_path) as console:
+            with Console(experiment_of(), tmp_path) as console:
                 act(console)
             return screen.getvalue()
 
@@ -179,7 +179,7 @@ class TestLevels:
         assert stage.startswith("candidate load: 0.")
 
     def test_normal_tells_none_of_that(self, tmp_path, capsys):
-        go_through(Console(two_arms(), tmp_path))
+        go_through(Console(experiment_of(), tmp_path))
         assert capsys.readouterr().err == ""
 
 
@@ -193,7 +193,7 @@ class TestInASweep:
     ):
         with Board([{"jit": "aot"}, {"jit": "eager"}], screen) as board:
             board.begin(0, {"jit": "aot"})
-            console = Console(two_arms(), tmp_path, board=board)
+            console = Console(experiment_of(), tmp_path, board=board)
             with console, console.stage("candidate", "load"):
                 board._live.refresh()
             console.summary(finished_result(tmp_path, **VERDICT))

@@ -113,9 +113,9 @@ def test_gpt2_in_int8_is_a_quarter(gpt2):
 
 @pytest.fixture
 def gpt2():
-    from jaxgen.config.arms import load_arms
+    from jaxgen.config.experiment import load_experiment
 
-    model = load_arms(["model=gpt2", "model.weights=random"])["candidate"].run.model
+    model = load_experiment(["model=gpt2", "model.weights=random"]).arms["candidate"].run.model
     assert isinstance(model, Model)
     assert model.shapes is not None
     return model.shapes

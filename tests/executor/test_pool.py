@@ -8,7 +8,7 @@ import pytest
 from jaxgen.errors import UserError
 from jaxgen.executor.pool import ArmFailed, Pool
 from jaxgen.executor.worker_process import WorkerFailure
-from jaxgen.specs.measure import Isolation, Measure
+from jaxgen.specs.measure import Isolation
 from jaxgen.specs.mesh import Mesh
 from jaxgen.specs.run import Process
 from support.small_runs import two_arms
@@ -57,9 +57,9 @@ def house(monkeypatch):
     return made
 
 
-def arms_of(isolation=Isolation.auto, **processes):
+def arms_of(**processes):
     """Two arms; `processes` are the settings of the arm's own process."""
-    arms = two_arms(measure=Measure(isolation=isolation))
+    arms = two_arms()
     for name, process in processes.items():
         arms[name] = dataclasses.replace(
             arms[name], run=dataclasses.replace(arms[name].run, process=process)
@@ -67,9 +67,9 @@ def arms_of(isolation=Isolation.auto, **processes):
     return arms
 
 
-def on_mesh(mesh, isolation=Isolation.auto, process=Process()):  # noqa: B008 - frozen
+def on_mesh(mesh, process=Process()):  # noqa: B008 - frozen
     """The same, the candidate on a mesh."""
-    arms = arms_of(isolation)
+    arms = arms_of()
     run = dataclasses.replace(arms["candidate"].run, mesh=mesh, process=process)
     return arms | {"candidate": dataclasses.replace(arms["candidate"], run=run)}
 
@@ -105,7 +105,7 @@ class TestIsolation:
     )
     def test_how_many_processes_hold_the_arms(self, asked, platform, settings, found, house, pool):
         house.platform = platform
-        made = pool(arms_of(asked, **settings))
+        made = pool(arms_of(**settings), isolation=asked)
         assert made.isolation is found
         assert len(house.workers) == (2 if found is Isolation.separate else 1)
         assert len(set(made.pids.values())) == len(house.workers)
@@ -140,12 +140,12 @@ class TestIsolation:
         assert made.isolation is Isolation.separate
 
     def test_one_process_cannot_have_two_numbers_of_devices(self, house, pool):
-        arms = on_mesh(Mesh(tensor=2), Isolation.shared)
+        arms = on_mesh(Mesh(tensor=2))
         with pytest.raises(
             UserError,
             match=r"measure\.isolation=shared.*2 for the candidate and 1 for the baseline",
         ):
-            pool(arms)
+            pool(arms, isolation=Isolation.shared)
         assert not house.workers
 
     def test_one_arm_alone_shares_its_device_with_nobody(self, house, pool):
@@ -165,7 +165,7 @@ class TestEach:
             together.wait()  # breaks if one is asked after the other
             return arm
 
-        made = pool(arms_of(Isolation.separate))
+        made = pool(isolation=Isolation.separate)
         house.answer = answer
         assert made.each("scale") == {"candidate": "candidate", "baseline": "baseline"}
 
@@ -177,14 +177,14 @@ class TestEach:
             assert threading.current_thread() is threading.main_thread()
             return arm
 
-        made = pool(arms_of(Isolation.shared))
+        made = pool(isolation=Isolation.shared)
         house.answer = answer
         assert made.each("scale") == {"candidate": "candidate", "baseline": "baseline"}
         assert busy == ["candidate", "baseline"]
 
     @pytest.mark.parametrize("isolation", [Isolation.shared, Isolation.separate])
     def test_arguments_of_all_and_of_each_reach_the_arm(self, isolation, house, pool):
-        made = pool(arms_of(isolation))
+        made = pool(isolation=isolation)
         house.calls.clear()
         made.each("examine", by_arm={"baseline": {"dump": "there"}}, case=2)
         asked = {arm: arguments for _, _, arm, arguments in house.calls}
@@ -202,7 +202,7 @@ class TestEach:
             ended.append(arm)
             return arm
 
-        made = pool(arms_of(Isolation.separate))
+        made = pool(isolation=Isolation.separate)
         house.answer = answer
         with pytest.raises(ArmFailed) as raised:
             made.each("scale")
@@ -215,7 +215,7 @@ class TestCalls:
         def answer(command, arm):
             raise WorkerFailure(DEAD)
 
-        made = pool(arms_of(Isolation.shared))
+        made = pool(isolation=Isolation.shared)
         house.answer = answer
         with pytest.raises(ArmFailed, match=r"^baseline: it was killed$") as raised:
             made.call("baseline", "trial", case=0, repeats=1)

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from jaxgen.config.arms import load_arms
+from jaxgen.config.experiment import load_experiment
 from jaxgen.errors import ExitCode
 from jaxgen.executor.pool import ArmFailed, Pool
 from jaxgen.executor.worker_group import local_ways
@@ -31,7 +31,7 @@ SIX_PLACES = 1e-6
 
 def pooled(folder, *overrides):
     """A pool of the candidate alone."""
-    arm = load_arms([*overrides, "baseline=off"])["candidate"]
+    arm = load_experiment([*overrides, "baseline=off"]).arms["candidate"]
     return Pool({"candidate": arm}, log=folder / "log")
 
 
@@ -96,7 +96,7 @@ def test_process_0_alone_writes_in_a_job_that_is_joined(tmp_path):
     by_hand = [
         (f"mesh.coordinator=127.0.0.1:{port}", f"mesh.process_id={number}") for number in (0, 1)
     ]
-    processes = [load_arms([*JOINED, *each]) for each in by_hand]
+    processes = [load_experiment([*JOINED, *each]) for each in by_hand]
 
     def one(number):
         folders[number].mkdir()
@@ -122,7 +122,7 @@ def test_a_process_that_dies_in_a_job_that_is_joined_ends_the_run_and_is_named(t
     by_hand = [
         (f"mesh.coordinator=127.0.0.1:{port}", f"mesh.process_id={number}") for number in (0, 1)
     ]
-    processes, codes = [load_arms([*JOINED, *endless, *each]) for each in by_hand], {}
+    processes, codes = [load_experiment([*JOINED, *endless, *each]) for each in by_hand], {}
     for number in (0, 1):
         (tmp_path / str(number)).mkdir()
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from jaxgen import calibrate
-from jaxgen.config.arms import load_arms
+from jaxgen.config.experiment import load_experiment
 from jaxgen.console.progress import Console
 from jaxgen.errors import ExitCode, UserError
 from jaxgen.experiment import calibration, judge, single
@@ -14,7 +14,7 @@ from jaxgen.measure import noise_floor
 from jaxgen.results.record import Record
 from jaxgen.specs.study import Calibrate, Single
 from support.small_runs import SMALL, read_result, trials_of
-from support.stand_in_machine import Machine, same_arms
+from support.stand_in_machine import Machine, same_experiment
 
 KEY = "cpu | Abacus 2 | generate | tiny"
 STUDY = Calibrate(repetitions=10, processes=2)
@@ -26,13 +26,13 @@ def data_home(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
-def calibrated(folder, monkeypatch, *, machine=None, study=STUDY, arms=None):
+def calibrated(folder, monkeypatch, *, machine=None, study=STUDY, experiment=None):
     machine = machine or Machine(seed=1)
     monkeypatch.setattr(calibration, "Pool", machine.pool)
     folder.mkdir(exist_ok=True)
-    arms = arms or same_arms(study, **PLAN)
-    record, console = Record(arms, folder), Console(arms, folder)
-    return calibration.calibrate(arms, record, console), record.result["calibration"], console
+    experiment = experiment or same_experiment(study, **PLAN)
+    record, console = Record(experiment.arms, folder), Console(experiment, folder)
+    return calibration.calibrate(experiment, record, console), record.result["calibration"], console
 
 
 def test_the_floor_is_what_equal_arms_stray_by(tmp_path, monkeypatch):
@@ -50,9 +50,9 @@ def test_the_floor_is_what_equal_arms_stray_by(tmp_path, monkeypatch):
 
 def test_each_trial_has_a_place_of_its_own_spoilt_measurements_included(tmp_path, monkeypatch):
     class Spoilt(Machine):
-        def pool(self, arms, *, log):
+        def pool(self, arms, *, log, isolation):
             self.events = self.pools  # the second pair of processes compiles in every trial
-            return super().pool(arms, log=log)
+            return super().pool(arms, log=log, isolation=isolation)
 
     calibrated(
         tmp_path, monkeypatch, machine=Spoilt(seed=1), study=Calibrate(repetitions=2, processes=3)
@@ -80,21 +80,25 @@ def test_floors_that_cannot_be_read_are_refused_before_any_trial(
     path = noise_floor.save(KEY, {"floor": 0.02})
     path.write_text("{")
     monkeypatch.setattr(
-        single, "Pool", lambda arms, *, log, team: Machine(seed=1).pool(arms, log=log)
+        single,
+        "Pool",
+        lambda arms, *, log, isolation, team: Machine(seed=1).pool(
+            arms, log=log, isolation=isolation
+        ),
     )
     monkeypatch.setattr(calibration, "Pool", Machine(seed=1).pool)
-    arms = same_arms(study)
+    experiment = same_experiment(study)
     with pytest.raises(UserError, match="cannot be read"):
-        story(arms, Record(arms, tmp_path), Console(arms, tmp_path))
+        story(experiment, Record(experiment.arms, tmp_path), Console(experiment, tmp_path))
     assert not (tmp_path / "trials.csv").exists()
 
 
 def test_later_runs_take_the_floor_as_their_margin(tmp_path, monkeypatch):
-    arms = same_arms(STUDY, **PLAN)
+    experiment = same_experiment(STUDY, **PLAN)
     environment = {"device_kind": "cpu", "cpu": "Abacus 2"}
-    assert judge.margin_of(arms["candidate"], environment)[0] == judge.DEFAULT_MARGIN
+    assert judge.margin_of(experiment, environment)[0] == judge.DEFAULT_MARGIN
     _, told, _ = calibrated(tmp_path, monkeypatch)
-    margin, source = judge.margin_of(arms["candidate"], environment)
+    margin, source = judge.margin_of(experiment, environment)
     assert margin == told["floor"]
     assert "this machine's noise floor" in source
 
@@ -126,13 +130,13 @@ def test_no_measurement_begins_when_the_time_is_up_but_each_process_makes_one(
 def test_spoilt_measurements_keep_no_floor_and_say_why(tmp_path, monkeypatch):
     monkeypatch.setattr(calibration, "Pool", Machine(seed=1, events=2).pool)
     with pytest.raises(UserError, match="study=calibrate measured nothing that counts"):
-        execute(same_arms(Calibrate(repetitions=1, processes=1), **PLAN), tmp_path)
+        execute(same_experiment(Calibrate(repetitions=1, processes=1), **PLAN), tmp_path)
     assert noise_floor.find(KEY) is None
     assert any("compiled in 3 trials" in note for note in read_result(tmp_path)["notes"])
 
 
 def test_an_interrupt_keeps_what_was_measured_and_no_floor(tmp_path, monkeypatch):
-    machine, arms = Machine(seed=1), same_arms(STUDY, **PLAN)
+    machine, experiment = Machine(seed=1), same_experiment(STUDY, **PLAN)
     monkeypatch.setattr(calibration, "Pool", machine.pool)
     once = calibration.Repetitions.once
     made = []
@@ -144,7 +148,7 @@ def test_an_interrupt_keeps_what_was_measured_and_no_floor(tmp_path, monkeypatch
         return made[-1]
 
     monkeypatch.setattr(calibration.Repetitions, "once", interrupted)
-    assert execute(arms, tmp_path) is ExitCode.INTERRUPTED
+    assert execute(experiment, tmp_path) is ExitCode.INTERRUPTED
     result = read_result(tmp_path)
     assert result["status"] == "failed"
     assert len(result["calibration"]["comparisons"]) == 3
@@ -152,7 +156,8 @@ def test_an_interrupt_keeps_what_was_measured_and_no_floor(tmp_path, monkeypatch
 
 
 def test_arms_that_differ_are_refused(tmp_path, monkeypatch):
-    arms = same_arms(STUDY, **PLAN)
+    experiment = same_experiment(STUDY, **PLAN)
+    arms = experiment.arms
     workload = dataclasses.replace(arms["baseline"].run.workload, max_new_tokens=3)
     other = dataclasses.replace(
         arms["baseline"], run=dataclasses.replace(arms["baseline"].run, workload=workload)
@@ -162,14 +167,16 @@ def test_arms_that_differ_are_refused(tmp_path, monkeypatch):
             UserError,
             match="study=calibrate measures an arm against itself: it needs baseline=same",
         ):
-            calibrated(tmp_path, monkeypatch, arms=pair)
+            calibrated(
+                tmp_path, monkeypatch, experiment=dataclasses.replace(experiment, arms=pair)
+            )
 
 
 def test_the_command_is_a_study_of_an_arm_against_itself(monkeypatch):
     given = []
     monkeypatch.setattr(calibrate, "run", lambda argv: given.append(argv) or 0)
     assert calibrate.main(["model=gpt2"]) == 0
-    arms = load_arms(["study=calibrate", "baseline=same"])
+    arms = load_experiment(["study=calibrate", "baseline=same"]).arms
     assert given == [["study=calibrate", "baseline=same", "model=gpt2"]]
     assert arms["candidate"].run == arms["baseline"].run
 
@@ -183,7 +190,7 @@ def test_a_whole_calibration_in_real_processes(tmp_path):
         "study.repetitions=2",
         "study.processes=1",
     )
-    assert execute(load_arms(overrides), tmp_path) is ExitCode.OK
+    assert execute(load_experiment(overrides), tmp_path) is ExitCode.OK
     told = read_result(tmp_path)["calibration"]
     assert told["repetitions"] == 2
     assert noise_floor.find(told["key"])["floor"] == told["floor"]

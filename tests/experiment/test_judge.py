@@ -12,7 +12,7 @@ from jaxgen.measure.case import Outcome
 from jaxgen.results.record import Record
 from jaxgen.specs.measure import Isolation, Measure
 from jaxgen.specs.model import Weights
-from support.small_runs import loaded_facts, paired, two_arms
+from support.small_runs import experiment_of, loaded_facts, paired, two_arms
 
 AGREED = {"status": "identical", "reasons": [], "warnings": []}
 HERE = {"device_kind": "cpu", "cpu": "EPYC 9R14"}
@@ -30,15 +30,16 @@ PROBE = {
 def judged(tmp_path):
     """Judges one case of a run; returns its block of the result."""
 
-    def judged(samples=None, *, arms=None, case=0, grid=None, **outcome):
-        arms = arms or two_arms()
+    def judged(samples=None, *, arms=None, plan=None, case=0, grid=None, **outcome):
+        experiment = experiment_of(arms, measure=plan or Measure())
+        arms = experiment.arms
         record = Record(arms, tmp_path)
         for name in arms:
             record.loaded(name, loaded_facts(cases=grid or [{}]))
         record.result["environment"] = dict(HERE)
         record.result["measurement"] = {"isolation": "separate"}
         found = Outcome(samples or paired(2.0), **({"agreed": AGREED} | outcome))
-        judge.judge_case(arms, record, found, case=case)
+        judge.judge_case(experiment, record, found, case=case)
         return record.block(case), record.result
 
     return judged
@@ -54,18 +55,18 @@ def calibrated(tmp_path, monkeypatch):
 
 class TestMargin:
     def test_by_default_it_is_two_percent(self):
-        margin, source = judge.margin_of(two_arms()["candidate"], HERE)
+        margin, source = judge.margin_of(experiment_of(), HERE)
         assert margin == DEFAULT_MARGIN == 0.02
         assert source == "the default; python -m jaxgen.calibrate would measure this machine's"
 
     def test_a_noise_floor_of_this_machine_goes_before_the_default(self, calibrated):
-        margin, source = judge.margin_of(two_arms()["candidate"], HERE)
+        margin, source = judge.margin_of(experiment_of(), HERE)
         assert margin == 0.07
         assert source.startswith("this machine's noise floor")
 
     @pytest.mark.parametrize("margin", [0.0, 0.3])
     def test_what_the_user_says_goes_before_both(self, margin, calibrated):
-        asked = two_arms(measure=Measure(margin=margin))["candidate"]
+        asked = experiment_of(measure=Measure(margin=margin))
         assert judge.margin_of(asked, HERE) == (margin, "measure.margin")
 
     @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ class TestMargin:
         ids=lambda changed: next(iter(changed)),
     )
     def test_the_noise_floor_of_another_machine_is_none_of_ours(self, elsewhere, calibrated):
-        assert judge.margin_of(two_arms()["candidate"], HERE | elsewhere)[0] == DEFAULT_MARGIN
+        assert judge.margin_of(experiment_of(), HERE | elsewhere)[0] == DEFAULT_MARGIN
 
     def test_of_an_option_for_any_model_each_has_a_floor_of_its_own(self):
         one = two_arms()["candidate"]
@@ -141,12 +142,12 @@ class TestVerdict:
         ids=["bold", "bold equality", "far from equal", "margin of a start"],
     )
     def test_a_claim_finer_than_what_a_start_draws_says_so(self, speed, margin, told, judged):
-        _, result = judged(paired(speed), arms=two_arms(measure=Measure(margin=margin)))
+        _, result = judged(paired(speed), plan=Measure(margin=margin))
         assert any("measure.processes=5 would tell" in note for note in result["notes"]) is told
 
     def test_a_claim_over_several_starts_is_as_good_as_its_interval(self, judged):
         block, result = judged(
-            paired(1.015, processes=2), arms=two_arms(measure=Measure(margin=0.005))
+            paired(1.015, processes=2), plan=Measure(margin=0.005)
         )
         assert block["verdict"] == "faster"
         assert result["notes"] == []

@@ -6,7 +6,7 @@ from jaxgen.errors import ExitCode, UserError
 from jaxgen.experiment import execute
 from jaxgen.report import writing
 from jaxgen.specs.study import Single
-from support.small_runs import finished_result, read_result, two_arms
+from support.small_runs import experiment_of, finished_result, read_result
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def measured(monkeypatch):
 
 
 def test_a_finished_run_has_pages_and_plots(measured, tmp_path):
-    assert execute.execute(two_arms(), tmp_path) == ExitCode.OK
+    assert execute.execute(experiment_of(), tmp_path) == ExitCode.OK
     assert (tmp_path / "report.html").exists()
     assert (tmp_path / "report.md").exists()
     assert not [note for note in read_result(tmp_path)["notes"] if "report" in note]
@@ -33,7 +33,7 @@ def test_pages_that_fail_cost_nothing_but_a_note(problem, measured, tmp_path, mo
         raise problem
 
     monkeypatch.setattr(writing, "write_report", write_report)
-    assert execute.execute(two_arms(), tmp_path) == ExitCode.OK
+    assert execute.execute(experiment_of(), tmp_path) == ExitCode.OK
     assert any(
         "no report was written" in note and str(problem) in note
         for note in read_result(tmp_path)["notes"]
@@ -46,5 +46,5 @@ def test_an_interrupted_run_ends_at_once(monkeypatch, tmp_path):
         raise KeyboardInterrupt
 
     monkeypatch.setitem(execute._STORIES, Single, story)
-    assert execute.execute(two_arms(), tmp_path) == ExitCode.INTERRUPTED
+    assert execute.execute(experiment_of(), tmp_path) == ExitCode.INTERRUPTED
     assert not (tmp_path / "report.html").exists()

@@ -1,5 +1,6 @@
 """The benchmark of the benchmark, with a clock and a machine that are arithmetic: how often the verdict is right."""
 
+import dataclasses
 import json
 
 import pytest
@@ -11,7 +12,7 @@ from jaxgen.experiment.selftest import FAULTS
 from jaxgen.results.record import Record
 from jaxgen.specs.study import Selftest
 from support.small_runs import trials_of
-from support.stand_in_machine import Machine, same_arms
+from support.stand_in_machine import Machine, same_experiment
 
 PLAN = {"trials": 2, "blocks": 8, "margin": 0.01}
 PLACE = ("case", "process", "block", "pair", "arm")
@@ -26,14 +27,15 @@ REASONS = {
 def self_tested(folder, monkeypatch, study, *, machine=None, faulty=None, **plan):
     """Runs the self-test; `faulty` takes the place of a whole measurement with a fault."""
     monkeypatch.setattr(selftest, "Pool", (machine or Machine(seed=7)).pool)
-    monkeypatch.setattr(selftest.measuring, "measure", faulty or _faulty)
-    arms = same_arms(study, **(PLAN | plan))
-    record, console = Record(arms, folder), Console(arms, folder)
-    return selftest.selftest(arms, record, console), record.result, console
+    monkeypatch.setattr(selftest.single, "measure", faulty or _faulty)
+    experiment = same_experiment(study, **(PLAN | plan))
+    record, console = Record(experiment.arms, folder), Console(experiment, folder)
+    return selftest.selftest(experiment, record, console), record.result, console
 
 
-def _faulty(arms, record, console):
+def _faulty(experiment, record, console):
     del console
+    arms = experiment.arms
     name = next(name for name, (fault, _) in FAULTS.items() if arms["candidate"].run.fault == fault)
     assert not arms["baseline"].run.fault.any
     record.result |= {"verdict": "invalid", "verdict_reason": REASONS[name]}
@@ -213,8 +215,7 @@ class TestContinuing:
 
 
 def test_arms_that_differ_are_refused(tmp_path, monkeypatch):
-    arms = same_arms(Selftest())
+    both = same_experiment(Selftest())
+    alone = dataclasses.replace(both, arms={"candidate": both.candidate})
     with pytest.raises(UserError, match="study=selftest measures an arm against itself"):
-        selftest.selftest(
-            {"candidate": arms["candidate"]}, Record(arms, tmp_path), Console(arms, tmp_path)
-        )
+        selftest.selftest(alone, Record(alone.arms, tmp_path), Console(alone, tmp_path))

@@ -12,7 +12,7 @@ from jaxgen.experiment.session import Session
 from jaxgen.results.record import Record
 from jaxgen.specs.study import Single
 from support.small_runs import read_result
-from support.stand_in_machine import Machine, StandInPool, same_arms
+from support.stand_in_machine import Machine, StandInPool, same_experiment
 
 AGREED = {"status": "different", "reasons": ["prompt 0 parts at token 3"], "warnings": []}
 PROBE = {"bandwidth_bytes_per_s": 1e9, "bandwidth_samples": [1e9], "bandwidth_form": "sum"}
@@ -68,9 +68,11 @@ def measured(tmp_path, monkeypatch):
     monkeypatch.setattr(output_check, "agreement_of", lambda arms, pool, rows, case: AGREED)
 
     def measure(*, process=0, **how):
-        arms = same_arms(Single(), trials=2, blocks=2)
+        experiment = same_experiment(Single(), trials=2, blocks=2)
+        arms = experiment.arms
         pool, record = Workers(arms, **how), Record(arms, tmp_path)
-        session = Session(arms, pool, record, Console(arms, tmp_path), process=process)
+        console = Console(experiment, tmp_path)
+        session = Session(arms, pool, record, console, plan=experiment.measure, process=process)
         session.load()
         outcome = session.outcome()
         outcome.answers = {arm: [{"tokens": [1]}] for arm in arms}

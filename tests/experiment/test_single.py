@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from jaxgen.config.arms import load_arms
+from jaxgen.config.experiment import load_experiment
 from jaxgen.errors import ExitCode
 from jaxgen.experiment import single
 from jaxgen.gate import regression
@@ -106,12 +106,11 @@ class TestGate:
         """Holds the twins' own result against what is stored."""
 
         def hold(path):
-            arm = load_arms([*SMALL, "gate=regression", f"gate.against={path}"])["candidate"]
+            experiment = load_experiment([*SMALL, "gate=regression", f"gate.against={path}"])
             record = Record(two_arms(), tmp_path)
             record.result |= twins[2]
-            return single._gated(arm, record, regression.yardstick(arm.run.gate)), record.result[
-                "gate"
-            ]
+            stored = regression.yardstick(experiment.gate)
+            return single._gated(experiment, record, stored), record.result["gate"]
 
         return hold
 

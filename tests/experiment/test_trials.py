@@ -6,11 +6,11 @@ from collections import Counter
 import pytest
 
 from jaxgen.experiment import trials as trials_module
-from jaxgen.experiment.trials import Trials, names_of
+from jaxgen.experiment.trials import Trials
 from jaxgen.measure.samples import Samples
 from jaxgen.measure.schedule import MIN_BLOCKS_FOR_TARGET
 from jaxgen.specs.measure import Measure
-from support.small_runs import METRICS, arm, two_arms
+from support.small_runs import METRICS, two_arms
 from support.stand_in_workers import WARM, Workers, measure, noisy
 
 
@@ -101,11 +101,17 @@ class TestSinks:
             return noisy(arm, number)
 
         plan = Measure(trials=1, blocks=3, target_ci=1e-6)
-        arms, workers = two_arms(measure=plan), Workers(speeds=speeds)
+        arms, workers = two_arms(), Workers(speeds=speeds)
         samples = Samples(arms, METRICS)
-        Trials(arms, workers, samples, on_trial=rows.append, on_block=lambda *_block: None).run(
-            call_s=WARM
+        trials = Trials(
+            arms,
+            workers,
+            samples,
+            plan=plan,
+            on_trial=rows.append,
+            on_block=lambda *_block: None,
         )
+        trials.run(call_s=WARM)
         assert seen == [0, 1, 2, 3, 4, 5]
         assert [row for row in rows if row["arm"] == "baseline"] == samples.valid("baseline")
 
@@ -140,21 +146,3 @@ class TestSize:
     def test_arms_that_are_not_warm_are_measured_as_planned(self):
         made, _, workers = measure(call_s=None, warmup_tokens=2, blocks=1)
         assert (made.repeats, len(workers.timed)) == (1, 8)
-
-
-class TestNames:
-    @pytest.mark.parametrize(
-        ("choices", "names"),
-        [
-            ({}, ("the candidate", "the baseline")),
-            ({"cache": "none"}, ("cache=fixed", "cache=none")),
-            (
-                {"cache": "none", "dtype": "bfloat16"},
-                ("cache=fixed dtype=float32", "cache=none dtype=bfloat16"),
-            ),
-            ({"baseline": "same"}, ("the candidate", "the baseline")),
-        ],
-    )
-    def test_arms_are_called_by_what_they_differ_in(self, choices, names):
-        arms = {"candidate": arm("candidate"), "baseline": arm("baseline", **choices)}
-        assert tuple(names_of(arms).values()) == names

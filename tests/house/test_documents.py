@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jaxgen.config.arms import load_arms
+from jaxgen.config.experiment import load_experiment
 from jaxgen.config.reference import reference
 from jaxgen.config.table import GROUPS
 from jaxgen.convert import _parser as convert_parser
@@ -53,7 +53,7 @@ RUNS = [command for _, command in ALL_COMMANDS if "python -m jaxgen " in f"{comm
 
 @pytest.mark.parametrize("command", RUNS)
 def test_a_run_of_a_document_composes(command):
-    assert "candidate" in load_arms(overrides_of(command))
+    assert load_experiment(overrides_of(command)).candidate
 
 
 def parsed_by(program: str) -> list[str]:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMPOSE_ALL = """
 import itertools
 import jaxgen
-from jaxgen.config.arms import load_arms
+from jaxgen.config.experiment import load_experiment
 from jaxgen.config.table import GROUPS, conf_dir
 
 columns = [[f"{group}={option}" for option in options] for group, options in GROUPS.items()]
@@ -30,9 +30,9 @@ needed = {
 for row in itertools.zip_longest(*columns):
     options = [option for option in row if option]
     options += [needed[option] for option in options if option in needed]
-    print(*load_arms(options)["candidate"].choices.items())
+    print(*load_experiment(options).arms["candidate"].choices.items())
 for experiment in sorted((conf_dir() / "experiment").glob("*.yaml")):
-    load_arms([f"experiment={experiment.stem}", *(["prompts.path=x"] if experiment.stem == "arc" else [])])
+    load_experiment([f"experiment={experiment.stem}", *(["prompts.path=x"] if experiment.stem == "arc" else [])])
 print(jaxgen.__file__, conf_dir(), sep="\\n")
 """
 """Every option of every group stands in one of seven rows."""

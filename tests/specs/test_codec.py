@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from jaxgen.config.arms import load_arms
+from jaxgen.config.experiment import load_experiment
 from jaxgen.errors import UserError
-from jaxgen.specs.cache import Dynamic
+from jaxgen.specs.cache import Dynamic, Fixed
 from jaxgen.specs.codec import spec_from_plain, spec_to_plain, without_none
-from jaxgen.specs.measure import Isolation, Measure
+from jaxgen.specs.jit import Strategy
 from jaxgen.specs.workload import Site
 
 ROWS = [
@@ -127,7 +127,7 @@ ROWS = [
 
 @pytest.mark.parametrize("overrides", ROWS, ids=lambda row: " ".join(row[:2]))
 def test_a_run_survives_json(overrides):
-    for arm in load_arms(overrides).values():
+    for arm in load_experiment(overrides).arms.values():
         message = json.dumps(spec_to_plain(arm.run))
         back = spec_from_plain(json.loads(message))
         assert back == arm.run
@@ -135,7 +135,7 @@ def test_a_run_survives_json(overrides):
 
 
 def test_names_in_a_list_are_read_as_what_they_name():
-    captured = load_arms(["experiment=capture"])["candidate"].run.workload.capture
+    captured = load_experiment(["experiment=capture"]).arms["candidate"].run.workload.capture
     assert captured.sites == (Site.residual, Site.attention, Site.mlp)
 
 
@@ -148,7 +148,7 @@ def test_the_rows_have_every_option():
 
 @pytest.fixture(scope="module")
 def plain():
-    return spec_to_plain(load_arms(["baseline=off"])["candidate"].run)
+    return spec_to_plain(load_experiment(["baseline=off"]).arms["candidate"].run)
 
 
 def test_slots_with_several_kinds_are_told_apart_by_name(plain):
@@ -157,14 +157,13 @@ def test_slots_with_several_kinds_are_told_apart_by_name(plain):
 
 
 def test_enums_travel_by_value(plain):
-    assert plain["measure"]["isolation"] == "auto"
-    assert spec_from_plain(plain).measure.isolation is Isolation.auto
+    assert plain["jit"]["strategy"] == "closure"
+    assert spec_from_plain(plain).jit.strategy is Strategy.closure
 
 
 def test_fields_that_are_left_out_have_their_defaults(plain):
-    assert spec_from_plain(
-        plain | {"measure": {"class": "Measure", "trials": 9}}
-    ).measure == Measure(trials=9)
+    changed = plain | {"cache": {"class": "Fixed", "bucket": 9}}
+    assert spec_from_plain(changed).cache == Fixed(bucket=9)
 
 
 @pytest.mark.parametrize(
@@ -181,8 +180,8 @@ def test_a_message_that_is_no_run_is_refused(plain, change, fragment):
 
 
 def test_an_impossible_value_is_the_user_s_error(plain):
-    with pytest.raises(UserError, match=r"measure\.trials=0 must be 1 or more"):
-        spec_from_plain(plain | {"measure": {"class": "Measure", "trials": 0}})
+    with pytest.raises(UserError, match=r"cache\.max_len=0 is impossible"):
+        spec_from_plain(plain | {"cache": {"class": "Fixed", "max_len": 0}})
 
 
 def test_without_none():
@@ -192,6 +191,6 @@ def test_without_none():
 
 
 def test_arms_are_frozen():
-    arm = load_arms(["baseline=off"])["candidate"]
+    arm = load_experiment(["baseline=off"]).arms["candidate"]
     with pytest.raises(dataclasses.FrozenInstanceError):
         arm.name = "other"

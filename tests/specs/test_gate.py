@@ -2,13 +2,13 @@
 
 import pytest
 
-from jaxgen.config.arms import load_arms
+from jaxgen.config.experiment import load_experiment
 from jaxgen.errors import UserError
 from jaxgen.specs.gate import NoGate, Regression
 
 
 def gate(*overrides):
-    return load_arms(["baseline=off", *overrides])["candidate"].run.gate
+    return load_experiment(["baseline=off", *overrides]).gate
 
 
 def test_there_is_no_gate_unless_asked_for():
@@ -44,4 +44,4 @@ def test_a_gate_that_cannot_be_is_refused(overrides, fragment):
 
 def test_the_baseline_has_no_gate_of_its_own():
     with pytest.raises(UserError, match="the same for both arms"):
-        load_arms(["baseline.overrides=['gate=off']"])
+        load_experiment(["baseline.overrides=['gate=off']"])

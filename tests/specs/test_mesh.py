@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from jaxgen.config.arms import load_arms
+from jaxgen.config.experiment import load_experiment
 from jaxgen.errors import UserError
 from jaxgen.specs.architecture import Architecture
 from jaxgen.specs.mesh import Cut, Mesh, OneDevice, Processes, cut
@@ -144,11 +144,11 @@ def test_heads_that_do_not_come_out_even_are_refused(changed, ways, told):
 )
 def test_impossible_meshes_are_refused_with_their_numbers(overrides, told):
     with pytest.raises(UserError, match=told):
-        load_arms([*overrides, "baseline=off"])
+        load_experiment([*overrides, "baseline=off"])
 
 
 def test_a_baseline_may_have_another_mesh():
-    arms = load_arms(["mesh=tensor", "baseline=same", "baseline.mesh=single"])
+    arms = load_experiment(["mesh=tensor", "baseline=same", "baseline.mesh=single"]).arms
     assert (arms["candidate"].run.mesh, arms["baseline"].run.mesh) == (Mesh(tensor=2), OneDevice())
 
 

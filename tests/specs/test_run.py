@@ -1,13 +1,11 @@
 """What no combination of a run's parts can do is said before anything is loaded."""
 
-import dataclasses
 import re
 
 import pytest
 
 from jaxgen.errors import UserError
-from jaxgen.specs.cache import Dynamic, Fixed, Paged
-from jaxgen.specs.measure import Measure
+from jaxgen.specs.cache import Dynamic, Fixed
 from jaxgen.specs.workload import Batching, Loop
 from support import small_models
 
@@ -18,10 +16,6 @@ from support import small_models
         ({"cache": Dynamic()}, "needs cache=fixed or cache=paged"),
         ({"shared_prefix": True}, "needs cache=paged: only pages can belong to several texts"),
         (
-            {"cache": Paged(), "measure": Measure(warmup_tokens=3)},
-            "warmup_tokens needs workload.batching=static",
-        ),
-        (
             {"loop": Loop.host, "depths": (3,)},
             "cannot be combined with workload.depths; set workload.depths=[]",
         ),
@@ -30,9 +24,8 @@ from support import small_models
             "cannot be combined with cache.regions=2, whose rows go in step; set cache.regions=1",
         ),
     ],
-    ids=["a growing cache", "no pages", "a short warm-up", "depths", "two regions"],
+    ids=["a growing cache", "no pages", "depths", "two regions"],
 )
 def test_what_continuous_batching_cannot_do(changed, said):
-    plan = changed.pop("measure", Measure())
     with pytest.raises(UserError, match=re.escape(said)):
-        dataclasses.replace(small_models.run(batching=Batching.continuous, **changed), measure=plan)
+        small_models.run(batching=Batching.continuous, **changed)

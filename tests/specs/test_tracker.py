@@ -2,13 +2,13 @@
 
 import pytest
 
-from jaxgen.config.arms import load_arms
+from jaxgen.config.experiment import load_experiment
 from jaxgen.errors import UserError
 from jaxgen.specs.tracker import Mode, NoTracker, Wandb
 
 
 def tracker(*overrides):
-    return load_arms(overrides)["candidate"].run.tracker
+    return load_experiment(overrides).tracker
 
 
 def test_there_is_none_unless_it_is_asked_for():

@@ -18,14 +18,11 @@ from jaxgen.models.structure import Leaves, Structure, structure_of
 from jaxgen.specs.architecture import Architecture, RopeScaling
 from jaxgen.specs.cache import CacheSpec, Dynamic, Fixed, KVLayout, NoCache, Paged, step_depth
 from jaxgen.specs.dtype import Dtype, Number
-from jaxgen.specs.gate import NoGate
 from jaxgen.specs.jit import Jit, Strategy
-from jaxgen.specs.measure import Measure
 from jaxgen.specs.mesh import MeshSpec, OneDevice
 from jaxgen.specs.model import Model, Weights
 from jaxgen.specs.prompts import Builtin
-from jaxgen.specs.run import Baseline, Process, Run
-from jaxgen.specs.tracker import NoTracker
+from jaxgen.specs.run import Process, Run
 from jaxgen.specs.workload import Generate, Loop
 
 # Sizes that differ from each other, so that no two axes can be confused; three layers; two query heads to a kv head
@@ -132,10 +129,6 @@ def run(
             **({"batch_size": len(PROMPTS), "max_new_tokens": NEW_TOKENS} | workload)
         ),
         prompts=Builtin(),
-        measure=Measure(),
-        baseline=Baseline(),
-        gate=NoGate(),
-        tracker=NoTracker(),
         process=Process(),
     )
 

@@ -1,22 +1,20 @@
 """The smallest runs that are still whole: arms for stand-ins, and the command line's words for real workers."""
 
 import csv
-import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import psutil
 
-from jaxgen.config.arms import load_arms
+from jaxgen.config.experiment import load_experiment
 from jaxgen.errors import ExitCode
 from jaxgen.experiment.execute import execute
 from jaxgen.measure.samples import Samples
 from jaxgen.results.record import Record
 from jaxgen.specs.arm import Arm
+from jaxgen.specs.experiment import Experiment
 from jaxgen.specs.jit import Strategy
-from jaxgen.specs.measure import Measure
-from jaxgen.specs.run import Baseline
 from support.small_models import run
 
 SMALL = (
@@ -51,9 +49,7 @@ METRICS = {
 }
 
 
-def arm(
-    name: str, *, jit: Strategy = Strategy.closure, measure: Measure = Measure(), **choices: str
-) -> Arm:
+def arm(name: str, *, jit: Strategy = Strategy.closure, **choices: str) -> Arm:
     """An arm that no process has to run; `choices` are the options it differs in."""
     same = {
         "model": "tiny",
@@ -62,16 +58,20 @@ def arm(
         "dtype": "float32",
         "workload": "generate",
     }
-    spec = dataclasses.replace(run(jit=jit), measure=measure, baseline=Baseline())
-    return Arm(name=name, run=spec, choices=same | choices, resolved={"name": name})
+    return Arm(name=name, run=run(jit=jit), choices=same | choices, resolved={"name": name})
 
 
-def two_arms(*, jit: Strategy = Strategy.closure, measure: Measure = Measure()) -> dict[str, Arm]:  # noqa: B008
+def two_arms(*, jit: Strategy = Strategy.closure) -> dict[str, Arm]:
     """The candidate with a fixed cache, the baseline with none and with the strategy that is given."""
     return {
-        "candidate": arm("candidate", measure=measure),
-        "baseline": arm("baseline", jit=jit, measure=measure, cache="none"),
+        "candidate": arm("candidate"),
+        "baseline": arm("baseline", jit=jit, cache="none"),
     }
+
+
+def experiment_of(arms: Mapping[str, Arm] | None = None, **shared) -> Experiment:
+    """An experiment of these arms, of `two_arms` unless others are given; `shared` are its other fields."""
+    return Experiment(arms=arms or two_arms(), **shared)
 
 
 def loaded_facts(**changed) -> dict:
@@ -191,6 +191,5 @@ def execute_small(folder: Path, *overrides: str) -> tuple[ExitCode, dict]:
 
 def execute_composed(folder: Path, *overrides: str) -> tuple[ExitCode, dict]:
     """The same of any run."""
-    arms: Mapping[str, Arm] = load_arms(overrides)
-    code = execute(arms, folder, pages=False)
+    code = execute(load_experiment(overrides), folder, pages=False)
     return code, read_result(folder)

@@ -4,22 +4,19 @@ import dataclasses
 
 import numpy as np
 
-from jaxgen.specs.measure import Isolation
+from jaxgen.specs.experiment import Experiment
+from jaxgen.specs.measure import Isolation, Measure
 from support.small_runs import arm, loaded_facts
 
 SPREAD = {"process": 0.002, "block": 0.004, "trial": 0.01}
 """Standard deviations of the speed's logarithm: of each arm's process, of each placement, of each trial."""
 
 
-def same_arms(study, **plan):
+def same_experiment(study, **plan):
     """An arm and itself, in a study."""
     one = arm("candidate")
-    spec = dataclasses.replace(
-        one.run, study=study, measure=dataclasses.replace(one.run.measure, **plan)
-    )
-    return {
-        name: dataclasses.replace(one, name=name, run=spec) for name in ("candidate", "baseline")
-    }
+    arms = {name: dataclasses.replace(one, name=name) for name in ("candidate", "baseline")}
+    return Experiment(arms=arms, study=study, measure=Measure(**plan))
 
 
 class Machine:
@@ -39,9 +36,9 @@ class Machine:
         self.starts: list[list[str]] = []
         self.slowness: dict[str, float] = {}
 
-    def pool(self, arms, *, log):
+    def pool(self, arms, *, log, isolation):
         """Takes the place of `Pool`."""
-        del log
+        del log, isolation
         self.pools += 1
         self.starts.append(list(arms))
         return StandInPool(self, arms)
@@ -77,8 +74,8 @@ class StandInPool:
     def call(self, arm, command, **arguments):
         return getattr(self, command)(arm, **arguments)
 
-    def prepare(self, arm, case):
-        del arm, case
+    def prepare(self, arm, case, calls, new_tokens):
+        del arm, case, calls, new_tokens
         return {"calls": []}
 
     def outputs(self, arm, case):

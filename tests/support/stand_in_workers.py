@@ -72,12 +72,13 @@ def measure(
     """Runs trials by the plan; returns them, what they told and the workers. `where` are case, process, first_block."""
     workers = workers or Workers()
     plan = Measure(**({"trials": 4, "blocks": 5, "target_ci": 1e-6} | plan))
-    arms = arms or two_arms(jit=jit, measure=plan)
+    arms = arms or two_arms(jit=jit)
     told = Told(samples or Samples(arms, METRICS))
     made = Trials(
         arms,
         workers,
         told.samples,
+        plan=plan,
         **(where or {}),
         on_trial=told.rows.append,
         on_block=lambda number, pairs: told.blocks.append((number, pairs)),

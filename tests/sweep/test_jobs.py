@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 import jaxgen
 from jaxgen.__main__ import main
 from jaxgen.config import job, schema
-from jaxgen.config.arms import load_arms
+from jaxgen.config.experiment import load_experiment
 from jaxgen.errors import ExitCode
 from jaxgen.results.files import MULTIRUN, SWEEP
 from jaxgen.sweep.jobs import Jobs
@@ -108,8 +108,8 @@ class TestElsewhere:
             "jaxgen.sweep.jobs.this_job", lambda: job.Job(place / "0", 0, ("jit=aot",))
         )
         monkeypatch.setattr(
-            "jaxgen.sweep.jobs.compose_arms",
-            lambda cfg: load_arms(["jit=aot", "sweep.dry_run=true"]),
+            "jaxgen.sweep.jobs.compose_experiment",
+            lambda cfg: load_experiment(["jit=aot", "sweep.dry_run=true"]),
         )
         assert copy(SimpleNamespace(mesh={}, sweep=SimpleNamespace(dry_run=True))) == ExitCode.OK
         assert executed.calls == []
@@ -201,7 +201,7 @@ def test_the_points_are_those_of_hydra_s_own_sweeper(typed, points, place, execu
     (place / "own" / "experiment" / "own.yaml").write_text(OWN)
     assert main(["--config-dir", "own", *typed, "hydra.sweep.dir=out"]) == ExitCode.OK
     assert job.points_of(place / "out") == points
-    assert not points or [arms["candidate"].choices["jit"] for arms, _ in executed.calls] == [
+    assert not points or [experiment.candidate.choices["jit"] for experiment, _ in executed.calls] == [
         "aot",
         "closure",
     ]

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from jaxgen.__main__ import main
-from jaxgen.config.arms import load_arms
+from jaxgen.config.experiment import load_experiment
 from jaxgen.errors import ExitCode
 from jaxgen.executor.pool import worker_settings
 from jaxgen.gate.stored import READABLE_VERSION
@@ -18,8 +18,8 @@ from jaxgen.sweep.table import Sweep
 from support.small_runs import SMALL
 
 
-def stored(arms, folder, **changed):
-    """A result of these arms as a run on this machine would leave it."""
+def stored(experiment, folder, **changed):
+    """A result of this experiment as a run on this machine would leave it."""
     environment = {
         "git": provenance.git(),
         "cpu": provenance.cpu_model(),
@@ -33,7 +33,7 @@ def stored(arms, folder, **changed):
         "started_at": "2100-01-01T00:00:00+00:00",
         "finished_at": "2100-01-01T00:01:30+00:00",
         "environment": environment,
-        "arms": {name: {"config": arm.resolved, "metrics": {}} for name, arm in arms.items()},
+        "arms": {name: {"config": arm.resolved, "metrics": {}} for name, arm in experiment.arms.items()},
         "comparison": {},
     }
     folder.mkdir(exist_ok=True)
@@ -41,12 +41,12 @@ def stored(arms, folder, **changed):
 
 
 def found(folder, *overrides):
-    return standing(load_arms([*SMALL, *overrides]), folder)
+    return standing(load_experiment([*SMALL, *overrides]), folder)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    stored(load_arms(SMALL), tmp_path)
+    stored(load_experiment(SMALL), tmp_path)
     return tmp_path
 
 
@@ -67,7 +67,7 @@ def test_without_a_result_there_is_something_to_do(tmp_path):
 
 
 def test_a_result_of_another_version_is_none_and_that_is_told(folder):
-    stored(load_arms(SMALL), folder, schema_version=0)
+    stored(load_experiment(SMALL), folder, schema_version=0)
     assert (found(folder).skip, found(folder).why) == (
         False,
         "its result is of schema_version 0, not 1",
@@ -97,13 +97,13 @@ def test_another_question_is_asked_anew(overrides, why, folder):
     ids=str,
 )
 def test_another_code_or_machine_is_asked_anew(changed, why, tmp_path):
-    arms = load_arms(SMALL)
+    experiment = load_experiment(SMALL)
     here = {
         "git": provenance.git(),
         "cpu": provenance.cpu_model(),
         "packages": provenance.packages(),
     }
-    stored(arms, tmp_path, environment=here | changed)
+    stored(experiment, tmp_path, environment=here | changed)
     assert (found(tmp_path).skip, found(tmp_path).why) == (False, why)
 
 
@@ -112,7 +112,7 @@ def test_newer_weights_are_asked_anew(tmp_path):
     weights.mkdir()
     (weights / "model.safetensors").write_text("")
     given = [f"model.source={weights}"]
-    stored(load_arms([*SMALL, *given]), tmp_path)
+    stored(load_experiment([*SMALL, *given]), tmp_path)
     assert found(tmp_path, *given).skip
     later = time.time() + 200 * 365 * 86400
     os.utime(weights / "model.safetensors", (later, later))
@@ -130,12 +130,12 @@ def test_newer_weights_are_asked_anew(tmp_path):
 def test_newer_prompts_and_yardsticks_are_asked_anew(given, why, tmp_path):
     path = tmp_path / "given"
     path.write_text("once upon a time")
-    arms = load_arms([*SMALL[:4], *(word.format(path) for word in given)])
-    stored(arms, tmp_path)
-    assert standing(arms, tmp_path).skip
+    experiment = load_experiment([*SMALL[:4], *(word.format(path) for word in given)])
+    stored(experiment, tmp_path)
+    assert standing(experiment, tmp_path).skip
     later = time.time() + 200 * 365 * 86400
     os.utime(path, (later, later))
-    assert standing(arms, tmp_path).why == why
+    assert standing(experiment, tmp_path).why == why
 
 
 CHANGED = {"commit": "0", "dirty": True, "diff_sha256": "1"}
@@ -159,20 +159,20 @@ CHANGED = {"commit": "0", "dirty": True, "diff_sha256": "1"}
 )
 def test_changes_that_were_not_committed_are_compared(before, now, same, tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "git", lambda: before)
-    stored(load_arms(SMALL), tmp_path)
+    stored(load_experiment(SMALL), tmp_path)
     monkeypatch.setattr(provenance, "git", lambda: now)
     assert found(tmp_path).skip is same
 
 
 @pytest.mark.parametrize("name", ["XLA_FLAGS", "JAX_DEFAULT_MATMUL_PRECISION"])
 def test_other_flags_of_the_shell_are_asked_anew(name, tmp_path, monkeypatch):
-    arms = load_arms(SMALL)
+    experiment = load_experiment(SMALL)
     here = {
         "git": provenance.git(),
         "cpu": provenance.cpu_model(),
         "packages": provenance.packages(),
     }
-    stored(arms, tmp_path, environment=here | worker_settings(arms["candidate"].run))
+    stored(experiment, tmp_path, environment=here | worker_settings(experiment.candidate.run))
     assert found(tmp_path).skip
     monkeypatch.setenv(name, "highest")
     assert found(tmp_path).why == "XLA_FLAGS or JAX_* are others"
@@ -190,23 +190,23 @@ def test_other_flags_of_the_shell_are_asked_anew(name, tmp_path, monkeypatch):
     ids=str,
 )
 def test_what_is_skipped_counts_as_its_result_says(changed, code, tmp_path):
-    stored(load_arms(SMALL), tmp_path, **changed)
+    stored(load_experiment(SMALL), tmp_path, **changed)
     assert (found(tmp_path).skip, found(tmp_path).code) == (True, code)
 
 
 def test_what_failed_is_run_again_unless_that_is_not_wanted(tmp_path):
-    stored(load_arms(SMALL), tmp_path, status="failed")
+    stored(load_experiment(SMALL), tmp_path, status="failed")
     assert (found(tmp_path).skip, found(tmp_path).why) == (False, "failed before")
     assert found(tmp_path, "sweep.retry=none").skip
     assert found(tmp_path, "sweep.retry=none").code == ExitCode.ARM_FAILED
-    stored(load_arms(SMALL), tmp_path, status="failed", exit_code=1)
+    stored(load_experiment(SMALL), tmp_path, status="failed", exit_code=1)
     assert found(tmp_path, "sweep.retry=none").code == ExitCode.USER_ERROR
-    stored(load_arms(SMALL), tmp_path, status="running")
+    stored(load_experiment(SMALL), tmp_path, status="running")
     assert not found(tmp_path, "sweep.retry=none").skip
 
 
 def test_what_was_interrupted_is_never_done(tmp_path):
-    stored(load_arms(SMALL), tmp_path, status="failed", exit_code=130)
+    stored(load_experiment(SMALL), tmp_path, status="failed", exit_code=130)
     assert (found(tmp_path, "sweep.retry=none").skip, found(tmp_path).why) == (
         False,
         "stopped before its end",
@@ -220,9 +220,9 @@ class TestCommand:
     def leaving(self, executed, monkeypatch):
         import sys
 
-        def execute(arms, folder):
-            code = executed(arms, folder)
-            stored(arms, folder)
+        def execute(experiment, folder):
+            code = executed(experiment, folder)
+            stored(experiment, folder)
             return code
 
         monkeypatch.setattr(sys.modules["jaxgen.experiment.execute"], "execute", execute)

@@ -10,7 +10,14 @@ from jaxgen.results.record import Record
 from jaxgen.specs.study import Single
 from jaxgen.specs.tracker import Mode, NoTracker, Wandb
 from jaxgen.tracking import log_state, payload, sync, sync_log, track
-from support.small_runs import VERDICT, finished_result, read_result, trial_row, two_arms
+from support.small_runs import (
+    VERDICT,
+    experiment_of,
+    finished_result,
+    read_result,
+    trial_row,
+    two_arms,
+)
 
 
 @pytest.fixture
@@ -162,9 +169,9 @@ class TestExperiment:
         monkeypatch.setitem(execute._STORIES, Single, story)
         if code is None:
             with pytest.raises(ending if isinstance(ending, type) else type(ending)):
-                execute.execute(two_arms(), tmp_path)
+                execute.execute(experiment_of(), tmp_path)
         else:
-            assert execute.execute(two_arms(), tmp_path) == code
+            assert execute.execute(experiment_of(), tmp_path) == code
         assert [(result["status"], result["verdict"]) for result in told] == [(status, "invalid")]
         assert "wandb: a note" not in told[0]["notes"]
         assert "wandb: a note" in read_result(tmp_path)["notes"]
@@ -173,7 +180,7 @@ class TestExperiment:
         monkeypatch.setitem(
             execute._STORIES, Single, lambda arms, record, console: _spoil(record, monkeypatch)
         )
-        assert execute.execute(two_arms(), tmp_path) == ExitCode.OK
+        assert execute.execute(experiment_of(), tmp_path) == ExitCode.OK
         assert read_result(tmp_path)["status"] == "completed"
 
 

@@ -206,15 +206,13 @@ class TestPlan:
         ("runs", "trials", "blocks"), [(20, 4, 5), (10, 2, 5), (7, 1, 7), (3, 3, 1)]
     )
     def test_the_number_of_runs_is_met_exactly(self, runs, trials, blocks):
-        run = dataclasses.replace(small_models.run(), workload=Score(num_runs=runs))
-        assert (run.plan.trials, run.plan.blocks, run.plan.min_trial_s) == (trials, blocks, 0)
+        plan = Measure().for_calls(Score(num_runs=runs).fixed_calls)
+        assert (plan.trials, plan.blocks, plan.min_trial_s) == (trials, blocks, 0)
 
     def test_without_one_the_measurement_is_as_it_was_asked_for(self):
-        run = dataclasses.replace(small_models.run(), workload=Score())
-        assert run.plan is run.measure
+        plan = Measure()
+        assert plan.for_calls(Score().fixed_calls) is plan
 
     def test_a_short_warm_up_is_for_generation_alone(self):
         with pytest.raises(UserError, match=r"measure\.warmup_tokens"):
-            dataclasses.replace(
-                small_models.run(), workload=Score(), measure=Measure(warmup_tokens=3)
-            )
+            load_experiment(["workload=score", "measure.warmup_tokens=3"])

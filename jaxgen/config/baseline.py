@@ -1,0 +1,109 @@
+"""The baseline's configuration: the candidate's, with whole groups and single keys replaced."""
+
+import copy
+
+from hydra import compose
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from jaxgen.config import explain
+from jaxgen.config.table import GROUPS
+from jaxgen.config.typed import quoted
+from jaxgen.errors import UserError
+from jaxgen.specs.baseline import REPLACEABLE, Baseline
+from jaxgen.specs.experiment import SHARED_SLOTS
+from jaxgen.specs.run import ARM_SLOTS
+
+
+def changed_config(
+    cfg: DictConfig, baseline: Baseline, *, config_name: str, searchpath: list[str]
+) -> tuple[DictConfig, dict[str, str]]:
+    """Return the candidate's configuration with the baseline's changes.
+
+    Args:
+        cfg: the candidate's.
+        baseline: the changes.
+        config_name: what Hydra composed, to compose single options the same way.
+        searchpath: overrides that add folders of YAML files.
+
+    Returns:
+        The configuration, and the options of the groups that were replaced.
+
+    Raises:
+        UserError: a change is not possible.
+    """
+    items = [_parse_override(override) for override in baseline.overrides]
+    by_override = {}
+    for item in items:
+        if item.key_or_group in GROUPS:
+            by_override[item.key_or_group] = str(item.value())
+    by_key = {group: getattr(baseline, group) for group in REPLACEABLE if getattr(baseline, group)}
+    replaced = by_key | by_override
+    changed = copy.deepcopy(cfg)
+    if replaced:
+        prefixes = {}
+        for group in replaced:
+            prefixes[group] = "baseline.overrides: " if group in by_override else "baseline."
+        fresh = _compose_alone(config_name, replaced, searchpath=searchpath, prefixes=prefixes)
+        for group in replaced:
+            changed[group] = fresh[group]
+        if "cache" in replaced:
+            # The window decides what a token sees, whatever cache stores it: with another window
+            # the arms would compute two models.
+            changed.cache.window = cfg.cache.window
+    for item in items:
+        if item.key_or_group not in GROUPS:
+            _set(changed, item)
+    return changed, replaced
+
+
+def _compose_alone(
+    config_name: str, options: dict[str, str], *, searchpath: list[str], prefixes: dict[str, str]
+) -> DictConfig:
+    """Compose the options as if nothing else had been said."""
+    overrides = [f"{group}={option}" for group, option in options.items()]
+    try:
+        return compose(config_name, overrides=[*searchpath, *overrides])
+    except explain.CAUGHT as error:
+        message = str(explain.user_error(error, overrides))
+        prefix = prefixes.get(message.partition("=")[0], "in the baseline: ")
+        raise UserError(prefix + message) from error
+
+
+def _parse_override(typed: str) -> Override:
+    """Read one of `baseline.overrides`; refuse what cannot be set for the baseline alone."""
+    try:
+        item = OverridesParser.create().parse_overrides([quoted(typed)])[0]
+    except HydraException as error:
+        raise UserError(f"baseline.overrides: {explain.user_error(error, [typed])}") from error
+    problem = _problem_of(item)
+    if problem is not None:
+        raise UserError(
+            f"baseline.overrides: {typed} cannot be set for the baseline alone: {problem}"
+        )
+    return item
+
+
+def _problem_of(item: Override) -> str | None:
+    slot = item.key_or_group.split(".")[0]
+    if slot in SHARED_SLOTS:
+        shared = ", ".join(SHARED_SLOTS)
+        return f"{shared} are the same for both arms; say it outside baseline.overrides"
+    if item.is_add() or item.is_force_add() or item.is_delete() or item.package is not None:
+        return "only key=value and group=option are allowed here"
+    if item.is_sweep_override():
+        return "one value only; to sweep it, give whole lists: -m \"baseline.overrides=['K=1'],['K=2']\""
+    if slot not in ARM_SLOTS:
+        return f"there is no {slot} to change; there are {', '.join(ARM_SLOTS)}"
+    return None
+
+
+def _set(cfg: DictConfig, item: Override) -> None:
+    try:
+        OmegaConf.update(cfg, item.key_or_group, item.value(), merge=True)
+    except OmegaConfBaseException as error:
+        message = explain.user_error(error, [str(item.input_line)])
+        raise UserError(f"baseline.overrides: {message}") from error

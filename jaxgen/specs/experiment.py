@@ -1,0 +1,109 @@
+"""A whole experiment: the arms, and how they are measured, judged and reported."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from jaxgen.errors import UserError
+from jaxgen.specs.arm import Arm
+from jaxgen.specs.baseline import Baseline, in_the_baseline
+from jaxgen.specs.console import ConsolePlan
+from jaxgen.specs.gate import GateSpec, NoGate
+from jaxgen.specs.measure import Isolation, Measure
+from jaxgen.specs.run import ARM_SLOTS, Process, Run, slots_of
+from jaxgen.specs.study import Single, StudySpec
+from jaxgen.specs.sweep import SweepPlan
+from jaxgen.specs.tracker import NoTracker, TrackerSpec
+from jaxgen.specs.workload import Batching, Generate
+
+_REPORTING = {"reporting": True}
+"""Marks a slot that says who hears of a result and when, and nothing of the result."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What one command measures.
+
+    Attributes:
+        arms: `candidate` first, and `baseline` unless the candidate is measured alone.
+        measure: the one plan of the measurement, as the candidate's workload settles it
+            (`Measure.for_calls`).
+        baseline: what makes the baseline differ.
+        gate: what the result is compared with.
+        tracker: who else hears of the result.
+        study: how many measurements are made, and what for.
+        sweep: how a sweep of such experiments goes on.
+        console: how much is shown at the terminal.
+    """
+
+    arms: Mapping[str, Arm]
+    measure: Measure = Measure()  # noqa: RUF009 - frozen
+    baseline: Baseline = Baseline()  # noqa: RUF009 - frozen
+    gate: GateSpec = NoGate()  # noqa: RUF009 - frozen
+    tracker: TrackerSpec = dataclasses.field(default=NoTracker(), metadata=_REPORTING)
+    study: StudySpec = Single()  # noqa: RUF009 - frozen
+    sweep: SweepPlan = dataclasses.field(default=SweepPlan(), metadata=_REPORTING)
+    console: ConsolePlan = dataclasses.field(default=ConsolePlan(), metadata=_REPORTING)
+
+    def __post_init__(self):
+        for name, arm in self.arms.items():
+            problem = self._misfit(arm.run)
+            if problem is not None:
+                error = UserError(problem)
+                raise in_the_baseline(error) if name == "baseline" else error
+
+    @property
+    def candidate(self) -> Arm:
+        """The arm that the command line describes."""
+        return self.arms["candidate"]
+
+    def _misfit(self, run: Run) -> str | None:
+        """Say why an arm cannot be measured as planned, if it cannot."""
+        if self.measure.isolation is Isolation.shared and run.process != Process():
+            return (
+                "measure.isolation=shared cannot give an arm process settings of its own "
+                "(process.xla_flags, process.env, process.python); "
+                "use measure.isolation=separate or auto"
+            )
+        if self.measure.warmup_tokens is not None:
+            if not isinstance(run.workload, Generate):
+                return (
+                    "measure.warmup_tokens cuts a generation short; this workload generates nothing"
+                )
+            if run.workload.batching is not Batching.static:
+                return "measure.warmup_tokens needs workload.batching=static"
+        if run.mesh.joins and run.mesh.devices > 1:
+            problems = self._unfit_for_a_job()
+            if problems:
+                return (
+                    f"a mesh of {run.mesh.devices} devices is impossible here: "
+                    f"{'; '.join(problems)}"
+                )
+        return None
+
+    def _unfit_for_a_job(self) -> list[str]:
+        """List what needs several starts: a job of several processes is joined only once."""
+        measure = self.measure
+        needs_own_processes = {
+            "measure.isolation=separate": measure.isolation is Isolation.separate,
+            f"measure.processes={measure.processes}": measure.processes > 1,
+            "measure.startup": measure.startup is not None,
+            "study": not isinstance(self.study, Single),
+        }
+        return [
+            f"{key} needs processes of its own, and a job is joined once: leave it out, "
+            "or use mesh.local_processes"
+            for key, is_set in needs_own_processes.items()
+            if is_set
+        ]
+
+
+SHARED_SLOTS = {slot: kinds for slot, kinds in slots_of(Experiment).items() if slot != "arms"}
+"""The slots that both arms have in common: there is one measurement, and one report of it."""
+
+SLOTS = ARM_SLOTS | SHARED_SLOTS
+"""Every slot of a composed configuration."""
+
+REPORTING_SLOTS = tuple(
+    field.name for field in dataclasses.fields(Experiment) if "reporting" in field.metadata
+)
+"""Slots that say who hears of a result and when, and nothing of the result."""
