@@ -2,23 +2,19 @@
 
 import contextlib
 import dataclasses
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from jaxgen.errors import UserError
-from jaxgen.executor.worker_group import Team, local_ways, own_way
-from jaxgen.executor.worker_process import Progress, Worker, WorkerFailure, environment_of
+from jaxgen.executor.conversion import convert_before_joining
+from jaxgen.executor.process_settings import process_of
+from jaxgen.executor.worker_group import WorkerGroup, local_rendezvous
+from jaxgen.executor.worker_process import Progress, Worker, WorkerFailure
 from jaxgen.specs.arm import Arm
 from jaxgen.specs.codec import spec_to_plain
 from jaxgen.specs.measure import Isolation
-from jaxgen.specs.run import Process, Run
-
-HOST_DEVICES = "JAX_NUM_CPU_DEVICES"
 
 
 class ArmFailed(Exception):
@@ -35,22 +31,38 @@ class ArmFailed(Exception):
         self.record = record
 
 
-def in_turn(arms: Mapping[str, Arm], process: int) -> dict[str, Arm]:
-    """The arms in the order in which a pair of processes starts, loads and warms them, which alternates: of two equal
-    arms the one that always came first measured 0.6 % slower over fourteen pairs of processes (the self-test of
-    22 November 2026), a draw that no number of pairs in the same processes averages out."""
-    return {name: arms[name] for name in (reversed(list(arms)) if process % 2 else arms)}
+def start_order(arms: Mapping[str, Arm], process: int) -> dict[str, Arm]:
+    """Return the arms in the order in which a pair of processes starts, loads and warms them.
 
-
-class Pool:
-    """Starts one worker for both arms or one for each, and routes commands to them; a context manager.
+    The order alternates from pair to pair: of two equal arms the one that always came first
+    measured 0.6 % slower over fourteen pairs of processes (the self-test of 22 November 2026), a
+    draw that no number of pairs in the same processes averages out.
 
     Args:
         arms: by name.
+        process: the number of the pair of processes.
+    """
+    names = list(arms)
+    if process % 2:
+        names.reverse()
+    return {name: arms[name] for name in names}
+
+
+class Pool:
+    """Starts one worker for both arms or one for each, and routes commands to them.
+
+    A context manager: the workers start with it and end with it.
+
+    Args:
+        arms: by name, the one that starts first in front.
+        isolation: `measure.isolation`: whether the arms share a process.
         log: the file that gets what the workers print.
-        isolation: whether arms share a process; `auto` decides it.
         environment: variables for every worker, on top of what its arm asks for.
-        team: has joined a job for all arms; null starts workers here.
+        group: has joined a job for all arms; null starts workers here.
+
+    Attributes:
+        environments: of each arm, what its process said of where it runs.
+        isolation: `shared` or `separate`, once the workers have started.
     """
 
     def __init__(
@@ -60,22 +72,24 @@ class Pool:
         log: Path,
         isolation: Isolation = Isolation.auto,
         environment: Mapping[str, str] | None = None,
-        team: Team | None = None,
+        group: WorkerGroup | None = None,
     ):
         self._arms = arms
         self._environment = tuple((environment or {}).items())
         self._log_path = log
         self._stack = contextlib.ExitStack()
-        self._team = team
-        self._workers: dict[str, Worker | Team] = {}
+        self._group = group
+        self._workers: dict[str, Worker | WorkerGroup] = {}
         self.environments: dict[str, dict] = {}
-        self._asked_isolation = isolation
-        self.isolation = Isolation.auto
+        self.isolation = isolation
 
     def __enter__(self) -> "Pool":
         self._log = self._stack.enter_context(self._log_path.open("ab"))
         try:
-            self._start()
+            if self._group is not None:
+                self._use(self._group)
+            else:
+                self._start()
         except BaseException:
             self._stack.close()
             raise
@@ -84,17 +98,18 @@ class Pool:
     def __exit__(self, *_exception) -> None:
         self._stack.close()
 
-    @property
-    def pids(self) -> dict[str, int]:
-        """The process of each arm."""
-        return {arm: worker.pid for arm, worker in self._workers.items()}
-
     def load(self, arm: str, progress: Progress) -> dict:
-        """Have an arm's worker load it."""
+        """Have an arm's worker load it; return the arm's facts."""
         return self.call(arm, "load", progress=progress, run=spec_to_plain(self._arms[arm].run))
 
     def call(self, arm: str, command: str, *, progress: Progress | None = None, **arguments) -> Any:
-        """One command to the worker that holds `arm`.
+        """Send one command to the worker that holds `arm`; return its answer.
+
+        Args:
+            arm: by its name.
+            command: its name in `worker.commands`.
+            progress: called with (stage, done, total) while the worker is at work.
+            **arguments: JSON values, as the command's class in `worker.requests` has them.
 
         Raises:
             ArmFailed: the worker raised or died.
@@ -104,147 +119,93 @@ class Pool:
         except WorkerFailure as failure:
             raise ArmFailed(arm, failure.record) from failure
 
-    def each(
+    def call_all(
         self, command: str, *, by_arm: Mapping[str, Mapping] | None = None, **arguments
     ) -> dict[str, Any]:
-        """One command for every arm: at the same time where each has a process of its own, else one after the other.
+        """Send one command for every arm; return the answers by arm. For what is not timed.
 
-        For what is not timed. The first failure is raised when all have ended.
+        Arms with a process each work at the same time, others one after the other. The first
+        failure is raised when all have ended.
 
         Args:
             command: the same for all.
             by_arm: what else each arm's command takes.
             **arguments: what every command takes.
         """
-        own = {arm: {**arguments, **(by_arm or {}).get(arm, {})} for arm in self._arms}
+        arguments_of = {}
+        for arm in self._arms:
+            arguments_of[arm] = {**arguments, **(by_arm or {}).get(arm, {})}
         if self.isolation is not Isolation.separate:
-            return {arm: self.call(arm, command, **own[arm]) for arm in self._arms}
+            return {arm: self.call(arm, command, **arguments_of[arm]) for arm in self._arms}
         executor = ThreadPoolExecutor(max_workers=len(self._arms))
         try:
-            futures = {
-                arm: executor.submit(self.call, arm, command, **own[arm]) for arm in self._arms
-            }
+            futures = {}
+            for arm in self._arms:
+                futures[arm] = executor.submit(self.call, arm, command, **arguments_of[arm])
             wait(futures.values())
             return {arm: future.result() for arm, future in futures.items()}
         finally:
             executor.shutdown(wait=False)  # interrupted: the threads end with their workers
 
+    def _use(self, group: WorkerGroup) -> None:
+        """Give all arms to the workers that have joined a job."""
+        self._stack.push(group)
+        self._workers = dict.fromkeys(self._arms, group)
+        environment: dict = self.call(next(iter(self._arms)), "hello")
+        self.environments = dict.fromkeys(self._arms, environment)
+        self.isolation = Isolation.shared
+
     def _start(self) -> None:
-        """The first arm's worker first: `auto` needs to know its platform."""
-        if self._team is not None:
-            self._workers = dict.fromkeys(self._arms, self._stack.enter_context(self._team))
-            here: dict = self.call(next(iter(self._arms)), "hello")
-            self.environments = dict.fromkeys(self._arms, here)
-            self.isolation = Isolation.shared
-            return
-        first, *rest = self._arms
-        asked = self._asked_isolation
-        processes = {arm: _process_of(self._arms[arm].run) for arm in self._arms}
-        alone = not rest or asked is Isolation.shared
-        if (
-            asked is Isolation.shared
-            and len({arm.run.mesh.devices for arm in self._arms.values()}) > 1
-        ):
-            told = " and ".join(
-                f"{self._arms[arm].run.mesh.devices} for the {arm}" for arm in self._arms
-            )
-            raise UserError(
-                f"measure.isolation=shared has one number of devices, and the meshes need {told}; use "
-                "measure.isolation=separate or auto"
-            )
-        self._launch(first, shares_device=not alone)
+        """Start the first arm's worker, and then the second's: `auto` needs the platform."""
+        self._refuse_unequal_meshes()
+        first, *others = self._arms
+        may_have_company = bool(others) and self.isolation is not Isolation.shared
+        self._launch(first, shares_device=may_have_company)
         self.environments[first] = self.call(first, "hello")
-        differ = len(set(processes.values())) > 1
-        on_cpu = self.environments[first]["platform"] == "cpu"
-        separate = asked is Isolation.separate or (asked is Isolation.auto and (differ or on_cpu))
-        self.isolation = Isolation.separate if separate else Isolation.shared
-        for arm in rest:
-            if separate:
+        self.isolation = self._settled_isolation(self.environments[first]["platform"])
+        for arm in others:
+            if self.isolation is Isolation.separate:
                 self._launch(arm, shares_device=True)
                 self.environments[arm] = self.call(arm, "hello")
             else:
                 self._workers[arm] = self._workers[first]
                 self.environments[arm] = self.environments[first]
 
+    def _settled_isolation(self, platform: str) -> Isolation:
+        """Return `shared` or `separate`."""
+        if self.isolation is not Isolation.auto:
+            return self.isolation
+        # On a CPU, arms of one process would share its threads, heap and peak memory.
+        settings = {process_of(arm.run) for arm in self._arms.values()}
+        if len(settings) > 1 or platform == "cpu":
+            return Isolation.separate
+        return Isolation.shared
+
+    def _refuse_unequal_meshes(self) -> None:
+        """Raise where one process would need two numbers of devices."""
+        devices = {name: arm.run.mesh.devices for name, arm in self._arms.items()}
+        if self.isolation is Isolation.shared and len(set(devices.values())) > 1:
+            needs = " and ".join(f"{count} for the {name}" for name, count in devices.items())
+            raise UserError(
+                f"measure.isolation=shared has one number of devices, and the meshes need {needs}; "
+                "use measure.isolation=separate or auto"
+            )
+
     def _launch(self, arm: str, *, shares_device: bool) -> None:
-        asked = _process_of(self._arms[arm].run)
-        process = dataclasses.replace(asked, env=(*asked.env, *self._environment))
-        run, count = self._arms[arm].run, self._arms[arm].run.mesh.local_processes
+        """Start an arm's process, or the several processes of its mesh."""
+        run = self._arms[arm].run
+        settings = process_of(run)
+        process = dataclasses.replace(settings, env=(*settings.env, *self._environment))
+        count = run.mesh.local_processes
         try:
             if count == 1:
-                made = Worker(process, log=self._log, shares_device=shares_device)
+                worker = Worker(process, log=self._log, shares_device=shares_device)
             else:
-                workers = [Worker(process, log=self._log, shares_device=True) for _ in range(count)]
-                _convert(run, workers[0], log=self._log)
-                made = Team(workers, ways=local_ways(count))
+                workers = []
+                for _ in range(count):
+                    workers.append(Worker(process, log=self._log, shares_device=True))
+                convert_before_joining(run, workers[0], log=self._log)
+                worker = WorkerGroup(workers, rendezvous=local_rendezvous(count))
+            self._workers[arm] = self._stack.enter_context(worker)
         except WorkerFailure as failure:
             raise ArmFailed(arm, failure.record) from failure
-        self._workers[arm] = self._stack.enter_context(made)
-
-
-@contextlib.contextmanager
-def joined(arms: Mapping[str, Arm], log: Path) -> Iterator[Team | None]:
-    """This machine's worker in the job that the arms' mesh joins; null where it joins none.
-
-    Args:
-        arms: by name; they share the worker.
-        log: gets what the worker prints, if this is process 0's.
-
-    Raises:
-        UserError: the arms' meshes differ, or the others of the job cannot be found.
-        ArmFailed: the worker died.
-    """
-    run = arms["candidate"].run
-    meshes = {arm.run.mesh for arm in arms.values()}
-    if not any(mesh.joins for mesh in meshes):
-        yield None
-        return
-    if len(meshes) > 1:
-        raise UserError(
-            "a job of several processes is joined once, with one mesh: leave baseline.mesh out, or compare meshes with "
-            "mesh.local_processes"
-        )
-    with tempfile.TemporaryFile() as printed:
-        try:
-            worker = Worker(_process_of(run), log=printed, shares_device=False)
-            _convert(run, worker, log=printed)
-            team = Team([worker], ways=[own_way(run.mesh)])
-        except WorkerFailure as failure:
-            raise ArmFailed("candidate", failure.record) from failure
-        try:
-            with team:
-                yield team
-        finally:
-            if not team.process_id:
-                printed.seek(0)
-                with log.open("ab") as file:
-                    shutil.copyfileobj(printed, file)
-
-
-def worker_settings(run: Run) -> dict[str, Any]:
-    """The `xla_flags` and `jax_environment` that an arm's worker would have, started now, as it would record them."""
-    known = environment_of(_process_of(run), shares_device=True)
-    own = {key: value for key, value in sorted(known.items()) if key.startswith("JAX_")}
-    return {"xla_flags": known.get("XLA_FLAGS"), "jax_environment": own}
-
-
-def _convert(run: Run, worker: Worker, *, log: IO[bytes]) -> None:
-    """Before a job is joined, in another process: those of a job cannot convert a model together, and who has begun to
-    cannot join."""
-    plain = spec_to_plain(run)
-    if not worker.call("is_converted", arm="", run=plain):
-        with Worker(_process_of(run), log=log, shares_device=True) as other:
-            other.call("convert", arm="", run=plain)
-
-
-def _process_of(run: Run) -> Process:
-    """The settings of an arm's process: as asked for, and as many host devices as its mesh has, which jax makes only
-    while it starts. A number that the user has given stays; other platforms have the devices that they have."""
-    asked, needed = run.process, run.mesh.host_devices
-    if (
-        run.mesh.devices == 1
-        or needed is None
-        or any(HOST_DEVICES in names for names in (os.environ, dict(asked.env)))
-    ):
-        return asked
-    return dataclasses.replace(asked, env=(*asked.env, (HOST_DEVICES, str(needed))))

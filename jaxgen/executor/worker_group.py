@@ -1,4 +1,7 @@
-"""The processes of one arm on this machine, spoken to as one: the first is told what to do, the others follow it."""
+"""The processes of one arm on this machine, spoken to as one.
+
+The first process gets the commands. The others follow it: it publishes what it is about to do.
+"""
 
 import socket
 from collections.abc import Mapping, Sequence
@@ -6,47 +9,39 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from jaxgen.executor.worker_process import Progress, Worker, WorkerFailure
+from jaxgen.specs.mesh import Mesh
 
-_FAREWELL_S = 5.0  # for the first process to tell the others that this was all
-_LAST_WORDS_S = 3.0  # between a worker's complaint and the death of the one that it complains of
-_WAY = {
-    "coordinator": "coordinator_address",
-    "process_id": "process_id",
-    "num_processes": "num_processes",
-}
+_CLOSE_TIMEOUT_S = 5.0  # for the first process to tell the others that this was all
+_KILL_TIMEOUT_S = 0.5  # for a process that has nothing to tell any more
+_ERROR_GRACE_S = 3.0  # between a worker's complaint and the death of the one that it complains of
 
 
-class Team:
-    """Has `Worker`'s `call`, `pid` and `close`.
+class WorkerGroup:
+    """Workers that join one job; use it as a context manager, which makes them join.
 
     Args:
-        workers: started; they go with the team.
-        ways: for each, how it joins: what `jax.distributed.initialize` takes, empty to ask the cluster.
+        workers: started; the group ends them.
+        rendezvous: for each, how it joins: what `jax.distributed.initialize` takes, empty to ask
+            the cluster.
 
     Attributes:
-        process_id, num_processes: the first worker's place in the job.
-
-    Raises:
-        WorkerFailure: one of them could not join.
+        process_id, num_processes: the first worker's number in the job, and how many there are,
+            once they have joined.
     """
 
-    def __init__(self, workers: Sequence[Worker], *, ways: Sequence[Mapping[str, Any]]):
+    def __init__(self, workers: Sequence[Worker], *, rendezvous: Sequence[Mapping[str, Any]]):
         self._workers = list(workers)
-        self._sound = False
+        self._rendezvous = list(rendezvous)
+        self._healthy = False
+        self.process_id = 0
+        self.num_processes = 0
+
+    def __enter__(self) -> "WorkerGroup":
         try:
-            for worker, way in zip(self._workers, ways, strict=True):
-                worker.send("join", arm="", way=dict(way))
-            places = [self._answer(worker, "join") for worker in self._workers]
+            self._join()
         except BaseException:
             self.close()
             raise
-        self.process_id: int = places[0]["process_id"]
-        self.num_processes: int = places[0]["num_processes"]
-        for worker in self._workers[1:]:
-            worker.send("follow", arm="")
-        self._sound = True
-
-    def __enter__(self) -> "Team":
         return self
 
     def __exit__(self, *_exception) -> None:
@@ -57,25 +52,23 @@ class Team:
         """Whether the first process here is process 0 of the job."""
         return self.process_id == 0
 
-    @property
-    def pid(self) -> int:
-        """Of the first process."""
-        return self._workers[0].pid
-
-    def call(self, command: str, *, progress: Progress | None = None, **arguments) -> Any:
-        """One command to the first process; the others hear of it from there.
+    def call(
+        self, command: str, *, arm: str = "", progress: Progress | None = None, **arguments
+    ) -> Any:
+        """Send one command to the first process, which publishes it to the others.
 
         Raises:
-            UserError: it found something that the user can mend.
+            UserError: the process found something that the user can mend.
             WorkerFailure: one of them raised or died; the message says which.
         """
         first = self._workers[0]
         try:
-            first.send(command, **arguments)
-            return self._answer(first, command, progress=progress)
+            first.send(command, arm=arm, **arguments)
+            return self._answer_of(first, command, progress=progress)
         except WorkerFailure as failure:
-            self._sound = False
-            raise self._cause(command) or failure from None
+            self._healthy = False
+            # What the first one complains of may be no more than the death of another.
+            raise self._failure_of_another(command) or failure from None
 
     def follow(self) -> None:
         """Do what process 0, on another machine, does, until it ends.
@@ -83,59 +76,89 @@ class Team:
         Raises:
             UserError, WorkerFailure: as `call`.
         """
-        self.call("follow", arm="")
+        self.call("follow")
 
     def close(self) -> None:
-        """End all of them, the first one first: it tells the others, wherever they are."""
+        """End all processes, the first one first: it tells the others, wherever they are."""
         for worker in self._workers:
-            worker.close(patience_s=_FAREWELL_S if self._sound and not worker.follows else 0.5)
+            has_others_to_tell = self._healthy and not worker.follows
+            worker.close(timeout_s=_CLOSE_TIMEOUT_S if has_others_to_tell else _KILL_TIMEOUT_S)
 
-    def _answer(self, worker: Worker, command: str, *, progress: Progress | None = None) -> Any:
-        """A worker's answer; what any other has to say meanwhile can only be bad."""
-        others = [other for other in self._workers if other is not worker and other.follows]
+    def _join(self) -> None:
+        """Make the processes one job.
+
+        Raises:
+            UserError, WorkerFailure: one of them could not join.
+        """
+        # All are told before one answers: each waits for the others before it does.
+        for worker, rendezvous in zip(self._workers, self._rendezvous, strict=True):
+            worker.send("join", rendezvous=dict(rendezvous))
+        answers = [self._answer_of(worker, "join") for worker in self._workers]
+        self.process_id = answers[0]["process_id"]
+        self.num_processes = answers[0]["num_processes"]
+        for worker in self._workers[1:]:
+            worker.send("follow")
+        self._healthy = True
+
+    def _answer_of(self, worker: Worker, command: str, *, progress: Progress | None = None) -> Any:
+        """Return a worker's answer, unless a follower reports a failure meanwhile."""
+        followers = self._followers(worker)
+        connections = [follower.connection for follower in followers]
         while True:
-            ready = wait([worker.connection, *(other.connection for other in others)])
-            for other in others:
-                if other.connection in ready:
-                    raise self._fell(other, command)
+            ready = wait([worker.connection, *connections])
+            for follower in followers:
+                # A follower answers nothing while all goes well.
+                if follower.connection in ready:
+                    raise self._failure_of(follower, command)
             done, value = worker.receive(command, progress=progress)
             if done:
                 return value
 
-    def _cause(self, command: str) -> WorkerFailure | None:
-        """The one whose end made the first process fail, if there is one."""
-        others = [other for other in self._workers if other.follows]
-        ready = wait([other.connection for other in others], timeout=_LAST_WORDS_S)
-        fallen = next((other for other in others if other.connection in ready), None)
-        return None if fallen is None else self._fell(fallen, command)
+    def _failure_of_another(self, command: str) -> WorkerFailure | None:
+        """Return the failure of the follower that made the first process fail, if there is one."""
+        followers = self._followers(self._workers[0])
+        ready = wait([follower.connection for follower in followers], timeout=_ERROR_GRACE_S)
+        for follower in followers:
+            if follower.connection in ready:
+                return self._failure_of(follower, command)
+        return None
 
-    def _fell(self, worker: Worker, command: str) -> WorkerFailure:
+    def _followers(self, worker: Worker) -> list[Worker]:
+        return [other for other in self._workers if other.follows and other is not worker]
+
+    def _failure_of(self, worker: Worker, command: str) -> WorkerFailure:
+        """Return the failure of a follower whose connection is readable; its message names it."""
         number = self._workers.index(worker)
         try:
             worker.receive(command)
         except WorkerFailure as failure:
-            told = f"process {number} of {len(self._workers)}: {failure.record['message']}"
-            return WorkerFailure({**failure.record, "message": told})
-        return WorkerFailure(
-            {"kind": "died", "message": f"process {number} left", "traceback": None, "signal": None}
+            text = failure.record["message"]
+            message = f"process {number} of {len(self._workers)}: {text}"
+            return WorkerFailure({**failure.record, "message": message})
+        record = {"kind": "died", "message": f"process {number} left"}
+        return WorkerFailure({**record, "traceback": None, "signal": None})
+
+
+def local_rendezvous(count: int) -> list[dict[str, Any]]:
+    """Return how `count` processes of this machine find each other: at a port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"127.0.0.1:{port}"
+    rendezvous = []
+    for number in range(count):
+        rendezvous.append(
+            {"coordinator_address": address, "num_processes": count, "process_id": number}
         )
+    return rendezvous
 
 
-def local_ways(count: int) -> list[dict[str, Any]]:
-    """How processes of this machine find each other: at a port that is free now."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    return [
-        {"coordinator_address": f"127.0.0.1:{port}", "num_processes": count, "process_id": number}
-        for number in range(count)
-    ]
-
-
-def own_way(mesh: Any) -> dict[str, Any]:
-    """How the one process of a mesh that joins a job finds the others."""
-    return {
-        theirs: getattr(mesh, ours)
-        for ours, theirs in _WAY.items()
-        if getattr(mesh, ours) is not None
+def mesh_rendezvous(mesh: Mesh) -> dict[str, Any]:
+    """Return how the one process of a mesh that joins a job finds the others."""
+    arguments = {
+        "coordinator_address": mesh.coordinator,
+        "process_id": mesh.process_id,
+        "num_processes": mesh.num_processes,
     }
+    # What is not given, jax asks the cluster for.
+    return {name: value for name, value in arguments.items() if value is not None}

@@ -1,4 +1,4 @@
-"""The parent's end of a worker: starts the process, speaks JSON with it, and turns its death into a failure record."""
+"""The parent's end of a worker: it starts the process, speaks JSON with it, and sees its death."""
 
 import contextlib
 import json
@@ -13,17 +13,27 @@ from pathlib import Path
 from typing import IO, Any
 
 from jaxgen.errors import UserError
+from jaxgen.executor.process_settings import environment_of
 from jaxgen.specs.run import Process
 
 Progress = Callable[[str, int, int], None]
 
-_BOOT = (
-    "import importlib.util as u, sys; "
-    "s = u.spec_from_file_location('jaxgen', sys.argv[1] + '/__init__.py', submodule_search_locations=[sys.argv[1]]); "
-    "m = u.module_from_spec(s); sys.modules['jaxgen'] = m; s.loader.exec_module(m); "
-    "from jaxgen.worker.server import main; main(int(sys.argv[2]))"
+_BOOT = """
+import importlib.util, sys
+package, descriptor = sys.argv[1:]
+spec = importlib.util.spec_from_file_location(
+    "jaxgen", package + "/__init__.py", submodule_search_locations=[package]
 )
-"""Loads this very jaxgen in any interpreter, without putting its neighbours in site-packages on that one's path."""
+sys.modules["jaxgen"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules["jaxgen"])
+from jaxgen.worker.main import main
+main(int(descriptor))
+"""
+"""Loads this very jaxgen in any interpreter, without putting its neighbours in site-packages on
+that interpreter's path."""
+
+_EXIT_TIMEOUT_S = 10
+"""A worker whose socket has closed ends within this time, or its exit code is not known."""
 
 
 class WorkerFailure(Exception):
@@ -39,20 +49,28 @@ class WorkerFailure(Exception):
 
 
 class Worker:
-    """One worker process; use it as a context manager.
+    """One worker process, running from the construction on; use it as a context manager.
 
     Args:
         process: its interpreter, environment and XLA flags.
         log: where all that it prints goes.
-        on_own_device: other workers use the device too, so it must not take all the memory.
+        shares_device: other workers use the device too, so it must not take all the memory.
+
+    Attributes:
+        connection: this end of the socket.
+        follows: the worker does what process 0 of a job does, and answers only when that ends.
+
+    Raises:
+        UserError: the interpreter cannot be started.
     """
 
     def __init__(self, process: Process, *, log: IO[bytes], shares_device: bool):
         ours, theirs = Pipe()
         package = Path(__file__).resolve().parents[1]
+        python = process.python or sys.executable
         try:
             self._popen = subprocess.Popen(
-                [process.python or sys.executable, "-c", _BOOT, str(package), str(theirs.fileno())],
+                [python, "-c", _BOOT, str(package), str(theirs.fileno())],
                 env=environment_of(process, shares_device=shares_device),
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
@@ -68,7 +86,6 @@ class Worker:
         finally:
             theirs.close()
         self.connection = ours
-        self.pid = self._popen.pid
         self.follows = False
 
     def __enter__(self) -> "Worker":
@@ -77,36 +94,44 @@ class Worker:
     def __exit__(self, *_exception) -> None:
         self.close()
 
-    def call(self, command: str, *, progress: Progress | None = None, **arguments) -> Any:
+    def call(
+        self, command: str, *, arm: str = "", progress: Progress | None = None, **arguments
+    ) -> Any:
         """Send one command and wait for its answer, without spinning.
+
+        Args:
+            command: its name in `worker.commands`.
+            arm: whose command it is; empty for the process's own.
+            progress: called with (stage, done, total) while the worker is at work.
+            **arguments: JSON values.
 
         Raises:
             UserError: the worker found something that the user can mend.
             WorkerFailure: it raised anything else, or it died.
         """
-        self.send(command, **arguments)
+        self.send(command, arm=arm, **arguments)
         while True:
-            wait(
-                [self.connection]
-            )  # readable also when the process dies: its end of the socket closes
+            # The connection is readable too when the process dies: its end of the socket closes.
+            wait([self.connection])
             done, value = self.receive(command, progress=progress)
             if done:
                 return value
 
-    def send(self, command: str, **arguments) -> None:
-        """One command, whose answer is still to come.
+    def send(self, command: str, *, arm: str = "", **arguments) -> None:
+        """Send one command; `receive` reads the answer.
 
         Raises:
             WorkerFailure: the process is dead.
         """
+        message = {"command": command, "arm": arm, **arguments}
         try:
-            self.connection.send_bytes(json.dumps({"command": command, **arguments}).encode())
+            self.connection.send_bytes(json.dumps(message).encode())
         except (ConnectionError, OSError):
             raise WorkerFailure(self._death(command)) from None
         self.follows = command == "follow"
 
     def receive(self, command: str, *, progress: Progress | None = None) -> tuple[bool, Any]:
-        """One message: whether it is the answer, and the answer.
+        """Read one message: whether it is the answer to `command`, and the answer.
 
         Raises:
             UserError, WorkerFailure: as `call`.
@@ -116,52 +141,43 @@ class Worker:
         except (EOFError, ConnectionError, OSError):
             raise WorkerFailure(self._death(command)) from None
         if "progress" in message:
-            told = message["progress"]
+            step = message["progress"]
             if progress is not None:
-                progress(told["stage"], told["done"], told["total"])
+                progress(step["stage"], step["done"], step["total"])
             return False, None
         if "error" in message:
-            raise _raised(message["error"])
+            error = message["error"]
+            if error["kind"] == "user":
+                raise UserError(error["message"])
+            raise WorkerFailure({**error, "signal": None})
         return True, message["value"]
 
-    def close(self, *, patience_s: float = 0.5) -> None:
-        """End the process: it goes by itself when the socket closes, or is killed a little later."""
+    def close(self, *, timeout_s: float = 0.5) -> None:
+        """End the process: it goes when the socket closes, or is killed `timeout_s` later."""
         self.connection.close()
         try:
-            self._popen.wait(timeout=patience_s)
+            self._popen.wait(timeout=timeout_s)
         except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._popen.pid, signal.SIGKILL)
             self._popen.wait()
 
     def _death(self, command: str) -> dict[str, Any]:
+        """Return the failure record of a process whose end of the socket has closed."""
         try:
-            code = self._popen.wait(timeout=10)
+            code = self._popen.wait(timeout=_EXIT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             code = None
-        name = signal.Signals(-code).name if code is not None and code < 0 else None
+        name = None
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
         how = f"was killed by {name}" if name else f"ended with exit code {code}"
+        # The kernel kills with this signal where memory ran out, and says so to nobody else.
         hint = " (the system may be out of memory)" if name == "SIGKILL" else ""
+        message = f"the worker {how} during '{command}'{hint}; what it printed is in jaxgen.log"
         return {
             "kind": "killed" if name else "died",
-            "message": f"the worker {how} during '{command}'{hint}; what it printed is in jaxgen.log",
+            "message": message,
             "traceback": None,
             "signal": name,
         }
-
-
-def _raised(error: dict[str, Any]) -> Exception:
-    if error["kind"] == "user":
-        return UserError(error["message"])
-    return WorkerFailure({**error, "signal": None})
-
-
-def environment_of(process: Process, *, shares_device: bool) -> dict[str, str]:
-    """The variables that a worker is started with: the parent's, with the arm's settings on top."""
-    environment = dict(os.environ)
-    if shares_device:
-        environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    environment.update(process.env)
-    if process.xla_flags:
-        environment["XLA_FLAGS"] = f"{environment.get('XLA_FLAGS', '')} {process.xla_flags}".strip()
-    return environment

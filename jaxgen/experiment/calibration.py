@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxgen.console.progress import Console
 from jaxgen.errors import ExitCode, UserError
-from jaxgen.executor.pool import Pool, in_turn
+from jaxgen.executor.pool import Pool, start_order
 from jaxgen.experiment.judge import DEFAULT_MARGIN, floor_key
 from jaxgen.experiment.repetitions import Repetitions, require_same
 from jaxgen.experiment.session import Session
@@ -78,8 +78,8 @@ def _comparisons(
     tried, total, start = 0, study.processes * study.repetitions, time.monotonic()
     for process in range(study.processes):
         until = start + study.max_seconds * (process + 1) / study.processes
-        turn = in_turn(experiment.arms, process)
-        with Pool(turn, log=record.folder / LOG, isolation=plan.isolation) as pool:
+        turn = start_order(experiment.arms, process)
+        with Pool(turn, isolation=plan.isolation, log=record.folder / LOG) as pool:
             if process == 0:
                 record.environment(pool.environments, isolation=pool.isolation)
                 noise_floor.find(

@@ -11,9 +11,9 @@ from jaxgen import report, tracking
 from jaxgen.console.progress import Console
 from jaxgen.console.sweep_board import Board
 from jaxgen.errors import ExitCode, UserError
-from jaxgen.executor.pool import ArmFailed, joined
-from jaxgen.executor.worker_group import Team
-from jaxgen.executor.worker_process import WorkerFailure
+from jaxgen.executor import job
+from jaxgen.executor.pool import ArmFailed
+from jaxgen.executor.worker_group import WorkerGroup
 from jaxgen.experiment import calibration, selftest, single
 from jaxgen.results.files import LOG
 from jaxgen.results.record import Record
@@ -42,33 +42,33 @@ def execute(
         UserError: found by a worker, such as a checkpoint that is missing; noted in the result first.
     """
     try:
-        with joined(experiment.arms, folder / LOG) as team:
-            if team is None or team.leads:
-                return _story(experiment, folder, pages=pages, board=board, team=team)
-            return _follow(team)
+        if not job.joins_a_job(experiment.arms):
+            return _story(experiment, folder, pages=pages, board=board, group=None)
+        with job.joined_group(experiment.arms, folder / LOG) as group:
+            if group.leads:
+                return _story(experiment, folder, pages=pages, board=board, group=group)
+            job.follow(group)
+            return ExitCode.OK
     except ArmFailed as failure:  # before there was a record, or while another's was made
         print(f"jaxgen: {failure.record['message']}", file=sys.stderr)
         return ExitCode.ARM_FAILED
 
 
-def _follow(team: Team) -> ExitCode:
-    try:
-        team.follow()
-    except WorkerFailure as failure:
-        raise ArmFailed("candidate", failure.record) from failure
-    return ExitCode.OK
-
-
 def _story(
-    experiment: Experiment, folder: Path, *, pages: bool, board: Board | None, team: Team | None
+    experiment: Experiment,
+    folder: Path,
+    *,
+    pages: bool,
+    board: Board | None,
+    group: WorkerGroup | None,
 ) -> ExitCode:
     """From the first entry of the record to the last."""
     record = Record(experiment.arms, folder)
     console = Console(experiment, folder, board=board)
     story = (
         _STORIES[type(experiment.study)]
-        if team is None
-        else functools.partial(_JOINED, team=team)
+        if group is None
+        else functools.partial(_JOINED, group=group)
     )
     with contextlib.ExitStack() as stack:
         stack.enter_context(_terminated_like_interrupted())

@@ -45,9 +45,7 @@ def floor_key(arm: Arm, environment: Mapping[str, Any]) -> str:
     return noise_floor.key_of(kind, cpu, workload=arm.choices["workload"], model=named)
 
 
-def judge_case(
-    experiment: Experiment, record: Record, outcome: Outcome, *, case: int
-) -> None:
+def judge_case(experiment: Experiment, record: Record, outcome: Outcome, *, case: int) -> None:
     """The figures and the verdict of one case, into its block of the result."""
     arms = experiment.arms
     block, names = record.block(case), names_of(arms)

@@ -98,11 +98,16 @@ def _forced(
 ) -> dict[str, Any]:
     """Both arms' logits on the baseline's own answers, through a file: they are too many for the pipe."""
     with tempfile.TemporaryDirectory(prefix="jaxgen-") as folder:
-        path = str(Path(folder) / "teacher.npy")
+        path = str(Path(folder) / "reference.npy")
         rows = [{key: row[key] for key in ("prompt_tokens", "tokens")} for row in teacher]
-        taught = pool.call("baseline", "teach", case=case, rows=rows, path=path)
+        taught = pool.call("baseline", "write_reference_logits", case=case, rows=rows, path=path)
         learnt = pool.call(
-            "candidate", "learn", case=case, rows=rows, path=path, divergences=divergences
+            "candidate",
+            "compare_logits",
+            case=case,
+            rows=rows,
+            path=path,
+            divergences=divergences,
         )
     methods = {"baseline": taught["forced"], **learnt["forced"]}
     return {**learnt, "forced": methods, "positions_total": taught["positions_total"]}

@@ -49,7 +49,7 @@ class Repetitions:
         session.load()
         session.prepare(0)
         self._call_s = {
-            arm: answer["call_s"] for arm, answer in pool.each("outputs", case=0).items()
+            arm: answer["call_s"] for arm, answer in pool.call_all("outputs", case=0).items()
         }
 
     def once(self, **fault: Any) -> tuple[dict[str, Any] | None, list[str]]:
@@ -59,7 +59,7 @@ class Repetitions:
             The comparison of the workload's first metric, null where no pair was measured; and what spoilt it.
         """
         number = next(self._numbers)
-        self._pool.call("candidate", "sabotage", fault=fault)
+        self._pool.call("candidate", "inject_fault", fault=fault)
         samples: Samples = self._session.outcome().samples
         trials = Trials(
             self._arms,

@@ -9,7 +9,7 @@ from typing import Any
 
 from jaxgen.console.progress import Console
 from jaxgen.errors import ExitCode, UserError
-from jaxgen.executor.pool import Pool, in_turn
+from jaxgen.executor.pool import Pool, start_order
 from jaxgen.experiment import single
 from jaxgen.experiment.judge import margin_of
 from jaxgen.experiment.repetitions import Repetitions, require_same
@@ -101,9 +101,9 @@ def _repeat(
     number = 1 + max(
         (each["process"] for each in (told["same"] or earlier.get("same", ()))), default=-1
     )
+    turn = start_order(experiment.arms, number)
     plan = experiment.measure
-    turn = in_turn(experiment.arms, number)
-    with Pool(turn, log=record.folder / LOG, isolation=plan.isolation) as pool:
+    with Pool(turn, isolation=plan.isolation, log=record.folder / LOG) as pool:
         if process == 0:
             record.environment(pool.environments, isolation=pool.isolation)
         margin, _ = margin_of(experiment, record.result["environment"])
@@ -119,7 +119,7 @@ def _repeat(
             {"slowdown": study.slowdown},
             {},
         ):  # the candidate's extra work is compiled in both processes
-            pool.call("baseline", "sabotage", fault=fault)
+            pool.call("baseline", "inject_fault", fault=fault)
         for _ in range(count):
             for kind, fault in (("same", {}), ("slowed", {"slowdown": study.slowdown})):
                 comparison, dirty = repetitions.once(**fault)

@@ -117,13 +117,13 @@ class Session:
             on_block=functools.partial(self._after_block, outcome, case=case),
         )
         if trials.short_warmup:  # an agreement run would warm what is left cold on purpose
-            self._pool.each("reset_peaks")
+            self._pool.call_all("reset_peaks")
             trials.run(call_s=None)
             self._keep_peaks("host_peak_rss_bytes")
             answers = self.answer(outcome, case=case)
         else:
             answers = self.answer(outcome, case=case)
-            self._pool.each("reset_peaks")
+            self._pool.call_all("reset_peaks")
             trials.run(call_s={arm: answer["call_s"] for arm, answer in answers.items()})
             self._keep_peaks("host_peak_rss_bytes")
         self._probe(outcome, case=case)  # again: the machine may have been disturbed before
@@ -143,8 +143,8 @@ class Session:
                     arm,
                     "prepare",
                     case=case,
-                    calls=self._plan.warmup,
-                    new_tokens=self._plan.warmup_tokens,
+                    warmup=self._plan.warmup,
+                    warmup_tokens=self._plan.warmup_tokens,
                 )["calls"]
             self._console.compiled(arm, calls)
             if not self._process:
@@ -184,7 +184,7 @@ class Session:
             dumps = {
                 arm: str(folder / "hlo" / arm) if plan.dump_hlo else None for arm in self._arms
             }
-            examined = self._pool.each(
+            examined = self._pool.call_all(
                 "examine", by_arm={arm: {"dump": dumps[arm]} for arm in dumps}, case=case
             )
         facts = {
@@ -209,7 +209,7 @@ class Session:
 
     def _keep_peaks(self, name: str) -> None:
         """The most until now. A device's account cannot be begun anew: a later case's may be that of earlier probes."""
-        for arm, told in self._pool.each("peaks").items():
+        for arm, told in self._pool.call_all("peaks").items():
             both = [each for each in (self.peaks[arm].get(name), told[name]) if each is not None]
             self.peaks[arm] |= {
                 "device_reason": told["device_reason"],

@@ -2,8 +2,8 @@
 
 from jaxgen.console.progress import Console
 from jaxgen.errors import ExitCode
-from jaxgen.executor.pool import Pool, in_turn
-from jaxgen.executor.worker_group import Team
+from jaxgen.executor.pool import Pool, start_order
+from jaxgen.executor.worker_group import WorkerGroup
 from jaxgen.experiment import judge
 from jaxgen.experiment.session import Session
 from jaxgen.experiment.startup import startups
@@ -20,7 +20,7 @@ from jaxgen.specs.score import Score
 
 
 def measure(
-    experiment: Experiment, record: Record, console: Console, *, team: Team | None = None
+    experiment: Experiment, record: Record, console: Console, *, group: WorkerGroup | None = None
 ) -> ExitCode:
     """In each pair of processes every case, then what the programs are and the verdict (`study=single`).
 
@@ -28,7 +28,7 @@ def measure(
         experiment: the arms, and how they are measured.
         record: gets every figure.
         console: shows the progress.
-        team: has joined a job for the arms; null starts workers.
+        group: has joined a job for the arms; null starts workers.
 
     Returns:
         0, 20 where the measurement is invalid, 10 where the gate found a regression.
@@ -42,8 +42,8 @@ def measure(
     outcomes: list[Outcome] = []
     before = None
     for process in range(plan.processes):
-        turn = in_turn(arms, process)
-        with Pool(turn, log=record.folder / LOG, isolation=plan.isolation, team=team) as pool:
+        turn = start_order(arms, process)
+        with Pool(turn, isolation=plan.isolation, log=record.folder / LOG, group=group) as pool:
             session = Session(turn, pool, record, console, plan=plan, process=process)
             if process == 0:
                 record.environment(pool.environments, isolation=pool.isolation)

@@ -138,7 +138,7 @@ class Trials:
         planned = schedule.block_plan(block, pairs=pairs, seed=self.plan.seed)
         for arm in planned.placement:
             if arm in self._arms:
-                self._pool.call(arm, "place")
+                self._pool.call(arm, "move_to_new_buffers")
         for pair, order in enumerate(planned.pairs):
             for position, arm in enumerate(arm for arm in order if arm in self._arms):
                 self._trial(
@@ -152,14 +152,18 @@ class Trials:
         """One trial that counts; a void one is kept in the file and measured again."""
         while True:
             sample = self._pool.call(arm, "trial", case=self._case, repeats=self.repeats)
-            void = bool(sample["events"]) and not self.short_warmup and not self._recompiles(arm)
+            void = (
+                bool(sample["compile_events"])
+                and not self.short_warmup
+                and not self._recompiles(arm)
+            )
             row = {
                 **place,
                 "case": self._case,
                 "arm": arm,
                 "void": void,
                 "repeats": self.repeats,
-                "compile_events": sample["events"],
+                "compile_events": sample["compile_events"],
                 "functions": sample["functions"],
                 "metrics": sample["metrics"],
                 "call_s": sample["call_s"],

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgen.errors import ExitCode
-from jaxgen.executor.pool import worker_settings
+from jaxgen.executor.process_settings import worker_settings
 from jaxgen.experiment import judge
 from jaxgen.gate import regression
 from jaxgen.gate.stored import READABLE_VERSION, version_problem

@@ -1,4 +1,7 @@
-"""One arm inside a worker: loaded, warmed, answering, timed. The workload says what a call is; this says when."""
+"""One arm inside a worker: its weights, its programs, and the calls that are timed.
+
+The workload says what a call is; this module says when it is made and what is noted about it.
+"""
 
 import dataclasses
 import gc
@@ -17,60 +20,53 @@ from jaxgen.specs.run import Run
 from jaxgen.workloads import create
 from jaxgen.workloads.codec import Codec
 from jaxgen.workloads.faults import Faults
-from jaxgen.workloads.protocol import Row
+from jaxgen.workloads.protocol import Row, Workload
 
 Progress = Callable[[str, int, int], None]
 
 
 class LoadedArm:
-    """The state of one arm.
+    """An arm that is loaded; `load_arm` makes it.
 
     Args:
         run: its spec.
-        ledger: the process's.
-        others: arms loaded before; equal weights are shared with them instead of loaded twice.
-        progress: told of each tensor as (stage, done, total).
+        ledger: counts what this process compiles.
+        loaded: where the weights came from, without the weights.
+        engine: the weights and the programs.
+        workload: what a call is.
+        faults: what is wrong with the arm on purpose.
+        owner: the arm loaded before whose weights this one uses; null where it has its own.
+        load_s: how long loading took, in seconds.
 
     Attributes:
-        run: its spec.
-        engine: weights and programs.
-        workload: what a call is.
-        answered: the rows of `outputs`, by case.
+        outputs_by_case: what `outputs` wrote, by the number of the case.
     """
 
     def __init__(
-        self, run: Run, *, ledger: Ledger, others: Mapping[str, "LoadedArm"], progress: Progress
+        self,
+        run: Run,
+        *,
+        ledger: Ledger,
+        loaded: Loaded,
+        engine: Engine,
+        workload: Workload,
+        faults: Faults,
+        owner: "LoadedArm | None",
+        load_s: float,
     ):
-        start = time.perf_counter()
         self.run = run
+        self.loaded = loaded
+        self.engine = engine
+        self.workload = workload
+        self.owner = owner
+        self.sharers: list[LoadedArm] = []
+        self.outputs_by_case: dict[int, list[Row]] = {}
         self._ledger = ledger
-        self._faults = Faults(run.fault)
-        self._twin = next((arm for arm in others.values() if _same_weights(arm.run, run)), None)
-        shardings = shardings_of(run.mesh)
-        loaded = (
-            self._twin.loaded
-            if self._twin
-            else load_weights(run.model, dtype=run.dtype, shardings=shardings, progress=progress)
-        )
-        self._sharing: list[LoadedArm] = []
-        if self._twin is not None:
-            self._twin._sharing.append(self)
-        self.loaded: Loaded = dataclasses.replace(
-            loaded, leaves=()
-        )  # the engine alone holds them, and may move them
-        codec = Codec(
-            loaded.tokenizer,
-            vocab_size=loaded.structure.architecture.vocab_size,
-            random=loaded.random,
-        )
-        leaves = self._faults.weights(self._twin.engine.leaves if self._twin else loaded.leaves)
-        self.engine = Engine(run, loaded.structure, leaves)
-        self.workload = create.create(self.engine, codec, faults=self._faults)
-        self.answered: dict[int, list[Row]] = {}
-        self._load_s = time.perf_counter() - start
+        self._faults = faults
+        self._load_s = load_s
 
     def facts(self) -> dict[str, Any]:
-        """What the parent records of a loaded arm."""
+        """Return what the parent records of a loaded arm."""
         loaded = self.loaded
         return {
             "load_s": self._load_s,
@@ -84,117 +80,179 @@ class LoadedArm:
             "tokenizer": loaded.tokenizer is not None,
             "questions": self.workload.questions(),
             "kv_cache_bytes": self.workload.kv_cache_bytes,
-            "mesh": self._mesh(),
+            "mesh": self._mesh_facts(),
             "metrics": self.workload.metrics,
             "cases": [dict(case.params) for case in self.workload.cases],
         }
 
-    def _mesh(self) -> dict[str, Any] | None:
-        """What the mesh makes of the model; null on a single device."""
-        layout = self.engine.layout
-        if layout is None:
-            return None
-        cut = {axis: layout.cut.of(axis) for axis in layout.axes}
-        held = device_bytes(self.engine.leaves)
-        return {
-            **layout.mesh.shape,
-            "cut": cut,
-            "reasons": list(layout.cut.reasons),
-            "weights_bytes_per_device": held,
-        }
-
-    def prepare(self, case: int, calls: int, new_tokens: int | None) -> dict[str, Any]:
-        """Make warm-up calls, by default with the trials' own batches.
+    def prepare(
+        self, case: int, *, warmup: int = 1, warmup_tokens: int | None = None
+    ) -> dict[str, Any]:
+        """Make the warm-up calls of a case.
 
         Args:
             case: the number of the case.
-            calls: how many.
-            new_tokens: null warms up with the trials' own lengths; a number cuts the calls short.
+            warmup: how many calls.
+            warmup_tokens: new tokens of each; null takes the trials' own lengths.
 
         Returns:
-            `calls`, one for each warm-up call: `{seconds, trace_s, lower_s, compile_s, events, functions,
-            persistent_cache_hits, persistent_cache_misses}`. What is traced inside another trace is counted once.
+            `calls`, one for each warm-up call: `{seconds, trace_s, lower_s, compile_s, events,
+            functions, persistent_cache_hits, persistent_cache_misses}`. What is traced inside
+            another trace is counted once.
         """
-        return {"calls": [self._watched(case, new_tokens=new_tokens) for _ in range(calls)]}
+        calls = [self._warm_up(case, new_tokens=warmup_tokens) for _ in range(warmup)]
+        return {"calls": calls}
 
     def precompile(self, case: int) -> dict[str, Any]:
-        """One full warm-up call, watched as in `prepare`."""
-        return self._watched(case, new_tokens=None)
+        """Make one warm-up call with the trials' own lengths; return one of `prepare`'s `calls`."""
+        return self._warm_up(case, new_tokens=None)
 
     def outputs(self, case: int) -> dict[str, Any]:
-        """Answer every question once; `call_s` is how long that took, for planning the trials.
+        """Answer every prompt or item of a case once, for the comparison of the arms.
 
-        What is warm by now stays for good: the garbage collector need not look through it before every trial, which
-        would take as long as the trial.
+        Returns:
+            `rows`, the outputs; `call_s`, the seconds it took, for planning the trials; `call`,
+            what it compiled, as in `prepare`; `facts` of the workload.
         """
         mark, start = self._ledger.mark(), time.perf_counter()
-        answered = self.workload.call(case)
+        call = self.workload.call(case)
         call_s = time.perf_counter() - start
         window = self._ledger.since(mark)
+        # What is warm by now stays for good. The garbage collector need not look through it before
+        # every trial, which would take as long as the trial.
         gc.collect()
         gc.freeze()
-        rows = self.answered[case] = self.workload.answers(case, answered)
+        rows = self.workload.answers(case, call)
+        self.outputs_by_case[case] = rows
         return {
             "rows": rows,
             "call_s": call_s,
-            "call": _compiled(window, seconds=call_s),
-            "facts": self.workload.facts(case, answered, rows),
+            "call": _compile_facts(window, seconds=call_s),
+            "facts": self.workload.facts(case, call, rows),
         }
 
-    def place(self) -> None:
-        """Move the weights to fresh buffers; of arms that share them, the first moves them for all."""
-        if self._twin is not None:
+    def move_to_new_buffers(self) -> None:
+        """Copy the weights into fresh buffers: a new draw of their place in memory.
+
+        Of arms that share weights, the owner moves them for all.
+        """
+        if self.owner is not None:
             return
-        for arm in self._sharing:
-            arm.engine.leaves = ()
+        for arm in self.sharers:
+            arm.engine.leaves = ()  # so that the old buffers are freed, not held twice
         self.engine.move_to_new_buffers()
-        for arm in self._sharing:
+        for arm in self.sharers:
             arm.engine.leaves = self.engine.leaves
 
     def trial(self, case: int, repeats: int) -> dict[str, Any]:
-        """`repeats` calls as one trial: metrics, compile events, and the last call's answers for checking.
+        """Make one trial.
 
-        The garbage collector rests meanwhile.
+        Args:
+            case: the number of the case.
+            repeats: calls in the trial.
+
+        Returns:
+            `metrics` of the trial; `compile_events` and `functions` compiled in it; `answers` of
+            the last call, tokens or scores alone; `call_s`, the seconds of each call.
         """
         gc.collect()
-        gc.disable()
+        gc.disable()  # a collection would land in one arm's time or in the other's, by chance
         try:
             mark = self._ledger.mark()
             calls = [self.workload.call(case) for _ in range(repeats)]
             window = self._ledger.since(mark)
         finally:
             gc.enable()
-        answers = self.workload.answers(case, calls[-1])
+        rows = self.workload.answers(case, calls[-1])
         return {
             "metrics": self.workload.measured(calls),
-            "events": window.events,
+            "compile_events": window.events,
             "functions": window.functions,
-            "answers": [row.get("tokens", row.get("scores")) for row in answers],
+            "answers": [row.get("tokens", row.get("scores")) for row in rows],
             "call_s": [self.workload.seconds(call) for call in calls],
         }
 
-    def sabotage(self, fault: dict[str, Any]) -> None:
+    def inject_fault(self, fault: dict[str, Any]) -> None:
         """Change what is wrong with the arm from now on; the weights stay as they are."""
         self._faults.fault = Fault(**fault)
 
     def logprobs(self, tokens: list[int], candidates: list[int]) -> list[float]:
-        """The arm's log-probabilities of `candidates` as the token after `tokens`."""
+        """Return the log-probabilities of `candidates` as the token after `tokens`."""
         logprobs = next_logprobs(self.engine, tokens)
         return [float(logprobs[token]) for token in candidates]
 
-    def _watched(self, case: int, *, new_tokens: int | None) -> dict[str, Any]:
+    def _mesh_facts(self) -> dict[str, Any] | None:
+        """Return what the mesh makes of the model; null on a single device."""
+        layout = self.engine.layout
+        if layout is None:
+            return None
+        return {
+            **layout.mesh.shape,
+            "cut": {axis: layout.cut.of(axis) for axis in layout.axes},
+            "reasons": list(layout.cut.reasons),
+            "weights_bytes_per_device": device_bytes(self.engine.leaves),
+        }
+
+    def _warm_up(self, case: int, *, new_tokens: int | None) -> dict[str, Any]:
+        """Make one warm-up call; return what it compiled."""
         mark, start = self._ledger.mark(), time.perf_counter()
         self.workload.warm_up(case, new_tokens=new_tokens)
-        return _compiled(self._ledger.since(mark), seconds=time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        return _compile_facts(self._ledger.since(mark), seconds=seconds)
+
+
+def load_arm(
+    run: Run, *, ledger: Ledger, others: Mapping[str, LoadedArm], progress: Progress
+) -> LoadedArm:
+    """Restore an arm's weights and read its prompts.
+
+    Args:
+        run: the arm's spec.
+        ledger: counts what this process compiles.
+        others: arms loaded before; equal weights are shared with them instead of loaded twice.
+        progress: called for each tensor with (stage, done, total).
+
+    Raises:
+        UserError: weights, prompts and cache do not fit together.
+    """
+    start = time.perf_counter()
+    faults = Faults(run.fault)
+    owner = next((arm for arm in others.values() if _same_weights(arm.run, run)), None)
+    shardings = shardings_of(run.mesh)
+    if owner is not None:
+        loaded, leaves = owner.loaded, owner.engine.leaves
+    else:
+        loaded = load_weights(run.model, dtype=run.dtype, shardings=shardings, progress=progress)
+        leaves = loaded.leaves
+    vocab_size = loaded.structure.architecture.vocab_size
+    codec = Codec(loaded.tokenizer, vocab_size=vocab_size, random=loaded.random)
+    engine = Engine(run, loaded.structure, faults.weights(leaves))
+    arm = LoadedArm(
+        run,
+        ledger=ledger,
+        # The engine alone holds the weights: it may move them, and the old ones must go then.
+        loaded=dataclasses.replace(loaded, leaves=()),
+        engine=engine,
+        workload=create.create(engine, codec, faults=faults),
+        faults=faults,
+        owner=owner,
+        load_s=time.perf_counter() - start,
+    )
+    if owner is not None:
+        owner.sharers.append(arm)
+    return arm
 
 
 def _same_weights(one: Run, other: Run) -> bool:
-    alike = all(getattr(one.dtype, how) == getattr(other.dtype, how) for how in ("int8", "kept"))
-    return alike and (one.model, one.mesh, one.fault) == (other.model, other.mesh, other.fault)
+    """Return whether two arms can share one copy of the weights."""
+    for how in ("int8", "kept"):
+        if getattr(one.dtype, how) != getattr(other.dtype, how):
+            return False
+    return (one.model, one.mesh, one.fault) == (other.model, other.mesh, other.fault)
 
 
-def _compiled(window: Window, *, seconds: float) -> dict[str, Any]:
-    """What a call compiled, and what that took; the whole call in `seconds`."""
+def _compile_facts(window: Window, *, seconds: float) -> dict[str, Any]:
+    """Return what a call compiled and how long that took; `seconds` is the whole call."""
     return {
         "seconds": seconds,
         "trace_s": window.seconds("trace"),

@@ -1,48 +1,66 @@
-"""What a worker finds out beside the trials: scale, memory, programs, a profile, an arm's logits on given tokens.
+"""What a worker measures beside the trials: work and rates, memory, programs, a profile, logits.
 
-Each function is a command of that name; none runs while a trial does.
+Each function carries out the command of its name; none runs while a trial does.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxgen.engine import logit_comparison, reference_logits
 from jaxgen.engine.hlo import inspection
-from jaxgen.engine.logit_comparison import compare_logits
-from jaxgen.engine.reference_logits import write_reference_logits
 from jaxgen.machine import memory, probes
 from jaxgen.measure.roofline import Step
 from jaxgen.worker.arm import LoadedArm
 
 
-def teach(arm: LoadedArm, case: int, rows: list[dict], path: str) -> dict[str, Any]:
-    """Write the arm's log-probabilities of its own answers of a case to a file."""
+def write_reference_logits(
+    arm: LoadedArm, case: int, *, rows: list[dict[str, Any]], path: str
+) -> dict[str, Any]:
+    """Write the arm's log-probabilities of its own outputs of a case to a file."""
     limits = arm.workload.limits(case)
-    return write_reference_logits(arm.engine, rows, path, limits=limits)
+    return reference_logits.write_reference_logits(arm.engine, rows, path, limits=limits)
 
 
-def learn(
-    arm: LoadedArm, case: int, rows: list[dict], path: str, divergences: Sequence[dict] = ()
+def compare_logits(
+    arm: LoadedArm,
+    case: int,
+    *,
+    rows: list[dict[str, Any]],
+    path: str,
+    divergences: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """Compare the arm's log-probabilities with those in the file, on the same tokens."""
     limits = arm.workload.limits(case)
-    return compare_logits(arm.engine, rows, path, limits=limits, divergences=divergences)
+    return logit_comparison.compare_logits(
+        arm.engine, rows, path, limits=limits, divergences=divergences
+    )
 
 
 def scale(arm: LoadedArm, case: int) -> dict[str, Any]:
-    """What a step of a case must move and compute, and the rates that the device reaches on so much memory."""
-    steps = arm.workload.steps(case, arm.answered.get(case, ()))
+    """Measure what the device could do at best, beside what a step of the case must do.
+
+    Returns:
+        `steps`, by metric the `{bytes, flops}` that a step must move and compute; `probe`, the
+        rates that the device reaches on as much memory, or null where no step's work is known.
+    """
+    steps = arm.workload.steps(case, arm.outputs_by_case.get(case, ()))
     sizes = [step.nbytes for step in steps.values() if step is not None]
     layout = arm.engine.layout
-    where = {"dtype": arm.run.dtype.between, "mesh": layout.mesh if layout else None}
-    return {
-        "steps": {metric: _plain(step) for metric, step in steps.items()},
-        "probe": probes.probe(int(max(sizes)), **where) if sizes else None,
-    }
+    mesh = layout.mesh if layout else None
+    probe = None
+    if sizes:
+        # As much memory as the largest step touches: what fits a cache is read much faster.
+        probe = probes.probe(int(max(sizes)), dtype=arm.run.dtype.between, mesh=mesh)
+    return {"steps": {metric: _plain(step) for metric, step in steps.items()}, "probe": probe}
 
 
-def examine(arm: LoadedArm, case: int, dump: str | None) -> dict[str, Any]:
-    """The case's programs: their hash and size, what they need of memory, and XLA's own count of their work."""
+def examine(arm: LoadedArm, case: int, *, dump: str | None) -> dict[str, Any]:
+    """Examine the programs of a case, and write their text into the folder `dump` if there is one.
+
+    Returns:
+        Their hash and size, what they need of memory, and XLA's own count of their work.
+    """
     programs = arm.workload.programs(case)
     facts = inspection.examine(arm.engine, programs)
     if dump is not None:
@@ -50,29 +68,27 @@ def examine(arm: LoadedArm, case: int, dump: str | None) -> dict[str, Any]:
     return {**facts, "last_step": _plain(arm.workload.last_step(case))}
 
 
-def profile(arm: LoadedArm, case: int, folder: str) -> dict[str, Any]:
-    """One more call under jax.profiler; the operations that took longest."""
-    from jaxgen.machine.profile import record
+def profile(arm: LoadedArm, case: int, *, folder: str) -> dict[str, Any]:
+    """Make one more call under jax.profiler; return the operations that took longest."""
+    from jaxgen.machine.profile import record  # few runs ask for a profile, and it imports much
 
     meanings = inspection.meanings(arm.workload.programs(case))
     return record(lambda: arm.workload.call(case), Path(folder), meanings=meanings)
 
 
-def capture(arm: LoadedArm, case: int, path: str) -> dict[str, Any] | None:
-    """The activations that the arm keeps, into a file; null where it keeps none."""
+def capture(arm: LoadedArm, case: int, *, path: str) -> dict[str, Any] | None:
+    """Write the activations that the arm keeps into a file; return null where it keeps none."""
     return arm.workload.capture(case, Path(path))
 
 
-def reset_peaks(arm: LoadedArm) -> dict[str, Any]:
-    """The peak until now, and whether it could be reset."""
-    del arm
+def reset_peaks() -> dict[str, Any]:
+    """Begin a new account of this process's memory; return the peak until now."""
     before = memory.host_peak_rss_bytes()
     return {"host_peak_rss_bytes": before, "reset": memory.reset_host_peak()}
 
 
-def peaks(arm: LoadedArm) -> dict[str, Any]:
-    """Peak memory since the reset, of the process and of its device."""
-    del arm
+def peaks() -> dict[str, Any]:
+    """Return the peak memory since the reset, of the process and of its device."""
     device_peak_bytes, reason = memory.device_peak_bytes()
     return {
         "host_peak_rss_bytes": memory.host_peak_rss_bytes(),
@@ -82,10 +98,5 @@ def peaks(arm: LoadedArm) -> dict[str, Any]:
 
 
 def _plain(step: Step | None) -> dict[str, float] | None:
+    """Return a step's work as JSON values."""
     return None if step is None else {"bytes": step.nbytes, "flops": step.flops}
-
-
-COMMANDS = {
-    function.__name__: function
-    for function in (teach, learn, scale, examine, profile, capture, reset_peaks, peaks)
-}

@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxgen.config.experiment import load_experiment
 from jaxgen.engine.ledger import Ledger
-from jaxgen.worker.arm import LoadedArm
+from jaxgen.worker.arm import load_arm
 
 COMMON = (
     "model=gpt2",
@@ -83,8 +83,8 @@ def main() -> None:
 
 
 def _jaxgen(*overrides: str) -> Callable[[], float]:
-    run = load_experiment((*COMMON, *overrides)).arms["candidate"].run
-    arm = LoadedArm(run, ledger=_LEDGER, others={}, progress=lambda *_: None)
+    run = load_experiment((*COMMON, *overrides)).candidate.run
+    arm = load_arm(run, ledger=_LEDGER, others={}, progress=lambda *_: None)
     arm.prepare(0)
     return lambda: arm.trial(0, 1)["metrics"]["latency_s"]
 

@@ -14,7 +14,7 @@ import jax
 
 from jaxgen.config.experiment import load_experiment
 from jaxgen.engine.ledger import Ledger
-from jaxgen.worker.arm import LoadedArm
+from jaxgen.worker.arm import load_arm
 
 SHAPES = (
     *(
@@ -54,8 +54,8 @@ def main() -> None:
 
 
 def _decoding(*overrides: str) -> contest.Once:
-    arm = LoadedArm(
-        load_experiment((*SHAPES, *overrides)).arms["candidate"].run,
+    arm = load_arm(
+        load_experiment((*SHAPES, *overrides)).candidate.run,
         ledger=_LEDGER,
         others={},
         progress=lambda *_: None,

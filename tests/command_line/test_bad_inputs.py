@@ -213,7 +213,7 @@ class Lent:
     """A worker that a run may use, but not end."""
 
     def __init__(self, worker):
-        self.call, self.pid = worker.call, worker.pid
+        self.call = worker.call
 
     def __enter__(self):
         return self

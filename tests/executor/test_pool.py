@@ -1,5 +1,6 @@
 """Which process holds which arm, and whose failure a failure is, with stand-ins for the workers."""
 
+import contextlib
 import dataclasses
 import threading
 
@@ -17,14 +18,14 @@ PATIENCE_S = 20
 DEAD = {"kind": "killed", "message": "it was killed", "traceback": None, "signal": "SIGKILL"}
 
 
-class StandIn:
-    """Notes what it is started with and asked; `answers` are functions of the arm by command."""
+class StandInWorker:
+    """Keeps what it is started with and every call."""
 
-    def __init__(self, house, process, *, shares_device):
-        self.house, self.process, self.shares_device = house, process, shares_device
-        self.pid = 100 + len(house.workers)
+    def __init__(self, stand_ins, process, *, shares_device):
+        self.stand_ins, self.process, self.shares_device = stand_ins, process, shares_device
+        self.pid = 100 + len(stand_ins.workers)
         self.closed = False
-        house.workers.append(self)
+        stand_ins.workers.append(self)
 
     def __enter__(self):
         return self
@@ -33,14 +34,14 @@ class StandIn:
         self.closed = True
 
     def call(self, command, *, progress=None, arm, **arguments):
-        self.house.calls.append((self.pid, command, arm, arguments))
+        self.stand_ins.calls.append((self.pid, command, arm, arguments))
         if command == "hello":
-            return {"platform": self.house.platform, "pid": self.pid}
-        return self.house.answer(command, arm)
+            return {"platform": self.stand_ins.platform, "pid": self.pid}
+        return self.stand_ins.answer(command, arm)
 
 
-class House:
-    """All the stand-ins of one test."""
+class StandIns:
+    """All workers of one test; `answer` is a function of the command and the arm."""
 
     def __init__(self):
         self.workers, self.calls, self.platform = [], [], "cpu"
@@ -48,13 +49,15 @@ class House:
 
 
 @pytest.fixture
-def house(monkeypatch):
-    made = House()
-    monkeypatch.setattr(
-        "jaxgen.executor.pool.Worker",
-        lambda process, log, shares_device: StandIn(made, process, shares_device=shares_device),
-    )
-    return made
+def stand_ins(monkeypatch):
+    created = StandIns()
+
+    def worker(process, *, log, shares_device):
+        del log
+        return StandInWorker(created, process, shares_device=shares_device)
+
+    monkeypatch.setattr("jaxgen.executor.pool.Worker", worker)
+    return created
 
 
 def arms_of(**processes):
@@ -68,32 +71,29 @@ def arms_of(**processes):
 
 
 def on_mesh(mesh, process=Process()):  # noqa: B008 - frozen
-    """The same, the candidate on a mesh."""
+    """Two arms, the candidate on a mesh."""
     arms = arms_of()
     run = dataclasses.replace(arms["candidate"].run, mesh=mesh, process=process)
     return arms | {"candidate": dataclasses.replace(arms["candidate"], run=run)}
 
 
 @pytest.fixture
-def pool(tmp_path, house):
-    """Starts a pool; it is closed with the test."""
-    started = []
+def start_pool(tmp_path, stand_ins):
+    """Start a pool; it is closed with the test."""
+    with contextlib.ExitStack() as stack:
 
-    def start(arms=None, **settings):
-        made = Pool(arms or arms_of(), log=tmp_path / "log", **settings)
-        started.append(made)
-        return made.__enter__()
+        def start(arms=None, isolation=Isolation.auto, **settings):
+            pool = Pool(arms or arms_of(), isolation=isolation, log=tmp_path / "log", **settings)
+            return stack.enter_context(pool)
 
-    yield start
-    for each in started:
-        each.__exit__()
+        yield start
 
 
 class TestIsolation:
     FLAGS = Process(xla_flags="--xla")
 
     @pytest.mark.parametrize(
-        ("asked", "platform", "settings", "found"),
+        ("wanted", "platform", "settings", "isolation"),
         [
             (Isolation.auto, "cpu", {}, Isolation.separate),
             (Isolation.auto, "gpu", {}, Isolation.shared),
@@ -103,73 +103,76 @@ class TestIsolation:
             (Isolation.separate, "gpu", {}, Isolation.separate),
         ],
     )
-    def test_how_many_processes_hold_the_arms(self, asked, platform, settings, found, house, pool):
-        house.platform = platform
-        made = pool(arms_of(**settings), isolation=asked)
-        assert made.isolation is found
-        assert len(house.workers) == (2 if found is Isolation.separate else 1)
-        assert len(set(made.pids.values())) == len(house.workers)
-        assert made.environments.keys() == {"candidate", "baseline"}
+    def test_how_many_processes_hold_the_arms(
+        self, wanted, platform, settings, isolation, stand_ins, start_pool
+    ):
+        stand_ins.platform = platform
+        pool = start_pool(arms_of(**settings), wanted)
+        assert pool.isolation is isolation
+        assert len(stand_ins.workers) == (2 if isolation is Isolation.separate else 1)
+        pids = {environment["pid"] for environment in pool.environments.values()}
+        assert len(pids) == len(stand_ins.workers)
+        assert pool.environments.keys() == {"candidate", "baseline"}
 
-    def test_an_arm_s_settings_reach_its_own_process(self, house, pool):
-        pool(arms_of(baseline=self.FLAGS))
-        assert [worker.process.xla_flags for worker in house.workers] == [None, "--xla"]
+    def test_an_arm_s_settings_reach_its_own_process(self, stand_ins, start_pool):
+        start_pool(arms_of(baseline=self.FLAGS))
+        assert [worker.process.xla_flags for worker in stand_ins.workers] == [None, "--xla"]
 
-    def test_what_every_worker_is_given_comes_on_top_of_the_arm_s_own(self, house, pool):
+    def test_what_every_worker_is_given_comes_on_top_of_the_arm_s_own(self, stand_ins, start_pool):
         own = Process(env=(("A", "1"), ("B", "1")))
-        pool(arms_of(candidate=own), environment={"B": "2"})
-        first, second = (dict(worker.process.env) for worker in house.workers)
+        start_pool(arms_of(candidate=own), environment={"B": "2"})
+        first, second = (dict(worker.process.env) for worker in stand_ins.workers)
         assert (first, second) == ({"A": "1", "B": "2"}, {"B": "2"})
 
     @pytest.mark.parametrize(
-        ("settings", "found"),
+        ("settings", "host_devices"),
         [
             (Process(), ["4", None]),
             (Process(env=(("JAX_NUM_CPU_DEVICES", "8"),)), ["8", None]),
         ],
     )
     def test_a_process_gets_as_many_host_devices_as_its_mesh_has(
-        self, settings, found, house, pool, monkeypatch
+        self, settings, host_devices, stand_ins, start_pool, monkeypatch
     ):
         monkeypatch.delenv("JAX_NUM_CPU_DEVICES", raising=False)
-        house.platform = "gpu"
-        made = pool(on_mesh(Mesh(tensor=4), process=settings))
-        assert [
-            dict(worker.process.env).get("JAX_NUM_CPU_DEVICES") for worker in house.workers
-        ] == found
-        assert made.isolation is Isolation.separate
+        stand_ins.platform = "gpu"
+        pool = start_pool(on_mesh(Mesh(tensor=4), process=settings))
+        environments = [dict(worker.process.env) for worker in stand_ins.workers]
+        found = [environment.get("JAX_NUM_CPU_DEVICES") for environment in environments]
+        assert found == host_devices
+        assert pool.isolation is Isolation.separate
 
-    def test_one_process_cannot_have_two_numbers_of_devices(self, house, pool):
+    def test_one_process_cannot_have_two_numbers_of_devices(self, stand_ins, start_pool):
         arms = on_mesh(Mesh(tensor=2))
         with pytest.raises(
             UserError,
             match=r"measure\.isolation=shared.*2 for the candidate and 1 for the baseline",
         ):
-            pool(arms, isolation=Isolation.shared)
-        assert not house.workers
+            start_pool(arms, Isolation.shared)
+        assert not stand_ins.workers
 
-    def test_one_arm_alone_shares_its_device_with_nobody(self, house, pool):
-        pool({"candidate": arms_of()["candidate"]})
-        assert [worker.shares_device for worker in house.workers] == [False]
+    def test_one_arm_alone_shares_its_device_with_nobody(self, stand_ins, start_pool):
+        start_pool({"candidate": arms_of()["candidate"]})
+        assert [worker.shares_device for worker in stand_ins.workers] == [False]
 
-    def test_two_processes_share_the_device(self, house, pool):
-        pool()
-        assert [worker.shares_device for worker in house.workers] == [True, True]
+    def test_two_processes_share_the_device(self, stand_ins, start_pool):
+        start_pool()
+        assert [worker.shares_device for worker in stand_ins.workers] == [True, True]
 
 
-class TestEach:
-    def test_in_processes_of_their_own_the_arms_work_at_the_same_time(self, house, pool):
+class TestCallAll:
+    def test_in_processes_of_their_own_the_arms_work_at_the_same_time(self, stand_ins, start_pool):
         together = threading.Barrier(2, timeout=PATIENCE_S)
 
         def answer(command, arm):
             together.wait()  # breaks if one is asked after the other
             return arm
 
-        made = pool(isolation=Isolation.separate)
-        house.answer = answer
-        assert made.each("scale") == {"candidate": "candidate", "baseline": "baseline"}
+        pool = start_pool(isolation=Isolation.separate)
+        stand_ins.answer = answer
+        assert pool.call_all("scale") == {"candidate": "candidate", "baseline": "baseline"}
 
-    def test_in_one_process_they_take_turns(self, house, pool):
+    def test_in_one_process_they_take_turns(self, stand_ins, start_pool):
         busy = []
 
         def answer(command, arm):
@@ -177,21 +180,23 @@ class TestEach:
             assert threading.current_thread() is threading.main_thread()
             return arm
 
-        made = pool(isolation=Isolation.shared)
-        house.answer = answer
-        assert made.each("scale") == {"candidate": "candidate", "baseline": "baseline"}
+        pool = start_pool(isolation=Isolation.shared)
+        stand_ins.answer = answer
+        assert pool.call_all("scale") == {"candidate": "candidate", "baseline": "baseline"}
         assert busy == ["candidate", "baseline"]
 
     @pytest.mark.parametrize("isolation", [Isolation.shared, Isolation.separate])
-    def test_arguments_of_all_and_of_each_reach_the_arm(self, isolation, house, pool):
-        made = pool(isolation=isolation)
-        house.calls.clear()
-        made.each("examine", by_arm={"baseline": {"dump": "there"}}, case=2)
-        asked = {arm: arguments for _, _, arm, arguments in house.calls}
-        assert asked == {"candidate": {"case": 2}, "baseline": {"case": 2, "dump": "there"}}
+    def test_arguments_of_all_and_of_each_reach_the_arm(self, isolation, stand_ins, start_pool):
+        pool = start_pool(isolation=isolation)
+        stand_ins.calls.clear()
+        pool.call_all("examine", by_arm={"baseline": {"dump": "there"}}, case=2)
+        arguments_of = {arm: arguments for _, _, arm, arguments in stand_ins.calls}
+        assert arguments_of == {"candidate": {"case": 2}, "baseline": {"case": 2, "dump": "there"}}
 
     @pytest.mark.parametrize("failing", ["candidate", "baseline"])
-    def test_a_failure_waits_for_the_other_arm_and_names_its_own(self, failing, house, pool):
+    def test_a_failure_waits_for_the_other_arm_and_names_its_own(
+        self, failing, stand_ins, start_pool
+    ):
         ended, failed = [], threading.Event()
 
         def answer(command, arm):
@@ -202,46 +207,47 @@ class TestEach:
             ended.append(arm)
             return arm
 
-        made = pool(isolation=Isolation.separate)
-        house.answer = answer
+        pool = start_pool(isolation=Isolation.separate)
+        stand_ins.answer = answer
         with pytest.raises(ArmFailed) as raised:
-            made.each("scale")
+            pool.call_all("scale")
         assert (raised.value.arm, raised.value.record) == (failing, DEAD)
         assert len(ended) == 1
 
 
 class TestCalls:
-    def test_a_failure_is_that_of_the_arm_that_was_served(self, house, pool):
+    def test_a_failure_is_that_of_the_arm_that_was_served(self, stand_ins, start_pool):
         def answer(command, arm):
             raise WorkerFailure(DEAD)
 
-        made = pool(isolation=Isolation.shared)
-        house.answer = answer
+        pool = start_pool(isolation=Isolation.shared)
+        stand_ins.answer = answer
         with pytest.raises(ArmFailed, match=r"^baseline: it was killed$") as raised:
-            made.call("baseline", "trial", case=0, repeats=1)
+            pool.call("baseline", "trial", case=0, repeats=1)
         assert (raised.value.arm, raised.value.record) == ("baseline", DEAD)
 
-    def test_a_worker_loads_its_arm_from_plain_data(self, house, pool):
-        made = pool()
-        assert made.load("baseline", lambda *_progress: None) == "load of baseline"
-        _, command, arm, arguments = house.calls[-1]
+    def test_a_worker_loads_its_arm_from_plain_data(self, stand_ins, start_pool):
+        pool = start_pool()
+        assert pool.load("baseline", lambda *_progress: None) == "load of baseline"
+        _, command, arm, arguments = stand_ins.calls[-1]
         assert (command, arm, arguments["run"]["cache"]["class"]) == ("load", "baseline", "Fixed")
 
-    def test_workers_end_with_the_pool(self, tmp_path, house):
-        with Pool(arms_of(), log=tmp_path / "log"):
-            assert [worker.closed for worker in house.workers] == [False, False]
-        assert [worker.closed for worker in house.workers] == [True, True]
+    def test_workers_end_with_the_pool(self, tmp_path, stand_ins):
+        with Pool(arms_of(), isolation=Isolation.auto, log=tmp_path / "log"):
+            assert [worker.closed for worker in stand_ins.workers] == [False, False]
+        assert [worker.closed for worker in stand_ins.workers] == [True, True]
 
     def test_a_start_that_fails_ends_the_workers_that_run_already(
-        self, tmp_path, house, monkeypatch
+        self, tmp_path, stand_ins, monkeypatch
     ):
         def hello(self, command, **_arguments):
-            if len(self.house.workers) == 2:
+            if len(self.stand_ins.workers) == 2:
                 raise WorkerFailure(DEAD)
             return {"platform": "cpu", "pid": self.pid}
 
-        monkeypatch.setattr(StandIn, "call", hello)
-        with pytest.raises(ArmFailed) as raised, Pool(arms_of(), log=tmp_path / "log"):
+        monkeypatch.setattr(StandInWorker, "call", hello)
+        pool = Pool(arms_of(), isolation=Isolation.auto, log=tmp_path / "log")
+        with pytest.raises(ArmFailed) as raised, pool:
             pass
         assert raised.value.arm == "baseline"
-        assert [worker.closed for worker in house.workers] == [True, True]
+        assert [worker.closed for worker in stand_ins.workers] == [True, True]

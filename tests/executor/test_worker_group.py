@@ -1,4 +1,4 @@
-"""Several processes that are one arm: they write what one process writes, from one checkpoint, or the run ends."""
+"""Several processes that are one arm write what one process writes, or the run ends."""
 
 import os
 import threading
@@ -10,7 +10,7 @@ import pytest
 from jaxgen.config.experiment import load_experiment
 from jaxgen.errors import ExitCode
 from jaxgen.executor.pool import ArmFailed, Pool
-from jaxgen.executor.worker_group import local_ways
+from jaxgen.executor.worker_group import local_rendezvous
 from jaxgen.experiment.execute import execute
 from jaxgen.worker.peer import PEER_TIMEOUT_S
 from support.small_runs import SCORING, read_result, workers_of
@@ -31,8 +31,9 @@ SIX_PLACES = 1e-6
 
 def pooled(folder, *overrides):
     """A pool of the candidate alone."""
-    arm = load_experiment([*overrides, "baseline=off"]).arms["candidate"]
-    return Pool({"candidate": arm}, log=folder / "log")
+    experiment = load_experiment([*overrides, "baseline=off"])
+    isolation = experiment.measure.isolation
+    return Pool(experiment.arms, isolation=isolation, log=folder / "log")
 
 
 def answers(folder, *overrides):
@@ -64,12 +65,9 @@ def test_a_process_that_dies_ends_the_command_and_is_named(tmp_path):
     before = workers_of(os.getpid())
     with pooled(tmp_path, *GENERATING, *TWO, "workload.max_new_tokens=200") as pool:
         pool.load("candidate", lambda *_progress: None)
-        pool.call("candidate", "prepare", case=0)
-        (other,) = [
-            each
-            for each in workers_of(os.getpid(), besides=before)
-            if each.pid != pool.pids["candidate"]
-        ]
+        pool.call("candidate", "prepare", case=0, warmup=1, warmup_tokens=None)
+        first = pool.environments["candidate"]["pid"]
+        (other,) = [each for each in workers_of(os.getpid(), besides=before) if each.pid != first]
         threading.Timer(1.0, other.kill).start()
         began = time.monotonic()
         with pytest.raises(
@@ -91,7 +89,7 @@ JOINED = (
 
 
 def test_process_0_alone_writes_in_a_job_that_is_joined(tmp_path):
-    port = local_ways(1)[0]["coordinator_address"].rpartition(":")[2]
+    port = local_rendezvous(1)[0]["coordinator_address"].rpartition(":")[2]
     folders, codes = [tmp_path / "0", tmp_path / "1"], {}
     by_hand = [
         (f"mesh.coordinator=127.0.0.1:{port}", f"mesh.process_id={number}") for number in (0, 1)
@@ -117,7 +115,7 @@ def test_process_0_alone_writes_in_a_job_that_is_joined(tmp_path):
 
 def test_a_process_that_dies_in_a_job_that_is_joined_ends_the_run_and_is_named(tmp_path):
     before = workers_of(os.getpid())
-    port = local_ways(1)[0]["coordinator_address"].rpartition(":")[2]
+    port = local_rendezvous(1)[0]["coordinator_address"].rpartition(":")[2]
     endless = ("measure.max_seconds=300", "measure.blocks=1000", "measure.target_ci=0.000001")
     by_hand = [
         (f"mesh.coordinator=127.0.0.1:{port}", f"mesh.process_id={number}") for number in (0, 1)

@@ -50,9 +50,9 @@ def test_the_floor_is_what_equal_arms_stray_by(tmp_path, monkeypatch):
 
 def test_each_trial_has_a_place_of_its_own_spoilt_measurements_included(tmp_path, monkeypatch):
     class Spoilt(Machine):
-        def pool(self, arms, *, log, isolation):
+        def pool(self, arms, **settings):
             self.events = self.pools  # the second pair of processes compiles in every trial
-            return super().pool(arms, log=log, isolation=isolation)
+            return super().pool(arms, **settings)
 
     calibrated(
         tmp_path, monkeypatch, machine=Spoilt(seed=1), study=Calibrate(repetitions=2, processes=3)
@@ -82,8 +82,8 @@ def test_floors_that_cannot_be_read_are_refused_before_any_trial(
     monkeypatch.setattr(
         single,
         "Pool",
-        lambda arms, *, log, isolation, team: Machine(seed=1).pool(
-            arms, log=log, isolation=isolation
+        lambda arms, *, isolation, log, group: Machine(seed=1).pool(
+            arms, isolation=isolation, log=log
         ),
     )
     monkeypatch.setattr(calibration, "Pool", Machine(seed=1).pool)
@@ -167,9 +167,7 @@ def test_arms_that_differ_are_refused(tmp_path, monkeypatch):
             UserError,
             match="study=calibrate measures an arm against itself: it needs baseline=same",
         ):
-            calibrated(
-                tmp_path, monkeypatch, experiment=dataclasses.replace(experiment, arms=pair)
-            )
+            calibrated(tmp_path, monkeypatch, experiment=dataclasses.replace(experiment, arms=pair))
 
 
 def test_the_command_is_a_study_of_an_arm_against_itself(monkeypatch):

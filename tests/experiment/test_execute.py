@@ -269,7 +269,9 @@ class TestFailures:
         def watched(self, arm, command, **arguments):
             commands.append((arm, command))
             if commands.count(("baseline", "trial")) == 3:
-                threading.Timer(0.3, os.kill, (self.pids["baseline"], signal.SIGKILL)).start()
+                threading.Timer(
+                    0.3, os.kill, (self.environments["baseline"]["pid"], signal.SIGKILL)
+                ).start()
                 arguments["repeats"] = 1_000_000
             return call(self, arm, command, **arguments)
 

@@ -146,9 +146,7 @@ class TestVerdict:
         assert any("measure.processes=5 would tell" in note for note in result["notes"]) is told
 
     def test_a_claim_over_several_starts_is_as_good_as_its_interval(self, judged):
-        block, result = judged(
-            paired(1.015, processes=2), plan=Measure(margin=0.005)
-        )
+        block, result = judged(paired(1.015, processes=2), plan=Measure(margin=0.005))
         assert block["verdict"] == "faster"
         assert result["notes"] == []
 

@@ -28,7 +28,7 @@ class Workers(StandInPool):
         self._dies = dies
         self._counts = Counter()
 
-    def each(self, command, **arguments):
+    def call_all(self, command, **arguments):
         self.asked.append((command, "each"))
         return {arm: getattr(self, command)(arm, **arguments) for arm in self.environments}
 
@@ -85,7 +85,7 @@ def measured(tmp_path, monkeypatch):
 
 def test_memory_is_looked_at_before_the_probes_which_need_more(measured):
     pool, session = measured()
-    commands = [command for command, _ in pool.asked if command != "place"]
+    commands = [command for command, _ in pool.asked if command != "move_to_new_buffers"]
     first, last = commands.index("scale"), len(commands) - 1 - commands[::-1].index("trial")
     assert commands.index("peaks") < first < commands.index("reset_peaks")
     assert commands[last + 1 :] == ["peaks", "scale", "scale", "capture", "capture"]

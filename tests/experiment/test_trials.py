@@ -24,7 +24,7 @@ class TestOrder:
 
     def test_each_block_places_both_arms_anew_in_alternating_order(self):
         _, _, workers = measure(Workers(speeds=noisy), blocks=4)
-        placed = [arm for command, arm in workers.calls if command == "place"]
+        placed = [arm for command, arm in workers.calls if command == "move_to_new_buffers"]
         first, second = placed[:2]
         assert {first, second} == {"candidate", "baseline"}
         assert placed == [first, second, second, first] * 2
@@ -57,7 +57,10 @@ class TestOrder:
     def test_without_a_baseline_the_candidate_alone_is_measure(self):
         alone = {"candidate": arm("candidate", measure=Measure(trials=4, blocks=2))}
         made, told, workers = measure(arms=alone, call_s={"candidate": 0.1})
-        assert workers.calls == ([("place", "candidate")] + [("trial", "candidate")] * 4) * 2
+        assert (
+            workers.calls
+            == ([("move_to_new_buffers", "candidate")] + [("trial", "candidate")] * 4) * 2
+        )
         assert told.comparison is None
         assert (made.stopped_because, made.dirty) == ("blocks limit", [])
 

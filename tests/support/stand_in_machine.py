@@ -26,7 +26,7 @@ class Machine:
         pools: how many were started.
         events: what every trial of the candidate compiles.
         starts: of each, which arm's process began when.
-        slowness: of each arm, as its last sabotage has it.
+        slowness: of each arm, as its last injected fault has it.
     """
 
     def __init__(self, *, seed, events=0):
@@ -36,9 +36,9 @@ class Machine:
         self.starts: list[list[str]] = []
         self.slowness: dict[str, float] = {}
 
-    def pool(self, arms, *, log, isolation):
+    def pool(self, arms, *, isolation, log):
         """Takes the place of `Pool`."""
-        del log, isolation
+        del isolation, log
         self.pools += 1
         self.starts.append(list(arms))
         return StandInPool(self, arms)
@@ -68,24 +68,24 @@ class StandInPool:
         del arm, progress
         return loaded_facts()
 
-    def each(self, command, **arguments):
+    def call_all(self, command, **arguments):
         return {arm: self.call(arm, command, **arguments) for arm in self.environments}
 
     def call(self, arm, command, **arguments):
         return getattr(self, command)(arm, **arguments)
 
-    def prepare(self, arm, case, calls, new_tokens):
-        del arm, case, calls, new_tokens
+    def prepare(self, arm, case, warmup, warmup_tokens):
+        del arm, case, warmup, warmup_tokens
         return {"calls": []}
 
     def outputs(self, arm, case):
         del arm, case
         return {"call_s": 0.05}
 
-    def sabotage(self, arm, fault):
+    def inject_fault(self, arm, fault):
         self._machine.slowness[arm] = fault.get("slowdown", 0.0)
 
-    def place(self, arm):
+    def move_to_new_buffers(self, arm):
         self._placed[arm] = self._process[arm] + self._machine.noise("block")
 
     def trial(self, arm, case, repeats):
@@ -97,7 +97,7 @@ class StandInPool:
         speed = 100 * np.exp(self._placed[arm] + self._machine.noise("trial")) / (1 + slowness)
         return {
             "metrics": {"tokens_per_s": speed, "latency_s": repeats / speed},
-            "events": events,
+            "compile_events": events,
             "functions": {"step": events} if events else {},
             "answers": [[1]],
             "call_s": [repeats / speed],

@@ -26,7 +26,7 @@ class Workers:
 
     def call(self, arm, command, **arguments):
         self.calls.append((command, arm))
-        if command == "place":
+        if command == "move_to_new_buffers":
             return None
         self.asked.append(arguments)
         number = self._done[arm]
@@ -35,7 +35,7 @@ class Workers:
         speed = self._speeds(arm, number)
         return {
             "metrics": {"tokens_per_s": speed, "latency_s": arguments["repeats"] / speed},
-            "events": events,
+            "compile_events": events,
             "functions": {"step": 1, "prefill": 1} if events else {},
             "call_s": [1 / speed] * arguments["repeats"],
             "answers": self._answers.get((arm, number), [row["tokens"] for row in ANSWERS[arm]]),

@@ -9,7 +9,7 @@ import pytest
 from jaxgen.__main__ import main
 from jaxgen.config.experiment import load_experiment
 from jaxgen.errors import ExitCode
-from jaxgen.executor.pool import worker_settings
+from jaxgen.executor.process_settings import worker_settings
 from jaxgen.gate.stored import READABLE_VERSION
 from jaxgen.machine import provenance
 from jaxgen.results.files import RESULT, SWEEP

@@ -12,7 +12,7 @@ from jaxgen.specs.cache import Dynamic, Fixed, NoCache
 from jaxgen.specs.dtype import Dtype, Number
 from jaxgen.specs.prompts import Synthetic
 from jaxgen.worker import diagnostics
-from jaxgen.worker.arm import LoadedArm
+from jaxgen.worker.arm import load_arm
 from support.small_models import FAMILIES, run
 
 
@@ -22,7 +22,7 @@ def load(ledger):
 
     def loaded(*, others=(), prompts=Synthetic(count=2, length=5), **changed):  # noqa: B008 - frozen
         spec = dataclasses.replace(run(**changed), prompts=prompts)
-        return LoadedArm(spec, ledger=ledger, others=dict(enumerate(others)), progress=silent)
+        return load_arm(spec, ledger=ledger, others=dict(enumerate(others)), progress=silent)
 
     return loaded
 
@@ -32,13 +32,13 @@ def same_buffers(one, other):
 
 
 @pytest.mark.parametrize("order", [("first", "second"), ("second", "first")], ids=" then ".join)
-def test_arms_of_equal_weights_share_one_copy_wherever_it_is_placed(order, load):
+def test_arms_of_equal_weights_share_one_copy_wherever_it_is_moved(order, load):
     first = load()
     arms = {"first": first, "second": load(others=[first], cache=NoCache())}
     before = weakref.ref(first.engine.leaves[0])
     for _ in range(2):
         for name in order:
-            arms[name].place()
+            arms[name].move_to_new_buffers()
         assert same_buffers(arms["first"], arms["second"])
     assert before() is None
 
@@ -53,7 +53,7 @@ def test_weights_of_another_dtype_are_not_shared(load):
 def test_an_arm_holds_its_weights_once(load):
     arm = load()
     before = [weakref.ref(leaf) for leaf in arm.engine.leaves]
-    arm.place()
+    arm.move_to_new_buffers()
     assert [reference() for reference in before] == [None] * len(before)
 
 
@@ -103,7 +103,11 @@ class TestCalls:
     def test_nothing_behind_the_warm_up_compiles(self, warm):
         arm, _ = warm
         again, outputs, trial = arm.precompile(0), arm.outputs(0), arm.trial(0, 1)
-        assert (again["events"], outputs["call"]["events"], trial["events"]) == (0, 0, 0)
+        assert (
+            again["events"],
+            outputs["call"]["events"],
+            trial["compile_events"],
+        ) == (0, 0, 0)
         assert trial["functions"] == {}
 
     def test_a_trial_answers_as_the_outputs_do(self, warm):
@@ -135,18 +139,18 @@ class TestCalls:
     def test_a_fault_may_come_and_go_between_trials(self, warm):
         arm, _ = warm
         good = arm.trial(0, 1)["answers"]
-        arm.sabotage({"wrong_token": True})
+        arm.inject_fault({"wrong_token": True})
         bad = arm.trial(0, 1)["answers"]
-        arm.sabotage({})
+        arm.inject_fault({})
         assert arm.trial(0, 1)["answers"] == good
         assert [one != other for one, other in zip(good, bad, strict=True)] == [True, False]
         assert (good[0][:-1], good[0][-1] != bad[0][-1]) == (bad[0][:-1], True)
 
     def test_a_recompile_in_a_trial_is_seen(self, warm):
         arm, _ = warm
-        arm.sabotage({"recompile": True})
+        arm.inject_fault({"recompile": True})
         trial = arm.trial(0, 2)
-        assert trial["events"] >= 2
+        assert trial["compile_events"] >= 2
         assert sum(trial["functions"].values()) == 2
 
     def test_the_log_probabilities_of_candidates_are_those_of_a_distribution(self, warm):
@@ -156,13 +160,16 @@ class TestCalls:
         assert arm.logprobs([1, 2, 3], [5]) == [logprobs[5]]
 
 
-class TestExaminations:
+class TestDiagnostics:
     def test_a_comparison_takes_the_room_that_each_prompt_may_have(self, load, tmp_path):
         """60 tokens and the workload's 7 are more than the context of 64; the prompt may get 2."""
         arm = load(prompts=Synthetic(count=1, length=60, new_tokens=2))
-        rows, path = arm.outputs(0)["rows"], str(tmp_path / "teacher.npy")
-        assert diagnostics.teach(arm, 0, rows, path)["positions_compared"] == 2
-        assert diagnostics.learn(arm, 0, rows, path)["positions_compared"] == 2
+        rows, path = arm.outputs(0)["rows"], str(tmp_path / "reference.npy")
+        assert (
+            diagnostics.write_reference_logits(arm, 0, rows=rows, path=path)["positions_compared"]
+            == 2
+        )
+        assert diagnostics.compare_logits(arm, 0, rows=rows, path=path)["positions_compared"] == 2
 
     def test_the_scale_is_of_the_steps_that_the_answers_took(self, load, monkeypatch):
         monkeypatch.setattr(diagnostics.probes, "probe", lambda *_, **__: None)
@@ -170,5 +177,7 @@ class TestExaminations:
         planned = diagnostics.scale(arm, 0)["steps"]["tpot_s"]
         arm.outputs(0)
         assert diagnostics.scale(arm, 0)["steps"]["tpot_s"] == planned  # no text ended early
-        arm.answered[0] = [row | {"tokens": row["tokens"][:2]} for row in arm.answered[0]]
+        arm.outputs_by_case[0] = [
+            row | {"tokens": row["tokens"][:2]} for row in arm.outputs_by_case[0]
+        ]
         assert diagnostics.scale(arm, 0)["steps"]["tpot_s"]["flops"] < planned["flops"]

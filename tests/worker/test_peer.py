@@ -1,4 +1,4 @@
-"""How a process of a job hears what process 0 does, without the job: through a store that is a dictionary."""
+"""How a process of a job hears what process 0 does; the store is a dictionary, not jax's."""
 
 import json
 import time
@@ -30,10 +30,7 @@ class Store:
 
 
 def peer(store, process_id, *, num_processes=2):
-    made = object.__new__(Peer)
-    made._client, made._count = store, 0
-    made.process_id, made.num_processes = process_id, num_processes
-    return made
+    return Peer(store, process_id=process_id, num_processes=num_processes)
 
 
 @pytest.fixture
@@ -45,37 +42,29 @@ def pair():
 
 def test_commands_arrive_in_their_order_until_the_end(pair):
     leader, follower = pair
-    told = [{"command": "trial", "arm": "candidate", "case": case} for case in range(3)]
-    for message in [*told, {"command": "end"}]:
-        leader.tell(message)
-    assert list(follower.commands()) == told
+    messages = [{"command": "trial", "arm": "candidate", "case": case} for case in range(3)]
+    for message in [*messages, {"command": "end"}]:
+        leader.publish(message)
+    assert list(follower.commands()) == messages
 
 
-def test_a_long_command_goes_in_pieces(pair, monkeypatch):
+def test_a_long_command_goes_in_pieces(monkeypatch):
     monkeypatch.setattr(peers, "_PIECE", 7)
-    leader, follower = pair
-    leader.tell({"command": "teach", "rows": list(range(20))})
-    assert max(map(len, leader._client.values.values())) <= 7
+    store = Store()
+    leader, follower = peer(store, 0), peer(store, 1)
+    leader.publish({"command": "compare_logits", "rows": list(range(20))})
+    assert max(map(len, store.values.values())) <= 7
     assert json.dumps(next(follower.commands())["rows"]) == json.dumps(list(range(20)))
 
 
-def test_what_a_follower_writes_is_in_a_folder_of_its_own(pair, tmp_path):
-    leader, follower = pair
-    leader.tell({"command": "teach", "path": str(tmp_path / "teacher.npy")})
-    leader.tell({"command": "learn", "path": str(tmp_path / "elsewhere.npy")})
-    commands = follower.commands()
-    assert not next(commands)["path"].startswith(str(tmp_path))
-    assert next(commands)["path"] == str(tmp_path / "elsewhere.npy")  # it has not written that one
-
-
-def test_whoever_gives_no_sign_is_named(monkeypatch):
+def test_a_process_that_gives_no_sign_is_named(monkeypatch):
     monkeypatch.setattr(peers, "NAMES_AFTER_S", 0.0)
     store = Store()
     leader = peer(store, 0, num_processes=4)
     store.values |= {f"jaxgen/beats/{number}": "1" for number in (1, 2)}  # the third never began
     monkeypatch.setattr(time, "sleep", lambda _s: store.values.update({"jaxgen/beats/2": "2"}))
     assert leader.silent() == [1, 3]
-    assert leader.named([1, 3]) == "process 1, process 3 of 4"
+    assert leader.name_of([1, 3]) == "process 1, process 3 of 4"
 
 
 def test_silence_is_death_only_after_a_while(monkeypatch):
@@ -96,7 +85,7 @@ def test_silence_is_death_only_after_a_while(monkeypatch):
     ],
 )
 def test_the_only_process_of_a_slurm_node_has_all_its_gpus(environment, visible, monkeypatch):
-    """Up to the point where jax's own initialisation chooses the devices; nothing is connected to."""
+    """Up to the point where jax chooses the devices; nothing is connected to."""
     place = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "node[1-2]", "SLURM_STEP_NUM_NODES": "2"}
     for name, value in ({"SLURM_PROCID": "1", "SLURM_LOCALID": "0"} | place | environment).items():
         monkeypatch.setenv(name, value)
@@ -113,7 +102,7 @@ def test_the_only_process_of_a_slurm_node_has_all_its_gpus(environment, visible,
         distributed.xla_bridge, "backends_are_initialized", lambda: False
     )  # by other tests
     with pytest.raises(ConnectionError):
-        Peer({})
+        peers.join({})
     address, process_id = chosen["where"]
     assert (address.partition(":")[0], process_id) == ("node1", 1)
     assert chosen.get("jax_cuda_visible_devices") == visible

@@ -1,0 +1,26 @@
+"""The conversion of a Hugging Face model, before the processes of a job join each other."""
+
+from typing import IO
+
+from jaxgen.executor.process_settings import process_of
+from jaxgen.executor.worker_process import Worker
+from jaxgen.specs.codec import spec_to_plain
+from jaxgen.specs.run import Run
+
+
+def convert_before_joining(run: Run, worker: Worker, *, log: IO[bytes]) -> None:
+    """Convert an arm's model in a process of its own, unless that is done.
+
+    The processes of a job cannot convert a model together, and one that has begun to convert
+    cannot join any more.
+
+    Args:
+        run: the arm's spec.
+        worker: of the job, not joined yet; it is asked whether the checkpoint exists.
+        log: gets what the converting process prints.
+    """
+    plain = spec_to_plain(run)
+    if worker.call("is_converted", run=plain):
+        return
+    with Worker(process_of(run), log=log, shares_device=True) as converter:
+        converter.call("convert", run=plain)

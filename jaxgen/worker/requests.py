@@ -1,0 +1,200 @@
+"""The arguments of every command that a worker understands.
+
+Messages on the pipe are plain JSON; here they get their types. A field that is marked as a path
+names a file or a folder: processes that follow another one must write somewhere else than that one.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, TypeVar
+
+Request = TypeVar("Request")
+
+_DIRECTION = "path"
+_INPUT = {_DIRECTION: "input"}  # metadata of a field: the command reads there
+_OUTPUT = {_DIRECTION: "output"}  # metadata of a field: the command writes there
+
+
+@dataclasses.dataclass(frozen=True)
+class NoArguments:
+    """For `hello`, `follow`, `move_to_new_buffers`, `reset_peaks` and `peaks`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Join:
+    """For `join`.
+
+    Attributes:
+        rendezvous: what `jax.distributed.initialize` takes; empty to ask the cluster.
+    """
+
+    rendezvous: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class OfRun:
+    """For `load`, `convert` and `is_converted`.
+
+    Attributes:
+        run: the arm's spec as plain data.
+    """
+
+    run: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class OfCase:
+    """For `precompile`, `outputs` and `scale`.
+
+    Attributes:
+        case: the number of the case.
+    """
+
+    case: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepare:
+    """For `prepare`.
+
+    Attributes:
+        case: the number of the case.
+        warmup: how many warm-up calls.
+        warmup_tokens: new tokens of such a call; null takes the trials' own lengths.
+    """
+
+    case: int
+    warmup: int
+    warmup_tokens: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """For `trial`.
+
+    Attributes:
+        case: the number of the case.
+        repeats: calls in the trial.
+    """
+
+    case: int
+    repeats: int
+
+
+@dataclasses.dataclass(frozen=True)
+class InjectFault:
+    """For `inject_fault`.
+
+    Attributes:
+        fault: fields of `specs.fault.Fault`; empty takes the fault away.
+    """
+
+    fault: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Logprobs:
+    """For `logprobs`.
+
+    Attributes:
+        tokens: the ids that the model reads.
+        candidates: the ids whose log-probabilities are wanted.
+    """
+
+    tokens: list[int]
+    candidates: list[int]
+
+
+@dataclasses.dataclass(frozen=True)
+class WriteReferenceLogits:
+    """For `write_reference_logits`.
+
+    Attributes:
+        case: the number of the case.
+        rows: prompts and answers, `{prompt_tokens, tokens}` each.
+        path: the file to write.
+    """
+
+    case: int
+    rows: list[dict[str, Any]]
+    path: str = dataclasses.field(metadata=_OUTPUT)
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareLogits:
+    """For `compare_logits`.
+
+    Attributes:
+        case: the number of the case.
+        rows: prompts and answers, as the file was written from.
+        path: the file that `write_reference_logits` wrote.
+        divergences: where the arms part, `{row, position, tokens}` each: both arms'
+            log-probabilities of the tokens there are wanted too.
+    """
+
+    case: int
+    rows: list[dict[str, Any]]
+    path: str = dataclasses.field(metadata=_INPUT)
+    divergences: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True)
+class Examine:
+    """For `examine`.
+
+    Attributes:
+        case: the number of the case.
+        dump: a folder for the programs' text; null writes none.
+    """
+
+    case: int
+    dump: str | None = dataclasses.field(metadata=_OUTPUT)
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """For `profile`.
+
+    Attributes:
+        case: the number of the case.
+        folder: where jax.profiler writes.
+    """
+
+    case: int
+    folder: str = dataclasses.field(metadata=_OUTPUT)
+
+
+@dataclasses.dataclass(frozen=True)
+class Capture:
+    """For `capture`.
+
+    Attributes:
+        case: the number of the case.
+        path: the file for the activations.
+    """
+
+    case: int
+    path: str = dataclasses.field(metadata=_OUTPUT)
+
+
+def with_paths_in(folder: Path, request: Request) -> Request:
+    """Return a request whose paths lie in another folder.
+
+    Args:
+        folder: belongs to one process that follows another.
+        request: as that other process got it.
+
+    Returns:
+        The request with every output moved into `folder`. An input is read from there where an
+        earlier command has written it; it stays where it is otherwise.
+    """
+    moved = {}
+    for field in dataclasses.fields(request):  # type: ignore[arg-type]  # every request is one
+        direction = field.metadata.get(_DIRECTION)
+        path = getattr(request, field.name)
+        if direction is None or path is None:
+            continue
+        own_path = folder / Path(path).name
+        if direction == "output" or own_path.exists():
+            moved[field.name] = str(own_path)
+    return dataclasses.replace(request, **moved)  # type: ignore[type-var]
