@@ -55,12 +55,10 @@ class TestOrder:
         assert first.calls + second.calls == whole.calls
 
     def test_without_a_baseline_the_candidate_alone_is_measure(self):
-        alone = {"candidate": arm("candidate", measure=Measure(trials=4, blocks=2))}
-        made, told, workers = measure(arms=alone, call_s={"candidate": 0.1})
-        assert (
-            workers.calls
-            == ([("move_to_new_buffers", "candidate")] + [("trial", "candidate")] * 4) * 2
-        )
+        alone = {"candidate": two_arms()["candidate"]}
+        made, told, workers = measure(arms=alone, call_s={"candidate": 0.1}, trials=4, blocks=2)
+        block = [("move_to_new_buffers", "candidate")] + [("trial", "candidate")] * 4
+        assert workers.calls == block * 2
         assert told.comparison is None
         assert (made.stopped_because, made.dirty) == ("blocks limit", [])
 
