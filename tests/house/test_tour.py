@@ -21,5 +21,5 @@ def test_the_cells_of_the_tour_run_in_order(tmp_path, monkeypatch, capsys):
             exec("".join(cell["source"]), names)
     assert "cache=fixd" in capsys.readouterr().out
     assert names["result"].ratio > 0
-    assert set(names["points"]) == {"bfloat16", "int8"}
-    assert names["axes"].get_xlabel().startswith("speed against float32")
+    assert set(names["points"]) == {"dynamic", "paged"}
+    assert names["axes"].get_xlabel().startswith("speed of the fixed cache")
