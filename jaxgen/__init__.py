@@ -3,9 +3,11 @@
 In Python, `run` measures as the command line does; `load` gives one arm's model to generate and score with:
 
     >>> import jaxgen
-    >>> jaxgen.run("cache=fixed", "measure=quick").verdict
+    >>> jaxgen.run("cache=fixed", "measure=quick").verdict  # takes a minute  # doctest: +SKIP
+    'faster'
     >>> engine = jaxgen.load("cache=fixed")
     >>> engine.score("I pledge allegiance", [" to the flag"], labels=[" to", " of", " for"])
+    [[7.77...e-05, 0.00016..., 0.00238...]]
 """
 
 import importlib.metadata

@@ -153,6 +153,7 @@ class Engine:
 
         Example:
             >>> jaxgen.load().score("The sky is", [" blue", " green"], labels=[".", ","])
+            [[0.00032..., 0.00032...], [7.97...e-05, 0.00092...]]
         """
         return score(
             self._scorer,
@@ -195,7 +196,9 @@ def load(*overrides: str) -> Engine:
         UserError: as on the command line.
 
     Example:
-        >>> jaxgen.load("cache=fixed", "workload.max_new_tokens=8").generate("Once upon a time")
+        >>> engine = jaxgen.load("cache=fixed", "workload.max_new_tokens=8")
+        >>> engine.generate("Once upon a time")[0].text
+        ' there was a curious'
     """
     return Engine(candidate(overrides))
 

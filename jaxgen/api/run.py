@@ -83,7 +83,7 @@ def run(*overrides: str, folder: str | Path | None = None, report: bool = False)
         UserError: a mistake in the overrides, a missing checkpoint, prompts that do not fit.
 
     Example:
-        >>> jaxgen.run("cache=fixed", "measure=quick").verdict
+        >>> jaxgen.run("cache=fixed", "measure=quick").verdict  # takes a minute  # doctest: +SKIP
         'faster'
     """
     if any(override.startswith("hydra.") for override in overrides):

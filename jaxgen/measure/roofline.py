@@ -180,8 +180,8 @@ def tolerance(samples: Sequence[float]) -> float:
     """How far beyond a probe's best one may honestly get: as far as that best lies above its median.
 
     Example:
-        >>> tolerance([50e9, 60e9, 40e9])
-        0.2
+        >>> tolerance([40e9, 50e9, 30e9])
+        0.25
     """
     spread = max(samples) / statistics.median(samples) - 1 if samples else 0.0
     return max(spread, LEAST_TOLERANCE)

@@ -128,7 +128,8 @@ class Decoder(nnx.Module):
         >>> model = Decoder(architecture, rngs=nnx.Rngs(0))
         >>> batch, time = tokens.shape
         >>> hidden, _ = model(tokens, Recompute(batch=batch, visible=time, static_shape=False))
-        >>> logits = model.logits(hidden)
+        >>> model.logits(hidden).shape == (batch, time, architecture.vocab_size)
+        True
     """
 
     def __init__(self, architecture: Architecture, *, int8: Int8 = Int8.none, rngs: nnx.Rngs):

@@ -26,8 +26,8 @@ def spec_to_plain(run: Run) -> dict[str, dict[str, Any]]:
         One dictionary per slot with its fields, and under `class` the name of the slot's spec class.
 
     Example:
-        >>> spec_to_plain(run)["cache"]
-        {'class': 'Fixed', 'max_len': None, 'bucket': 128}
+        >>> spec_to_plain(run)["dtype"]["weights"]
+        'float32'
     """
     return {
         slot: {KIND: type(getattr(run, slot)).__name__, **_write(getattr(run, slot))}

@@ -1,6 +1,11 @@
-"""The wheel is whole: installed elsewhere it composes every option from the YAML files inside it."""
+"""The wheel is whole: installed elsewhere it composes every option from the YAML files in it.
 
+Also here: the commit hooks, and what CI runs on the newest jax.
+"""
+
+import email
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -8,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from jaxgen.config.table import OPTIONS
 
@@ -32,7 +38,8 @@ for row in itertools.zip_longest(*columns):
     options += [needed[option] for option in options if option in needed]
     print(*load_experiment(options).arms["candidate"].choices.items())
 for experiment in sorted((conf_dir() / "experiment").glob("*.yaml")):
-    load_experiment([f"experiment={experiment.stem}", *(["prompts.path=x"] if experiment.stem == "arc" else [])])
+    more = ["prompts.path=x"] if experiment.stem == "arc" else []
+    load_experiment([f"experiment={experiment.stem}", *more])
 print(jaxgen.__file__, conf_dir(), sep="\\n")
 """
 """Every option of every group stands in one of seven rows."""
@@ -40,7 +47,7 @@ print(jaxgen.__file__, conf_dir(), sep="\\n")
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """The folder that holds the installed wheel: a wheel of pure Python is installed by unpacking it."""
+    """The folder with the installed wheel: a wheel of pure Python is installed by unpacking it."""
     place = tmp_path_factory.mktemp("wheel")
     source = place / "source"
     source.mkdir()
@@ -96,3 +103,35 @@ def test_the_wheel_holds_the_embedded_model_s_files(installed):
         if path.is_file()
     }
     assert {path for path in files if not (installed / path).is_file()} == set()
+
+
+@pytest.mark.slow
+def test_the_wheel_is_typed_and_holds_no_training_script(installed):
+    assert (installed / "jaxgen" / "py.typed").is_file()
+    scripts = [path.name for path in (installed / "jaxgen" / "assets").glob("*.py")]
+    assert scripts == ["__init__.py"]
+
+
+@pytest.mark.slow
+def test_the_wheel_says_whose_it_is_and_what_it_runs_on(installed):
+    (path,) = installed.glob("jaxgen-*.dist-info/METADATA")
+    metadata = email.message_from_string(path.read_text(encoding="utf-8"))
+    assert metadata["Author"] == "The jaxgen developers"
+    assert metadata["Keywords"]
+    classifiers = metadata.get_all("Classifier", [])
+    for version in ("3.11", "3.12", "3.13"):
+        assert f"Programming Language :: Python :: {version}" in classifiers
+
+
+def test_the_commit_hooks_run_what_ci_runs():
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    entries = [hook["entry"] for repo in config["repos"] for hook in repo["hooks"]]
+    assert entries == ["uv run ruff check --fix", "uv run ruff format", "uv run pyright"]
+    assert all(repo["repo"] == "local" for repo in config["repos"])  # nothing is fetched for a hook
+
+
+def test_the_files_that_ci_runs_on_the_newest_jax_exist():
+    listing = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    files = re.findall(r"^  (tests/\S+)$", listing, flags=re.MULTILINE)
+    assert len(files) > 5
+    assert [name for name in files if not (ROOT / name).exists()] == []

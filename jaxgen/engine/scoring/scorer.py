@@ -80,7 +80,9 @@ class Scorer:
     Example:
         >>> scorer = Scorer(engine, batch_size=16)
         >>> prepared = scorer.prepare(request)
-        >>> scorer.results(prepared, scorer.call(prepared))
+        >>> scores = scorer.results(prepared, scorer.call(prepared))
+        >>> len(scores), len(scores[0])  # items, labels
+        (2, 2)
     """
 
     def __init__(self, engine: Engine, *, batch_size: int = 16, prefix_cache: bool = True):
