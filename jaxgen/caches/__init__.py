@@ -1,4 +1,4 @@
-"""The KV caches: one protocol, one file each. `kinds.py` alone knows which cache serves which spec."""
+"""The KV caches: one protocol, one file each; `kinds.py` knows which cache serves which spec."""
 
 from jaxgen.caches.kinds import create, kind, kv_layout, page_kernel
 from jaxgen.caches.protocol import Cache

@@ -1,4 +1,4 @@
-"""A layer's keys or values, preallocated: (B, S, K, H) to its users, in one of two orders in memory."""
+"""A layer's keys or values, preallocated: (B, S, K, H) to users, in one of two orders in memory."""
 
 import dataclasses
 from collections.abc import Callable
@@ -54,13 +54,20 @@ class Buffer:
         """Return the first `count` slots of each row, (B, count, K, H)."""
 
         def cut(array: Array) -> Array:
-            return jax.lax.slice_in_dim(array, 0, count, axis=self.slot_axis)
+            return jax.lax.slice_in_dim(
+                array,
+                0,
+                count,
+                axis=self.slot_axis,
+            )
 
-        return self._swap_axes(jax.tree.map(cut, self.array))
+        slots = jax.tree.map(cut, self.array)
+        return self._swap_axes(slots)
 
     def of_tokens(self, new: Float[Array, "B T K H"]) -> Self:
         """Return another buffer of the same kind, of T slots, that holds `new` alone."""
-        return type(self)(self._swap_axes(cast_like(new, self.array)))
+        cast = cast_like(new, self.array)
+        return type(self)(self._swap_axes(cast))
 
     def write(
         self, new: Float[Array, "B T K H"], starts: int | Int[Array, ""] | Int[Array, "B"]
@@ -78,14 +85,20 @@ class Buffer:
 
             return jax.vmap(update_row)(array, part, starts)
 
-        return type(self)(jax.tree.map(update, self.array, self.of_tokens(new).array))
+        parts = self.of_tokens(new).array
+        return type(self)(jax.tree.map(update, self.array, parts))
 
     def gather(self, slots: Int[Array, "B M"]) -> Self:
         """Return another buffer, of M slots: of each row those that `slots` names."""
-        index = jnp.expand_dims(slots, (3 - self.slot_axis, 3))
+        head_axis = 3 - self.slot_axis
+        index = jnp.expand_dims(slots, (head_axis, 3))
 
         def take(array: Array) -> Array:
-            return jnp.take_along_axis(array, index, axis=self.slot_axis)
+            return jnp.take_along_axis(
+                array,
+                index,
+                axis=self.slot_axis,
+            )
 
         return type(self)(jax.tree.map(take, self.array))
 
@@ -140,21 +153,22 @@ def choose_layout(layout: KVLayout, *, batch: int, dtype) -> KVLayout:
         return layout
     # A narrow dtype is widened as it is read, and the axes are swapped on the way.
     is_narrow = jnp.dtype(dtype).itemsize < 4
-    heads_first = (batch >= HND_ROWS or is_narrow) and jax.default_backend() == "cpu"
-    return KVLayout.HND if heads_first else KVLayout.NHD
+    is_transposed = is_narrow or batch >= HND_ROWS
+    if is_transposed and jax.default_backend() == "cpu":
+        return KVLayout.HND
+    return KVLayout.NHD
 
 
 def empty_buffers(
     layout: KVLayout, architecture: Architecture, *, batch: int, slots: int, dtype
 ) -> tuple[Buffer, ...]:
     """Return zeros, for the keys or the values of each layer."""
-    kind = NHD
-    if choose_layout(layout, batch=batch, dtype=dtype) is KVLayout.HND:
-        kind = HND
-    return tuple(
-        kind.empty(architecture, batch=batch, slots=slots, dtype=dtype)
-        for _ in range(architecture.num_layers)
-    )
+    chosen = choose_layout(layout, batch=batch, dtype=dtype)
+    kind = HND if chosen is KVLayout.HND else NHD
+    layers = []
+    for _ in range(architecture.num_layers):
+        layers.append(kind.empty(architecture, batch=batch, slots=slots, dtype=dtype))
+    return tuple(layers)
 
 
 def _update_slots(array: Array, part: Array, start: int | Array, *, axis: int) -> Array:

@@ -80,10 +80,12 @@ class DynamicCache:
 
     def advance(self, counts: Int[Array, "B"]) -> Self:
         """Give the new slots their positions; those past a row's `counts` are padding, -1."""
-        added = self.keys[-1].shape[1] - self.slots.shape[1]
-        offsets = jnp.arange(added, dtype=jnp.int32)[None, :]
-        is_token = offsets < counts[:, None]
-        new_slots = jnp.where(is_token, self.lengths[:, None] + offsets, -1)
+        added = self.keys[-1].shape[1] - self.visible
+        offsets = jnp.arange(added, dtype=jnp.int32)
+        offsets = jnp.expand_dims(offsets, 0)  # 1 T
+        is_token = offsets < jnp.expand_dims(counts, 1)
+        positions = jnp.expand_dims(self.lengths, 1) + offsets  # B T
+        new_slots = jnp.where(is_token, positions, -1)
         moved = dataclasses.replace(
             self,
             slots=jnp.concatenate([self.slots, new_slots], axis=1),
@@ -98,22 +100,24 @@ class DynamicCache:
 
     def _within_window(self) -> Self:
         """Drop what the next query cannot see: it brings one of the window's positions itself."""
-        surplus = 0 if self.window is None else self.slots.shape[1] - (self.window - 1)
-        if surplus <= 0:
+        if self.window is None or self.visible < self.window:
             return self
+        surplus = self.visible - (self.window - 1)
         # Rows have padding in different slots, so each row keeps its own newest ones: padding is
         # -1 and goes first.
-        newest = jnp.argsort(self.slots, axis=1)[:, surplus:]
+        order = jnp.argsort(self.slots, axis=1)
+        newest = order[:, surplus:]
+        index = jnp.expand_dims(newest, (2, 3))
 
-        def take(layers: tuple[KVArray, ...]) -> tuple[KVArray, ...]:
-            index = newest[:, :, None, None]
-            return jax.tree.map(lambda array: jnp.take_along_axis(array, index, axis=1), layers)
+        def take(array: Array) -> Array:
+            return jnp.take_along_axis(array, index, axis=1)
 
+        slots = jnp.take_along_axis(self.slots, newest, axis=1)
         return dataclasses.replace(
             self,
-            keys=take(self.keys),
-            values=take(self.values),
-            slots=jnp.take_along_axis(self.slots, newest, axis=1),
+            keys=jax.tree.map(take, self.keys),
+            values=jax.tree.map(take, self.values),
+            slots=slots,
         )
 
 
@@ -133,4 +137,5 @@ def create(spec: Dynamic, architecture: Architecture, size: CacheSize) -> Dynami
 
 
 def _append(stored: KVArray, new: Float[Array, "B T K H"]) -> KVArray:
-    return concatenate_slots(stored, cast_like(new, stored))
+    cast = cast_like(new, stored)
+    return concatenate_slots(stored, cast)

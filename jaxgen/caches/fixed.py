@@ -1,4 +1,4 @@
-"""The preallocated cache: shapes never change, so that one compiled step serves every token, in place."""
+"""The preallocated cache: shapes never change, so that one compiled step serves every token."""
 
 import dataclasses
 from typing import ClassVar, Self
@@ -76,16 +76,26 @@ class FixedCache:
         starts = self.lengths if self.ring is None else self.lengths % self.ring
         keys = self.keys[layer].write(k, starts)
         values = self.values[layer].write(v, starts)
-        slots = self._positions_in_slots(self.lengths + q.shape[1] - 1, self.visible)
-        mask = causal_mask(self.positions(q.shape[1]), slots)
-        context = attention(q, keys.first(self.visible), values.first(self.visible), mask)
+        time = q.shape[1]
+        newest = self.lengths + time - 1
+        slots = self._positions_in_slots(newest, self.visible)
+        mask = causal_mask(self.positions(time), slots)
+        context = attention(
+            q,
+            keys.first(self.visible),
+            values.first(self.visible),
+            mask,
+        )
         return context, self._with_layer(layer, keys, values)
 
     def layer_kv(self, layer: int) -> tuple[KVArray, KVArray, Int[Array, "B S"]]:
         """Return the visible slots; those from `lengths` on hold padding or nothing."""
         slots = self._positions_in_slots(self.lengths - 1, self.visible)
-        is_token = slots < self.lengths[:, None]
-        positions = jnp.where(is_token, jnp.maximum(slots, -1), -1)
+        lengths = jnp.expand_dims(self.lengths, 1)
+        is_token = slots < lengths
+        # A ring that is not full yet has negative positions of any size.
+        positions = jnp.maximum(slots, -1)
+        positions = jnp.where(is_token, positions, -1)
         keys = self.keys[layer].first(self.visible)
         values = self.values[layer].first(self.visible)
         return keys, values, positions
@@ -95,8 +105,9 @@ class FixedCache:
         moved = dataclasses.replace(self, lengths=self.lengths + counts)
         if self.ring is None or self.keys[0].slots == self.ring:
             return moved
+        newest = moved._positions_in_slots(moved.lengths - 1, self.ring)
         # At a negative position nothing is: some slot that no query sees is as good as another.
-        newest = jnp.maximum(moved._positions_in_slots(moved.lengths - 1, self.ring), 0)
+        newest = jnp.maximum(newest, 0)
         return dataclasses.replace(
             moved,
             keys=tuple(layer.gather(newest) for layer in self.keys),
@@ -107,7 +118,12 @@ class FixedCache:
         """Return a copy of the slot's row, from its first slot of the cache on."""
 
         def cut(array: Array) -> Array:
-            return jax.lax.dynamic_slice_in_dim(array, assignment.slot, 1, axis=0)
+            return jax.lax.dynamic_slice_in_dim(
+                array,
+                assignment.slot,
+                1,
+                axis=0,
+            )
 
         return dataclasses.replace(
             self,
@@ -120,13 +136,19 @@ class FixedCache:
         """Return all rows, with the slot's own replaced."""
 
         def put(array: Array, part: Array) -> Array:
-            return jax.lax.dynamic_update_slice_in_dim(array, part, assignment.slot, axis=0)
+            return jax.lax.dynamic_update_slice_in_dim(
+                array,
+                part,
+                assignment.slot,
+                axis=0,
+            )
 
+        lengths = self.lengths.at[assignment.slot].set(row.lengths[0])
         return dataclasses.replace(
             self,
             keys=jax.tree.map(put, self.keys, row.keys),
             values=jax.tree.map(put, self.values, row.values),
-            lengths=self.lengths.at[assignment.slot].set(row.lengths[0]),
+            lengths=lengths,
         )
 
     def mask_rows(self, active: Bool[Array, "B"]) -> Self:
@@ -136,7 +158,8 @@ class FixedCache:
 
     def with_depth(self, depth: int) -> Self:
         """See the first `depth` slots, at most all of them."""
-        return dataclasses.replace(self, visible=min(depth, self.keys[0].slots))
+        slots = self.keys[0].slots
+        return dataclasses.replace(self, visible=min(depth, slots))
 
     def _attend_long_prompt(
         self,
@@ -153,7 +176,12 @@ class FixedCache:
         time = q.shape[1]
         positions = self.positions(time)
         mask = causal_mask(positions, positions, self.ring)
-        context = attention(q, keys.first(time), values.first(time), mask)
+        context = attention(
+            q,
+            keys.first(time),
+            values.first(time),
+            mask,
+        )
         return context, self._with_layer(layer, keys, values)
 
     def _with_layer(self, layer: int, keys: Buffer, values: Buffer) -> Self:
@@ -169,14 +197,18 @@ class FixedCache:
         In a ring it is negative where nothing is yet.
         """
         batch = newest.shape[0]
-        slots = jnp.broadcast_to(jnp.arange(count, dtype=jnp.int32), (batch, count))
+        slots = jnp.arange(count, dtype=jnp.int32)
+        slots = jnp.broadcast_to(slots, (batch, count))
         if self.ring is None:
             return slots
-        return newest[:, None] - (newest[:, None] - slots) % self.ring
+        # How many steps before the newest position a slot was written.
+        newest = jnp.expand_dims(newest, 1)
+        age = (newest - slots) % self.ring
+        return newest - age
 
 
 def create(spec: Fixed, architecture: Architecture, size: CacheSize) -> FixedCache:
-    """Return an empty cache, all slots of a row visible; a window may allow fewer than `capacity`."""
+    """Return an empty cache, all slots of a row visible; a window may allow few of them."""
     slots = spec.slots(size.capacity)
 
     def zeros() -> tuple[Buffer, ...]:

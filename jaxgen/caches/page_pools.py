@@ -71,7 +71,9 @@ class HeadsFirst:
     ) -> Self:
         """Return pages of zeros."""
         shape = (num_kv_heads, num_pages, page_size, head_dim)
-        return cls(keys=empty(shape, dtype), values=empty(shape, dtype))
+        keys = empty(shape, dtype)
+        values = empty(shape, dtype)
+        return cls(keys=keys, values=values)
 
     @property
     def num_pages(self) -> int:
@@ -98,7 +100,8 @@ class HeadsFirst:
 
         def write_to(pool: KVArray, new: Array) -> KVArray:
             heads_first = jnp.moveaxis(new, 2, 0)  # K B T H
-            return jax.tree.map(put, pool, cast_like(heads_first, pool))
+            cast = cast_like(heads_first, pool)
+            return jax.tree.map(put, pool, cast)
 
         return dataclasses.replace(
             self,
@@ -108,8 +111,10 @@ class HeadsFirst:
 
     def gather(self, table: Int[Array, "B M"]) -> tuple[KVArray, KVArray]:
         """Copy the pages together, and move the heads behind the slots."""
-        keys = heads_last(gather_pages(self.keys, table))
-        values = heads_last(gather_pages(self.values, table))
+        keys = gather_pages(self.keys, table)
+        keys = heads_last(keys)
+        values = gather_pages(self.values, table)
+        values = heads_last(values)
         return keys, values
 
     def copy_page(self, source: Int[Array, "..."], target: Int[Array, "..."]) -> Self:
@@ -162,14 +167,19 @@ class Interleaved:
         batch, time, kv_heads, dim = k.shape
         pairs = jnp.stack([k, v], axis=3)  # B T K 2 H
         new = pairs.reshape(batch, time, 2 * kv_heads, dim)  # B T 2K H
-        written = self.pages.at[pages, offsets].set(new.astype(self.pages.dtype), mode="drop")
+        new = new.astype(self.pages.dtype)
+        written = self.pages.at[pages, offsets].set(new, mode="drop")
         return dataclasses.replace(self, pages=written)
 
     def gather(self, table: Int[Array, "B M"]) -> tuple[KVArray, KVArray]:
         """Copy the pages together, and take every other head of that."""
-        pages = self.pages.at[table].get(mode="clip")  # B M S 2K H
-        slots = pages.reshape(pages.shape[0], -1, *pages.shape[3:])  # B M*S 2K H
-        return slots[:, :, 0::2], slots[:, :, 1::2]
+        pages = self.pages.at[table].get(mode="clip")
+        batch, width, page_size, heads, head_dim = pages.shape
+        slots = width * page_size
+        entries = pages.reshape(batch, slots, heads, head_dim)  # B M*S 2K H
+        keys = entries[:, :, 0::2]
+        values = entries[:, :, 1::2]
+        return keys, values
 
     def copy_page(self, source: Int[Array, "..."], target: Int[Array, "..."]) -> Self:
         """Copy a page of every head."""

@@ -69,17 +69,30 @@ class PagedCache:
         # Position p lies in slot p modulo S of the row's page number p // S.
         table_columns = positions // pool.page_size
         pages = jnp.take_along_axis(
-            self.table, table_columns, axis=1, mode="fill", fill_value=pool.num_pages
+            self.table,
+            table_columns,
+            axis=1,
+            mode="fill",
+            fill_value=pool.num_pages,
         )
-        pool = pool.write(k, v, pages=pages, offsets=positions % pool.page_size)
-        context = self.kernel.attend(pool, q, table=self._visible_table(), positions=positions)
-        return context, dataclasses.replace(self, pools=replace_layer(self.pools, layer, pool))
+        offsets = positions % pool.page_size
+        pool = pool.write(k, v, pages=pages, offsets=offsets)
+        context = self.kernel.attend(
+            pool,
+            q,
+            table=self._visible_table(),
+            positions=positions,
+        )
+        pools = replace_layer(self.pools, layer, pool)
+        return context, dataclasses.replace(self, pools=pools)
 
     def layer_kv(self, layer: int) -> tuple[KVArray, KVArray, Int[Array, "B S"]]:
-        """Return the slots of the visible pages; those from `lengths` on hold padding or nothing."""
+        """Return the slots of the visible pages; from `lengths` on they hold padding or nothing."""
         keys, values = self.pools[layer].gather(self._visible_table())
-        slots = jnp.arange(keys.shape[1], dtype=jnp.int32)[None, :]
-        positions = jnp.where(slots < self.lengths[:, None], slots, -1)
+        slots = jnp.arange(keys.shape[1], dtype=jnp.int32)
+        slots = jnp.expand_dims(slots, 0)  # 1 S
+        lengths = jnp.expand_dims(self.lengths, 1)  # B 1
+        positions = jnp.where(slots < lengths, slots, -1)
         return keys, values, positions
 
     def advance(self, counts: Int[Array, "B"]) -> Self:
@@ -101,18 +114,21 @@ class PagedCache:
 
     def close_row(self, assignment: SlotAssignment, row: Self) -> Self:
         """Return the pools as the row left them, and its table among the others."""
-        slot = assignment.slot
+        table = self.table.at[assignment.slot].set(row.table[0])
+        lengths = self.lengths.at[assignment.slot].set(row.lengths[0])
         return dataclasses.replace(
             self,
             pools=row.pools,
-            table=self.table.at[slot].set(row.table[0]),
-            lengths=self.lengths.at[slot].set(row.lengths[0]),
+            table=table,
+            lengths=lengths,
         )
 
     def mask_rows(self, active: Bool[Array, "B"]) -> Self:
         """Take the pages from the rows that are not active."""
         no_page = self.pools[0].num_pages
-        return dataclasses.replace(self, table=jnp.where(active[:, None], self.table, no_page))
+        is_active = jnp.expand_dims(active, 1)  # B 1
+        table = jnp.where(is_active, self.table, no_page)
+        return dataclasses.replace(self, table=table)
 
     def with_depth(self, depth: int) -> Self:
         """See the pages of the first `depth` slots, at most all of them."""
@@ -124,7 +140,8 @@ class PagedCache:
         return self.pools[0].page_size
 
     def _visible_table(self) -> Int[Array, "B m"]:
-        return self.table[:, : pages_for(self.visible, self._page_size)]
+        pages = pages_for(self.visible, self._page_size)
+        return self.table[:, :pages]
 
 
 def create(spec: Paged, architecture: Architecture, size: CacheSize) -> PagedCache:
@@ -175,6 +192,7 @@ def _table(spec: Paged, size: CacheSize, *, num_pages: int) -> Int[np.ndarray, "
     pages_of_row += [full_row] * (size.batch - len(pages_of_row))
     pages = PageAllocator(num_pages).allocate(sum(pages_of_row))
     table = np.full((size.batch, full_row), num_pages, np.int32)
-    is_page = np.arange(full_row)[None, :] < np.array(pages_of_row)[:, None]
+    columns = np.arange(full_row)
+    is_page = columns[None, :] < np.array(pages_of_row)[:, None]
     table[is_page] = pages
     return table

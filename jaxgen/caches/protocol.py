@@ -1,7 +1,7 @@
 """What the model and the decode loop ask of a KV cache, so that neither needs an `if cache`.
 
-Every cache has the protocol `Cache`. Two smaller ones add what only some callers need: `ReadableCache`
-gives keys and values back, `SlottedCache` hands its rows from one text to the next.
+Every cache has the protocol `Cache`. Two smaller ones add what only some callers need:
+`ReadableCache` gives keys and values back, `SlottedCache` hands its rows from one text to the next.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Rows that all continue one and the same text: a view of a cache of one row, read and never copied."""
+"""Rows that all continue one text: a view of a cache of one row, which is read and never copied."""
 
 import dataclasses
 from typing import ClassVar, Self
@@ -41,7 +41,8 @@ class SharedPrefixView:
 
     def positions(self, time: int) -> Int[Array, "B T"]:
         """Return the positions after the prefix, the same in every row."""
-        return jnp.broadcast_to(self.prefix.positions(time), (self.rows, time))
+        positions = self.prefix.positions(time)  # 1 T
+        return jnp.broadcast_to(positions, (self.rows, time))
 
     def attend(
         self,
@@ -56,7 +57,14 @@ class SharedPrefixView:
         # Right padding is after every real token and never seen, so one mask does for all rows.
         slots = jnp.concatenate([prefix_slots, positions], axis=1)
         (mask,) = causal_mask(positions, slots, self.window)
-        context = prefix_attention(q, k, v, prefix_k=prefix_k[0], prefix_v=prefix_v[0], mask=mask)
+        context = prefix_attention(
+            q,
+            k,
+            v,
+            prefix_k=prefix_k[0],
+            prefix_v=prefix_v[0],
+            mask=mask,
+        )
         return context, self
 
     def advance(self, counts: Int[Array, "B"]) -> Self:
@@ -66,4 +74,5 @@ class SharedPrefixView:
 
     def with_depth(self, depth: int) -> Self:
         """See the first `depth` slots of the prefix."""
-        return dataclasses.replace(self, prefix=self.prefix.with_depth(depth))
+        prefix = self.prefix.with_depth(depth)
+        return dataclasses.replace(self, prefix=prefix)

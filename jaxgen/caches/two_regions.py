@@ -95,13 +95,13 @@ class RegionsCache:
         slots = self._prompt_slots()
         if not self.new_visible:
             return keys, values, slots
-        keys = concatenate_slots(keys, self.new_keys[layer].first(self.new_visible))
-        values = concatenate_slots(values, self.new_values[layer].first(self.new_visible))
-        return (
-            keys,
-            values,
-            jnp.concatenate([slots, self.new_positions[:, : self.new_visible]], axis=1),
-        )
+        new_keys = self.new_keys[layer].first(self.new_visible)
+        new_values = self.new_values[layer].first(self.new_visible)
+        new_slots = self.new_positions[:, : self.new_visible]
+        keys = concatenate_slots(keys, new_keys)
+        values = concatenate_slots(values, new_values)
+        slots = jnp.concatenate([slots, new_slots], axis=1)
+        return keys, values, slots
 
     def advance(self, counts: Int[Array, "B"]) -> Self:
         """Keep `counts` of the prompts' tokens; later, the newest token of rows that count one."""
@@ -109,8 +109,9 @@ class RegionsCache:
         if not self.new_visible:
             return dataclasses.replace(self, prompt_lengths=counts, lengths=lengths)
         # The slot of this step is every row's; in one that does not go on it holds nothing.
-        newest = jnp.where(counts > 0, self.lengths, -1)[:, None]
-        new_positions = jax.lax.dynamic_update_slice(self.new_positions, newest, (0, self.step))
+        newest = jnp.where(counts > 0, self.lengths, -1)
+        newest = jnp.expand_dims(newest, 1)  # B 1
+        new_positions = self._with_positions(newest)
         return dataclasses.replace(
             self, lengths=lengths, new_positions=new_positions, step=self.step + 1
         )
@@ -121,7 +122,9 @@ class RegionsCache:
         A step needs more than the first region, so that a cache which sees no more is waiting for
         the prompts.
         """
-        new_visible = min(max(depth - self._width, 0), self.new_positions.shape[1])
+        new_slots = self.new_positions.shape[1]
+        rest = max(depth - self._width, 0)
+        new_visible = min(rest, new_slots)
         return dataclasses.replace(self, new_visible=new_visible)
 
     @property
@@ -134,8 +137,15 @@ class RegionsCache:
         return keys, values
 
     def _prompt_slots(self) -> Int[Array, "B P"]:
-        slots = jnp.arange(self._width, dtype=jnp.int32)[None, :]
-        return jnp.where(slots < self.prompt_lengths[:, None], slots, -1)
+        slots = jnp.arange(self._width, dtype=jnp.int32)
+        slots = jnp.expand_dims(slots, 0)  # 1 P
+        lengths = jnp.expand_dims(self.prompt_lengths, 1)  # B 1
+        return jnp.where(slots < lengths, slots, -1)
+
+    def _with_positions(self, positions: Int[Array, "B 1"]) -> Int[Array, "B M"]:
+        """Return the positions of the second region's slots, with those of this step's slot."""
+        start = (0, self.step)
+        return jax.lax.dynamic_update_slice(self.new_positions, positions, start)
 
     def _attend_prompt(
         self,
@@ -144,15 +154,19 @@ class RegionsCache:
         k: Float[Array, "B T K H"],
         v: Float[Array, "B T K H"],
     ) -> tuple[Float[Array, "B T N H"], Self]:
-        # Right padding is after every real token: no real one sees it, and `prompt_lengths` hides it from
-        # the steps.
+        # Right padding is after every real token: no real one sees it, and `prompt_lengths` hides
+        # it from the steps.
         time = q.shape[1]
         positions = self.positions(time)
         keys = self.prompt_keys[layer].write(k, 0)
         values = self.prompt_values[layer].write(v, 0)
-        keys_read, values_read = keys.first(time), values.first(time)
         mask = causal_mask(positions, positions, self.window)
-        context = attention(q, keys_read, values_read, mask)
+        context = attention(
+            q,
+            keys.first(time),
+            values.first(time),
+            mask,
+        )
         written = dataclasses.replace(
             self,
             prompt_keys=replace_layer(self.prompt_keys, layer, keys),
@@ -171,19 +185,18 @@ class RegionsCache:
         positions = self.positions(1)
         keys = self.new_keys[layer].write(k, self.step)
         values = self.new_values[layer].write(v, self.step)
-        slots = jax.lax.dynamic_update_slice(self.new_positions, positions, (0, self.step))[
-            :, : self.new_visible
-        ]
         prompt_mask = causal_mask(positions, self._prompt_slots(), self.window)
         prompt_keys, prompt_values = self._prompt_kv(layer)
-        keys_read, values_read = keys.first(self.new_visible), values.first(self.new_visible)
-        new_mask = causal_mask(positions, slots, self.window)
+        new_slots = self._with_positions(positions)[:, : self.new_visible]
+        new_mask = causal_mask(positions, new_slots, self.window)
+        new_keys = keys.first(self.new_visible)
+        new_values = values.first(self.new_visible)
         # Both regions are attended to where they lie: joining them would copy the prompts.
         context = split_attention(
             q,
             [
                 (prompt_keys, prompt_values, prompt_mask),
-                (keys_read, values_read, new_mask),
+                (new_keys, new_values, new_mask),
             ],
         )
         written = dataclasses.replace(

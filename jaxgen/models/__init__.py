@@ -1,9 +1,4 @@
-"""One decoder for all model families.
+"""One decoder for all families.
 
-NNX ends here: what leaves this package is a graph definition and a tuple of leaves.
+NNX ends here: what leaves is a graph definition and a tuple of leaves.
 """
-
-from jaxgen.machine.jax_compat import require_fitting_flax
-
-# Before any module imports flax: with a version that does not fit, that import fails obscurely.
-require_fitting_flax()

@@ -16,42 +16,58 @@ class Linear(nnx.Module):
     """`x @ kernel + bias`, computed in the dtype of `x`."""
 
     def __init__(self, inputs: int, outputs: int, *, bias: bool, rngs: nnx.Rngs):
-        self.kernel = nnx.Param(jax.random.normal(rngs.params(), (inputs, outputs)) * 0.02)
-        self.bias = nnx.Param(jnp.zeros((outputs,))) if bias else None
+        kernel = jax.random.normal(rngs.params(), (inputs, outputs))
+        self.kernel = nnx.Param(kernel * 0.02)
+        self.bias = _bias(outputs) if bias else None
 
     def __call__(self, x: Float[Array, "*dims I"]) -> Float[Array, "*dims O"]:
-        y = x @ self.kernel[...].astype(x.dtype)
-        return (
-            y
-            if self.bias is None
-            else y + jnp.broadcast_to(self.bias[...].astype(x.dtype), y.shape)
-        )
+        kernel = self.kernel[...].astype(x.dtype)
+        y = x @ kernel
+        return _with_bias(y, self.bias)
 
 
 class Int8Linear(nnx.Module):
-    """The same with a quantised kernel: `kernel_rows` (out, in) in int8, `kernel_scale` (out,) in float32.
+    """The same with a quantised kernel.
+
+    `kernel_rows` are (out, in) in int8, `kernel_scale` is (out,) in float32.
 
     Args:
+        inputs, outputs: sizes.
+        bias: whether there is one.
         narrow: quantise what comes in too.
     """
 
     def __init__(self, inputs: int, outputs: int, *, bias: bool, narrow: bool):
-        self.kernel_rows = nnx.Param(jnp.zeros((outputs, inputs), jnp.int8))
+        rows = jnp.zeros((outputs, inputs), jnp.int8)
+        self.kernel_rows = nnx.Param(rows)
         self.kernel_scale = nnx.Param(jnp.ones((outputs,)))
-        self.bias = nnx.Param(jnp.zeros((outputs,))) if bias else None
+        self.bias = _bias(outputs) if bias else None
         self.narrow = narrow
 
     def __call__(self, x: Float[Array, "*dims I"]) -> Float[Array, "*dims O"]:
-        y = int8_product(x, self.kernel_rows[...], self.kernel_scale[...], narrow=self.narrow)
-        return (
-            y
-            if self.bias is None
-            else y + jnp.broadcast_to(self.bias[...].astype(x.dtype), y.shape)
+        y = int8_product(
+            x,
+            self.kernel_rows[...],
+            self.kernel_scale[...],
+            narrow=self.narrow,
         )
+        return _with_bias(y, self.bias)
 
 
 def linear_of(int8: Int8, *, rngs: nnx.Rngs) -> Callable[..., Linear | Int8Linear]:
-    """What makes a layer of (inputs, outputs, bias=)."""
+    """Return what makes a layer of (inputs, outputs, bias=)."""
     if int8 is Int8.none:
         return functools.partial(Linear, rngs=rngs)
-    return functools.partial(Int8Linear, narrow=int8 is Int8.both)
+    narrow = int8 is Int8.both
+    return functools.partial(Int8Linear, narrow=narrow)
+
+
+def _bias(outputs: int) -> nnx.Param:
+    return nnx.Param(jnp.zeros((outputs,)))
+
+
+def _with_bias(y: Float[Array, "*dims O"], bias: nnx.Param | None) -> Float[Array, "*dims O"]:
+    if bias is None:
+        return y
+    values = bias[...].astype(y.dtype)
+    return y + jnp.broadcast_to(values, y.shape)

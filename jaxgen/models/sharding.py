@@ -1,6 +1,6 @@
-"""Where every array of a run lies on a mesh of devices. The one place that knows: names to axes, axes to the mesh.
+"""Where every array of a run lies on a mesh of devices: names to axes, axes to the mesh.
 
-The rest is GSPMD's: weights, caches and batches are put here, and what a program computes follows them.
+The rest is GSPMD's: weights, caches and batches are put here, and what a program computes follows.
 """
 
 import dataclasses
@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Shaped
 
 from jaxgen.errors import UserError
 from jaxgen.specs.architecture import Architecture
@@ -34,19 +35,16 @@ _TABLE: Axes = ("vocab", "table")
 _ROWS: Axes = ("batch", None)
 _NHD: Axes = ("batch", None, "kv_heads", None)
 _HND: Axes = ("batch", "kv_heads", None, None)
+# Any row may have any page: rows are no axis of a pool.
+_POOL: Axes = ("kv_heads", None, None, None)
 _BUFFERS = ("keys", "values", "prompt_keys", "prompt_values", "new_keys", "new_values")
 _ARRAYS: dict[str, Axes] = {
     "keys": _NHD,
     "values": _NHD,
     **{f"{name}.nhd": _NHD for name in _BUFFERS},
     **{f"{name}.hnd": _HND for name in _BUFFERS},
-    "pools.keys": (
-        "kv_heads",
-        None,
-        None,
-        None,
-    ),  # any row may have any page: rows are no axis of a pool
-    "pools.values": ("kv_heads", None, None, None),
+    "pools.keys": _POOL,
+    "pools.values": _POOL,
     "pools.pages": (None, None, "kv_heads", None),
     **dict.fromkeys(("slots", "new_positions", "table", "sequence"), _ROWS),
     **dict.fromkeys(("lengths", "prompt_lengths", "ends", "done", "rows"), _ROWS[:1]),
@@ -54,6 +52,12 @@ _ARRAYS: dict[str, Axes] = {
     "captured.values": (None, "batch", None, None),
 }
 """The axes of every array of the caches and of a batch's state, by its path without numbers."""
+
+_MESH_AXIS = {
+    "batch": DATA,
+    **dict.fromkeys(("heads", "kv_heads", "intermediate", "vocab", "table"), TENSOR),
+}
+"""The mesh's axis along which each axis of a model is cut; one without a row here is never cut."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,145 +74,176 @@ class Layout:
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """Those of the model that may be cut."""
+        """Return those axes of the model that may be cut."""
         return tuple(_MESH_AXIS)
 
     def weight(self, name: str) -> NamedSharding:
-        """Of the parameter of a name."""
+        """Return the sharding of the parameter of a name."""
         return self.sharding(_weight_axes(name), None)
 
     def shardings(self, tree: Any) -> Any:
-        """Of every array of caches and states in the shape of the tree; an array by itself is whole everywhere."""
-        return jax.tree_util.tree_map_with_path(
-            lambda path, leaf: self.sharding(_axes(path, np.ndim(leaf)), np.shape(leaf)), tree
-        )
+        """Return a tree of shardings, one for every array of caches and states.
 
-    def residual(self, x: jax.Array) -> jax.Array:
-        """Activations between the layers: a group's rows, whole on each of its devices, whatever the table that they
-        come from is cut along. To be called inside a trace."""
-        return jax.lax.with_sharding_constraint(x, self.sharding(("batch",), x.shape))
+        An array by itself, which has no path, is whole everywhere.
+        """
+
+        def of(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+            axes = _array_axes(path, np.ndim(leaf))
+            return self.sharding(axes, np.shape(leaf))
+
+        return jax.tree_util.tree_map_with_path(of, tree)
+
+    def residual(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """Lay the activations between two layers out by rows; to be called inside a trace.
+
+        A group's rows are whole on each of its devices, whatever the table that they come from is
+        cut along.
+        """
+        sharding = self.sharding(("batch",), x.shape)
+        return jax.lax.with_sharding_constraint(x, sharding)
 
     def constrain(self, tree: Any) -> Any:
-        """The tree as it is, but lying where it belongs: for what a program returns. To be called inside a trace."""
-        return jax.tree.map(jax.lax.with_sharding_constraint, tree, self.shardings(tree))
+        """Lay out where it belongs what a program returns; to be called inside a trace."""
+        shardings = self.shardings(tree)
+        return jax.tree.map(jax.lax.with_sharding_constraint, tree, shardings)
 
     def sharding(self, axes: Axes, shape: tuple[int, ...] | None) -> NamedSharding:
-        """Of an array with these axes; a batch of a single row is whole on every device."""
-        names = [
-            _MESH_AXIS.get(axis or "") if self.cut.of(axis or "") > 1 else None for axis in axes
-        ]
+        """Return the sharding of an array with these axes.
+
+        Args:
+            axes: the model's name of each axis; null for one that is never cut.
+            shape: of the array, where a batch may have a single row, which is then whole on every
+                device.
+        """
+        names = [self._mesh_axis(axis) for axis in axes]
         if shape is not None:
-            sizes = zip(names, axes, shape, strict=False)
-            names = [
-                None if axis == "batch" and size % self.cut.batch else name
-                for name, axis, size in sizes
-            ]
+            for number, (axis, size) in enumerate(zip(axes, shape, strict=False)):
+                if axis == "batch" and size % self.cut.batch:
+                    names[number] = None
+        # Equal shardings have to be equal specs: a trailing null says nothing.
         while names and names[-1] is None:
             names.pop()
         return NamedSharding(self.mesh, PartitionSpec(*names))
 
-
-_MESH_AXIS = {
-    "batch": DATA,
-    **dict.fromkeys(("heads", "kv_heads", "intermediate", "vocab", "table"), TENSOR),
-}
-"""The mesh's axis along which each axis of a model is cut; one without a row here is never cut."""
+    def _mesh_axis(self, axis: str | None) -> str | None:
+        if axis is None or self.cut.of(axis) == 1:
+            return None
+        return _MESH_AXIS.get(axis)
 
 
 def layout_of(mesh: MeshSpec, architecture: Architecture) -> Layout | None:
-    """The layout of a model on the devices that there are; null on a single one.
+    """Return the layout of a model on the devices that there are; null on a single one.
 
     Raises:
         UserError: there are not so many devices, or the model cannot be cut so.
     """
     if mesh.devices == 1:
         return None
-    there = jax.devices()
-    if mesh.devices > len(there):
-        raise UserError(
-            f"mesh.data={mesh.data} x mesh.tensor={mesh.tensor} needs {mesh.devices} devices, and there are "
-            f"{len(there)} ({there[0].platform}); lower them{_more(there[0].platform, mesh.devices)}"
-        )
-    if jax.process_count() > 1 and mesh.devices < len(there):
-        raise UserError(
-            f"mesh.data={mesh.data} x mesh.tensor={mesh.tensor} takes {mesh.devices} of the {len(there)} devices that "
-            f"{jax.process_count()} processes have: every process must have its part; use all devices"
-        )
-    shape = (mesh.data, mesh.tensor)
-    made = jax.make_mesh(
-        shape, (DATA, TENSOR), axis_types=(AxisType.Auto,) * 2, devices=there[: mesh.devices]
+    devices = jax.devices()
+    _check_devices(mesh, devices)
+    device_mesh = jax.make_mesh(
+        (mesh.data, mesh.tensor),
+        (DATA, TENSOR),
+        axis_types=(AxisType.Auto, AxisType.Auto),
+        devices=devices[: mesh.devices],
     )
-    return Layout(mesh=made, cut=cut(mesh, architecture))
+    return Layout(mesh=device_mesh, cut=cut(mesh, architecture))
 
 
 def shardings_of(mesh: MeshSpec) -> Callable[[Architecture], Callable[[str], NamedSharding]] | None:
-    """Of an architecture, where the parameter of a name goes; null on a single device."""
+    """Return where the parameters of an architecture go, by name; null on a single device."""
     if mesh.devices == 1:
         return None
 
     def of(architecture: Architecture) -> Callable[[str], NamedSharding]:
         layout = layout_of(mesh, architecture)
-        assert layout is not None
+        assert layout is not None, "the mesh has several devices"
         return layout.weight
 
     return of
 
 
 def put(array: Any, layout: Layout | None, *axes: str | None) -> jax.Array:
-    """A host's array on the first device, or where a layout has the first of its axes; nothing is compiled for that."""
+    """Put a host's array where it belongs; nothing is compiled for that.
+
+    Args:
+        array: on the host.
+        layout: of the mesh; null puts it on the first device.
+        axes: the model's names of the array's first axes.
+    """
     if layout is None:
         return jax.device_put(array, jax.devices()[0])
     host = np.asarray(array)
-    return jax.make_array_from_callback(
-        host.shape, layout.sharding(axes, host.shape), lambda index: host[index]
-    )
+    sharding = layout.sharding(axes, host.shape)
+    return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
 
-def on_host(array: Any) -> np.ndarray:
-    """All of an array, whoever holds its parts. Where other processes hold some, all processes must ask for it."""
-    if not isinstance(array, jax.Array) or array.is_fully_addressable or array.is_fully_replicated:
-        return np.asarray(array)
-    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+def on_host(array: Any) -> Shaped[np.ndarray, "..."]:
+    """Return all of an array; where other processes hold parts of it, all must ask for it."""
+    is_here = True
+    if isinstance(array, jax.Array):
+        is_here = array.is_fully_addressable or array.is_fully_replicated
+    if not is_here:
+        array = multihost_utils.process_allgather(array, tiled=True)
+    return np.asarray(array)
 
 
 def device_bytes(arrays: Any) -> int:
-    """Of the arrays of a tree what the first of their devices holds."""
-    return sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(arrays))
+    """Return how many bytes of the arrays of a tree the first of their devices holds."""
+    shards = [leaf.addressable_shards[0] for leaf in jax.tree.leaves(arrays)]
+    return sum(shard.data.nbytes for shard in shards)
 
 
 def _weight_axes(name: str) -> Axes:
-    """Of a parameter. A scale of quantised numbers follows the axis that it has one number for."""
+    """Return the axes of a parameter.
+
+    A scale of quantised numbers follows the axis that it has one number for.
+    """
     owner, kind = ["", *name.split(".")][-2:]
     if kind in ("embedding", "head"):
         return _TABLE
     if kind in ("embedding_scale", "head_scale"):
         return _TABLE[:1]
-    if owner in _LINEAR and kind == "kernel":
-        return _LINEAR[owner]
-    if owner in _LINEAR and kind == "kernel_rows":
-        return _LINEAR[owner][::-1]
-    if owner in _LINEAR and kind in ("bias", "kernel_scale"):
-        return _LINEAR[owner][1:]
+    axes = _LINEAR.get(owner, ())
+    if kind == "kernel":
+        return axes
+    if kind == "kernel_rows":
+        return axes[::-1]
+    if kind in ("bias", "kernel_scale"):
+        return axes[1:]
     return ()
 
 
-def _axes(path: tuple[Any, ...], ndim: int) -> Axes:
-    """Of an array by its path; below a known path, an array with fewer axes has the first of them."""
-    names = [str(part.name) for part in path if isinstance(part, jax.tree_util.GetAttrKey)]
+def _array_axes(path: tuple[Any, ...], ndim: int) -> Axes:
+    """Return the axes of an array by its path; one with fewer axes has the first of them."""
+    attributes = [part for part in path if isinstance(part, jax.tree_util.GetAttrKey)]
+    names = [str(attribute.name) for attribute in attributes]
     if not names:
         return ()
+    # `keys.hnd.scales` is not in the table, `keys.hnd` is: the longest beginning counts.
     for end in range(len(names), 0, -1):
-        known = _ARRAYS.get(".".join(names[:end]))
-        if known is not None:
-            return known[:ndim]
+        axes = _ARRAYS.get(".".join(names[:end]))
+        if axes is not None:
+            return axes[:ndim]
     raise KeyError(
         f"no axes are known of {jax.tree_util.keystr(path)}: add them to models/sharding.py"
     )
 
 
-def _more(platform: str, devices: int) -> str:
-    return (
-        f", or let the process begin with JAX_NUM_CPU_DEVICES={devices}"
-        if platform == "cpu"
-        else ""
-    )
+def _check_devices(mesh: MeshSpec, devices: list[jax.Device]) -> None:
+    """Refuse more devices than there are, and a mesh that leaves some process without any."""
+    platform = devices[0].platform
+    count = len(devices)
+    asked = f"mesh.data={mesh.data} x mesh.tensor={mesh.tensor}"
+    if mesh.devices > count:
+        remedy = "lower them"
+        if platform == "cpu":
+            remedy += f", or let the process begin with JAX_NUM_CPU_DEVICES={mesh.devices}"
+        raise UserError(
+            f"{asked} needs {mesh.devices} devices, and there are {count} ({platform}); {remedy}"
+        )
+    if jax.process_count() > 1 and mesh.devices < count:
+        raise UserError(
+            f"{asked} takes {mesh.devices} of the {count} devices that {jax.process_count()} "
+            "processes have: every process must have its part; use all devices"
+        )

@@ -1,7 +1,7 @@
 """Where NNX ends: an architecture becomes a hashable structure and a flat tuple of weight leaves.
 
-Compiled functions close over the structure and take the leaves as arguments: a flat tuple costs 0.16 ms a call for
-308 leaves on a CPU, `nnx.jit` over the module 10.6 ms.
+Compiled functions close over the structure and take the leaves as arguments: a flat tuple costs
+0.16 ms a call for 308 leaves on a CPU, `nnx.jit` over the module 10.6 ms.
 """
 
 import dataclasses
@@ -24,7 +24,8 @@ class Structure:
 
     Attributes:
         architecture: what it was made from; two equal architectures have equal structures.
-        names: dotted parameter names, in the order of the leaves, such as `blocks.0.attention.q.kernel`.
+        names: dotted parameter names, in the order of the leaves, such as
+            `blocks.0.attention.q.kernel`.
         shapes: the shape of each leaf.
         int8: what is quantised in a product.
         layout: of the mesh that the model is spread over; null on a single device.
@@ -39,21 +40,33 @@ class Structure:
     layout: Layout | None = None
 
     def model(self, leaves: Leaves) -> Decoder:
-        """The module around the given leaves; call it inside a trace."""
-        decoder = nnx.merge(self.graphdef, jax.tree.unflatten(self.treedef, leaves))
+        """Return the module around these leaves; call it inside a trace."""
+        state = jax.tree.unflatten(self.treedef, leaves)
+        decoder = nnx.merge(self.graphdef, state)
         decoder.layout = self.layout
         return decoder
 
 
 def structure_of(architecture: Architecture, int8: Int8 = Int8.none) -> Structure:
-    """The structure of an architecture, without making a single weight."""
+    """Return the structure of an architecture, without making a single weight.
+
+    Args:
+        architecture: of the model.
+        int8: what is quantised in a product.
+    """
     abstract = nnx.eval_shape(lambda: Decoder(architecture, int8=int8, rngs=nnx.Rngs(0)))
     graphdef, state = nnx.split(abstract)
-    paths_and_leaves = jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(state))
+    names = []
+    shapes = []
+    # The order of the leaves is the tree's own: names and shapes must follow it.
+    for path, leaf in jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(state)):
+        keys = [str(part.key) for part in path]
+        names.append(".".join(keys))
+        shapes.append(leaf.shape)
     return Structure(
         architecture=architecture,
-        names=tuple(".".join(str(part.key) for part in path) for path, _ in paths_and_leaves),
-        shapes=tuple(leaf.shape for _, leaf in paths_and_leaves),
+        names=tuple(names),
+        shapes=tuple(shapes),
         int8=int8,
         graphdef=graphdef,
         treedef=jax.tree.structure(state),

@@ -1,32 +1,39 @@
-"""Attention over keys and values that lie in pages, in any order, found through each row's table: what XLA makes of it.
+"""Attention over keys and values in pages, found through each row's table: what XLA makes of it.
 
-Pools have the heads first: a head's keys of a page lie side by side, so that no product has to gather them from between
-those of other heads.
+Pools have the heads first: a head's keys of a page lie side by side, so that no product has to
+gather them from between those of other heads.
 """
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxgen.ops.attention import attention, causal_mask
+from jaxgen.ops.attention import HIDDEN_SCORE, attention, causal_mask, group_heads
 from jaxgen.ops.quantisation import KVArray
+
+_Softmax = tuple[Float[Array, "K B G T"], Float[Array, "K B G T"], Float[Array, "K B G T H"]]
+"""The largest score so far, the sum of weights, and the weighted values."""
 
 
 def gather_pages(pool: KVArray, table: Int[Array, "B M"]) -> KVArray:
-    """Of a (K, P, S, H) pool the pages of each row in the order of its table, as (K, B, M*S, H).
+    """Return each row's pages in the order of its table, (K, B, M*S, H).
 
-    A page that is not in the pool is some page that is.
+    Args:
+        pool: (K, P, S, H) keys or values.
+        table: pages of each row; a number that is not in the pool stands for some page that is.
     """
 
-    def copied(array: Array) -> Array:
-        pages = array.at[:, table].get(mode="clip")  # K B M S H
-        return pages.reshape(*pages.shape[:2], -1, pages.shape[-1])
+    def copy(array: Array) -> Array:
+        pages = array.at[:, table].get(mode="clip")
+        kv_heads, batch, width, page_size, head_dim = pages.shape
+        slots = width * page_size
+        return pages.reshape(kv_heads, batch, slots, head_dim)  # K B M*S H
 
-    return jax.tree.map(copied, pool)
+    return jax.tree.map(copy, pool)
 
 
 def heads_last(entries: KVArray) -> KVArray:
-    """(K, B, S, H) as (B, S, K, H)."""
+    """Return (K, B, S, H) as (B, S, K, H)."""
     return jax.tree.map(lambda array: jnp.moveaxis(array, 0, 2), entries)
 
 
@@ -39,16 +46,25 @@ def gather_attention(
     positions: Int[Array, "B T"],
     window: int | None = None,
 ) -> Float[Array, "B T N H"]:
-    """The reference: every page of the tables is copied together, then attended to as if it had always lain there.
+    """Copy all pages of the tables together, and attend as if they had always lain there.
+
+    This is the reference for every other way.
 
     Args:
         q: queries at `positions`; each sees the slots up to its own, `window` of them or all.
-        keys, values: one layer's (K, P, S, H) pool.
+        keys: one layer's (K, P, S, H) pool.
+        values: likewise.
         table: page m of row b holds the positions m * S to (m + 1) * S - 1.
+        positions: of the queries.
+        window: positions that a query sees; null is all.
     """
-    k, v = (heads_last(gather_pages(pool, table)) for pool in (keys, values))  # B M*S K H
-    slots = jnp.broadcast_to(jnp.arange(k.shape[1], dtype=jnp.int32), k.shape[:2])
-    return attention(q, k, v, causal_mask(positions, slots, window))
+    k = heads_last(gather_pages(keys, table))  # B M*S K H
+    v = heads_last(gather_pages(values, table))  # B M*S K H
+    batch, slots, _, _ = k.shape
+    slot_positions = jnp.arange(slots, dtype=jnp.int32)
+    slot_positions = jnp.broadcast_to(slot_positions, (batch, slots))
+    mask = causal_mask(positions, slot_positions, window)
+    return attention(q, k, v, mask)
 
 
 def blockwise_attention(
@@ -61,48 +77,77 @@ def blockwise_attention(
     pages: int,
     window: int | None = None,
 ) -> Float[Array, "B T N H"]:
-    """The same, `pages` pages at a time, which stay in the processor's cache: nothing goes to memory and back.
+    """Attend to `pages` pages at a time, which stay in the processor's cache.
 
-    Softmax is kept up to date block by block: the largest score so far, the sum of weights, the weighted values
-    (Milakov and Gimelshein, "Online normalizer calculation for softmax", arXiv:1805.02867).
+    Nothing goes to memory and back. Softmax is kept up to date block by block: the largest score
+    so far, the sum of weights, the weighted values (Milakov and Gimelshein, "Online normalizer
+    calculation for softmax", arXiv:1805.02867).
 
     Args:
         q, keys, values, table, positions, window: as of `gather_attention`.
         pages: of a block; divides M.
     """
-    batch, time, heads, dim = q.shape
-    kv_heads, _, size, _ = keys.shape
-    grouped = jnp.moveaxis(
-        q.reshape(batch, time, kv_heads, heads // kv_heads, dim), 2, 0
-    )  # K B T G H
-    slots = jnp.arange(pages * size, dtype=jnp.int32)
+    batch, time, heads, head_dim = q.shape
+    kv_heads, _, page_size, _ = keys.shape
+    grouped = group_heads(q, kv_heads)  # B T K G H
+    grouped = jnp.moveaxis(grouped, 2, 0)  # K B T G H
+    block_slots = pages * page_size
+    slots = jnp.arange(block_slots, dtype=jnp.int32)
 
-    def block(number, carry):
-        best, total, context = carry
-        part = jax.lax.dynamic_slice_in_dim(table, number * pages, pages, axis=1)
-        k, v = gather_pages(keys, part).astype(q.dtype), gather_pages(values, part).astype(q.dtype)
-        scores = (
-            jnp.einsum("kbtgh,kbsh->kbgts", grouped, k, preferred_element_type=jnp.float32)
-            * dim**-0.5
+    def add_block(number, state: _Softmax) -> _Softmax:
+        columns = jax.lax.dynamic_slice_in_dim(
+            table,
+            number * pages,
+            pages,
+            axis=1,
         )
-        here = jnp.broadcast_to(number * (pages * size) + slots, (batch, pages * size))
-        seen = causal_mask(positions, here, window)  # B T s
-        scores = jnp.where(seen[None, :, None, :, :], scores, -jnp.inf)
-        higher = jnp.maximum(best, scores.max(axis=-1))
-        weights = jnp.exp(scores - higher[..., None])
-        shrunk = jnp.exp(best - higher)
-        mixed = jnp.einsum(
-            "kbgts,kbsh->kbgth", weights.astype(q.dtype), v, preferred_element_type=jnp.float32
+        k = gather_pages(keys, columns).astype(q.dtype)  # K B s H
+        v = gather_pages(values, columns).astype(q.dtype)
+        scores = jnp.einsum(
+            "kbtgh,kbsh->kbgts",
+            grouped,
+            k,
+            preferred_element_type=jnp.float32,
         )
-        return higher, total * shrunk + weights.sum(axis=-1), context * shrunk[..., None] + mixed
+        scores = scores * head_dim**-0.5
+        here = number * block_slots + slots
+        here = jnp.broadcast_to(here, (batch, block_slots))
+        mask = causal_mask(positions, here, window)
+        visible = jnp.expand_dims(mask, (0, 2))  # 1 B 1 T s
+        scores = jnp.where(visible, scores, -jnp.inf)
+        return _online_softmax(state, scores, v)
 
-    shape = (kv_heads, batch, heads // kv_heads, time)
-    # A finite least score: blocks that a query sees nothing of, all -inf, then leave no weight behind.
+    # A finite least score: blocks that a query sees nothing of, all -inf, then leave no weight.
+    group_size = heads // kv_heads
+    sums = (kv_heads, batch, group_size, time)  # K B G T
     start = (
-        jnp.full(shape, jnp.finfo(jnp.float32).min),
-        jnp.zeros(shape),
-        jnp.zeros((*shape, dim)),
+        jnp.full(sums, HIDDEN_SCORE),
+        jnp.zeros(sums),
+        jnp.zeros((*sums, head_dim)),
     )
-    _, total, context = jax.lax.fori_loop(0, table.shape[1] // pages, block, start)
-    mixed = jnp.einsum("kbgth->btkgh", context / total[..., None])
-    return mixed.reshape(batch, time, heads, dim).astype(q.dtype)  # B T N H
+    blocks = table.shape[1] // pages
+    _, total, context = jax.lax.fori_loop(0, blocks, add_block, start)
+    context = context / total[..., None]
+    context = jnp.einsum("kbgth->btkgh", context)
+    context = context.reshape(q.shape)  # B T N H
+    return context.astype(q.dtype)
+
+
+def _online_softmax(
+    state: _Softmax, scores: Float[Array, "K B G T s"], v: Float[Array, "K B s H"]
+) -> _Softmax:
+    """Add one block's scores and values; what was summed before is rescaled to the new maximum."""
+    best, total, context = state
+    block_best = scores.max(axis=-1)
+    new_best = jnp.maximum(best, block_best)
+    weights = jnp.exp(scores - new_best[..., None])
+    rescale = jnp.exp(best - new_best)
+    block_context = jnp.einsum(
+        "kbgts,kbsh->kbgth",
+        weights.astype(v.dtype),
+        v,
+        preferred_element_type=jnp.float32,
+    )
+    new_total = total * rescale + weights.sum(axis=-1)
+    new_context = context * rescale[..., None] + block_context
+    return new_best, new_total, new_context

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt
 
 from jaxgen.specs.workload import Sampling
 
@@ -11,52 +11,83 @@ def next_token(
     logits: Float[Array, "B V"],
     sampling: Sampling,
     *,
-    seed: Int[Array, ""],
+    seed: Int[Array, ""] | UInt[Array, ""],
     rows: Int[Array, "B"],
     positions: Int[Array, "B"],
 ) -> Int[Array, "B"]:
-    """One token per row.
+    """Choose one token per row.
 
     Args:
         logits: of any float dtype; the work is done in float32.
         sampling: static; greedy ignores all that follows.
         seed: of the run.
         rows: number of the prompt in the run, not in the batch.
-        positions: of the token to draw. Seed, row and position make the key, so that neither the batch, nor the
-            cache, nor the loop changes what is drawn.
+        positions: of the token to draw. Seed, row and position make the key, so that neither the
+            batch, nor the cache, nor the loop changes what is drawn.
 
     Returns:
         Token ids, int32.
     """
     logits = logits.astype(jnp.float32)
     if sampling.greedy:
-        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        best = jnp.argmax(logits, axis=-1)
+        return best.astype(jnp.int32)
     logits = logits / sampling.temperature
     if sampling.top_k is not None:
         logits = keep_top_k(logits, sampling.top_k)
     if sampling.top_p is not None:
         logits = keep_top_p(logits, sampling.top_p)
-    return jax.vmap(_draw, in_axes=(0, None, 0, 0))(logits, seed, rows, positions)
+    draw_rows = jax.vmap(_draw, in_axes=(0, None, 0, 0))
+    return draw_rows(logits, seed, rows, positions)
 
 
 def keep_top_k(logits: Float[Array, "B V"], k: int) -> Float[Array, "B V"]:
-    """All but the `k` largest become -inf; ties with the k-th stay."""
-    kth = jax.lax.top_k(logits, min(k, logits.shape[-1]))[0][:, -1:]
+    """Set all but the `k` largest logits to -inf; ties with the k-th stay.
+
+    Source: Fan et al., 2018, "Hierarchical neural story generation".
+    """
+    count = min(k, logits.shape[-1])
+    largest, _ = jax.lax.top_k(logits, count)
+    kth = largest[:, -1:]  # B 1
     return jnp.where(logits >= kth, logits, -jnp.inf)
 
 
 def keep_top_p(logits: Float[Array, "B V"], p: float) -> Float[Array, "B V"]:
-    """Keep the smallest set of likeliest tokens whose probabilities sum to `p` or more (Holtzman et al., 2020)."""
-    if p >= 1.0:  # the running sum of rounded probabilities may reach 1 before the last token
+    """Keep the smallest set of likeliest tokens whose probabilities sum to `p` or more.
+
+    Source: Holtzman et al., 2020, "The curious case of neural text degeneration".
+    """
+    # The running sum of rounded probabilities may reach 1 before the last token.
+    if p >= 1.0:
         return logits
     order = jnp.argsort(-logits, axis=-1)
-    probabilities = jax.nn.softmax(jnp.take_along_axis(logits, order, axis=-1), axis=-1)
-    before = jnp.cumsum(probabilities, axis=-1) - probabilities
-    kept_sorted = before < p  # the likeliest token has nothing before it and always stays
-    kept = jnp.take_along_axis(kept_sorted, jnp.argsort(order, axis=-1), axis=-1)
-    return jnp.where(kept, logits, -jnp.inf)
+    ordered = jnp.take_along_axis(
+        logits,
+        order,
+        axis=-1,
+    )
+    probabilities = jax.nn.softmax(ordered, axis=-1)
+    up_to = jnp.cumsum(probabilities, axis=-1)
+    before = up_to - probabilities
+    # The likeliest token has nothing before it and always stays.
+    stays = before < p
+    back = jnp.argsort(order, axis=-1)
+    stays = jnp.take_along_axis(
+        stays,
+        back,
+        axis=-1,
+    )
+    return jnp.where(stays, logits, -jnp.inf)
 
 
-def _draw(logits: Float[Array, "V"], seed, row, position) -> Int[Array, ""]:
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), row), position)
-    return jax.random.categorical(key, logits).astype(jnp.int32)
+def _draw(
+    logits: Float[Array, "V"],
+    seed: Int[Array, ""] | UInt[Array, ""],
+    row: Int[Array, ""],
+    position: Int[Array, ""],
+) -> Int[Array, ""]:
+    run_key = jax.random.key(seed)
+    row_key = jax.random.fold_in(run_key, row)
+    key = jax.random.fold_in(row_key, position)
+    token = jax.random.categorical(key, logits)
+    return token.astype(jnp.int32)
