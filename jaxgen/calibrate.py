@@ -1,15 +1,18 @@
-"""`python -m jaxgen.calibrate [OVERRIDES]`: learn this machine's noise floor, for the chosen model and workload."""
+"""`python -m jaxgen.calibrate [OVERRIDES]`: measure this machine's noise floor.
+
+The floor is that of the chosen model and workload; later verdicts take it as their margin.
+"""
 
 import sys
 from collections.abc import Sequence
 
 from jaxgen.__main__ import main as run
 
-_COMPOSED = ("study=calibrate", "baseline=same")
+_OVERRIDES = ("study=calibrate", "baseline=same")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line of jaxgen with `study=calibrate baseline=same` in front.
+    """Run the command line of jaxgen with `study=calibrate baseline=same` in front.
 
     Args:
         argv: overrides, such as `model=gpt2 model.weights=random`; null takes the process's own.
@@ -17,7 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    return run([*_COMPOSED, *(sys.argv[1:] if argv is None else argv)])
+    # The user's overrides come last: of two values for a key, the last one counts.
+    words = sys.argv[1:] if argv is None else argv
+    return run([*_OVERRIDES, *words])
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from jaxgen.cli import Parser, refuse
-from jaxgen.errors import ExitCode, UserError
+from jaxgen import cli
+from jaxgen.errors import ExitCode
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,14 +22,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 1 for what the user can fix (one line on stderr), 130 after Ctrl-C.
     """
-    try:
-        options = _parser().parse_args(argv)
-        return _convert_or_say(options)
-    except UserError as error:
-        return refuse(error)
+    return cli.run(lambda: _answer(argv))
 
 
-def _convert_or_say(options: argparse.Namespace) -> int:
+def _answer(argv: Sequence[str] | None) -> int:
+    options = _parser().parse_args(argv)
     try:
         _convert(options)
     except KeyboardInterrupt:
@@ -44,7 +41,7 @@ def _convert_or_say(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
+    parser = cli.Parser(
         prog="python -m jaxgen.convert",
         description="Convert a Hugging Face model (safetensors) into an Orbax checkpoint that jaxgen restores.",
         epilog="example: python -m jaxgen.convert Qwen/Qwen3-0.6B qwen3 --dtype bfloat16",

@@ -1,4 +1,4 @@
-"""What a run can end with: the exit codes, and the one exception that is the user's to mend."""
+"""How a run can end: the exit codes, and the one exception that the user can fix."""
 
 import enum
 
@@ -11,17 +11,23 @@ class ExitCode(enum.IntEnum):
     REGRESSION = 10
     INVALID = 20
     ARM_FAILED = 30
-    INTERRUPTED = 130
+    INTERRUPTED = 130  # as shells have it: 128 plus the number of SIGINT
 
 
 class UserError(Exception):
     """Something the user can fix: shown as one line, without a traceback, exit code 1.
 
-    The message names the key as typed, the value, what is allowed and what to try. Several problems of one kind
-    are reported together with `UserError.collected`.
+    The message names the key as typed, the value, what is allowed and what to try. Several
+    problems of one kind are reported together with `UserError.collected`.
     """
 
     @classmethod
     def collected(cls, subject: str, problems: list[str]) -> "UserError":
-        """One error for many problems: `subject: first; second; third`."""
-        return cls(f"{subject}: " + "; ".join(problems))
+        """Make one error of many problems: `subject: first; second; third`.
+
+        Args:
+            subject: what is wrong as a whole.
+            problems: one clause each.
+        """
+        listed = "; ".join(problems)
+        return cls(f"{subject}: {listed}")

@@ -36,11 +36,17 @@ def changed_config(
         UserError: a change is not possible.
     """
     items = [_parse_override(override) for override in baseline.overrides]
+    # Whole groups first, so that single keys change what the new option has.
     by_override = {}
     for item in items:
         if item.key_or_group in GROUPS:
             by_override[item.key_or_group] = str(item.value())
-    by_key = {group: getattr(baseline, group) for group in REPLACEABLE if getattr(baseline, group)}
+    by_key = {}
+    for group in REPLACEABLE:
+        option = getattr(baseline, group)
+        if option:
+            by_key[group] = option
+    # Said twice, the override counts: it is the more explicit one.
     replaced = by_key | by_override
     changed = copy.deepcopy(cfg)
     if replaced:
@@ -92,12 +98,15 @@ def _problem_of(item: Override) -> str | None:
     if slot in SHARED_SLOTS:
         shared = ", ".join(SHARED_SLOTS)
         return f"{shared} are the same for both arms; say it outside baseline.overrides"
-    if item.is_add() or item.is_force_add() or item.is_delete() or item.package is not None:
+    is_change = item.is_add() or item.is_force_add() or item.is_delete()
+    if is_change or item.package is not None:
         return "only key=value and group=option are allowed here"
     if item.is_sweep_override():
-        return "one value only; to sweep it, give whole lists: -m \"baseline.overrides=['K=1'],['K=2']\""
+        lists = "\"baseline.overrides=['K=1'],['K=2']\""
+        return f"one value only; to sweep it, give whole lists: -m {lists}"
     if slot not in ARM_SLOTS:
-        return f"there is no {slot} to change; there are {', '.join(ARM_SLOTS)}"
+        own = ", ".join(ARM_SLOTS)
+        return f"there is no {slot} to change; there are {own}"
     return None
 
 

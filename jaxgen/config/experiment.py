@@ -63,6 +63,7 @@ def load_candidate(overrides: Iterable[str]) -> Arm:
     """
     with _composition(overrides) as (cfg, job):
         candidate = _candidate(cfg, job)
+        # Its plan is read too: a mistake in it is one, whether or not anything is measured.
         return _settled(cfg, {"candidate": candidate}).candidate
 
 
@@ -100,16 +101,17 @@ def _candidate(cfg: DictConfig, job: Any) -> Arm:
     composed = job.runtime.choices
     choices = {}
     for group in (*GROUPS, "experiment"):
-        if composed.get(group):
+        if composed.get(group):  # an experiment need not be chosen
             choices[group] = str(composed[group])
     return read_arm("candidate", cfg, choices=choices, typed=list(job.overrides.task))
 
 
 def _baseline_arm(cfg: DictConfig, job: Any, candidate: Arm, baseline: Baseline) -> Arm:
     # A folder of the user's own YAML files has to be searched for the baseline's options too.
-    searchpath = [
-        override for override in job.overrides.hydra if override.startswith("hydra.searchpath=")
-    ]
+    searchpath = []
+    for override in job.overrides.hydra:
+        if override.startswith("hydra.searchpath="):
+            searchpath.append(override)
     changed, replaced = changed_config(
         cfg, baseline, config_name=job.job.config_name, searchpath=searchpath
     )
@@ -135,7 +137,8 @@ def _refuse_changes(baseline: Baseline, *, typed: Sequence[str]) -> None:
     nothing that is typed too.
     """
     for key in (*REPLACEABLE, "overrides"):
-        name, value = split(find(f"baseline.{key}", typed) or "")
+        override = find(f"baseline.{key}", typed) or ""
+        name, value = split(override)
         typed_off = name == "baseline" and str(value).strip("'\"") == "off"
         if getattr(baseline, key) and not typed_off:
             raise UserError(

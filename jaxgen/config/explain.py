@@ -1,4 +1,8 @@
-"""What Hydra and OmegaConf raise, as one line: the key as typed, the value, what is allowed, what to try."""
+"""What Hydra and OmegaConf raise, as one line for the user.
+
+The line has the key as typed, the value, what is allowed and what to try. `_problem_of_override`
+looks at the overrides by themselves; the other functions word what was raised.
+"""
 
 import dataclasses
 import re
@@ -33,15 +37,20 @@ CAUGHT = (
 )
 """What composing may raise when the user asks for something that cannot be."""
 
-_LAUNCHERS = {"submitit": "slurm", "ray": "ray"}
-"""How the names of the launchers begin that an extra of jaxgen's brings."""
+_LAUNCHERS = {
+    "submitit": ("hydra-submitit-launcher", "slurm"),
+    "ray": ("hydra-ray-launcher", "ray"),
+}
+"""How the names of launchers begin; the package that has them, and jaxgen's extra with it."""
 
 _KEY = re.compile(r"[\w@/-]+(\.[\w-]+)*")
 _IN_FILE = re.compile(r"In '(.+?)': \w+ raised while composing")
+_ADVICE = re.compile(r"\n(?:Config search path|Search path|See https|To append)")
+"""Where Hydra's advice on search paths and web pages begins."""
 
 
 def user_error(error: Exception, typed: Sequence[str], *, sweep: bool = False) -> UserError:
-    """The error for the user that stands behind an error of Hydra or OmegaConf.
+    """Return the error for the user that stands behind an error of Hydra or OmegaConf.
 
     Args:
         error: what was raised.
@@ -52,41 +61,47 @@ def user_error(error: Exception, typed: Sequence[str], *, sweep: bool = False) -
         An error whose message is one line.
 
     Raises:
-        AttributeError, AssertionError: it is the error of a program, and nothing that was typed explains it.
+        AttributeError, AssertionError: it is a program's error, and nothing typed explains it.
     """
-    message = _of_override(typed, sweep=sweep) or _of_option(error) or _of_value(error, typed)
+    # A mistake in an override explains more than what Hydra made of it.
+    message = _problem_of_override(typed, sweep=sweep)
+    message = message or _problem_of_option(error) or _problem_of_value(error, typed)
     if message is None and isinstance(error, AttributeError | AssertionError):
-        message = _of_null(typed)
+        message = _problem_of_null(typed)
         if message is None:
             raise error
-    return UserError(message or _in_short(error))
+    return UserError(message or _shorten(error))
 
 
 def of_launcher(error: Exception) -> UserError:
-    """The same of what a launcher of Hydra's raised: its own message is many lines, with a traceback in it."""
-    told = [line.strip() for line in str(error).splitlines() if line.strip()] or [
-        type(error).__name__
-    ]
-    shown = told[0] if len(told) == 1 else f"{told[0]} ... {told[-1]}"
+    """Return the error for the user of what a launcher of Hydra's raised.
+
+    Its own message is many lines, with a traceback in it: the first and the last are kept.
+    """
+    stripped = [line.strip() for line in str(error).splitlines()]
+    lines = [line for line in stripped if line] or [type(error).__name__]
+    short = lines[0] if len(lines) == 1 else f"{lines[0]} ... {lines[-1]}"
     return UserError(
-        f"the launcher ended the sweep ({shown}); what its jobs printed may lie in the sweep's .submitit"
+        f"the launcher ended the sweep ({short}); "
+        "what its jobs printed may lie in the sweep's .submitit"
     )
 
 
-def _of_override(typed: Sequence[str], *, sweep: bool) -> str | None:
-    """What is wrong with an override by itself, whatever the configuration."""
+def _problem_of_override(typed: Sequence[str], *, sweep: bool) -> str | None:
+    """Say what is wrong with an override by itself, whatever the configuration."""
     for override in typed:
         try:
             parsed = OverridesParser.create().parse_overrides([override])[0]
         except OverrideParseException as error:
             return _unreadable(override, error)
         problem = _misused(parsed, override, sweep=sweep)
-        if problem:
+        if problem is not None:
             return problem
     return None
 
 
 def _misused(parsed: Override, override: str, *, sweep: bool) -> str | None:
+    """Say what is wrong with an override that can be read."""
     key, value = split(override)
     if not key:
         return f"{override} has no key: write KEY=VALUE"
@@ -95,26 +110,32 @@ def _misused(parsed: Override, override: str, *, sweep: bool) -> str | None:
             f"{override}: nothing can be taken out of a run; set a value instead, as in {key}=..."
         )
     if parsed.is_sweep_override():
+        if sweep:
+            return None
         one = f"{key}=\"'{value}'\""
-        return (
-            None
-            if sweep
-            else f"{override} has several values: add -m to run them all, or quote it as one: {one}"
-        )
-    if key not in GROUPS:
-        return None
+        return f"{override} has several values: add -m to run them all, or quote it as one: {one}"
+    return _misused_group(parsed, override) if key in GROUPS else None
+
+
+def _misused_group(parsed: Override, override: str) -> str | None:
+    """Say what is wrong with an override that chooses an option of a group."""
+    group, value = split(override)
     if parsed.is_add() or parsed.is_force_add():
-        return f"{override} would add a second {key}: write {key}={value}, without the plus"
+        return f"{override} would add a second {group}: write {group}={value}, without the plus"
     if isinstance(parsed.value(), list):
-        return f"{override}: {key} takes one of {listed(GROUPS[key])}; to run several, -m {key}={(value or '')[1:-1]}"
-    return (
-        None
-        if isinstance(parsed.value(), str | dict)
-        else unknown_option(key, value or "", GROUPS[key])
-    )
+        several = (value or "")[1:-1]
+        return (
+            f"{override}: {group} takes one of {listed(GROUPS[group])}; "
+            f"to run several, -m {group}={several}"
+        )
+    # A dictionary sets several keys of the group at once, and chooses no option.
+    if isinstance(parsed.value(), str | dict):
+        return None
+    return unknown_option(group, value or "", GROUPS[group])
 
 
 def _unreadable(override: str, error: OverrideParseException) -> str:
+    """Say what is wrong with an override that Hydra's grammar refuses."""
     key, value = split(override)
     if value is None:
         allowed = f"one of {listed(GROUPS[key])}" if key in GROUPS else "a value"
@@ -124,74 +145,100 @@ def _unreadable(override: str, error: OverrideParseException) -> str:
             f"{override} cannot be read: {key} is no key; write KEY=VALUE, as in cache.max_len=256"
         )
     if value.startswith("[") and "=" in value:
-        items = ",".join(f"'{item.strip()}'" for item in value.strip("[]").split(","))
-        if key == "baseline":
-            return f'{override} cannot be read: write baseline.{value.strip("[]")}, or "baseline.overrides=[{items}]"'
-        return f'{override} cannot be read: put quotes around each item, "{key}=[{items}]"'
-    reason = _in_short(error).removeprefix(f"Error parsing override '{override}' ")
+        return f"{override} cannot be read: {_quote_items(key, value)}"
+    reason = _shorten(error).removeprefix(f"Error parsing override '{override}' ")
     if reason.startswith("LexerNoViableAltException"):
         reason = "a quote that is not closed, or a sign that has to be quoted"
     return f"{override} cannot be read ({reason}); quote the value twice, as in \"{key}='...'\""
 
 
-def _of_option(error: Exception) -> str | None:
+def _quote_items(key: str, value: str) -> str:
+    """Say how a list is written whose items have equals signs."""
+    inside = value.strip("[]")
+    items = ",".join(f"'{item.strip()}'" for item in inside.split(","))
+    if key == "baseline":
+        return f'write baseline.{inside}, or "baseline.overrides=[{items}]"'
+    return f'put quotes around each item, "{key}=[{items}]"'
+
+
+def _problem_of_option(error: Exception) -> str | None:
+    """Say that there is no such option of a group."""
     if not isinstance(error, MissingConfigException) or "/" not in (error.missing_cfg_file or ""):
         return None
     group, _, name = str(error.missing_cfg_file).rpartition("/")
-    extra = next((extra for start, extra in _LAUNCHERS.items() if name.startswith(start)), None)
-    if group == "hydra/launcher" and extra is not None:
-        package = f"hydra-{'submitit' if extra == 'slurm' else extra}-launcher"
-        return f"hydra/launcher: {name} comes with {package}, which is not installed; pip install 'jaxgen[{extra}]'"
+    if group == "hydra/launcher":
+        # Hydra would list the launchers that are installed, and not say how to get this one.
+        for start, (package, extra) in _LAUNCHERS.items():
+            if name.startswith(start):
+                return (
+                    f"hydra/launcher: {name} comes with {package}, which is not installed; "
+                    f"pip install 'jaxgen[{extra}]'"
+                )
     return unknown_option(group, name, error.options or ())
 
 
-def _of_value(error: Exception, typed: Sequence[str]) -> str | None:
-    """A key or a value that OmegaConf refused; it may stand in a file."""
-    cause = (
-        error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error.__context__
-    )
+def _problem_of_value(error: Exception, typed: Sequence[str]) -> str | None:
+    """Say which key or value OmegaConf refused; it may stand in a file."""
+    cause: BaseException | None = error
+    if not isinstance(error, OmegaConfBaseException):
+        cause = error.__cause__ or error.__context__
     if not isinstance(cause, OmegaConfBaseException) or not cause.full_key:
         return None
     key = cause.full_key
     if isinstance(cause, InterpolationResolutionError):
-        used = next((override for override in typed if "${" in override), key)
-        return f"{used}: {str(cause).splitlines()[0]}"
+        interpolated = [override for override in typed if "${" in override]
+        source = interpolated[0] if interpolated else key
+        return f"{source}: {str(cause).splitlines()[0]}"
     if isinstance(cause, MissingMandatoryValue):
-        return f"{key} is missing; " + (
-            f"choose one of {listed(GROUPS[key])}" if key in GROUPS else f"set {key}=..."
-        )
-    file = _IN_FILE.match(str(error))
-    source = f"{file[1]}.yaml" if file else find(key, typed)
-    if key == "experiment":  # a group only once there are experiments
-        return unknown_option(key, split(source or "")[1] or "", ())
+        remedy = f"choose one of {listed(GROUPS[key])}" if key in GROUPS else f"set {key}=..."
+        return f"{key} is missing; {remedy}"
+    in_file = _IN_FILE.match(str(error))
+    file = f"{in_file[1]}.yaml" if in_file else None
+    override = find(key, typed)
+    if key == "experiment":
+        # It is a group only where there are files of experiments; else OmegaConf knows no such key.
+        _, name = split((file or override) or "")
+        return unknown_option(key, name or "", ())
+    return _refused_value(cause, key, file=file, override=override)
+
+
+def _refused_value(
+    cause: OmegaConfBaseException, key: str, *, file: str | None, override: str | None
+) -> str | None:
+    """Say that a key or its value does not fit the spec; by the file, if one has set it."""
     kind = cause.object_type
     if kind is None or not dataclasses.is_dataclass(kind):
         return None
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
-        return unknown_key(key, kind, typed=source)
-    field = next((field for field in dataclasses.fields(kind) if field.name == cause.key), None)
-    if not isinstance(cause, ValidationError) or field is None:
+        return unknown_key(key, kind, typed=file or override)
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    if not isinstance(cause, ValidationError) or cause.key not in fields:
         return None
-    said = (
-        source if source and not file else f"{key}={'null' if cause.value is None else cause.value}"
-    )
-    return f"{f'{source}: ' if file else ''}{said} is impossible: {key} takes {expected(field)}"
+    takes = f"is impossible: {key} takes {expected(fields[str(cause.key)])}"
+    value = "null" if cause.value is None else cause.value
+    if file:
+        return f"{file}: {key}={value} {takes}"
+    return f"{override or f'{key}={value}'} {takes}"
 
 
-def _of_null(typed: Sequence[str]) -> str | None:
-    """OmegaConf 2.3 fails inside when a structure that is null gets a key or a dictionary by its dotted name."""
+def _problem_of_null(typed: Sequence[str]) -> str | None:
+    """Say that a structure which is null cannot get a single key.
+
+    OmegaConf 2.3 fails inside when such a structure gets a key or a dictionary by its dotted name.
+    """
     override = find("model.shapes", typed)
     if override is None:
         return None
     return (
         f"{override}: model.shapes is null or incomplete here; give all of it at once, "
-        '"model={shapes: {family: qwen3, vocab_size: 1024, ...}}", or start from a model that has shapes, as tiny has'
+        '"model={shapes: {family: qwen3, vocab_size: 1024, ...}}", '
+        "or start from a model that has shapes, as tiny has"
     )
 
 
-def _in_short(error: BaseException) -> str:
-    """The library's own words in one line, without its advice on search paths and web pages."""
-    text = re.split(r"\n(?:Config search path|Search path|See https|To append)", str(error))[0]
+def _shorten(error: BaseException) -> str:
+    """Return the library's own words in one line, without its advice."""
+    text = _ADVICE.split(str(error))[0]
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException):
         text = f"{text} {str(cause).splitlines()[0]}"

@@ -1,4 +1,6 @@
-"""The text of `python -m jaxgen --help`, made from the table and the specs so that it cannot fall behind them."""
+"""The text of `python -m jaxgen --help`, made from the table and the specs, which it cannot fall
+behind.
+"""
 
 import dataclasses
 import enum
@@ -8,50 +10,64 @@ from jaxgen.config.table import GROUPS, OPTIONS, PLAIN_SLOTS, conf_dir
 
 _INTRODUCTION = """\
 jaxgen measures two ways to run a transformer language model in JAX and answers one question:
-is the candidate really faster than the baseline here, by how much, how sure is that, and are its outputs still right?
+is the candidate really faster than the baseline here, by how much, \
+how sure is that, and are its outputs still right?
 
 usage:
   python -m jaxgen [GROUP=OPTION ...] [KEY=VALUE ...]      compare the candidate with the baseline
   python -m jaxgen -m GROUP=OPTION,OPTION ...              one run for each combination
   python -m jaxgen [...] --cfg job                         show the configuration and stop
 
-The command line is the candidate. The baseline is the same with what `baseline` replaces: by default, no KV cache.
+The command line is the candidate. The baseline is the same with what `baseline` \
+replaces: by default, no KV cache.
 Results go to runs/<date>/<time>_<name>/.
 """
 
 _EXAMPLES = """\
 examples:
-  python -m jaxgen                                         a fixed cache against none, on the embedded model
+  python -m jaxgen                                         a fixed cache \
+against none, on the embedded model
   python -m jaxgen cache=fixed baseline.cache=dynamic      a fixed cache against one that grows
-  python -m jaxgen baseline=same baseline.jit=partial      the same cache; jit once against jit at every call
+  python -m jaxgen baseline=same baseline.jit=partial      the same cache; \
+jit once against jit at every call
   python -m jaxgen model=hf model.source=DIR prompts=text "prompts.text='Once upon a time'"
   python -m jaxgen -m measure=quick dtype=float32,bfloat16 workload.batch_size=1,4,16
 
-flags: -m, --multirun; --cfg job|hydra|all [--resolve] [-p KEY]; --config-dir DIR (a folder of your own YAML files);
+flags: -m, --multirun; --cfg job|hydra|all [--resolve] [-p KEY]; --config-dir DIR \
+(a folder of your own YAML files);
        --info; --version; --hydra-help (about Hydra itself)
-exit codes: 0 done, 1 cannot be done as asked, 10 a gate found a regression, 20 the measurement is invalid,
+exit codes: 0 done, 1 cannot be done as asked, 10 a gate found a regression, \
+20 the measurement is invalid,
             30 an arm failed, 130 interrupted
 """
 
 
+_EXPERIMENTS = (
+    "experiments (none is the default; experiment=NAME sets several groups and keys at once):"
+)
+_DEFAULTS = (
+    "keys (with their defaults, of several words the first; "
+    "else null, empty or in the option's file):"
+)
+
+
 def help_text() -> str:
-    """What jaxgen does, every group with its options, every key with its default, and examples."""
+    """Return what jaxgen does, every group and key with its default, and examples."""
     groups = [_row(group, ", ".join(options)) for group, options in GROUPS.items()]
-    keys = [
-        _row(owner, _keys(group, spec))
-        for owner, group, spec in _owners()
-        if dataclasses.fields(spec)
-    ]
+    keys = []
+    for name, group, spec in _owners():
+        if dataclasses.fields(spec):
+            keys.append(_row(name, _keys(group, spec)))
     return "\n".join(
         [
             _INTRODUCTION,
             "groups (the first option is the default):",
             *groups,
             "",
-            "experiments (none is the default; experiment=NAME sets several groups and keys at once):",
+            _EXPERIMENTS,
             _row("experiment", ", ".join(_experiments())),
             "",
-            "keys (with their defaults, of several words the first; else null, empty or in the option's file):",
+            _DEFAULTS,
             *keys,
             "",
             _EXAMPLES,
@@ -64,33 +80,47 @@ def _experiments() -> list[str]:
 
 
 def _owners() -> list[tuple[str, str, type]]:
-    """(what to call it, group, spec class), each class once."""
+    """Return (what to call it, group, spec class), each class once."""
+    classes: dict[str, set[type]] = {}
+    for group, _, spec in OPTIONS:
+        classes.setdefault(group, set()).add(spec)
     rows: dict[type, tuple[str, str, type]] = {}
     for group, option, spec in OPTIONS:
-        several = len({kind for other, _, kind in OPTIONS if other == group}) > 1
-        rows.setdefault(spec, (f"{group}={option}" if several else group, group, spec))
-    return [*rows.values(), *((slot, slot, spec) for slot, spec in PLAIN_SLOTS.items())]
+        # Where a group's options are of one class, its keys belong to the group as a whole.
+        name = f"{group}={option}" if len(classes[group]) > 1 else group
+        rows.setdefault(spec, (name, group, spec))
+    plain = [(slot, slot, spec) for slot, spec in PLAIN_SLOTS.items()]
+    return [*rows.values(), *plain]
 
 
 def _keys(group: str, spec: type) -> str:
-    return "  ".join(f"{group}.{field.name}{_default(field)}" for field in dataclasses.fields(spec))
+    words = []
+    for field in dataclasses.fields(spec):
+        words.append(f"{group}.{field.name}{_default(field)}")
+    return "  ".join(words)
 
 
 def _default(field: dataclasses.Field) -> str:
-    """`=5`, `=text`, `=['a']`, or all the choices with the default first; nothing where it is null, empty or a spec."""
+    """Return `=5`, `=text`, `=['a']`, or all the choices with the default first.
+
+    It is empty where the default is null, empty or a spec.
+    """
     value = field.default
     if isinstance(value, enum.Enum):
-        return "=" + "|".join(
-            sorted((kind.name for kind in type(value)), key=lambda name: name != value.name)
-        )
+        names = [kind.name for kind in type(value)]
+        names.remove(value.name)
+        return "=" + "|".join([value.name, *names])
     if isinstance(value, tuple) and value:
         return f"={list(value)}".replace("', '", "','")
     if isinstance(value, str) and value:
         return f"={value}" if value.isidentifier() else f"='{value}'"
-    return f"={str(value).lower()}" if isinstance(value, bool | int | float) else ""
+    if isinstance(value, bool | int | float):
+        return f"={str(value).lower()}"
+    return ""
 
 
 def _row(name: str, text: str) -> str:
+    """Fill the text beside the name, wrapped between its words alone: keys are copied from it."""
     return textwrap.fill(
         f"  {name:<18}{text}",
         width=118,

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -14,10 +13,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from jaxgen.config.hydra_private import BASIC_SWEEPER, sweep_points
 from jaxgen.config.typed import split
 from jaxgen.results.files import MULTIRUN
 
-_YES = ("true", "yes", "y", "on", "1")  # as OmegaConf reads truth
+_TRUE = ("true", "yes", "y", "on", "1")  # the words that OmegaConf reads as true
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,68 +36,94 @@ class Job:
 
     @property
     def label(self) -> str:
-        """For the errors of one job among several."""
-        return "" if self.number is None else f"job {self.number} ({' '.join(self.overrides)}): "
+        """What the error of one job among several begins with."""
+        if self.number is None:
+            return ""
+        overrides = " ".join(self.overrides)
+        return f"job {self.number} ({overrides}): "
 
 
 def this_job() -> Job:
-    """To be called inside `hydra.main`'s task."""
-    job = HydraConfig.get()
-    number = job.job.num if job.mode is RunMode.MULTIRUN else None
-    return Job(Path(job.runtime.output_dir), number, tuple(job.overrides.task))
+    """Return the job that is running; for use inside `hydra.main`'s task."""
+    config = HydraConfig.get()
+    # A single run has no number, not even 0: its folder lies somewhere else.
+    number = config.job.num if config.mode is RunMode.MULTIRUN else None
+    return Job(
+        folder=Path(config.runtime.output_dir),
+        number=number,
+        overrides=tuple(config.overrides.task),
+    )
 
 
-def adapted(typed: Sequence[str]) -> list[str]:
-    """The overrides, and what follows from them for Hydra itself: a quiet sweep, and a dry run that submits nothing."""
-    kept = list(typed)
-    if _given("console.level", typed) == "quiet":
-        kept.append("hydra/hydra_logging=none")  # which says what is launched
-    if str(_given("sweep.dry_run", typed)).lower() in _YES:
-        kept = [
-            each
-            for each in kept
-            if not split(each)[0].startswith(("hydra/launcher", "hydra.launcher."))
-        ]
-    return kept
+def adapt_overrides(typed: Sequence[str]) -> list[str]:
+    """Return the overrides with what follows from them for Hydra itself.
+
+    A quiet sweep does not log what it launches, and a dry run has no launcher: it submits nothing.
+    """
+    adapted = list(typed)
+    if _typed_value("console.level", typed) == "quiet":
+        adapted.append("hydra/hydra_logging=none")
+    dry_run = str(_typed_value("sweep.dry_run", typed))
+    if dry_run.lower() in _TRUE:
+        adapted = [override for override in adapted if not _is_about_launcher(override)]
+    return adapted
 
 
-def _given(key: str, typed: Sequence[str]) -> Any:
-    """The value that the command line gives to a key, the last if there are several; null where it gives none."""
-    several = [override for override in typed if split(override)[0] == key]
+def _is_about_launcher(override: str) -> bool:
+    key, _ = split(override)
+    return key.startswith(("hydra/launcher", "hydra.launcher."))
+
+
+def _typed_value(key: str, typed: Sequence[str]) -> Any:
+    """Return the value that the command line gives to a key; null where it gives none."""
+    last = None
+    for override in typed:
+        typed_key, _ = split(override)
+        if typed_key == key:
+            last = override  # as everywhere in Hydra, the last of several values counts
+    if last is None:
+        return None
     try:
-        return (
-            OverridesParser.create().parse_overrides(several[-1:])[0].value() if several else None
-        )
+        parsed = OverridesParser.create().parse_overrides([last])
     except HydraException:
-        return None  # a mistake: composing will tell
+        return None  # a mistake, of which composing will tell
+    return parsed[0].value()
 
 
 def points_of(folder: Path) -> list[list[str]]:
-    """The overrides of each job of a sweep that has begun; empty where they cannot be known before.
+    """Return the overrides of each job of a sweep that has begun.
 
-    Hydra has left there what it composed: the command line's overrides, and `hydra.sweeper.params`, which an experiment
-    may have set.
+    Hydra has left in the folder what it composed: the command line's overrides, and
+    `hydra.sweeper.params`, which an experiment's file may have set.
 
     Args:
         folder: of the sweep.
+
+    Returns:
+        One list for each job; nothing where they cannot be known before they run.
     """
     try:
-        begun: Any = OmegaConf.to_container(OmegaConf.load(folder / MULTIRUN).hydra)
-        if begun["sweeper"]["_target_"] != f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}":
+        composed: Any = OmegaConf.to_container(OmegaConf.load(folder / MULTIRUN).hydra)
+        sweeper = composed["sweeper"]
+        # Sweepers of plugins choose their points while they run.
+        if sweeper["_target_"] != BASIC_SWEEPER:
             return []
-        params = [f"{key}={value}" for key, value in (begun["sweeper"].get("params") or {}).items()]
-        parsed = OverridesParser.create().parse_overrides([*params, *begun["overrides"]["task"]])
-        return BasicSweeper.split_arguments(parsed, None)[0]
+        params = sweeper.get("params") or {}
+        overrides = [f"{key}={value}" for key, value in params.items()]
+        overrides += composed["overrides"]["task"]
+        parsed = OverridesParser.create().parse_overrides(overrides)
+        return sweep_points(parsed)
     except (OSError, YAMLError, OmegaConfBaseException, AttributeError, KeyError):
         return []  # nothing has begun
     except (HydraException, ValueError, AssertionError):
-        return []  # a glob, a mistake: the sweep itself will tell
+        return []  # a glob or a mistake, of which the sweep itself will tell
 
 
-def sweep_folder(typed: Sequence[str]) -> Path | None:
-    """The folder that the command line gives to its sweep; null where it gives none."""
-    given = [override for override in typed if override.startswith("hydra.sweep.dir=")]
-    if not given:
+def typed_sweep_folder(typed: Sequence[str]) -> Path | None:
+    """Return the folder that the command line gives to its sweep; null where it gives none."""
+    folders = [override for override in typed if override.startswith("hydra.sweep.dir=")]
+    if not folders:
         return None
-    value = OverridesParser.create().parse_overrides(given[-1:])[0].value()
-    return Path(str(value)).absolute()
+    parsed = OverridesParser.create().parse_overrides(folders[-1:])
+    folder = str(parsed[0].value())
+    return Path(folder).absolute()

@@ -60,7 +60,8 @@ def _read_slots(cfg: DictConfig, resolved: dict[str, Any], slots: Iterable[str])
     specs = {}
     for slot in slots:
         kind = _spec_of(slot, cfg[slot])
-        specs[slot] = slot_from_plain(slot, {KIND: kind.__name__, **resolved[slot]}, SLOTS[slot])
+        values = {KIND: kind.__name__, **resolved[slot]}
+        specs[slot] = slot_from_plain(slot, values, SLOTS[slot])
     return specs
 
 
@@ -68,7 +69,8 @@ def _spec_of(slot: str, node: Any) -> type:
     """Return the spec that a slot's node was checked against."""
     spec = SPECS.get(OmegaConf.get_type(node) or type(None))
     if spec not in SLOTS[slot]:
-        schemas = ", ".join(f"/schema/{slot}/{schema_name(kind)}@_here_" for kind in SLOTS[slot])
+        names = [f"/schema/{slot}/{schema_name(kind)}@_here_" for kind in SLOTS[slot]]
+        schemas = ", ".join(names)
         raise UserError(
             f"{slot} was composed without a schema, or with another slot's; "
             f"let the defaults of its YAML file begin with one of {schemas}"

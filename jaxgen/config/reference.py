@@ -21,15 +21,18 @@ _INTRODUCTION = """\
 # Groups, options and keys
 
 This page is made from the specs in `jaxgen/specs/` and from the YAML files beside it:
-`python -m jaxgen.config.reference > conf/README.md`. `python -m jaxgen --help` prints the same names in short,
+`python -m jaxgen.config.reference > conf/README.md`. `python -m jaxgen --help` prints the same \
+names in short,
 `python -m jaxgen --cfg job` the configuration that a command line composes.
 
 More pages: [caches and batching](caches.md), [meshes and clusters](clusters.md),
 [gates, studies and reports](studies.md). What was measured stands in
 [runs/reference](../runs/reference/README.md).
 
-A run is composed from one option of each group (`cache=paged`) and single keys (`cache.page_size=32`). The command
-line describes the candidate; the group `baseline` says in what the baseline differs from it. Your own YAML files
+A run is composed from one option of each group (`cache=paged`) and single keys \
+(`cache.page_size=32`). The command
+line describes the candidate; the group `baseline` says in what the baseline differs from it. \
+Your own YAML files
 take part with `--config-dir FOLDER`, where `FOLDER/cache/mine.yaml` becomes `cache=mine`.
 """
 
@@ -53,7 +56,8 @@ def attribute_docs(spec: type) -> dict[str, str]:
     """
     docs: dict[str, str] = {}
     names: list[str] = []
-    _, _, section = (inspect.getdoc(spec) or "").partition("Attributes:\n")
+    docstring = inspect.getdoc(spec) or ""
+    _, _, section = docstring.partition("Attributes:\n")
     for line in section.splitlines():
         if not line.startswith("    "):
             break  # the section has ended
@@ -69,8 +73,8 @@ def attribute_docs(spec: type) -> dict[str, str]:
 def _group_table() -> str:
     rows = []
     for group, options in GROUPS.items():
-        quoted = ", ".join(f"`{option}`" for option in options)
-        rows.append([f"[`{group}`](#{group})", quoted])
+        quoted = [f"`{option}`" for option in options]
+        rows.append([f"[`{group}`](#{group})", ", ".join(quoted)])
     return _table(["group", "options, the default first"], rows)
 
 
@@ -78,10 +82,12 @@ def _experiment_table() -> str:
     """One row for each experiment: the question that its file opens with."""
     rows = []
     for path in sorted((conf_dir() / "experiment").glob("*.yaml")):
-        question = _opening_comment(path).partition("Command: ")[0]
-        question = question.replace("@package _global_ ", "").removeprefix("Question: ")
-        first_sentence = re.split(r"(?<=[?.]) ", question.strip())[0]
-        rows.append([f"[`{path.stem}`](experiment/{path.name})", first_sentence])
+        question, _, _ = _opening_comment(path).partition("Command: ")
+        question = question.replace("@package _global_ ", "")
+        question = question.removeprefix("Question: ").strip()
+        first_sentence = re.split(r"(?<=[?.]) ", question)[0]
+        link = f"[`{path.stem}`](experiment/{path.name})"
+        rows.append([link, first_sentence])
     return _table(["`experiment=`", "question"], rows)
 
 
@@ -89,7 +95,8 @@ def _option_table(group: str) -> str:
     """One row for each option of a group: what the comment of its file says."""
     rows = []
     for option in GROUPS[group]:
-        rows.append([f"`{option}`", _opening_comment(conf_dir() / group / f"{option}.yaml")])
+        path = conf_dir() / group / f"{option}.yaml"
+        rows.append([f"`{option}`", _opening_comment(path)])
     return _table([f"`{group}=`", "what it is"], rows)
 
 
@@ -101,10 +108,13 @@ def _key_tables(group: str) -> list[str]:
             options_of.setdefault(spec, []).append(option)
     tables = []
     for spec, options in options_of.items():
-        if dataclasses.fields(spec):
-            names = ", ".join(f"`{group}={option}`" for option in options)
-            heading = f"Keys of {names}:\n" if len(options_of) > 1 else "Keys:\n"
-            tables += [heading, _key_table(group, spec)]
+        if not dataclasses.fields(spec):
+            continue
+        heading = "Keys:\n"
+        if len(options_of) > 1:
+            names = [f"`{group}={option}`" for option in options]
+            heading = f"Keys of {', '.join(names)}:\n"
+        tables += [heading, _key_table(group, spec)]
     return tables
 
 
@@ -120,7 +130,8 @@ def _key_rows(path: str, spec: type) -> list[list[str]]:
     for field in dataclasses.fields(spec):
         key = f"{path}.{field.name}"
         kind = without_none(hints[field.name])
-        rows.append([f"`{key}`", _default(field, kind), docs.get(field.name, "")])
+        meaning = docs.get(field.name, "")
+        rows.append([f"`{key}`", _default(field, kind), meaning])
         if dataclasses.is_dataclass(kind):
             rows += _key_rows(key, typing.cast(type, kind))
     return rows
@@ -132,9 +143,9 @@ def _default(field: dataclasses.Field, kind: Any) -> str:
     if value is dataclasses.MISSING:
         return ""
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        choices = ", ".join(f"`{choice.value}`" for choice in kind)
+        choices = [f"`{choice.value}`" for choice in kind]
         default = value.value if isinstance(value, enum.Enum) else "null"
-        return f"`{default}` of {choices}"
+        return f"`{default}` of {', '.join(choices)}"
     if dataclasses.is_dataclass(value):
         return ""
     return f"`{json.dumps(value, default=str)}`"
@@ -142,7 +153,9 @@ def _default(field: dataclasses.Field, kind: Any) -> str:
 
 def _summary_of(spec: type) -> str:
     """The first paragraph of a spec's docstring."""
-    return " ".join((inspect.getdoc(spec) or "").partition("\n\n")[0].split())
+    docstring = inspect.getdoc(spec) or ""
+    paragraph, _, _ = docstring.partition("\n\n")
+    return " ".join(paragraph.split())
 
 
 def _opening_comment(path: Path) -> str:
@@ -157,9 +170,12 @@ def _opening_comment(path: Path) -> str:
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
     """A Markdown table; a bar inside a cell would end it."""
-    lines = [head, ["---"] * len(head), *rows]
-    escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in escaped) + "\n"
+    ruler = ["---"] * len(head)
+    text = ""
+    for cells in [head, ruler, *rows]:
+        escaped = [cell.replace("|", "\\|") for cell in cells]
+        text += f"| {' | '.join(escaped)} |\n"
+    return text
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""The spec classes as Hydra's schemas: what checks every key and every type of a YAML file and of the command line.
+"""The spec classes as Hydra's schemas: they check every key and type of a YAML file and of the
+command line.
 
-OmegaConf makes frozen dataclasses read-only and knows fewer types than Python does. So each spec has a twin here,
-derived from its fields: the same name, keys, types and defaults, but not frozen and without `__post_init__`.
+OmegaConf makes frozen dataclasses read-only and knows fewer types than Python does. So each spec
+has a twin here, derived from its fields: the same name, keys, types and defaults, but not frozen
+and without `__post_init__`.
 """
 
 import dataclasses
@@ -26,32 +28,35 @@ _AS_TYPED: dict[tuple[type, str], Any] = {
     (Score, "items"): Any,
     (Text, "text"): Any,
 }
-"""Types of what the user writes, where the spec normalises it to something that OmegaConf cannot express."""
+"""Types of what the user writes, where OmegaConf cannot express what the spec makes of it."""
 
 
 @functools.cache  # one twin per spec, wherever it stands
 def _twin(spec: type) -> type:
     hints = typing.get_type_hints(spec)
-    fields = [
-        (
-            field.name,
-            _AS_TYPED.get((spec, field.name), _twin_hint(hints[field.name])),
-            _default(spec, field),
-        )
-        for field in dataclasses.fields(spec)
-    ]
-    return _made(spec, fields)
+    fields = []
+    for field in dataclasses.fields(spec):
+        twin_hint = _twin_hint(hints[field.name])
+        hint = _AS_TYPED.get((spec, field.name), twin_hint)
+        fields.append((field.name, hint, _default(spec, field)))
+    return _make_twin(spec, fields)
 
 
-def _made(spec: type, fields: Sequence[tuple[str, Any, Any]]) -> type:
-    """A spec's twin, found by its name: so it is the same class in a launcher's process, sent a node made of it."""
+def _make_twin(spec: type, fields: Sequence[tuple[str, Any, Any]]) -> type:
+    """Make a spec's twin, which can be found by its name in this module.
+
+    A launcher pickles a node that is made of it, and its process has to find the same class.
+    """
+    name = f"{spec.__name__}Twin"
     twin = dataclasses.make_dataclass(spec.__name__, fields)
-    twin.__module__, twin.__qualname__ = __name__, f"{spec.__name__}Twin"
-    globals()[twin.__qualname__] = twin
+    twin.__module__ = __name__
+    twin.__qualname__ = name
+    globals()[name] = twin
     return twin
 
 
 def _twin_hint(hint: Any) -> Any:
+    """Return the annotation with a twin in place of a spec."""
     kind = without_none(hint)
     if not dataclasses.is_dataclass(kind):
         return hint
@@ -60,49 +65,62 @@ def _twin_hint(hint: Any) -> Any:
 
 
 def _default(spec: type, field: dataclasses.Field) -> Any:
-    if typing.get_origin(_AS_TYPED.get((spec, field.name))) is dict:
+    typed_hint = _AS_TYPED.get((spec, field.name))
+    if typing.get_origin(typed_hint) is dict:
         return dataclasses.field(default_factory=dict)
     if field.default_factory is not dataclasses.MISSING:
         return dataclasses.field(default_factory=field.default_factory)
     if field.default is dataclasses.MISSING:
         return MISSING
     if dataclasses.is_dataclass(field.default):
-        values = {
-            each.name: getattr(field.default, each.name)
-            for each in dataclasses.fields(field.default)
-        }
-        twin = _twin(type(field.default))
-        return dataclasses.field(default_factory=lambda: twin(**values))
+        return _twin_of_default(field.default)
     return field.default
 
 
-TWINS: dict[type, type] = {
-    spec: _twin(spec) for spec in (*(spec for _, _, spec in OPTIONS), *PLAIN_SLOTS.values())
-}
+def _twin_of_default(default: Any) -> Any:
+    """Return a field whose default is the twin of a spec."""
+    twin = _twin(type(default))
+    values = {}
+    for field in dataclasses.fields(default):
+        values[field.name] = getattr(default, field.name)
+    # A twin is not frozen, so each node needs one of its own.
+    return dataclasses.field(default_factory=lambda: twin(**values))
+
+
+_OFFERED = (*(spec for _, _, spec in OPTIONS), *PLAIN_SLOTS.values())
+
+TWINS: dict[type, type] = {spec: _twin(spec) for spec in _OFFERED}
 """The twin of each spec that stands in a slot."""
 
 SPECS: dict[type, type] = {twin: spec for spec, twin in TWINS.items()}
 """The way back: the spec that a composed node is made into."""
 
-
 _PLAIN = {slot: TWINS[spec] for slot, spec in PLAIN_SLOTS.items()}
 
-_ROOT = _made(Experiment, [(slot, _PLAIN.get(slot, Any), MISSING) for slot in SLOTS])
+_ROOT = _make_twin(Experiment, [(slot, _PLAIN.get(slot, Any), MISSING) for slot in SLOTS])
 
 
 def _root() -> DictConfig:
+    """Return the schema of a whole configuration, one node for each slot."""
     root = OmegaConf.structured(_ROOT)
     for slot, twin in _PLAIN.items():
         root[slot] = OmegaConf.structured(twin)
-    OmegaConf.set_struct(root.process.env, False)  # any name may be added, without a plus
+    # Any environment variable may be set, without a plus in front of its key.
+    OmegaConf.set_struct(root.process.env, False)
     return root
 
 
 def register() -> None:
-    """Puts every schema into Hydra's ConfigStore, under `schema/`; doing so again changes nothing."""
+    """Put every schema into Hydra's ConfigStore, under `schema/`.
+
+    Doing so again changes nothing.
+    """
     store = ConfigStore.instance()
     store.store(group="schema", name="run", node=_root(), provider="jaxgen")
     for group, _, spec in OPTIONS:
         store.store(
-            group=f"schema/{group}", name=schema_name(spec), node=TWINS[spec], provider="jaxgen"
+            group=f"schema/{group}",
+            name=schema_name(spec),
+            node=TWINS[spec],
+            provider="jaxgen",
         )

@@ -1,8 +1,8 @@
-"""The one table of what can be chosen on the command line, and where the YAML files of the options lie.
+"""The one table of what can be chosen on the command line, and where its YAML files lie.
 
-A new option is one row here, one YAML file in `conf/` and, if it is of a new kind, one spec class and its place in
-the annotation of its slot, in
-`jaxgen.specs.run.Run` or `jaxgen.specs.experiment.Experiment`.
+A new option is one row here, one YAML file in `conf/` and, if it is of a new kind, one spec class
+and its place in the annotation of its slot, in `jaxgen.specs.run.Run` or
+`jaxgen.specs.experiment.Experiment`.
 """
 
 from pathlib import Path
@@ -73,9 +73,15 @@ OPTIONS: tuple[tuple[str, str, type], ...] = (
 )
 """(group, option, spec class); the first option of a group is its default."""
 
-GROUPS: dict[str, tuple[str, ...]] = {
-    group: tuple(name for other, name, _ in OPTIONS if other == group) for group, _, _ in OPTIONS
-}
+
+def _groups() -> dict[str, tuple[str, ...]]:
+    groups: dict[str, tuple[str, ...]] = {}
+    for group, name, _ in OPTIONS:
+        groups[group] = (*groups.get(group, ()), name)
+    return groups
+
+
+GROUPS = _groups()
 """The options of each group, in the table's order."""
 
 PLAIN_SLOTS: dict[str, type] = {
@@ -88,12 +94,14 @@ PLAIN_SLOTS: dict[str, type] = {
 
 
 def schema_name(spec: type) -> str:
-    """What a YAML file calls a spec class: `NoCache` is `/schema/cache/nocache@_here_`."""
+    """Return what a YAML file calls a spec class: `NoCache` is `/schema/cache/nocache@_here_`."""
     return spec.__name__.lower()
 
 
 def conf_dir() -> Path:
-    """The folder of YAML files: inside the installed package, or beside it in a checkout."""
+    """Return the folder of YAML files: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parents[1]
     inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
+    if inside.is_dir():
+        return inside
+    return package.parent / "conf"

@@ -1,4 +1,4 @@
-"""Overrides as the user typed them: taken apart, found again for a message, and quoted where they have to be."""
+"""Overrides as the user typed them: taken apart, found again for a message, and quoted."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from hydra.errors import OverrideParseException
 
 
 def split(override: str) -> tuple[str, str | None]:
-    """The key and the value of an override; no value if it has no equals sign.
+    """Return the key and the value of an override; no value if it has no equals sign.
 
     Example:
         >>> split("+cache.max_len=3")
@@ -19,31 +19,37 @@ def split(override: str) -> tuple[str, str | None]:
 
 
 def quoted(override: str) -> str:
-    """The override with its value in quotes, if only that makes it readable.
+    """Put the value of an override in quotes, if only that makes it readable.
 
-    Hydra's grammar refuses a bare value with an equals sign, which every XLA flag has, and many a sum. Taken as text,
-    nothing that could be read before is read differently.
+    Hydra's grammar refuses a bare value with an equals sign, which every XLA flag has, and many a
+    sum. What could be read before is not read differently.
 
     Example:
         >>> quoted("process.xla_flags=--xla_dump_to=dump")
         'process.xla_flags="--xla_dump_to=dump"'
     """
     key, _, value = override.partition("=")
+    # A list or a dictionary has quotes of its own, around its items.
     if "=" not in value or value.lstrip()[0] in "'\"[{":
         return override
     try:
         OverridesParser.create().parse_overrides([override])
     except OverrideParseException:
-        return f"{key}={QuotedString(text=value, quote=Quote.double).with_quotes()}"
+        text = QuotedString(text=value, quote=Quote.double).with_quotes()
+        return f"{key}={text}"
     return override
 
 
 def find(key: str, overrides: Sequence[str]) -> str | None:
-    """The override behind a key: the last for the key itself, else for one below it, else for one above it.
+    """Return the override behind a key: the last for the key itself, or else the nearest.
 
     Args:
         key: dotted, as OmegaConf names it.
         overrides: as typed.
+
+    Returns:
+        The override; one for a key below it, or one for a key above it, where none is for the key
+        itself; null where there is none at all.
 
     Example:
         >>> find("cache.max_len", ["cache=fixed", "cache.max_len=3", "jit=aot"])
@@ -54,8 +60,10 @@ def find(key: str, overrides: Sequence[str]) -> str | None:
         lambda typed: typed.startswith(f"{key}."),
         lambda typed: key.startswith(f"{typed}."),
     )
-    for near in nearness:
+    for is_near in nearness:
+        # The last override of a key is the one that counts.
         for override in reversed(overrides):
-            if near(split(override)[0]):
+            typed, _ = split(override)
+            if is_near(typed):
                 return override
     return None

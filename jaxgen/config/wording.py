@@ -21,7 +21,7 @@ _TYPES: dict[Any, str] = {
 
 
 def unknown_key(key: str, kind: type, *, typed: str | None = None) -> str:
-    """The message for a key that its spec does not have.
+    """Word the message for a key that its spec does not have.
 
     Args:
         key: dotted.
@@ -29,43 +29,64 @@ def unknown_key(key: str, kind: type, *, typed: str | None = None) -> str:
         typed: the override or the file that named it; null shows the key alone.
     """
     slot, _, last = key.rpartition(".")
-    known = [field.name for field in dataclasses.fields(kind)]
+    known = _field_names(kind)
+    where = typed or key
     if not slot:
+        # An experiment is chosen like an option, and is no slot of the configuration.
         known.append("experiment")
-        return f"{typed or key}: there is no {last}; there are {listed(known)}{_guess(last, known)}"
+        hint = _guess(last, known)
+        return f"{where}: there is no {last}; there are {listed(known)}{hint}"
+    owner = _owner(slot, kind)
+    # Another option of the group may have the key: that is a better guess than a similar word.
+    hint = _option_that_has(slot, last)
     if not known:
-        return f"{typed or key}: {_owner(slot, kind)} has no keys at all{_elsewhere(slot, last)}"
-    hint = _elsewhere(slot, last) or _guess(last, known, prefix=f"{slot}.")
-    return f"{typed or key}: {_owner(slot, kind)} has no key {last}; it has {listed(known)}{hint}"
+        return f"{where}: {owner} has no keys at all{hint}"
+    if not hint:
+        hint = _guess(last, known, prefix=f"{slot}.")
+    return f"{where}: {owner} has no key {last}; it has {listed(known)}{hint}"
 
 
 def unknown_option(group: str, name: str, options: Sequence[str]) -> str:
-    """The message for an option that its group does not have; the table's options go first, in the table's order."""
-    ordered = [name for name in GROUPS.get(group, ()) if name in options]
-    ordered += [name for name in options if name not in ordered]
-    allowed = (
-        f"{group} takes one of {listed(ordered)}"
-        if ordered
-        else f"there is no option of {group} yet"
-    )
-    return f"{group}={name} is not an option; {allowed}{_guess(name, ordered, prefix=f'{group}=')}"
+    """Word the message for an option that its group does not have.
+
+    The table's options go first, in the table's order; then those of the user's own files.
+    """
+    ordered = [option for option in GROUPS.get(group, ()) if option in options]
+    ordered += [option for option in options if option not in ordered]
+    if ordered:
+        allowed = f"{group} takes one of {listed(ordered)}"
+    else:
+        allowed = f"there is no option of {group} yet"
+    hint = _guess(name, ordered, prefix=f"{group}=")
+    return f"{group}={name} is not an option; {allowed}{hint}"
 
 
 def expected(field: dataclasses.Field) -> str:
-    """What a field takes, and its default: `a whole number or null (default null)`."""
+    """Say what a field takes, and its default: `a whole number or null (default null)`."""
     kind = without_none(field.type)
+    words = _words_of(kind)
+    if kind is not field.type:
+        words += " or null"
+    return words + _default(field)
+
+
+def _words_of(kind: Any) -> str:
+    """Say which values a type has."""
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        words = f"one of {listed(member.name for member in kind)}"
-    elif dataclasses.is_dataclass(kind):
-        words = f"the keys {listed(inner.name for inner in dataclasses.fields(kind))}"
-    else:
-        words = _TYPES.get(typing.get_origin(kind) or kind, "another value")
-    null = "" if kind is field.type else " or null"
-    return f"{words}{null}{_default(field)}"
+        names = [member.name for member in kind]
+        return f"one of {listed(names)}"
+    if dataclasses.is_dataclass(kind):
+        return f"the keys {listed(_field_names(kind))}"
+    plain = typing.get_origin(kind) or kind
+    return _TYPES.get(plain, "another value")
+
+
+def _field_names(kind: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind)]
 
 
 def listed(words: Iterable[str]) -> str:
-    """Words in a row."""
+    """Join words with commas."""
     return ", ".join(words)
 
 
@@ -73,33 +94,42 @@ def _default(field: dataclasses.Field) -> str:
     value = field.default
     if value is None:
         return " (default null)"
+    # A bool is an int as well: it comes first.
     if isinstance(value, bool):
         return f" (default {str(value).lower()})"
     if isinstance(value, enum.Enum):
         return f" (default {value.name})"
-    return f" (default {value})" if isinstance(value, int | float) else ""
+    if isinstance(value, int | float):
+        return f" (default {value})"
+    return ""
 
 
 def _owner(slot: str, kind: type) -> str:
-    """The group with its option, where the kind tells the option."""
-    options = [
-        name for group, name, spec in OPTIONS if group == slot and spec.__name__ == kind.__name__
-    ]
-    return f"{slot}={options[0]}" if len(options) == 1 else slot
+    """Return the group, with its option where the spec class belongs to one alone."""
+    options = []
+    for group, name, spec in OPTIONS:
+        # By name, as the class may be a schema: the twin of the spec.
+        if group == slot and spec.__name__ == kind.__name__:
+            options.append(name)
+    if len(options) == 1:
+        return f"{slot}={options[0]}"
+    return slot
 
 
-def _elsewhere(slot: str, key: str) -> str:
-    """A hint, if another option of the group has the key."""
-    having = [
-        name
-        for group, name, spec in OPTIONS
-        if group == slot and key in (field.name for field in dataclasses.fields(spec))
-    ]
-    if not having:
+def _option_that_has(slot: str, key: str) -> str:
+    """Return a hint, if another option of the group has the key."""
+    options = []
+    for group, name, spec in OPTIONS:
+        if group == slot and key in _field_names(spec):
+            options.append(name)
+    if not options:
         return ""
-    return f"; {slot}={key if key in having else having[0]} has it"
+    option = key if key in options else options[0]
+    return f"; {slot}={option} has it"
 
 
 def _guess(word: str, known: Iterable[str], *, prefix: str = "") -> str:
     near = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {prefix}{near[0]}?" if near else ""
+    if not near:
+        return ""
+    return f"; did you mean {prefix}{near[0]}?"

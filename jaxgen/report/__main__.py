@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxgen.cli import Parser, refuse
+from jaxgen import cli
 from jaxgen.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
@@ -22,23 +22,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 1 for what the user can fix (one line on stderr), 130 after Ctrl-C.
     """
-    try:
-        options = _parser().parse_args(argv)
-        if options.list:
-            _list(options)
-        elif options.sync:
-            return _sync(options)
-        else:
-            return _report(options)
-    except UserError as error:
-        return refuse(error)
-    except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
-    return ExitCode.OK
+    return cli.run(lambda: _answer(argv))
+
+
+def _answer(argv: Sequence[str] | None) -> int:
+    options = _parser().parse_args(argv)
+    if options.list:
+        _list(options)
+        return ExitCode.OK
+    if options.sync:
+        return _sync(options)
+    return _report(options)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
+    parser = cli.Parser(
         prog="python -m jaxgen.report",
         description="Write report.md, report.html and plots/ of finished runs; or list them.",
         epilog="examples: python -m jaxgen.report runs/sweeps/2026-11-21/10-00-00 | "

@@ -1,1 +1,1 @@
-"""The points of a sweep: which job is which, what is done already, and the table of all of them."""
+"""A command's only run, or the points of a sweep: which are done already, and the table of all."""

@@ -1,4 +1,8 @@
-"""Is a point of a sweep done already? Only where the same question was asked of the same code on the same machine."""
+"""Is a point of a sweep done already?
+
+It is where its folder holds the answer to the same question, asked of the same code on the same
+machine.
+"""
 
 import dataclasses
 import datetime
@@ -22,12 +26,10 @@ from jaxgen.specs.experiment import Experiment
 from jaxgen.specs.measure import Isolation, Measure
 from jaxgen.specs.sweep import Retry
 
-_WEIGHTS = ("checkpoint", "source")
-
 
 @dataclasses.dataclass(frozen=True)
-class Standing:
-    """What a run folder says of a point that is to be run in it.
+class ResumeDecision:
+    """Whether a point has to be run, by the result that lies in its folder.
 
     Attributes:
         skip: it need not be run.
@@ -41,148 +43,169 @@ class Standing:
     seconds: float | None = None
     code: ExitCode = ExitCode.OK
 
-    def told(self, plan: Measure) -> str:
-        """For a table: why it is not run, or why it is and how long that may take."""
+    def describe(self, plan: Measure) -> str:
+        """Say for a table why the point is not run, or why it is and how long that may take."""
         if self.skip:
             return self.why
-        limit = (
-            f"trials of up to {formatting.seconds(plan.max_seconds * plan.processes)} a case"
-            if plan.limited_by_time
-            else f"{plan.trials * plan.blocks * plan.processes} pairs of trials a case"
-        )
-        limit += ", loading and compiling"
-        known = (
-            None if self.seconds is None else f"it took {formatting.seconds(self.seconds)} before"
-        )
-        return f"to be run ({self.why}): {known or limit}"
+        if self.seconds is not None:
+            duration = f"it took {formatting.seconds(self.seconds)} before"
+        elif plan.limited_by_time:
+            longest = formatting.seconds(plan.max_seconds * plan.processes)
+            duration = f"trials of up to {longest} a case, loading and compiling"
+        else:
+            pairs = plan.trials * plan.blocks * plan.processes
+            duration = f"{pairs} pairs of trials a case, loading and compiling"
+        return f"to be run ({self.why}): {duration}"
 
 
-def standing(experiment: Experiment, folder: Path) -> Standing:
+def decide(experiment: Experiment, folder: Path) -> ResumeDecision:
     """Compare a composed point with the result in its folder, as the point's own `sweep.*` asks.
 
-    The device is not asked, as that would take a process with jax: it is taken for the same where the processor, the
-    versions of all packages, jaxgen's own code, XLA_FLAGS and JAX_* are. Weights, prompts and what a gate compares with
-    are taken for the same where none of their files is newer than the result.
+    The device is not asked, as that would take a process with jax: it is taken for the same where
+    the processor, the versions of all packages, jaxgen's own code, XLA_FLAGS and JAX_* are.
+    Weights, prompts and what a gate compares with are taken for the same where none of their files
+    is newer than the result.
+
+    Args:
+        experiment: what the point would measure.
+        folder: its run folder, which need not exist.
     """
-    plan = experiment.sweep
-    told = _read(folder / RESULT)
-    if told is None:
-        return Standing(False, "there is no result yet")
-    if version_problem(told) is not None:
-        return Standing(
-            False,
-            f"its result is of schema_version {told.get('schema_version')}, not {READABLE_VERSION}",
-        )
-    if not plan.resume:
-        return Standing(False, "sweep.resume=false")
-    changed = _changed(experiment, told)
-    if changed:
-        return Standing(False, changed)
-    seconds = _seconds(told)
-    code = _code(told)
-    if told.get("status") == "completed":
-        return Standing(True, "done before", seconds, code)
-    if told.get("status") != "failed" or code is ExitCode.INTERRUPTED:
-        return Standing(False, "stopped before its end", seconds)
-    if plan.retry is Retry.none:
-        return Standing(True, "failed before, and sweep.retry=none", seconds, code)
-    return Standing(False, "failed before", seconds)
+    result = _read_result(folder / RESULT)
+    if result is None:
+        return ResumeDecision(False, "there is no result yet")
+    if version_problem(result) is not None:
+        version = result.get("schema_version")
+        why = f"its result is of schema_version {version}, not {READABLE_VERSION}"
+        return ResumeDecision(False, why)
+    if not experiment.sweep.resume:
+        return ResumeDecision(False, "sweep.resume=false")
+    difference = _difference(experiment, result)
+    if difference is not None:
+        return ResumeDecision(False, difference)
+    seconds, code = _duration_s(result), _exit_code(result)
+    if result.get("status") == "completed":
+        return ResumeDecision(True, "done before", seconds, code)
+    # A run that was killed says `running` for ever; one that was interrupted has not failed: both
+    # are run again, whatever `sweep.retry` says.
+    if result.get("status") != "failed" or code is ExitCode.INTERRUPTED:
+        return ResumeDecision(False, "stopped before its end", seconds)
+    if experiment.sweep.retry is Retry.none:
+        return ResumeDecision(True, "failed before, and sweep.retry=none", seconds, code)
+    return ResumeDecision(False, "failed before", seconds)
 
 
-def _code(told: Mapping[str, Any]) -> ExitCode:
-    """As the run itself ended, or as one must have that does not say."""
-    if told.get("exit_code") in set(ExitCode):
-        return ExitCode(told["exit_code"])
-    if told.get("status") != "completed":
-        return ExitCode.ARM_FAILED
-    stored = told.get("gate")
-    return judge.exit_code(told, [regression.exit_code(stored)] if stored else [])
-
-
-def _read(path: Path) -> dict[str, Any] | None:
+def _read_result(path: Path) -> dict[str, Any] | None:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        result = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return told if isinstance(told, dict) and isinstance(told.get("arms"), dict) else None
+    has_arms = isinstance(result, dict) and isinstance(result.get("arms"), dict)
+    return result if has_arms else None
 
 
-def _changed(experiment: Experiment, told: Mapping[str, Any]) -> str | None:
-    """What is not as it was; null where all is."""
+def _exit_code(result: Mapping[str, Any]) -> ExitCode:
+    """Return the code that the run ended with, or must have where its result does not say."""
+    if result.get("exit_code") in set(ExitCode):
+        return ExitCode(result["exit_code"])
+    if result.get("status") != "completed":
+        return ExitCode.ARM_FAILED
+    gate = result.get("gate")
+    return judge.exit_code(result, [regression.exit_code(gate)] if gate else [])
+
+
+def _difference(experiment: Experiment, result: Mapping[str, Any]) -> str | None:
+    """Say what is not as it was when the result was measured; null where all is."""
     arms = experiment.arms
-    before = {name: without_places(arm.get("config") or {}) for name, arm in told["arms"].items()}
-    now = {name: without_places(json.loads(json.dumps(arm.resolved))) for name, arm in arms.items()}
+    before = {}
+    for name, arm in result["arms"].items():
+        before[name] = without_places(arm.get("config") or {})
+    now = {}
+    for name, arm in arms.items():
+        # Through JSON and back, as the stored one went: tuples are lists there.
+        config = json.loads(json.dumps(arm.resolved))
+        now[name] = without_places(config)
     if now != before:
         return "its configuration is another"
-    environment = told.get("environment") or {}
-    if not _same_code(environment.get("git"), provenance.git()):
+    environment = result.get("environment") or {}
+    if not _is_same_code(environment.get("git"), provenance.git()):
         return "jaxgen's code is another"
     if environment.get("cpu") != provenance.cpu_model():
         return "the machine is another"
-    own_python = any(
-        arm.run.process.python for arm in arms.values()
-    )  # whose packages are not ours to ask for
+    # The packages of another interpreter are not those of this process.
+    own_python = any(arm.run.process.python for arm in arms.values())
     if not own_python and environment.get("packages") != provenance.packages():
         return "the installed packages are others"
-    if _other_settings(arms, told):
+    if _has_other_settings(arms, result):
         return "XLA_FLAGS or JAX_* are others"
-    return _newer_files(experiment, told.get("started_at"))
+    return _newer_files(experiment, result.get("started_at"))
 
 
-def _other_settings(arms: Mapping[str, Arm], told: Mapping[str, Any]) -> bool:
-    """Whether a worker would be started with other flags now, as far as the result says with which it was."""
-    shared = (told.get("measurement") or {}).get("isolation") == Isolation.shared.value
-    for name in list(arms)[: 1 if shared else None]:  # the worker of both is the first one's
-        seen = told["arms"][name].get("environment") or told["environment"]
-        if any(
-            seen.get(key, value) != value for key, value in worker_settings(arms[name].run).items()
-        ):
-            return True
+def _has_other_settings(arms: Mapping[str, Arm], result: Mapping[str, Any]) -> bool:
+    """Whether workers would start with other flags now, as far as the result has recorded them."""
+    isolation = (result.get("measurement") or {}).get("isolation")
+    names = list(arms)
+    if isolation == Isolation.shared.value:
+        names = names[:1]  # the worker of both was the first one's
+    for name in names:
+        own_environment = result["arms"][name].get("environment")
+        recorded = own_environment or result["environment"]
+        settings = worker_settings(arms[name].run)
+        # Older results have not recorded every setting: what is unknown counts as the same.
+        for key, value in settings.items():
+            if recorded.get(key, value) != value:
+                return True
     return False
 
 
-def _same_code(before: Any, now: Mapping[str, Any] | None) -> bool:
-    """Changes that were not committed are the same only where their hashes are known, and equal."""
+def _is_same_code(before: Any, now: Mapping[str, Any] | None) -> bool:
+    """Compare two states of a checkout.
+
+    Changes that were not committed are the same only where their hashes are known, and equal.
+    """
     if before is None or now is None:
         return before == now
-    known = not now["dirty"] or now["diff_sha256"] is not None
-    return known and all(before.get(key) == value for key, value in now.items())
+    if now["dirty"] and now["diff_sha256"] is None:
+        return False
+    return all(before.get(key) == value for key, value in now.items())
 
 
 def _newer_files(experiment: Experiment, started_at: Any) -> str | None:
-    """Which of the files that a point reads were written after its measurement began."""
+    """Say which of the files that a point reads were written after its measurement began."""
     try:
-        then = datetime.datetime.fromisoformat(started_at).timestamp()
+        started = datetime.datetime.fromisoformat(started_at).timestamp()
     except (TypeError, ValueError):
         return "its result does not say when it was measured"
     for arm in experiment.arms.values():
-        run = arm.run
-        places = {
-            "weights are": [getattr(run.model, key) for key in _WEIGHTS],
-            "prompts are": [getattr(run.prompts, "path", None)],
-            "gate's yardstick is": [getattr(experiment.gate, "against", None)],
-        }
-        for what, given in places.items():
-            if any(_newest(Path(place).expanduser()) > then for place in given if place):
+        model = arm.run.model
+        # Only some kinds of prompts and of gates read a file.
+        files = (
+            ("weights are", model.checkpoint),
+            ("weights are", model.source),
+            ("prompts are", getattr(arm.run.prompts, "path", None)),
+            ("gate's yardstick is", getattr(experiment.gate, "against", None)),
+        )
+        for what, path in files:
+            if path and _newest_s(Path(path).expanduser()) > started:
                 return f"its {what} newer"
     return None
 
 
-def _newest(place: Path) -> float:
-    """When the last file of a place was written, in seconds; minus infinity where there is none."""
-    place = (
-        place / RESULT if (place / RESULT).is_file() else place
-    )  # reports are written anew at any time
-    files = [place] if place.is_file() else [path for path in place.rglob("*") if path.is_file()]
-    return max((path.stat().st_mtime for path in files), default=-math.inf)
+def _newest_s(path: Path) -> float:
+    """Return when the last file of a path was written; minus infinity where there is none."""
+    if (path / RESULT).is_file():
+        path = path / RESULT  # the reports beside it may be written anew at any time
+    newest_s = -math.inf
+    for file in [path, *path.rglob("*")]:
+        if file.is_file():
+            newest_s = max(newest_s, file.stat().st_mtime)
+    return newest_s
 
 
-def _seconds(told: Mapping[str, Any]) -> float | None:
-    """How long the whole run took."""
+def _duration_s(result: Mapping[str, Any]) -> float | None:
+    """Return how long the whole run took; null where its result does not say."""
     try:
-        began, ended = (
-            datetime.datetime.fromisoformat(told[key]) for key in ("started_at", "finished_at")
-        )
+        started = datetime.datetime.fromisoformat(result["started_at"])
+        finished = datetime.datetime.fromisoformat(result["finished_at"])
     except (KeyError, TypeError, ValueError):
         return None
-    return (ended - began).total_seconds()
+    return (finished - started).total_seconds()

@@ -1,8 +1,5 @@
-"""A sweep's own record: one row for each point, on disk as soon as its job ends, and a table of them all."""
+"""A sweep's own record: one row for each point, on disk as soon as its job ends, and a table."""
 
-import csv
-import io
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,253 +8,184 @@ from typing import Any
 from rich.table import Table
 
 from jaxgen import report
-from jaxgen.config.typed import split
 from jaxgen.console.progress import terminal
 from jaxgen.errors import ExitCode
 from jaxgen.results import formatting
-from jaxgen.results.files import RESULT, SWEEP, SWEEP_TABLE, replace
-
-POINTS = ".points"
-"""The folder of rows that wait to be gathered."""
-
-_FIGURES = (
-    "status",
-    "exit_code",
-    "verdict",
-    "metric",
-    "candidate",
-    "baseline",
-    "ratio",
-    "low",
-    "high",
-    "agreement",
+from jaxgen.results.files import SWEEP, SWEEP_TABLE, replace
+from jaxgen.sweep.rows import (
+    POINTS,
+    PointEnd,
+    Row,
+    measured_row,
+    override_keys,
+    planned_row,
+    read_rows,
+    rows_as_csv,
+    rows_as_json,
 )
+
+_DIED = "its job ended without a word; the launcher's own logs may say why"
 
 
 class Sweep:
     """The points of one sweep, in the order of their jobs.
 
-    Points of an earlier sweep in the same folder stay in its files until their turn comes again. A launcher that runs
-    jobs in processes of their own has each of them note its one row (`noted`), and the rows are gathered at the end.
+    Points of an earlier sweep in the same folder stay in its files until their turn comes again. A
+    launcher that runs jobs in processes of its own has each of them write its one row
+    (`rows.write_row`), and the rows are gathered at the end.
 
     Attributes:
-        rows: `{number, overrides, folder, reason}` and what the point's result says: `status`, `exit_code`, `verdict`,
-            `metric` (the one of the verdict), `candidate` and `baseline` (medians), `ratio`, `low`, `high`,
-            `agreement`, `against` (the baseline's choices), `gate` (its status), `run_id`; null where there is none, as
-            in a grid, whose cases have figures of their own.
+        rows: `{number, overrides, folder, reason}` and what the point's result says: `status`,
+            `exit_code`, `verdict`, `metric` (the one of the verdict), `candidate` and `baseline`
+            (medians), `ratio`, `low`, `high`, `agreement`, `against` (the baseline's choices),
+            `gate` (its status), `run_id`; null where there is none, as in a grid, whose cases have
+            figures of their own.
         folder: of the sweep's files; null while there are none.
     """
 
     def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[Row] = []
         self.folder: Path | None = None
-        self._before: list[dict[str, Any]] = []
+        self._earlier_rows: list[Row] = []
 
-    def add(
-        self,
-        overrides: Sequence[str],
-        folder: Path,
-        *,
-        code: int,
-        reason: str | None = None,
-        kept: bool = False,
-    ) -> None:
-        """One more point has ended; `sweep.json` and `sweep.csv` beside its folder say so.
+    def add(self, overrides: Sequence[str], folder: Path, end: PointEnd) -> None:
+        """Record a point that has ended in `sweep.json` and `sweep.csv`, beside its folder.
 
         Args:
             overrides: of the job, as typed.
             folder: of the run; it need not be there any more.
-            code: its exit code.
-            reason: why there is no result; null takes the result's own.
-            kept: the result is of an earlier sweep.
+            end: how it ended.
         """
-        row = row_of(overrides, folder, number=len(self.rows), code=code, reason=reason)
-        self._keep([{**row, "kept": kept}], folder.parent)
+        row = measured_row(overrides, folder, end, number=len(self.rows))
+        self._record([row], folder.parent)
+
+    def plan(self, overrides: Sequence[str], folder: Path, reason: str, *, code: int) -> None:
+        """Add a point of a dry run: nothing is written."""
+        row = planned_row(overrides, folder, reason, number=len(self.rows), code=code)
+        self.rows.append(row)
 
     def gather(self, folder: Path, points: Sequence[Sequence[str]]) -> None:
-        """Take in what jobs in other processes have noted, each its row.
+        """Take in the rows that jobs in other processes have written.
 
         Args:
             folder: of the sweep.
-            points: the overrides of each, as far as they are known; one without a word is a job that died.
+            points: the overrides of each, as far as they are known; one without a row is a job
+                that died.
         """
-        noted = {
-            row["number"]: row
-            for path in (folder / POINTS).glob("*.json")
-            for row in _rows_of(path)
-        }
-        if not noted:
+        by_number = {}
+        for path in (folder / POINTS).glob("*.json"):
+            for row in read_rows(path):
+                by_number[row["number"]] = row
+        if not by_number:
             return
+        # A job that was killed has written no row: without this its point would just be missing.
+        died = PointEnd(ExitCode.ARM_FAILED, reason=_DIED)
         for number, overrides in enumerate(points):
-            where = folder / str(number)
-            silent = "its job ended without a word; the launcher's own logs may say why"
-            noted.setdefault(
-                number,
-                row_of(overrides, where, number=number, code=ExitCode.ARM_FAILED, reason=silent),
-            )
-        rows = [noted[number] for number in sorted(noted)]
+            if number not in by_number:
+                point_folder = folder / str(number)
+                by_number[number] = measured_row(overrides, point_folder, died, number=number)
+        rows = [by_number[number] for number in sorted(by_number)]
         if any(row.get("planned") for row in rows):
-            self.rows += rows  # of a dry run, which leaves no record
+            self.rows += rows  # a dry run leaves no record
         else:
-            self._keep(rows, folder)
+            self._record(rows, folder)
         shutil.rmtree(folder / POINTS, ignore_errors=True)
 
-    def _keep(self, rows: Sequence[dict[str, Any]], folder: Path) -> None:
+    def _record(self, rows: Sequence[Row], folder: Path) -> None:
         if self.folder is None:
             self.folder = folder
-            self._before = _rows_of(folder / SWEEP)
+            self._earlier_rows = read_rows(folder / SWEEP)
         self.rows += rows
-        every = [*self.rows, *self._before[len(self.rows) :]]
-        replace(folder / SWEEP, _json(every))
-        replace(folder / SWEEP_TABLE, _csv(every))
-
-    def plan(self, overrides: Sequence[str], folder: Path, told: str, *, code: int) -> None:
-        """One more point that is only looked at: nothing is written."""
-        self.rows.append(planned(overrides, folder, told, number=len(self.rows), code=code))
+        # A sweep that is stopped early must not lose the points that an earlier one has measured.
+        every_row = [*self.rows, *self._earlier_rows[len(self.rows) :]]
+        replace(folder / SWEEP, rows_as_json(every_row))
+        replace(folder / SWEEP_TABLE, rows_as_csv(every_row))
 
     def report(self) -> None:
-        """Pages and plots of all points beside the sweep's files, if there are any, and where they are."""
+        """Write pages and plots of all points beside the sweep's files, and print where."""
         if self.folder is None:
             return
-        made = report.attempt(self.folder)
-        if made.problem is not None:
-            terminal(stderr=True).print(made.problem, markup=False, soft_wrap=True)
+        attempt = report.attempt(self.folder)
+        if attempt.problem is not None:
+            terminal(stderr=True).print(attempt.problem, markup=False, soft_wrap=True)
         else:
-            terminal().print(str(made.html), markup=False, soft_wrap=True)
+            terminal().print(str(attempt.html), markup=False, soft_wrap=True)
 
     def line(self) -> str:
-        """What became of the last point."""
+        """Say in one line how the last point ended."""
         row = self.rows[-1]
-        said = " ".join(f"{key}={value}" for key, value in row["overrides"].items())
-        ratio = (
-            formatting.ratio_and_interval({"ratio": row["ratio"], "ci95": _interval(row)})
-            if row["ratio"]
-            else ""
-        )
-        return f"point {row['number']} ({said}): {_told(row)} {ratio}".rstrip()
+        overrides = [f"{key}={value}" for key, value in row["overrides"].items()]
+        line = f"point {row['number']} ({' '.join(overrides)}): {_outcome(row)}"
+        if row["ratio"]:
+            line += f" {formatting.ratio_and_interval(_comparison(row))}"
+        return line
 
     def table(self) -> Table:
-        """One row per point: what varies among them, both arms' medians, the ratio, the verdict or the reason."""
+        """Draw one row per point.
+
+        Its columns are the overrides that vary, both arms' medians, the ratio, and the verdict or
+        why there is none.
+        """
         table = Table(
-            box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), title="the sweep"
+            title="the sweep",
+            box=None,
+            pad_edge=False,
+            header_style="bold",
+            padding=(0, 2, 0, 0),
         )
-        varying = [
-            key
-            for key in _keys(self.rows)
-            if len({row["overrides"].get(key) for row in self.rows}) > 1
-        ]
+        varying = self._varying_keys()
         for key in ("#", *varying):
             table.add_column(key)
-        for key in ("metric", "candidate", "baseline", "ratio"):
-            table.add_column(key, justify="left" if key == "metric" else "right")
+        table.add_column("metric")
+        for key in ("candidate", "baseline", "ratio"):
+            table.add_column(key, justify="right")
         table.add_column("verdict", overflow="fold")
         for row in self.rows:
-            medians = [_cell(row[arm]) for arm in ("candidate", "baseline")]
-            compared = (
-                None if row["ratio"] is None else {"ratio": row["ratio"], "ci95": _interval(row)}
-            )
-            named = [str(row["overrides"].get(key, "-")) for key in varying]
-            ratio = formatting.ratio_and_interval(compared)
-            table.add_row(
-                str(row["number"]), *named, row["metric"] or "-", *medians, ratio, _told(row)
-            )
-        table.caption = formatting.baselines_apart(
-            row["against"] for row in self.rows if row.get("against")
-        )
+            table.add_row(*_cells(row, varying))
+        # One table cannot say against what each point was measured: where that varies, a line does.
+        baselines = [row["against"] for row in self.rows if row.get("against")]
+        table.caption = formatting.baselines_apart(baselines)
         return table
 
-
-def row_of(
-    overrides: Sequence[str], folder: Path, *, number: int, code: int, reason: str | None
-) -> dict[str, Any]:
-    """A point as `Sweep.rows` has it."""
-    row = {"number": number, "overrides": dict(map(split, overrides)), "folder": folder.name}
-    return {**row, "exit_code": int(code), **_figures(folder / RESULT, reason)}
-
-
-def planned(
-    overrides: Sequence[str], folder: Path, told: str, *, number: int, code: int
-) -> dict[str, Any]:
-    """The row of a point that is only looked at."""
-    empty = dict.fromkeys((*_FIGURES, "against", "gate", "run_id"))
-    row = {"number": number, "overrides": dict(map(split, overrides)), "folder": folder.name}
-    return {**row, **empty, "exit_code": int(code), "reason": told, "planned": True}
+    def _varying_keys(self) -> list[str]:
+        """Return the overridden keys that do not have one value at every point."""
+        varying = []
+        for key in override_keys(self.rows):
+            values = {row["overrides"].get(key) for row in self.rows}
+            if len(values) > 1:
+                varying.append(key)
+        return varying
 
 
-def noted(row: Mapping[str, Any], folder: Path) -> None:
-    """Leave one row in the sweep's folder, for the process that gathers them."""
-    (folder / POINTS).mkdir(parents=True, exist_ok=True)
-    replace(folder / POINTS / f"{row['number']}.json", _json([row]))
+def _cells(row: Mapping[str, Any], varying: Sequence[str]) -> list[str]:
+    """Return the cells of one line of the table."""
+    settings = [str(row["overrides"].get(key, "-")) for key in varying]
+    return [
+        str(row["number"]),
+        *settings,
+        row["metric"] or "-",
+        _number(row["candidate"]),
+        _number(row["baseline"]),
+        formatting.ratio_and_interval(_comparison(row)),
+        _outcome(row),
+    ]
 
 
-def _json(rows: Sequence[Mapping[str, Any]]) -> str:
-    return json.dumps({"points": rows}, indent=2, allow_nan=False) + "\n"
+def _outcome(row: Mapping[str, Any]) -> str:
+    """Return the verdict, or why there is none; and how its gate ended, unless it passed."""
+    outcome = row["verdict"] or row["reason"] or ExitCode(row["exit_code"]).name.lower()
+    if row.get("gate") in (None, "passed"):
+        return outcome
+    return f"{outcome}; gate: {row['gate'].upper()}"
 
 
-def _keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(key for row in rows for key in row["overrides"]))
+def _comparison(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return a row's ratio and interval as a result has them; null where there is no ratio."""
+    if row["ratio"] is None:
+        return None
+    interval = None if row["low"] is None else [row["low"], row["high"]]
+    return {"ratio": row["ratio"], "ci95": interval}
 
 
-def _told(row: Mapping[str, Any]) -> str:
-    """The verdict, or why there is none; and what its gate found, unless it passed."""
-    told = row["verdict"] or row["reason"] or ExitCode(row["exit_code"]).name.lower()
-    return told if row.get("gate") in (None, "passed") else f"{told}; gate: {row['gate'].upper()}"
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    keys, text = _keys(rows), io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["number", *keys, *_FIGURES, "reason", "folder"])
-    for row in rows:
-        given = [row["overrides"].get(key, "") for key in keys]
-        known = ["" if row[name] is None else row[name] for name in (*_FIGURES, "reason", "folder")]
-        writer.writerow([row["number"], *given, *known])
-    return text.getvalue()
-
-
-def _rows_of(path: Path) -> list[dict[str, Any]]:
-    """The points of an earlier sweep; none where there was none, or its record is damaged."""
-    columns = {"number", "overrides", "folder", "reason", *_FIGURES}
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["points"]
-        return rows if all(columns <= set(row) for row in rows) else []
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-
-
-def _figures(result: Path, reason: str | None) -> dict[str, Any]:
-    """What a result says of its point; nulls where there is none that can be read."""
-    empty = dict.fromkeys(("status", *_FIGURES[2:], "reason", "against", "gate", "run_id"))
-    try:
-        told = json.loads(result.read_text(encoding="utf-8"))
-        arms, compared = told["arms"], formatting.spoken(told)
-    except (OSError, ValueError, KeyError, TypeError):
-        return empty | {"reason": reason}
-    metric = next(iter(arms["candidate"]["metrics"]), None)
-    medians = {arm: (each["metrics"].get(metric) or {}).get("median") for arm, each in arms.items()}
-    ratio = (compared.get(metric) if metric else None) or {}
-    low, high = ratio.get("ci95") or (None, None)
-    gate = told.get("gate") or {}
-    unmet = gate.get("reason") if gate.get("status") != "passed" else None
-    failures = [each["failure"]["message"] for each in arms.values() if each.get("failure")]
-    return {
-        **empty,
-        **{key: told.get(key) for key in ("status", "verdict", "run_id")},
-        "metric": metric,
-        **medians,
-        "ratio": ratio.get("ratio"),
-        "low": low,
-        "high": high,
-        "agreement": (told.get("agreement") or {}).get("status"),
-        "against": arms.get("baseline", {}).get("choices"),
-        "gate": gate.get("status"),
-        "reason": reason or "; ".join(failures) or unmet or told.get("verdict_reason"),
-    }
-
-
-def _interval(row: Mapping[str, Any]) -> list[float] | None:
-    return None if row["low"] is None else [row["low"], row["high"]]
-
-
-def _cell(value: float | None) -> str:
+def _number(value: float | None) -> str:
     return "-" if value is None else formatting.number(value, digits=4)

@@ -1,6 +1,7 @@
-"""Mistakes that only a worker or a file can reveal: one line, exit code 1, no traceback, nothing half-written.
+"""Mistakes that only a worker or a file can reveal.
 
-Those of the configuration alone stand in test_main_mistakes.py. One worker serves all of the table: what it costs to
+Each is one line and exit code 1, without a traceback and with nothing half-written. Those of the
+configuration alone stand in test_mistakes.py. One worker serves all of the table: what it costs to
 start is paid once.
 """
 
@@ -224,7 +225,7 @@ class Lent:
 
 @pytest.fixture
 def command_line(worker, monkeypatch, tmp_path, own_loggers):
-    """`main` in a folder of its own, its runs served by the one worker, its conversions kept in that folder."""
+    """`main` in a folder of its own, which keeps its conversions; one worker serves its runs."""
     monkeypatch.setattr("jaxgen.executor.pool.Worker", lambda *_process, **_settings: Lent(worker))
     monkeypatch.setattr(
         logging, "shutdown", lambda _handlers: None

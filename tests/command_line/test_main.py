@@ -1,4 +1,4 @@
-"""What a user of the command line sees: exit codes, sweeps, help, nothing left of a failed start."""
+"""What a user of the command line sees: exit codes, sweeps, help, no trace of a failed start."""
 
 import dataclasses
 import os
@@ -78,7 +78,8 @@ class TestSweeps:
 
     def test_a_user_error_in_one_job_does_not_stop_the_others(self, executed, capsys):
         assert main(["-m", "model=hf,tiny", "baseline=off"]) == ExitCode.USER_ERROR
-        assert [experiment.candidate.choices["model"] for experiment, _ in executed.calls] == ["tiny"]
+        models = [experiment.candidate.choices["model"] for experiment, _ in executed.calls]
+        assert models == ["tiny"]
         assert capsys.readouterr().err.startswith(
             "error: job 0 (model=hf baseline=off): model=hf has no weights"
         )
@@ -199,7 +200,10 @@ class TestProcess:
 
     def test_ctrl_c_during_a_run_is_130_without_a_traceback(self, place):
         (place / "experiment.py").write_text(
-            "import time\ndef execute(experiment, folder):\n    print('running', flush=True)\n    time.sleep(60)\n"
+            "import time\n"
+            "def execute(experiment, folder):\n"
+            "    print('running', flush=True)\n"
+            "    time.sleep(60)\n"
         )
         code = (
             "import sys, experiment; sys.modules['jaxgen.experiment.execute'] = experiment\n"

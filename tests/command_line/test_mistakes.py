@@ -1,4 +1,4 @@
-"""Every mistake on the command line or in a file is one line that names it, and leaves nothing behind.
+"""Every mistake on the command line or in a file is one line that names it, and leaves nothing.
 
 Those that only a worker can reveal stand in test_bad_inputs.py.
 """

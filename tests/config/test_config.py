@@ -1,4 +1,4 @@
-"""The table, the YAML files and the specs agree; the baseline differs in what was asked for, and no more."""
+"""The table, the YAML files and the specs agree; the baseline differs as asked, and no more."""
 
 import ast
 import dataclasses
@@ -63,10 +63,8 @@ class TestTable:
     def test_every_experiment_composes(self):
         for path in (conf_dir() / "experiment").glob("*.yaml"):
             given = ["prompts.path=tasks"] if path.stem == "arc" else []
-            assert (
-                load_experiment([f"experiment={path.stem}", *given]).arms["candidate"].choices["experiment"]
-                == path.stem
-            )
+            experiment = load_experiment([f"experiment={path.stem}", *given])
+            assert experiment.candidate.choices["experiment"] == path.stem
 
     def test_every_file_is_an_option_and_every_option_a_file(self):
         files = {(path.parent.name, path.stem) for path in conf_dir().glob("*/*.yaml")}
@@ -113,7 +111,7 @@ class TestTable:
 
 
 def reads(tree):
-    """The names of all attributes that code reads; a spec that checks its own values does not count."""
+    """The names of all attributes that code reads, but for specs that check their own values."""
     for child in ast.iter_child_nodes(tree):
         if isinstance(child, ast.FunctionDef) and child.name == "__post_init__":
             continue
@@ -162,7 +160,8 @@ class TestBaseline:
         assert list(load_experiment(["baseline=off"]).arms) == ["candidate"]
 
     def test_off_wins_over_what_an_experiment_says_of_the_baseline(self):
-        assert list(load_experiment(["experiment=paged_cache", "baseline=off"]).arms) == ["candidate"]
+        experiment = load_experiment(["experiment=paged_cache", "baseline=off"])
+        assert list(experiment.arms) == ["candidate"]
         with pytest.raises(UserError, match=r"baseline\.cache has nothing to change"):
             load_experiment(["experiment=paged_cache", "baseline=off", "baseline.cache=none"])
 

@@ -26,7 +26,7 @@ JAX_FREE = (
 )
 """The parent process holds no device; statistics and reports run where no jax is installed."""
 ONLY_IN = {
-    "hydra": ("config", "__main__"),
+    "hydra": ("config", "sweep"),
     "omegaconf": ("config", "__main__"),
     "wandb": ("tracking.wandb",),
     "wandb_workspaces": ("tracking.workspace",),

@@ -1,4 +1,7 @@
-"""Sweeps by launchers: jobs in processes of their own end in the same record, and what is missing in one line."""
+"""Sweeps by launchers: jobs in processes of their own end in the same record.
+
+What is missing for a launcher is said in one line.
+"""
 
 import importlib.util
 import json
@@ -20,7 +23,8 @@ from jaxgen.config.experiment import load_experiment
 from jaxgen.errors import ExitCode
 from jaxgen.results.files import MULTIRUN, SWEEP
 from jaxgen.sweep.jobs import Jobs
-from jaxgen.sweep.table import POINTS, Sweep, noted, row_of
+from jaxgen.sweep.rows import POINTS, PointEnd, measured_row, write_row
+from jaxgen.sweep.table import Sweep
 from support.small_runs import ALONE, SMALL, read_result
 
 ROOT = Path(jaxgen.__file__).parents[1]
@@ -69,7 +73,10 @@ class TestElsewhere:
         assert "hydra/launcher=submitit_local" in read_result(place / "out" / "1")["command"]
 
     def test_the_classes_of_a_configuration_are_found_by_name(self):
-        """Else a launcher's process gets copies of them, which some versions of cloudpickle make without fields."""
+        """A launcher's process would get copies of them otherwise.
+
+        Some versions of cloudpickle make such copies without fields.
+        """
         schema.register()
         root = ConfigStore.instance().load("schema/run.yaml").node
         kinds = [OmegaConf.get_type(node) for node in (root, root.sweep, root.process)]
@@ -81,7 +88,8 @@ class TestElsewhere:
         assert copy._command == ("jaxgen", "-m", "jit=aot,closure")
 
     def test_a_job_that_ended_without_a_word_is_a_failed_point(self, place):
-        noted(row_of(["jit=aot"], place / "0", number=0, code=ExitCode.OK, reason=None), place)
+        row = measured_row(["jit=aot"], place / "0", PointEnd(ExitCode.OK), number=0)
+        write_row(row, place)
         sweep = Sweep()
         sweep.gather(place, [["jit=aot"], ["jit=closure"]])
         assert [row["exit_code"] for row in sweep.rows] == [0, 30]
@@ -108,7 +116,7 @@ class TestElsewhere:
             "jaxgen.sweep.jobs.this_job", lambda: job.Job(place / "0", 0, ("jit=aot",))
         )
         monkeypatch.setattr(
-            "jaxgen.sweep.jobs.compose_experiment",
+            "jaxgen.sweep.points.compose_experiment",
             lambda cfg: load_experiment(["jit=aot", "sweep.dry_run=true"]),
         )
         assert copy(SimpleNamespace(mesh={}, sweep=SimpleNamespace(dry_run=True))) == ExitCode.OK
@@ -151,11 +159,12 @@ class TestLaunchers:
         "typed", ["console.level=quiet", "++console.level=quiet", "console.level='quiet'"]
     )
     def test_a_quiet_sweep_is_quiet_however_that_is_written(self, typed):
-        assert job.adapted(["jit=aot", typed]) == ["jit=aot", typed, "hydra/hydra_logging=none"]
+        adapted = job.adapt_overrides(["jit=aot", typed])
+        assert adapted == ["jit=aot", typed, "hydra/hydra_logging=none"]
 
     def test_the_last_word_counts(self):
         typed = ["hydra/launcher=joblib", "sweep.dry_run=true", "sweep.dry_run=false"]
-        assert job.adapted(typed) == typed
+        assert job.adapt_overrides(typed) == typed
 
     @pytest.mark.skipif(
         installed("hydra_plugins.hydra_ray_launcher"), reason="the extra ray is installed"
@@ -176,8 +185,8 @@ class TestLaunchers:
             monkeypatch.delitem(launchers, name, raising=False)
         assert main(["-m", "hydra/launcher=slurm_gpu", "jit=aot,closure"]) == ExitCode.USER_ERROR
         assert capsys.readouterr().err == (
-            "error: hydra/launcher: submitit_slurm comes with hydra-submitit-launcher, which is not installed; "
-            "pip install 'jaxgen[slurm]'\n"
+            "error: hydra/launcher: submitit_slurm comes with hydra-submitit-launcher, "
+            "which is not installed; pip install 'jaxgen[slurm]'\n"
         )
 
 
@@ -201,10 +210,9 @@ def test_the_points_are_those_of_hydra_s_own_sweeper(typed, points, place, execu
     (place / "own" / "experiment" / "own.yaml").write_text(OWN)
     assert main(["--config-dir", "own", *typed, "hydra.sweep.dir=out"]) == ExitCode.OK
     assert job.points_of(place / "out") == points
-    assert not points or [experiment.candidate.choices["jit"] for experiment, _ in executed.calls] == [
-        "aot",
-        "closure",
-    ]
+    if points:
+        strategies = [experiment.candidate.choices["jit"] for experiment, _ in executed.calls]
+        assert strategies == ["aot", "closure"]
 
 
 def test_of_a_sweep_that_has_not_begun_or_has_a_sweeper_of_another_kind_no_point_is_known(place):
@@ -221,7 +229,8 @@ def test_a_launcher_s_job_that_died_is_found_by_what_hydra_composed(place):
     (place / MULTIRUN).write_text(
         f"hydra: {{sweeper: {{_target_: {target}, params: {params}}}, overrides: {{task: []}}}}\n"
     )
-    noted(row_of(["measure.seed=0"], place / "0", number=0, code=ExitCode.OK, reason=None), place)
+    row = measured_row(["measure.seed=0"], place / "0", PointEnd(ExitCode.OK), number=0)
+    write_row(row, place)
     jobs = Jobs()
     jobs.gather(place)
     assert jobs.codes == [ExitCode.OK, ExitCode.ARM_FAILED]

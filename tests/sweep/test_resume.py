@@ -1,4 +1,4 @@
-"""A point of a sweep is skipped only where its result answers the same question, by the same code, here."""
+"""A point of a sweep is skipped only where the same question has an answer by this code, here."""
 
 import json
 import os
@@ -13,13 +13,17 @@ from jaxgen.executor.process_settings import worker_settings
 from jaxgen.gate.stored import READABLE_VERSION
 from jaxgen.machine import provenance
 from jaxgen.results.files import RESULT, SWEEP
-from jaxgen.sweep.resume import standing
+from jaxgen.sweep.resume import decide
+from jaxgen.sweep.rows import PointEnd
 from jaxgen.sweep.table import Sweep
 from support.small_runs import SMALL
 
 
 def stored(experiment, folder, **changed):
     """A result of this experiment as a run on this machine would leave it."""
+    arms = {}
+    for name, arm in experiment.arms.items():
+        arms[name] = {"config": arm.resolved, "metrics": {}}
     environment = {
         "git": provenance.git(),
         "cpu": provenance.cpu_model(),
@@ -33,7 +37,7 @@ def stored(experiment, folder, **changed):
         "started_at": "2100-01-01T00:00:00+00:00",
         "finished_at": "2100-01-01T00:01:30+00:00",
         "environment": environment,
-        "arms": {name: {"config": arm.resolved, "metrics": {}} for name, arm in experiment.arms.items()},
+        "arms": arms,
         "comparison": {},
     }
     folder.mkdir(exist_ok=True)
@@ -41,7 +45,7 @@ def stored(experiment, folder, **changed):
 
 
 def found(folder, *overrides):
-    return standing(load_experiment([*SMALL, *overrides]), folder)
+    return decide(load_experiment([*SMALL, *overrides]), folder)
 
 
 @pytest.fixture
@@ -132,10 +136,10 @@ def test_newer_prompts_and_yardsticks_are_asked_anew(given, why, tmp_path):
     path.write_text("once upon a time")
     experiment = load_experiment([*SMALL[:4], *(word.format(path) for word in given)])
     stored(experiment, tmp_path)
-    assert standing(experiment, tmp_path).skip
+    assert decide(experiment, tmp_path).skip
     later = time.time() + 200 * 365 * 86400
     os.utime(path, (later, later))
-    assert standing(experiment, tmp_path).why == why
+    assert decide(experiment, tmp_path).why == why
 
 
 CHANGED = {"commit": "0", "dirty": True, "diff_sha256": "1"}
@@ -238,16 +242,16 @@ class TestCommand:
         assert "hydra.sweep.dir=" in capsys.readouterr().err
         leaving.answers.clear()
         assert [self.sweep(), self.sweep()] == [ExitCode.OK] * 2
-        run = [arms["candidate"].choices["jit"] for arms, _ in leaving.calls]
+        run = [experiment.candidate.choices["jit"] for experiment, _ in leaving.calls]
         assert run == ["closure", "partial", "partial"]
         points = json.loads((place / "swept" / SWEEP).read_text())["points"]
         assert [point["verdict"] for point in points] == ["faster"] * 2
 
     def test_points_that_were_not_reached_again_stay_on_record(self, tmp_path):
         first = Sweep()
-        first.add(["jit=0"], tmp_path / "0", code=ExitCode.OK)
-        first.add(["jit=1"], tmp_path / "1", code=ExitCode.INVALID)
-        Sweep().add(["jit=0"], tmp_path / "0", code=ExitCode.INTERRUPTED)
+        first.add(["jit=0"], tmp_path / "0", PointEnd(ExitCode.OK))
+        first.add(["jit=1"], tmp_path / "1", PointEnd(ExitCode.INVALID))
+        Sweep().add(["jit=0"], tmp_path / "0", PointEnd(ExitCode.INTERRUPTED))
         points = json.loads((tmp_path / SWEEP).read_text())["points"]
         assert [point["exit_code"] for point in points] == [ExitCode.INTERRUPTED, ExitCode.INVALID]
 

@@ -10,6 +10,7 @@ from rich.console import Console as Terminal
 from jaxgen.__main__ import main
 from jaxgen.errors import ExitCode
 from jaxgen.results.files import SWEEP, SWEEP_TABLE
+from jaxgen.sweep.rows import PointEnd
 from jaxgen.sweep.table import Sweep
 from support.small_runs import VERDICT, finished_result
 
@@ -21,15 +22,14 @@ def sweep(tmp_path):
     (tmp_path / "0").mkdir()
     result = finished_result(tmp_path / "0", **VERDICT)
     (tmp_path / "0" / "result.json").write_text(json.dumps(result))
-    made.add(["cache=fixed", "jit=aot"], tmp_path / "0", code=ExitCode.OK)
-    made.add(
-        ["cache=none", "jit=aot"], tmp_path / "1", code=ExitCode.USER_ERROR, reason="no such thing"
-    )
+    made.add(["cache=fixed", "jit=aot"], tmp_path / "0", PointEnd(ExitCode.OK))
+    wrong = PointEnd(ExitCode.USER_ERROR, reason="no such thing")
+    made.add(["cache=none", "jit=aot"], tmp_path / "1", wrong)
     (tmp_path / "2").mkdir()
     result = finished_result(tmp_path / "2")
     result["arms"]["baseline"]["failure"] = {"message": "out of memory"}
     (tmp_path / "2" / "result.json").write_text(json.dumps(result | {"status": "failed"}))
-    made.add(["cache=paged", "jit=aot"], tmp_path / "2", code=ExitCode.ARM_FAILED)
+    made.add(["cache=paged", "jit=aot"], tmp_path / "2", PointEnd(ExitCode.ARM_FAILED))
     return made
 
 
@@ -65,7 +65,7 @@ def test_the_csv_has_a_column_for_each_key(sweep, tmp_path):
 def test_the_files_are_there_after_each_point(tmp_path):
     made = Sweep()
     for number in range(2):
-        made.add([f"jit={number}"], tmp_path / str(number), code=ExitCode.OK)
+        made.add([f"jit={number}"], tmp_path / str(number), PointEnd(ExitCode.OK))
         assert len(json.loads((tmp_path / SWEEP).read_text())["points"]) == number + 1
 
 
@@ -91,7 +91,7 @@ def test_what_a_gate_found_stands_beside_the_verdict(tmp_path):
         (folder / "result.json").write_text(
             json.dumps(finished_result(folder) | VERDICT | {"gate": gate})
         )
-        made.add([f"jit={number}"], folder, code=code)
+        made.add([f"jit={number}"], folder, PointEnd(code))
     terminal = Terminal(width=150)
     with terminal.capture() as shown:
         terminal.print(made.table())
@@ -104,7 +104,8 @@ def test_a_result_that_cannot_be_read_is_no_figures(tmp_path):
     (tmp_path / "0").mkdir()
     (tmp_path / "0" / "result.json").write_text("{")
     made = Sweep()
-    made.add(["jit=aot"], tmp_path / "0", code=ExitCode.USER_ERROR, reason="RuntimeError: a bug")
+    end = PointEnd(ExitCode.USER_ERROR, reason="RuntimeError: a bug")
+    made.add(["jit=aot"], tmp_path / "0", end)
     assert (made.rows[0]["status"], made.rows[0]["reason"]) == (None, "RuntimeError: a bug")
 
 

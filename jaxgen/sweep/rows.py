@@ -1,0 +1,187 @@
+"""The rows of a sweep's record: one for each point, made from its result, as JSON and as CSV."""
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxgen.config.typed import split
+from jaxgen.results import formatting
+from jaxgen.results.files import RESULT, replace
+
+Row = dict[str, Any]
+
+POINTS = ".points"
+"""The folder of rows that wait to be gathered."""
+
+FIGURES = (
+    "status",
+    "exit_code",
+    "verdict",
+    "metric",
+    "candidate",
+    "baseline",
+    "ratio",
+    "low",
+    "high",
+    "agreement",
+)
+"""The columns of sweep.csv between the overrides and the reason."""
+
+_ALSO = ("against", "gate", "run_id")
+_FROM_RESULT = ("status", *FIGURES[2:], "reason", *_ALSO)
+"""What a row has from a result; the exit code is the job's."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PointEnd:
+    """How a point of a sweep ended.
+
+    Attributes:
+        code: its exit code.
+        reason: why there is no result; null takes the result's own words.
+        from_before: the result is of an earlier sweep.
+    """
+
+    code: int
+    reason: str | None = None
+    from_before: bool = False
+
+
+def measured_row(overrides: Sequence[str], folder: Path, end: PointEnd, *, number: int) -> Row:
+    """Make the row of a point that has ended.
+
+    Args:
+        overrides: of the job, as typed.
+        folder: of the run; it need not be there any more.
+        end: how it ended.
+        number: of the point in its sweep.
+
+    Returns:
+        The row as `Sweep.rows` has it.
+    """
+    return {
+        "number": number,
+        "overrides": dict(map(split, overrides)),
+        "folder": folder.name,
+        "exit_code": int(end.code),
+        **_figures(folder / RESULT, end.reason),
+        "kept": end.from_before,
+    }
+
+
+def planned_row(
+    overrides: Sequence[str], folder: Path, reason: str, *, number: int, code: int
+) -> Row:
+    """Make the row of a point of a dry run; `reason` says what would become of it."""
+    return {
+        "number": number,
+        "overrides": dict(map(split, overrides)),
+        "folder": folder.name,
+        **dict.fromkeys((*FIGURES, *_ALSO)),
+        "exit_code": int(code),
+        "reason": reason,
+        "planned": True,
+    }
+
+
+def write_row(row: Mapping[str, Any], folder: Path) -> None:
+    """Leave one row in the sweep's folder, for the process that gathers them."""
+    (folder / POINTS).mkdir(parents=True, exist_ok=True)
+    replace(folder / POINTS / f"{row['number']}.json", rows_as_json([row]))
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read the points of a sweep; none where there are none, or the file is damaged."""
+    columns = {"number", "overrides", "folder", "reason", *FIGURES}
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["points"]
+        is_complete = all(columns <= set(row) for row in rows)
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return rows if is_complete else []
+
+
+def rows_as_json(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write the rows as the text of sweep.json."""
+    return json.dumps({"points": rows}, indent=2, allow_nan=False) + "\n"
+
+
+def rows_as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write the rows as the text of sweep.csv: a column for each key that a point overrides."""
+    keys, text = override_keys(rows), io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["number", *keys, *FIGURES, "reason", "folder"])
+    for row in rows:
+        cells = [row["number"]]
+        for key in keys:
+            cells.append(row["overrides"].get(key, ""))
+        for name in (*FIGURES, "reason", "folder"):
+            cells.append("" if row[name] is None else row[name])
+        writer.writerow(cells)
+    return text.getvalue()
+
+
+def override_keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return every key that some point overrides, each once, in the order of the points."""
+    keys: dict[str, None] = {}  # a dictionary keeps the order, which a set does not
+    for row in rows:
+        keys |= dict.fromkeys(row["overrides"])
+    return list(keys)
+
+
+def _figures(path: Path, reason: str | None) -> Row:
+    """Take a point's figures from its result; nulls where there is none that can be read."""
+    empty: Row = dict.fromkeys(_FROM_RESULT)
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        arms, comparison = result["arms"], formatting.spoken(result)
+    except (OSError, ValueError, KeyError, TypeError):
+        return empty | {"reason": reason}
+    # The first metric is the one that the verdict is about. A grid has none: its cases do.
+    metric = next(iter(arms["candidate"]["metrics"]), None)
+    compared = (comparison.get(metric) if metric else None) or {}
+    low, high = compared.get("ci95") or (None, None)
+    gate = result.get("gate") or {}
+    agreement = result.get("agreement") or {}
+    baseline = arms.get("baseline", {})
+    return {
+        **empty,
+        "status": result.get("status"),
+        "verdict": result.get("verdict"),
+        "metric": metric,
+        **_medians(arms, metric),
+        "ratio": compared.get("ratio"),
+        "low": low,
+        "high": high,
+        "agreement": agreement.get("status"),
+        "reason": reason or _reason_of(result),
+        "against": baseline.get("choices"),
+        "gate": gate.get("status"),
+        "run_id": result.get("run_id"),
+    }
+
+
+def _medians(arms: Mapping[str, Any], metric: str | None) -> dict[str, float | None]:
+    medians = {}
+    for name, arm in arms.items():
+        summary = arm["metrics"].get(metric) or {}
+        medians[name] = summary.get("median")
+    return medians
+
+
+def _reason_of(result: Mapping[str, Any]) -> str | None:
+    """Return the worst that a result says of itself: a failed arm, then its gate, its verdict."""
+    failures = []
+    for arm in result["arms"].values():
+        if arm.get("failure"):
+            failures.append(arm["failure"]["message"])
+    if failures:
+        return "; ".join(failures)
+    gate = result.get("gate") or {}
+    if gate.get("status") != "passed" and gate.get("reason"):
+        return gate["reason"]
+    return result.get("verdict_reason")
