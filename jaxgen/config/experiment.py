@@ -80,6 +80,7 @@ def _composition(overrides: Iterable[str]) -> Iterator[tuple[DictConfig, Any]]:
             cfg = compose("config", overrides=typed, return_hydra_config=True)
         except explain.CAUGHT as error:
             raise explain.user_error(error, typed) from error
+        # Inside Hydra's application a task gets a configuration without this part, and so do we.
         job = cfg.hydra
         with open_dict(cfg):
             del cfg["hydra"]
@@ -87,6 +88,7 @@ def _composition(overrides: Iterable[str]) -> Iterator[tuple[DictConfig, Any]]:
 
 
 def _experiment(cfg: DictConfig, job: Any) -> Experiment:
+    # The candidate first: what is wrong with it would be reported as the baseline's as well.
     candidate = _candidate(cfg, job)
     shared = read_shared(cfg, candidate)
     baseline: Baseline = shared["baseline"]

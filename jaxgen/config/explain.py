@@ -137,6 +137,7 @@ def _misused_group(parsed: Override, override: str) -> str | None:
 def _unreadable(override: str, error: OverrideParseException) -> str:
     """Say what is wrong with an override that Hydra's grammar refuses."""
     key, value = split(override)
+    # The mistakes in the order in which they are common, each with its own remedy.
     if value is None:
         allowed = f"one of {listed(GROUPS[key])}" if key in GROUPS else "a value"
         return f"{override} is not an override: write {key}=... with {allowed}"
@@ -156,6 +157,7 @@ def _quote_items(key: str, value: str) -> str:
     """Say how a list is written whose items have equals signs."""
     inside = value.strip("[]")
     items = ",".join(f"'{item.strip()}'" for item in inside.split(","))
+    # `baseline=[jit=partial]` is tried by those who know that the baseline has overrides.
     if key == "baseline":
         return f'write baseline.{inside}, or "baseline.overrides=[{items}]"'
     return f'put quotes around each item, "{key}=[{items}]"'
@@ -179,6 +181,7 @@ def _problem_of_option(error: Exception) -> str | None:
 
 def _problem_of_value(error: Exception, typed: Sequence[str]) -> str | None:
     """Say which key or value OmegaConf refused; it may stand in a file."""
+    # Hydra wraps what OmegaConf raises while it reads a file.
     cause: BaseException | None = error
     if not isinstance(error, OmegaConfBaseException):
         cause = error.__cause__ or error.__context__
@@ -214,6 +217,7 @@ def _refused_value(
     fields = {field.name: field for field in dataclasses.fields(kind)}
     if not isinstance(cause, ValidationError) or cause.key not in fields:
         return None
+    # Of a file the key has to be named; an override names it itself.
     takes = f"is impossible: {key} takes {expected(fields[str(cause.key)])}"
     value = "null" if cause.value is None else cause.value
     if file:

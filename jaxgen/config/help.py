@@ -85,6 +85,7 @@ def _owners() -> list[tuple[str, str, type]]:
     for group, _, spec in OPTIONS:
         classes.setdefault(group, set()).add(spec)
     rows: dict[type, tuple[str, str, type]] = {}
+    # Of several options with one class, the first stands for all.
     for group, option, spec in OPTIONS:
         # Where a group's options are of one class, its keys belong to the group as a whole.
         name = f"{group}={option}" if len(classes[group]) > 1 else group
@@ -107,6 +108,7 @@ def _default(field: dataclasses.Field) -> str:
     """
     value = field.default
     if isinstance(value, enum.Enum):
+        # The first of the choices is the default, as with the options of a group.
         names = [kind.name for kind in type(value)]
         names.remove(value.name)
         return "=" + "|".join([value.name, *names])

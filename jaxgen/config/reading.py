@@ -34,6 +34,7 @@ def read_arm(name: str, cfg: DictConfig, *, choices: dict[str, str], typed: Sequ
     Raises:
         UserError: a key that no spec has, a value that is missing or impossible.
     """
+    # Before anything is resolved, so that a typo is named and not what follows from it.
     _refuse_strays(cfg, typed=typed)
     try:
         container = OmegaConf.to_container(
@@ -67,6 +68,7 @@ def _read_slots(cfg: DictConfig, resolved: dict[str, Any], slots: Iterable[str])
 
 def _spec_of(slot: str, node: Any) -> type:
     """Return the spec that a slot's node was checked against."""
+    # A file of the user's own may have left out the line that names its schema.
     spec = SPECS.get(OmegaConf.get_type(node) or type(None))
     if spec not in SLOTS[slot]:
         names = [f"/schema/{slot}/{schema_name(kind)}@_here_" for kind in SLOTS[slot]]
@@ -82,7 +84,7 @@ def _refuse_strays(node: DictConfig, *, typed: Sequence[str], path: str = "") ->
     """Refuse keys that no spec has: Hydra takes `+key=value` whatever the schema says."""
     kind = OmegaConf.get_type(node)
     if not dataclasses.is_dataclass(kind):
-        return
+        return  # a plain dictionary, such as `process.env`, takes any key
     fields = {field.name for field in dataclasses.fields(kind)}
     for key in node:
         full_key = f"{path}{key}"

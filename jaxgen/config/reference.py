@@ -61,6 +61,7 @@ def attribute_docs(spec: type) -> dict[str, str]:
     for line in section.splitlines():
         if not line.startswith("    "):
             break  # the section has ended
+        # A line that begins no entry continues the one before.
         entry = _ENTRY.match(line[4:])
         if entry is not None:
             names = entry[1].split(", ")
@@ -132,6 +133,7 @@ def _key_rows(path: str, spec: type) -> list[list[str]]:
         kind = without_none(hints[field.name])
         meaning = docs.get(field.name, "")
         rows.append([f"`{key}`", _default(field, kind), meaning])
+        # `model.shapes` has keys of its own, which are typed like any other.
         if dataclasses.is_dataclass(kind):
             rows += _key_rows(key, typing.cast(type, kind))
     return rows
@@ -161,6 +163,7 @@ def _summary_of(spec: type) -> str:
 def _opening_comment(path: Path) -> str:
     """The comment that a YAML file begins with, as one line."""
     words = []
+    # What follows the comment is values alone.
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             break

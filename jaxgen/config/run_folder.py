@@ -23,6 +23,7 @@ def register_resolvers() -> None:
     The moment is one for the whole command, to the microsecond, so that no two commands share a
     folder.
     """
+    # Hydra asks for the time anew for every job of a sweep: here all get the same answer.
     moment = datetime.datetime.now()
     OmegaConf.register_new_resolver("started", moment.strftime, replace=True)
     OmegaConf.register_new_resolver("short_name", short_name, replace=True)

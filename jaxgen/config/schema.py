@@ -103,6 +103,7 @@ _ROOT = _make_twin(Experiment, [(slot, _PLAIN.get(slot, Any), MISSING) for slot 
 def _root() -> DictConfig:
     """Return the schema of a whole configuration, one node for each slot."""
     root = OmegaConf.structured(_ROOT)
+    # Slots with options get their schemas from the options' files.
     for slot, twin in _PLAIN.items():
         root[slot] = OmegaConf.structured(twin)
     # Any environment variable may be set, without a plus in front of its key.

@@ -32,6 +32,7 @@ def quoted(override: str) -> str:
     # A list or a dictionary has quotes of its own, around its items.
     if "=" not in value or value.lstrip()[0] in "'\"[{":
         return override
+    # Only the grammar itself knows what it can read.
     try:
         OverridesParser.create().parse_overrides([override])
     except OverrideParseException:

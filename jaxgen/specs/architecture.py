@@ -1,4 +1,7 @@
-"""The shape of a decoder-only transformer, whatever family it comes from; read from a Hugging Face config.json."""
+"""The shape of a decoder-only transformer, whatever family it comes from.
+
+It is read from a Hugging Face config.json.
+"""
 
 import dataclasses
 
@@ -46,7 +49,8 @@ class Architecture:
         mlp_bias: the projections of the MLP have biases.
         qk_norm: queries and keys pass an RMS norm over the head dimension before the rotation.
         tied: the head is the embedding table.
-        window: each token sees so many positions, its own and those just before, in every layer; null sees all.
+        window: each token sees so many positions, its own and those just before, in every layer;
+            null sees all.
         eos_token_ids: ids that end a text.
     """
 
@@ -75,10 +79,12 @@ class Architecture:
     eos_token_ids: tuple[int, ...] = ()
 
     def __post_init__(self):
+        # JSON and YAML have lists and dictionaries where a hashable spec has tuples and specs.
         object.__setattr__(self, "eos_token_ids", tuple(self.eos_token_ids))
         if isinstance(self.rope_scaling, dict):
-            object.__setattr__(self, "rope_scaling", RopeScaling(**self.rope_scaling))
+            scaling = RopeScaling(**self.rope_scaling)
+            object.__setattr__(self, "rope_scaling", scaling)
 
     def to_plain(self) -> dict:
-        """The architecture as JSON values; `Architecture(**plain)` reads them back."""
+        """Return the architecture as JSON values; `Architecture(**plain)` reads them back."""
         return dataclasses.asdict(self)

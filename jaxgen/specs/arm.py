@@ -14,7 +14,8 @@ class Arm:
     Attributes:
         name: `candidate` (the command line) or `baseline`.
         run: the validated specs; the part that decides what is executed.
-        choices: the option of each group, `{"cache": "fixed", ...}`, and the experiment if there is one.
+        choices: the option of each group, `{"cache": "fixed", ...}`, and the experiment if there is
+            one.
         resolved: the composed configuration as JSON values, for the record.
     """
 
@@ -25,17 +26,22 @@ class Arm:
 
 
 def names_of(arms: Mapping[str, Arm]) -> dict[str, str]:
-    """What tells the arms apart: the options that differ (`cache=fixed`), else just candidate and baseline."""
-    first, *rest = arms.values()
-    varying = [
-        group
-        for group in first.choices
-        if any(first.choices[group] != arm.choices.get(group) for arm in rest)
-    ]
-    groups = [group for group in varying if group not in ("baseline", "experiment")]
-    if not groups:
-        return {name: f"the {name}" for name in arms}
-    return {
-        name: " ".join(f"{group}={arm.choices.get(group)}" for group in groups)
-        for name, arm in arms.items()
-    }
+    """Name the arms by what tells them apart, for sentences and tables.
+
+    Returns:
+        By arm: the options in which they differ (`cache=fixed`), or just `the candidate` and
+        `the baseline` where they differ in no option.
+    """
+    varying = []
+    for group, option in next(iter(arms.values())).choices.items():
+        # An experiment and the baseline's own option choose groups; they are none of an arm's own.
+        if group in ("baseline", "experiment"):
+            continue
+        options = {option, *(arm.choices.get(group) for arm in arms.values())}
+        if len(options) > 1:
+            varying.append(group)
+    names = {}
+    for name, arm in arms.items():
+        options = [f"{group}={arm.choices.get(group)}" for group in varying]
+        names[name] = " ".join(options) or f"the {name}"
+    return names

@@ -1,7 +1,7 @@
-"""Runs as JSON values and back: the message that a worker is started with.
+"""Runs as JSON values and back: the message that a worker loads an arm by.
 
-Every slot carries the name of its spec class, so that slots with several kinds need no guessing. Both directions
-follow the dataclasses' own annotations; a new spec needs no line here.
+Every slot carries the name of its spec class, so that slots with several kinds need no guessing.
+Both directions follow the dataclasses' own annotations; a new spec needs no line here.
 """
 
 import dataclasses
@@ -17,26 +17,28 @@ KIND = "class"
 
 
 def spec_to_plain(run: Run) -> dict[str, dict[str, Any]]:
-    """A run as JSON values: dictionaries, lists, texts, numbers, booleans and None.
+    """Write a run as JSON values: dictionaries, lists, texts, numbers, booleans and None.
 
     Args:
         run: any run.
 
     Returns:
-        One dictionary per slot with its fields, and under `class` the name of the slot's spec class.
+        One dictionary per slot with its fields, and under `class` the name of the slot's spec
+        class.
 
     Example:
         >>> spec_to_plain(run)["dtype"]["weights"]
         'float32'
     """
-    return {
-        slot: {KIND: type(getattr(run, slot)).__name__, **_write(getattr(run, slot))}
-        for slot in ARM_SLOTS
-    }
+    plain = {}
+    for slot in ARM_SLOTS:
+        spec = getattr(run, slot)
+        plain[slot] = {KIND: type(spec).__name__, **_write(spec)}
+    return plain
 
 
 def spec_from_plain(plain: dict[str, dict[str, Any]]) -> Run:
-    """The run that `spec_to_plain` wrote, equal and with an equal hash.
+    """Read the run that `spec_to_plain` wrote: equal, and with an equal hash.
 
     Args:
         plain: one dictionary per slot, as `spec_to_plain` makes them.
@@ -65,18 +67,22 @@ def slot_from_plain(slot: str, values: dict[str, Any], classes: Sequence[type]) 
     Raises:
         ValueError: the class is none of these.
     """
+    # Only the classes of this slot: a message cannot name any class that it likes.
     kinds = {kind.__name__: kind for kind in classes}
     name = values.get(KIND)
     if name not in kinds:
         raise ValueError(f"slot {slot} cannot hold {name!r}; it takes one of {sorted(kinds)}")
-    return _read_spec(kinds[name], {key: value for key, value in values.items() if key != KIND})
+    fields = {key: value for key, value in values.items() if key != KIND}
+    return _read_spec(kinds[name], fields)
 
 
 def _write(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
-        return {
-            field.name: _write(getattr(value, field.name)) for field in dataclasses.fields(value)
-        }
+        plain = {}
+        for field in dataclasses.fields(value):
+            plain[field.name] = _write(getattr(value, field.name))
+        return plain
+    # Values and not names, so that the message reads like the YAML files.
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, tuple):
@@ -86,32 +92,42 @@ def _write(value: Any) -> Any:
 
 def _read_spec(kind: type, values: dict[str, Any]) -> Any:
     hints = typing.get_type_hints(kind)
-    return kind(**{key: _read(hints.get(key, Any), value) for key, value in values.items()})
+    fields = {}
+    for key, value in values.items():
+        fields[key] = _read(hints.get(key, Any), value)
+    return kind(**fields)
 
 
 def _read(hint: Any, value: Any) -> Any:
-    """The value as its annotation has it; what JSON already tells apart passes through."""
+    """Read a value as its annotation has it; what JSON already tells apart passes through."""
     kind = without_none(hint)
     if isinstance(value, dict) and dataclasses.is_dataclass(kind):
         return _read_spec(typing.cast(type, kind), value)
     if isinstance(kind, enum.EnumMeta) and value is not None:
         return kind(value)
     if typing.get_origin(kind) is tuple and isinstance(value, list):
-        return tuple(_read(typing.get_args(kind)[0], item) for item in value)
+        item_hint, *_ = typing.get_args(kind)
+        return tuple(_read(item_hint, item) for item in value)
+    # A union, such as a text or several: its lists become tuples, for the spec must have a hash.
     return _tuples(value)
 
 
 def without_none(hint: Any) -> Any:
-    """The `X` of `X | None`; any other annotation as it is.
+    """Return the `X` of `X | None`; any other annotation as it is.
 
     Example:
         >>> without_none(int | None)
         <class 'int'>
     """
     kinds = [kind for kind in typing.get_args(hint) if kind is not types.NoneType]
+    # The two ways to write a union have two classes.
     is_union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
-    return kinds[0] if is_union and len(kinds) == 1 else hint
+    if is_union and len(kinds) == 1:
+        return kinds[0]
+    return hint
 
 
 def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+    if not isinstance(value, list):
+        return value
+    return tuple(_tuples(item) for item in value)

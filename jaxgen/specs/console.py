@@ -1,11 +1,14 @@
-"""How much of a run is told at the terminal (`console.*`)."""
+"""How much of a run is shown at the terminal (`console.*`)."""
 
 import dataclasses
 import enum
 
 
 class Level(enum.Enum):
-    """`quiet` is the outcome alone, `normal` adds progress and tables, `verbose` a line for every step."""
+    """How much is printed.
+
+    `quiet` is the outcome alone, `normal` adds progress and tables, `verbose` a line for each step.
+    """
 
     normal = "normal"
     quiet = "quiet"
@@ -17,7 +20,8 @@ class ConsolePlan:
     """What is printed; what is written to the run folder is the same whatever it is.
 
     Attributes:
-        level: `quiet` prints the verdict and the folder; `verbose` what each stage took, and each compile as it comes.
+        level: `quiet` prints the verdict and the folder; `verbose` what each stage took, and each
+            compile as it comes.
     """
 
     level: Level = Level.normal

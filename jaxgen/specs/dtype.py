@@ -7,7 +7,7 @@ from jaxgen.errors import UserError
 
 
 class Number(enum.Enum):
-    """What numbers are kept in; int8 comes with float32 scales."""
+    """How numbers are stored; int8 comes with float32 scales."""
 
     float32 = "float32"
     bfloat16 = "bfloat16"
@@ -28,10 +28,11 @@ class Dtype:
     """One dtype per place.
 
     Attributes:
-        weights: as stored on the device. int8 quantises the matrices of the layers and the head, a scale for each
-            output channel; norms, biases, positions and an embedding that is not the head too stay floating.
-        activations: as computed between layers. int8 is for products with int8 weights, a scale for each token;
-            what lies between the products is float32 then.
+        weights: as stored on the device. int8 quantises the matrices of the layers and the head, a
+            scale for each output channel; norms, biases, positions and an embedding that is not the
+            head too stay floating.
+        activations: as computed between layers. int8 is for products with int8 weights, a scale for
+            each token; what lies between the products is float32 then.
         kv: of the KV cache. int8 has a scale for each token and head.
         logits: of the head's product; softmax and sampling are float32 whatever this is.
     """
@@ -46,23 +47,31 @@ class Dtype:
             raise UserError("dtype.logits=int8: logits are sums, in float32, bfloat16 or float16")
         if self.activations is Number.int8 and self.weights is not Number.int8:
             raise UserError(
-                f"dtype.activations=int8 needs dtype.weights=int8, not {self.weights.value}: products of two int8 "
-                "numbers; dtype.activations=float32, bfloat16 or float16 goes with any weights"
+                f"dtype.activations=int8 needs dtype.weights=int8, not {self.weights.value}: "
+                "products of two int8 numbers; "
+                "dtype.activations=float32, bfloat16 or float16 goes with any weights"
             )
 
     @property
     def int8(self) -> Int8:
-        """How weights meet activations."""
+        """What a product of weights and activations has in int8."""
         if self.weights is not Number.int8:
             return Int8.none
-        return Int8.both if self.activations is Number.int8 else Int8.weights
+        if self.activations is Number.int8:
+            return Int8.both
+        return Int8.weights
 
     @property
     def between(self) -> str:
         """The floating dtype of what goes from layer to layer."""
-        return "float32" if self.activations is Number.int8 else self.activations.value
+        # Products of int8 numbers are sums in int32, scaled back to float32.
+        if self.activations is Number.int8:
+            return "float32"
+        return self.activations.value
 
     @property
     def kept(self) -> str:
         """The floating dtype of the weights that are not quantised."""
-        return self.between if self.weights is Number.int8 else self.weights.value
+        if self.weights is Number.int8:
+            return self.between
+        return self.weights.value

@@ -45,6 +45,7 @@ class Experiment:
     console: ConsolePlan = dataclasses.field(default=ConsolePlan(), metadata=_REPORTING)
 
     def __post_init__(self):
+        # What fits the candidate need not fit the baseline, which may have been changed by itself.
         for name, arm in self.arms.items():
             problem = self._misfit(arm.run)
             if problem is not None:
@@ -64,6 +65,7 @@ class Experiment:
                 "(process.xla_flags, process.env, process.python); "
                 "use measure.isolation=separate or auto"
             )
+        # A shorter warm-up is a shorter generation, and all rows of a batch end with it.
         if self.measure.warmup_tokens is not None:
             if not isinstance(run.workload, Generate):
                 return (
@@ -71,6 +73,7 @@ class Experiment:
                 )
             if run.workload.batching is not Batching.static:
                 return "measure.warmup_tokens needs workload.batching=static"
+        # The other processes of a job wait for each start of this one, and there is only one.
         if run.mesh.joins and run.mesh.devices > 1:
             problems = self._unfit_for_a_job()
             if problems:

@@ -1,4 +1,4 @@
-"""Faults put into an arm on purpose (`fault.*`): how jaxgen shows that it would find them in earnest."""
+"""Faults put into an arm on purpose (`fault.*`), to show that jaxgen would find them."""
 
 import dataclasses
 
@@ -7,14 +7,17 @@ from jaxgen.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """What is wrong with an arm. Give it to one arm alone with `baseline.overrides=['fault.slowdown=0.05']`.
+    """What is wrong with an arm. Give it to one arm alone with
+    `baseline.overrides=['fault.slowdown=0.05']`.
 
     Attributes:
-        slowdown: extra work on the device after each call, as a share of the call's time (0.05 is 5 %).
+        slowdown: extra work on the device after each call, as a share of the call's time (0.05 is 5
+            %).
         recompile: compile one more small program at every call, inside the clock.
         wrong_token: the last token that the first row writes is another one.
         nan_weights: one weight tensor is NaN.
-        clock: the clock runs this many times as fast as time does; 0.01 makes everything look 100 times faster.
+        clock: the clock runs this many times as fast as time does; 0.01 makes everything look 100
+            times faster.
     """
 
     slowdown: float = 0.0
@@ -27,7 +30,8 @@ class Fault:
         problems = []
         if not 0 <= self.slowdown < 10:
             problems.append(
-                f"fault.slowdown={self.slowdown} must be 0 or more and below 10 (0.05 is 5 % more work)"
+                f"fault.slowdown={self.slowdown} must be 0 or more and below 10 "
+                "(0.05 is 5 % more work)"
             )
         if not 0 < self.clock < float("inf"):
             problems.append(
@@ -35,8 +39,3 @@ class Fault:
             )
         if problems:
             raise UserError.collected("impossible fault", problems)
-
-    @property
-    def any(self) -> bool:
-        """Whether anything is wrong at all."""
-        return self != Fault()

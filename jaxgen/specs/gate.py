@@ -16,7 +16,8 @@ class Regression:
 
     Attributes:
         against: a run folder, a result.json or a CSV of scores.
-        threshold: the share by which a metric may be worse (0.1 is 10 %); beyond it, and beyond noise, it regressed.
+        threshold: the share by which a metric may be worse (0.1 is 10 %); beyond it, and beyond
+            noise, it regressed.
     """
 
     against: str | None = None

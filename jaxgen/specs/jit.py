@@ -29,8 +29,3 @@ class Jit:
     def recompiles(self) -> bool:
         """Whether compile events in a trial belong to the strategy rather than spoil it."""
         return self.strategy is Strategy.partial
-
-    @property
-    def compiles(self) -> bool:
-        """Whether programs are compiled at all."""
-        return self.strategy is not Strategy.eager

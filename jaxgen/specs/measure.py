@@ -24,28 +24,33 @@ class Startup(enum.Enum):
 
 _NO_LIMIT_S = 1e9
 _NEVER_NARROW_ENOUGH = 1e-12
+"""Limits of a plan whose calls are counted: neither the time nor the interval ends it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Measure:
-    """The plan of a measurement; DESIGN's rules of measurement in numbers.
+    """The plan of a measurement.
 
     Attributes:
         trials: pairs in a block.
         blocks: the most blocks; each places weights and caches anew.
-        max_seconds: no new block begins after this many seconds of trials; three run whatever they take, if `blocks`
-            allows so many.
+        max_seconds: no new block begins after this many seconds of trials; three run whatever they
+            take, if `blocks` allows so many.
         min_trial_s: a trial repeats its call until it lasts this long, the same count in both arms.
         warmup: calls of the whole workload before the first trial.
-        warmup_tokens: null warms up with the trials' own lengths; a number shortens it, to show what that does.
+        warmup_tokens: null warms up with the trials' own lengths; a number shortens it, to show
+            what that does.
         target_ci: stop when the interval's half-width is below this share of the ratio.
-        margin: ratios within 1 plus or minus this are equivalent; null takes the noise floor of this machine.
-        isolation: `shared` holds both arms in one process, `separate` each in its own; `auto` decides.
-        processes: fresh pairs of worker processes, one after the other, each with blocks and seconds of its own; the
-            outermost level of the interval.
-        startup: null measures the startup as it comes; `cold` also starts fresh processes over an empty persistent
-            compilation cache, `warm` over a filled one, `both` both.
-        profile: record one more, untimed trial of each arm with jax.profiler, and name its longest operations.
+        margin: ratios within 1 plus or minus this are equivalent; null takes the noise floor of
+            this machine.
+        isolation: `shared` holds both arms in one process, `separate` each in its own; `auto`
+            decides.
+        processes: fresh pairs of worker processes, one after the other, each with blocks and
+            seconds of its own; the outermost level of the interval.
+        startup: null measures the startup as it comes; `cold` also starts fresh processes over an
+            empty persistent compilation cache, `warm` over a filled one, `both` both.
+        profile: record one more, untimed trial of each arm with jax.profiler, and name its longest
+            operations.
         dump_hlo: keep each arm's programs as text, as lowered and as compiled.
         seed: of the order inside pairs.
     """
@@ -74,15 +79,16 @@ class Measure:
             "min_trial_s": 0,
             "max_seconds": 0,
         }
-        problems = [
-            f"measure.{key}={getattr(self, key)} must be {low} or more"
-            for key, low in least.items()
-            if not getattr(self, key) >= low
-        ]
+        problems = []
+        for key, low in least.items():
+            value = getattr(self, key)
+            if not value >= low:  # so that a value that is no number is refused as well
+                problems.append(f"measure.{key}={value} must be {low} or more")
         if self.warmup_tokens is not None and self.warmup_tokens < 1:
             problems.append(
                 f"measure.warmup_tokens={self.warmup_tokens} must be 1 or more, or null for all"
             )
+        # At 0 the measurement would never be good enough.
         if not 0 < self.target_ci < 1:
             problems.append(
                 f"measure.target_ci={self.target_ci} must lie between 0 and 1 (0.02 is 2 %)"
@@ -106,6 +112,7 @@ class Measure:
         """
         if calls is None:
             return self
+        # Blocks are of one size, as large as `trials` allows and the number of calls divides.
         most = min(self.trials, calls)
         in_block = max(count for count in range(1, most + 1) if calls % count == 0)
         return dataclasses.replace(

@@ -1,4 +1,7 @@
-"""Over how many devices a model is spread, and which of its axes are cut (`mesh=`): numbers alone, no device."""
+"""Over how many devices a model is spread, and which of its axes are cut (`mesh=`).
+
+Here are numbers alone, no devices.
+"""
 
 import dataclasses
 import enum
@@ -32,14 +35,16 @@ class Processes(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Mesh:
-    """`data` groups of `tensor` devices; each group has the whole model, each of its devices a part.
+    """Groups of devices: each group has the whole model, each of its devices a part.
 
     Attributes:
         data: groups among which the rows of a batch are shared out.
         tensor: devices among which heads, intermediate size and vocabulary are shared out.
         local_processes: processes that share the devices of this machine; jaxgen starts them.
-        processes: `auto` joins the job that this process was started in: of Slurm, Open MPI, Kubernetes or Cloud TPU.
-        coordinator: HOST:PORT of process 0, to join a job by hand; each process is also told which it is:
+        processes: `auto` joins the job that this process was started in: of Slurm, Open MPI,
+            Kubernetes or Cloud TPU.
+        coordinator: HOST:PORT of process 0, to join a job by hand; each process is also told which
+            it is:
         process_id, num_processes: its number, and how many there are.
     """
 
@@ -52,41 +57,49 @@ class Mesh:
     num_processes: int | None = None
 
     def __post_init__(self):
-        least = [key for key in ("data", "tensor", "local_processes") if getattr(self, key) < 1]
-        problems = [f"mesh.{key}={getattr(self, key)} must be 1 or more" for key in least]
-        problems = problems or [*self._muddled(), *self._misnumbered()]
+        problems = []
+        # Numbers below 1 first: the other checks divide by them.
+        for key in ("data", "tensor", "local_processes"):
+            value = getattr(self, key)
+            if value < 1:
+                problems.append(f"mesh.{key}={value} must be 1 or more")
+        if not problems:
+            problems = self._muddled() + self._misnumbered()
         if problems:
             raise UserError.collected("impossible mesh", problems)
 
     def _muddled(self) -> list[str]:
-        """Several ways to find the other processes, or half of one."""
-        by_hand = {
-            key: getattr(self, key) for key in ("coordinator", "process_id", "num_processes")
-        }
-        given = [f"mesh.{key}" for key, value in by_hand.items() if value is not None]
-        missing = [f"mesh.{key}" for key, value in by_hand.items() if value is None]
-        ways = [
-            *(["mesh.local_processes"] if self.local_processes > 1 else []),
-            *(["mesh.processes=auto"] if self.processes else []),
-            *([", ".join(given)] if given else []),
-        ]
+        """List several ways to find the other processes, or half of one."""
+        by_hand, missing = [], []
+        for key in ("coordinator", "process_id", "num_processes"):
+            is_set = getattr(self, key) is not None
+            (by_hand if is_set else missing).append(f"mesh.{key}")
+        ways = []
+        if self.local_processes > 1:
+            ways.append("mesh.local_processes")
+        if self.processes:
+            ways.append("mesh.processes=auto")
+        if by_hand:
+            ways.append(", ".join(by_hand))
         if len(ways) > 1:
             return [f"{' and '.join(ways)} are several ways to find the other processes: give one"]
-        if given and missing:
-            return [f"{', '.join(given)} needs {', '.join(missing)} too"]
+        if by_hand and missing:
+            return [f"{', '.join(by_hand)} needs {', '.join(missing)} too"]
         if self.coordinator and not re.fullmatch(r"\S+:\d+", self.coordinator):
             return [f"mesh.coordinator={self.coordinator} must be HOST:PORT"]
         return []
 
     def _misnumbered(self) -> list[str]:
+        """List a number of a process, or of all of them, that cannot be."""
         count = self.num_processes or self.local_processes
-        if count < 1 or (self.process_id is not None and not 0 <= self.process_id < count):
+        number = self.process_id
+        if count < 1 or (number is not None and not 0 <= number < count):
             return [
-                f"mesh.process_id={self.process_id} must be 0 or more and below mesh.num_processes={count}"
+                f"mesh.process_id={number} must be 0 or more and below mesh.num_processes={count}"
             ]
         if self.devices % count:
-            told = f"mesh.data={self.data} x mesh.tensor={self.tensor}"
-            return [f"{told} = {self.devices} devices are not divisible among {count} processes"]
+            product = f"mesh.data={self.data} x mesh.tensor={self.tensor}"
+            return [f"{product} = {self.devices} devices are not divisible among {count} processes"]
         return []
 
     @property
@@ -97,9 +110,10 @@ class Mesh:
     @property
     def host_devices(self) -> int | None:
         """Devices of one process; null where only the job knows how many processes there are."""
-        return (
-            None if self.processes else self.devices // (self.num_processes or self.local_processes)
-        )
+        if self.processes:
+            return None  # the cluster says it, once the job has been joined
+        count = self.num_processes or self.local_processes
+        return self.devices // count
 
     @property
     def devices(self) -> int:
@@ -129,11 +143,15 @@ class Cut:
     reasons: tuple[str, ...] = ()
 
     def of(self, axis: str) -> int:
-        """Parts of an axis; one without a field here is whole."""
-        return getattr(self, axis) if axis in _CUT else 1
+        """Return the parts of an axis; one without a field here is whole."""
+        if axis not in _CUT:
+            return 1
+        return getattr(self, axis)
 
     def part(self, architecture: Architecture) -> Architecture:
-        """What one device has of a model, as a model: what it reads and computes is counted from this.
+        """Return what one device has of a model, as a model.
+
+        What the device reads and computes is counted from it.
 
         A table that is cut along its other axis has the bytes of so many rows.
         """
@@ -146,7 +164,7 @@ class Cut:
         )
 
     def rows(self, count: int) -> int:
-        """Rows of a batch with those that only fill it up, so that each group gets as many."""
+        """Return the rows of a batch with those that fill it up: each group gets as many."""
         return -(-count // self.batch) * self.batch
 
 
@@ -154,43 +172,38 @@ _CUT = ("batch", "heads", "kv_heads", "intermediate", "vocab", "table")
 
 
 def cut(mesh: MeshSpec, architecture: Architecture) -> Cut:
-    """How a mesh cuts a model.
+    """Say how a mesh cuts a model.
 
-    Heads must come out even. Fewer kv heads than devices are kept whole on each, and so is an intermediate size that
-    does not come out even; a vocabulary that does not is left whole, and its tables are cut along the hidden size.
+    Heads must come out even. Fewer kv heads than devices are kept whole on each, and so is an
+    intermediate size that does not come out even; a vocabulary that does not is left whole, and its
+    tables are cut along the hidden size.
 
     Raises:
-        UserError: the heads, or kv heads that are as many as the devices or more, do not come out even.
+        UserError: the heads, or kv heads that are as many as the devices or more, do not come out
+            even.
     """
     ways, arch = mesh.tensor, architecture
     few = arch.num_kv_heads < ways
-    uneven = {
-        f"num_heads={arch.num_heads}": arch.num_heads % ways,
-        f"num_kv_heads={arch.num_kv_heads}": 0 if few else arch.num_kv_heads % ways,
-    }
-    problems = [
-        f"{told} is not divisible by mesh.tensor={ways}" for told, rest in uneven.items() if rest
-    ]
-    if problems:
-        fits = [n for n in range(1, ways) if arch.num_heads % n == 0 and arch.num_kv_heads % n == 0]
-        remedy = f"mesh.tensor may be {', '.join(map(str, fits))} below that"
-        raise UserError.collected("the model's heads cannot be shared out", [*problems, remedy])
+    _check_heads(arch, ways, few_kv_heads=few)
+    # What does not come out even is no error: it is whole on every device, and the result says so.
     reasons = []
     if few and ways > 1:
         reasons.append(
-            f"its {arch.num_kv_heads} kv heads, fewer than mesh.tensor={ways}, are whole on every device"
+            f"its {arch.num_kv_heads} kv heads, fewer than mesh.tensor={ways}, "
+            "are whole on every device"
         )
     if arch.intermediate_size % ways:
         reasons.append(
-            f"its intermediate size, {arch.intermediate_size}, is not divisible by mesh.tensor={ways} and whole on "
-            "every device"
+            f"its intermediate size, {arch.intermediate_size}, is not divisible by "
+            f"mesh.tensor={ways} and whole on every device"
         )
     whole_vocab = arch.vocab_size % ways != 0
     by_width = whole_vocab and arch.hidden_size % ways == 0
     if whole_vocab:
         how = "cut along the hidden size" if by_width else "whole on every device"
         reasons.append(
-            f"its vocabulary, {arch.vocab_size}, is not divisible by mesh.tensor={ways}: its tables are {how}"
+            f"its vocabulary, {arch.vocab_size}, is not divisible by mesh.tensor={ways}: "
+            f"its tables are {how}"
         )
     return Cut(
         batch=mesh.data,
@@ -201,3 +214,21 @@ def cut(mesh: MeshSpec, architecture: Architecture) -> Cut:
         table=ways if by_width else 1,
         reasons=tuple(reasons),
     )
+
+
+def _check_heads(arch: Architecture, ways: int, *, few_kv_heads: bool) -> None:
+    """Refuse heads that do not come out even, and say which numbers of devices fit."""
+    problems = []
+    if arch.num_heads % ways:
+        problems.append(f"num_heads={arch.num_heads} is not divisible by mesh.tensor={ways}")
+    # Fewer kv heads than devices are whole on each, and need not be divisible.
+    if not few_kv_heads and arch.num_kv_heads % ways:
+        problems.append(f"num_kv_heads={arch.num_kv_heads} is not divisible by mesh.tensor={ways}")
+    if not problems:
+        return
+    fitting = []
+    for count in range(1, ways):
+        if arch.num_heads % count == 0 and arch.num_kv_heads % count == 0:
+            fitting.append(str(count))
+    problems.append(f"mesh.tensor may be {', '.join(fitting)} below that")
+    raise UserError.collected("the model's heads cannot be shared out", problems)

@@ -20,11 +20,13 @@ class Model:
 
     Attributes:
         name: what the outputs call it.
-        source: a Hugging Face folder or hub id, converted once into `store`; null for `model=hf` until it is given.
+        source: a Hugging Face folder or hub id, converted once into `store`; null for `model=hf`
+            until it is given.
         checkpoint: an Orbax checkpoint made by `python -m jaxgen.convert`; goes before `source`.
         store: where conversions are kept; null is the user's cache directory.
         weights: `random` makes seeded random weights of the true shapes, without any download.
-        shapes: the architecture: random weights are made from it, and a checkpoint of another one is refused.
+        shapes: the architecture: random weights are made from it, and a checkpoint of another one
+            is refused.
         seed: of the random weights.
         verify: compare each restored tensor's sha256 with the one taken at conversion.
     """
@@ -41,11 +43,13 @@ class Model:
     def __post_init__(self):
         if self.weights is Weights.random and self.shapes is None:
             raise UserError(
-                f"model.weights=random needs the shapes, which model={self.name} does not carry; choose one that does "
-                "(gpt2, gpt2_medium, llama3_2_1b, qwen2_5_0_5b, qwen3_0_6b, tiny) or set model.shapes"
+                f"model.weights=random needs the shapes, which model={self.name} does not carry; "
+                "choose one that does (gpt2, gpt2_medium, llama3_2_1b, qwen2_5_0_5b, qwen3_0_6b, "
+                "tiny) or set model.shapes"
             )
         if self.weights is Weights.pretrained and not (self.source or self.checkpoint):
             raise UserError(
-                f"model={self.name} has no weights: set model.source=DIR_OR_HUB_ID (a Hugging Face folder or hub id) "
-                "or model.checkpoint=DIR (made by python -m jaxgen.convert)"
+                f"model={self.name} has no weights: set model.source=DIR_OR_HUB_ID "
+                "(a Hugging Face folder or hub id) or model.checkpoint=DIR "
+                "(made by python -m jaxgen.convert)"
             )

@@ -34,19 +34,19 @@ class Text:
 
     def __post_init__(self):
         if self.text is not None:
-            object.__setattr__(
-                self,
-                "text",
-                tuple(self.text) if isinstance(self.text, list | tuple) else (self.text,),
-            )
+            is_list = isinstance(self.text, list | tuple)
+            texts = tuple(self.text) if is_list else (self.text,)
+            object.__setattr__(self, "text", texts)
         if not self.text and not self.path:
             raise UserError(
                 "prompts=text has no prompt: set prompts.text='...' or prompts.path=FILE"
             )
+        # YAML reads an unquoted 7 as a number, of which nobody would know how it was written.
         for number, prompt in enumerate(self.text or ()):
             if not isinstance(prompt, str) or not prompt:
                 raise UserError(
-                    f"prompts.text[{number}]={prompt!r} is not a prompt: each must be a text, not empty; "
+                    f"prompts.text[{number}]={prompt!r} is not a prompt: "
+                    "each must be a text, not empty; "
                     "a number needs quotes of its own, \"prompts.text='7'\""
                 )
 
@@ -56,8 +56,8 @@ class Jsonl:
     """Prompts from a jsonl file.
 
     Attributes:
-        path: each line `{"prompt": "..."}` or `{"tokens": [...]}`; with `"max_new_tokens": N` that prompt's text ends
-            after so many, if `workload.max_new_tokens` does not end it before.
+        path: each line `{"prompt": "..."}` or `{"tokens": [...]}`; with `"max_new_tokens": N` that
+            prompt's text ends after so many, if `workload.max_new_tokens` does not end it before.
     """
 
     path: str | None = None
@@ -71,15 +71,15 @@ class Jsonl:
 class Synthetic:
     """Seeded random token ids: for speed on shapes of one's choice.
 
-    Lengths between two numbers are drawn log-uniformly, as many between 16 and 32 as between 256 and 512: texts that
-    people send are mostly short, and a few are long.
+    Lengths between two numbers are drawn log-uniformly, as many between 16 and 32 as between 256
+    and 512: texts that people send are mostly short, and a few are long.
 
     Attributes:
         count: how many prompts.
         length: tokens in each, or the fewest.
         max_length: the most; null makes all of one length.
-        new_tokens: written for each prompt, or the fewest, if `workload.max_new_tokens` does not end it before; null
-            leaves it to that.
+        new_tokens: written for each prompt, or the fewest, if `workload.max_new_tokens` does not
+            end it before; null leaves it to that.
         max_new_tokens: the most.
         shared: tokens that all prompts begin with, counted within their lengths.
         seed: of the ids and lengths.
@@ -100,12 +100,17 @@ class Synthetic:
             if value is not None and value < 1:
                 problems.append(f"prompts.{key}={value} must be 1 or more")
         for least, most in (("length", "max_length"), ("new_tokens", "max_new_tokens")):
-            low, high = getattr(self, least), getattr(self, most)
-            if high is not None and (low is None or high < low):
+            low = getattr(self, least)
+            high = getattr(self, most)
+            if high is None:
+                continue
+            if low is None or high < low:
                 problems.append(f"prompts.{most}={high} needs a prompts.{least} that is no more")
+        # Of a length of 0 or less it has been said already that it is none.
         if not 0 <= self.shared < max(self.length, 1):
             problems.append(
-                f"prompts.shared={self.shared} must be 0 or more and below prompts.length={self.length}"
+                f"prompts.shared={self.shared} must be 0 or more and "
+                f"below prompts.length={self.length}"
             )
         if problems:
             raise UserError.collected("impossible prompts", problems)
@@ -113,12 +118,15 @@ class Synthetic:
 
 @dataclasses.dataclass(frozen=True)
 class Arc:
-    """Tasks in ARC-AGI's format; what is answered is parsed back and scored by exact match of the grid.
+    """Tasks in ARC-AGI's format.
+
+    The answers are parsed back, and scored by exact match of the grid.
 
     Attributes:
         path: a folder of .json files, searched to the bottom, or one such file.
         count: the first so many of those that are short enough; null takes all.
-        max_tokens: longer prompts are left out, and counted; null keeps all, and the model's context must hold them.
+        max_tokens: longer prompts are left out, and counted; null keeps all, and the model's
+            context must hold them.
     """
 
     path: str | None = None

@@ -34,12 +34,17 @@ class Process:
 
     def __post_init__(self):
         pairs = self.env.items() if isinstance(self.env, Mapping) else self.env
-        object.__setattr__(self, "env", tuple(sorted((str(k), str(v)) for k, v in pairs)))
+        # Sorted, so that the order of the command line makes no other process.
+        as_text = sorted((str(name), str(value)) for name, value in pairs)
+        object.__setattr__(self, "env", tuple(as_text))
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """All that one arm is made of. Slots with several kinds hold one of that slot's spec classes."""
+    """All that one arm is made of.
+
+    A slot whose annotation is a union holds a spec of one of its classes.
+    """
 
     model: Model
     cache: CacheSpec
@@ -56,19 +61,21 @@ class Run:
         self._check_mesh()
 
     def _check_slots(self) -> None:
-        """Continuous batching needs rows that can be given to another text."""
+        """Refuse continuous batching without rows that another prompt can take over."""
         work = self.workload
+        # A row of these caches keeps its place whatever stands in it.
         if not isinstance(work, Generate) or work.batching is Batching.static:
             return
         if not isinstance(self.cache, Fixed | Paged):
             raise UserError(
-                "workload.batching=continuous needs cache=fixed or cache=paged, whose shapes never change; a baseline "
-                "without one is had with \"baseline.overrides=['workload.batching=static']\""
+                "workload.batching=continuous needs cache=fixed or cache=paged, "
+                "whose shapes never change; a baseline without one is had with "
+                "\"baseline.overrides=['workload.batching=static']\""
             )
         if has_two_regions(self.cache):
             raise UserError(
-                "workload.batching=continuous cannot be combined with cache.regions=2, whose rows go in step; "
-                "set cache.regions=1"
+                "workload.batching=continuous cannot be combined with cache.regions=2, "
+                "whose rows go in step; set cache.regions=1"
             )
         if work.shared_prefix and not isinstance(self.cache, Paged):
             raise UserError(
@@ -76,26 +83,19 @@ class Run:
             )
 
     def _check_mesh(self) -> None:
-        """What cannot be cut at all, and rows that cannot be shared out evenly."""
+        """Refuse what a mesh cannot cut, and rows that it cannot share out evenly."""
         work, mesh = self.workload, self.mesh
         if mesh.devices == 1:
             return
-        continuous = isinstance(work, Generate) and work.batching is Batching.continuous
-        sizes = {"batch_size": [work.batch_size]}
-        sizes |= {key: list(getattr(work, key, ())) for key in ("batch_sizes", "batch_buckets")}
-        problems = [
-            f"workload.{key}={size} is not divisible by mesh.data={mesh.data}: give a multiple of it"
-            for key, several in sizes.items()
-            for size in several
-            if size % mesh.data and not continuous
-        ]
-        if continuous and mesh.data > 1:
-            problems.append(
-                f"workload.batching=continuous has no rows for mesh.data={mesh.data}: use mesh.tensor alone"
-            )
+        if isinstance(work, Generate) and work.batching is Batching.continuous:
+            problems = self._rows_without_a_group()
+        else:
+            problems = self._uneven_rows()
+        # A constant of a program has no sharding.
         if self.jit.strategy is Strategy.captured:
             problems.append(
-                "jit=captured makes constants of the weights, whole on every device: use jit=closure"
+                "jit=captured makes constants of the weights, whole on every device: "
+                "use jit=closure"
             )
         if isinstance(self.cache, Paged) and self.cache.kernel is PageKernel.pallas:
             problems.append("cache.kernel=pallas cannot be cut: use cache.kernel=auto")
@@ -104,13 +104,35 @@ class Run:
                 f"a mesh of {mesh.devices} devices is impossible here", problems
             )
 
+    def _rows_without_a_group(self) -> list[str]:
+        """Continuous batching moves single rows, which groups of devices cannot share out."""
+        data = self.mesh.data
+        if data == 1:
+            return []
+        return [
+            f"workload.batching=continuous has no rows for mesh.data={data}: use mesh.tensor alone"
+        ]
+
+    def _uneven_rows(self) -> list[str]:
+        """List the batch sizes that the groups of devices cannot share out."""
+        work, data = self.workload, self.mesh.data
+        sizes = [("batch_size", work.batch_size)]
+        for key in ("batch_sizes", "batch_buckets"):
+            sizes += [(key, size) for size in getattr(work, key, ())]
+        return [
+            f"workload.{key}={size} is not divisible by mesh.data={data}: give a multiple of it"
+            for key, size in sizes
+            if size % data
+        ]
+
 
 def slots_of(spec: type) -> dict[str, tuple[type, ...]]:
-    """Return the spec classes that each field of a dataclass can hold, as its annotation has them."""
+    """Return the spec classes that each field of a dataclass can hold, by its annotation."""
     hints = typing.get_type_hints(spec)
     slots = {}
     for field in dataclasses.fields(spec):
         hint = hints[field.name]
+        # A union names its members; one class alone has none.
         slots[field.name] = typing.get_args(hint) or (hint,)
     return slots
 

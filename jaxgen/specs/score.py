@@ -9,7 +9,10 @@ from jaxgen.errors import UserError
 
 
 class Tokenization(enum.Enum):
-    """What becomes tokens at once: the text of query and item joined, or each apart, their ids joined."""
+    """What becomes tokens at once.
+
+    `joint` is the text of query and item joined; `separate` is each of them, and their ids joined.
+    """
 
     joint = "joint"
     separate = "separate"
@@ -30,10 +33,12 @@ class Score:
         prefix_cache: compute the query once and continue each item from its cache.
         batch_size: items at a time.
         batch_sizes: measure requests of so many items, all of them one batch, a case each.
-        num_labels: measure so many labels, whichever they are, a case each with each of `batch_sizes`.
-        num_runs: time exactly so many calls of each arm and case, each a trial of its own; null leaves that to
-            `measure`.
-        item_tokens: items of so many random token ids instead of `items`, of which then only the number counts.
+        num_labels: measure so many labels, whichever they are, a case each with each of
+            `batch_sizes`.
+        num_runs: time exactly so many calls of each arm and case, each a trial of its own; null
+            leaves that to `measure`.
+        item_tokens: items of so many random token ids instead of `items`, of which then only the
+            number counts.
     """
 
     query: str | tuple[int, ...] = "I pledge allegiance"
@@ -56,10 +61,11 @@ class Score:
 
     def __post_init__(self):
         if self.label_token_ids is not None:
+            # The default labels must not be a mistake of whoever gives ids.
             object.__setattr__(self, "labels", None)
-        items = (
-            self.items if self.item_tokens is None else [self.query for _ in self.items]
-        )  # alike: only counted
+        items = self.items
+        if self.item_tokens is not None:
+            items = [self.query] * len(items)  # only their number counts
         problems = input_problems(
             self.query,
             items,
@@ -67,18 +73,25 @@ class Score:
             labels=self.labels,
             prefix="workload.",
         )
+        problems += self._impossible_numbers()
+        if problems:
+            raise UserError.collected("impossible workload", problems)
+        # Hydra has lists where a hashable spec has tuples.
+        for key in ("query", "items", "labels", "label_token_ids", "batch_sizes", "num_labels"):
+            object.__setattr__(self, key, _frozen(getattr(self, key)))
+
+    def _impossible_numbers(self) -> list[str]:
+        problems = []
         for key in ("batch_size", "num_runs", "item_tokens"):
             value = getattr(self, key)
             if value is not None and value < 1:
                 problems.append(f"workload.{key}={value} must be 1 or more")
         for key in ("batch_sizes", "num_labels"):
             values = list(getattr(self, key))
-            if any(value < 1 for value in values) or len(set(values)) < len(values):
+            are_different = len(set(values)) == len(values)
+            if not are_different or any(value < 1 for value in values):
                 problems.append(f"workload.{key}={values} must be different numbers of 1 or more")
-        if problems:
-            raise UserError.collected("impossible workload", problems)
-        for key in ("query", "items", "labels", "label_token_ids", "batch_sizes", "num_labels"):
-            object.__setattr__(self, key, _frozen(getattr(self, key)))
+        return problems
 
     @property
     def fixed_calls(self) -> int | None:
@@ -89,14 +102,15 @@ class Score:
 def input_problems(
     query: Any, items: Any, *, label_token_ids: Any, labels: Any, prefix: str = ""
 ) -> list[str]:
-    """All that can be found wrong with a request before a model is known, each named by its argument.
+    """List what is wrong with a request, as far as that is known without a model.
 
     Args:
         query, items, label_token_ids, labels: as the user gave them; None is missing.
         prefix: goes before the arguments' names: `workload.` on the command line.
 
     Returns:
-        One clause per problem; none if the request is well formed. Ids may still lie beyond the vocabulary.
+        One clause per problem; none if the request is well formed. Ids may still lie beyond the
+        vocabulary.
     """
     problems = text_or_id_problems(query, f"{prefix}query", may_be_empty=False)
     problems += _several(items, f"{prefix}items")
@@ -108,20 +122,28 @@ def input_problems(
 
 
 def is_token_id(value: Any) -> bool:
-    """A whole number that is no truth value; NumPy's count too."""
+    """Whether a value is a whole number, of NumPy's perhaps, and no truth value."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def text_or_id_problems(value: Any, name: str, *, may_be_empty: bool) -> list[str]:
-    """What is wrong with one value that should be a text or a list of token ids; messages call it `name`."""
+    """List what is wrong with a value that should be a text or a list of token ids.
+
+    Args:
+        value: the user's.
+        name: what messages call it.
+        may_be_empty: whether nothing at all is allowed.
+    """
     if value is None:
         return [f"{name} is missing: give a text or a list of token ids"]
     if isinstance(value, str):
         return _text_problems(value, name, may_be_empty=may_be_empty)
     if not isinstance(value, list | tuple):
-        return [
-            f"{name}={_short(value)} is neither a text nor a list of token ids; a number as text needs quotes"
-        ]
+        problem = (
+            f"{name}={_short(value)} is neither a text nor a list of token ids; "
+            "a number as text needs quotes"
+        )
+        return [problem]
     if not value and not may_be_empty:
         return [f"{name} is empty: give at least one token"]
     return _id_problems(value, name)
@@ -129,20 +151,23 @@ def text_or_id_problems(value: Any, name: str, *, may_be_empty: bool) -> list[st
 
 def _label_problems(ids: Any, texts: Any, prefix: str) -> list[str]:
     if ids is None and texts is None:
-        return [
-            f"{prefix}label_token_ids is missing: give the labels' token ids, or their texts as {prefix}labels"
-        ]
+        problem = (
+            f"{prefix}label_token_ids is missing: give the labels' token ids, "
+            f"or their texts as {prefix}labels"
+        )
+        return [problem]
     if ids is not None and texts is not None:
         return [f"{prefix}label_token_ids and {prefix}labels are both given: leave one of them out"]
     if ids is not None:
         name = f"{prefix}label_token_ids"
         return _several(ids, name) or _id_problems(ids, name)
     name = f"{prefix}labels"
-    return _several(texts, name) or [
-        problem
-        for number, text in enumerate(texts or ())
-        for problem in _label_text(text, f"{name}[{number}]")
-    ]
+    problems = _several(texts, name)
+    if problems:
+        return problems
+    for number, text in enumerate(texts):
+        problems += _label_text(text, f"{name}[{number}]")
+    return problems
 
 
 def _label_text(value: Any, name: str) -> list[str]:
@@ -152,15 +177,19 @@ def _label_text(value: Any, name: str) -> list[str]:
 
 
 def _mixed(query: Any, items: Any, prefix: str) -> list[str]:
-    """Texts and ids cannot be joined."""
-    if not isinstance(query, str | list | tuple):
-        return []
-    is_text = isinstance(query, str)
-    return [
-        f"{prefix}items[{number}] is {_kind(item)} but {prefix}query is {_kind(query)}: give both alike"
-        for number, item in enumerate(items)
-        if isinstance(item, str | list | tuple) and isinstance(item, str) != is_text
-    ]
+    """List items that cannot be joined with the query: texts and ids are mixed."""
+    problems = []
+    for number, item in enumerate(items):
+        both = (query, item)
+        # What is neither a text nor ids has been named already.
+        if not all(isinstance(value, str | list | tuple) for value in both):
+            continue
+        if _kind(item) != _kind(query):
+            problems.append(
+                f"{prefix}items[{number}] is {_kind(item)} but {prefix}query is {_kind(query)}: "
+                "give both alike"
+            )
+    return problems
 
 
 def _text_problems(text: str, name: str, *, may_be_empty: bool) -> list[str]:
@@ -182,11 +211,13 @@ def _several(values: Any, name: str) -> list[str]:
 
 
 def _id_problems(ids: list | tuple, name: str) -> list[str]:
-    return [
-        f"{name}[{number}]={_short(value)} is no token id: ids are whole numbers, 0 or more"
-        for number, value in enumerate(ids)
-        if not is_token_id(value) or value < 0
-    ]
+    problems = []
+    for number, value in enumerate(ids):
+        if not is_token_id(value) or value < 0:
+            problems.append(
+                f"{name}[{number}]={_short(value)} is no token id: ids are whole numbers, 0 or more"
+            )
+    return problems
 
 
 def _kind(value: Any) -> str:
@@ -195,8 +226,12 @@ def _kind(value: Any) -> str:
 
 def _short(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    if len(text) <= 60:
+        return text
+    return f"{text[:57]}..."
 
 
 def _frozen(value: Any) -> Any:
-    return tuple(_frozen(each) for each in value) if isinstance(value, list | tuple) else value
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple(_frozen(item) for item in value)

@@ -12,12 +12,16 @@ class Single:
 
 @dataclasses.dataclass(frozen=True)
 class Calibrate:
-    """A against itself, again and again: how far apart two equal arms can seem on this machine (`study=calibrate`).
+    """Measure A against itself, again and again (`study=calibrate`).
+
+    It shows how far apart two equal arms can seem on this machine.
 
     Attributes:
-        repetitions: measurements in each pair of processes; each is `measure.blocks` blocks of `measure.trials` pairs.
+        repetitions: measurements in each pair of processes; each is `measure.blocks` blocks of
+            `measure.trials` pairs.
         processes: fresh pairs of processes.
-        max_seconds: no further measurement begins after this long, but for the first of each pair of processes.
+        max_seconds: no further measurement begins after this long, but for the first of each pair
+            of processes.
     """
 
     repetitions: int = 10
@@ -39,8 +43,8 @@ class Selftest:
         processes: fresh pairs of processes that share them out.
         slowdown: the extra work in the slowed arm, as a share of a call's time.
         faults: whether each fault of `fault.*` is put in once, too.
-        continues: a run folder of a self-test that was stopped: what it measured by the same plan, on the same kind of
-            machine, counts too.
+        continues: a run folder of a self-test that was stopped: what it measured by the same plan,
+            on the same kind of machine, counts too.
     """
 
     repetitions: int = 100
@@ -53,12 +57,13 @@ class Selftest:
         _at_least_one("selftest", repetitions=self.repetitions, processes=self.processes)
         if self.processes > self.repetitions:
             raise UserError(
-                f"study.processes={self.processes} cannot share out study.repetitions={self.repetitions}; "
-                f"lower it to {self.repetitions} or less"
+                f"study.processes={self.processes} cannot share out "
+                f"study.repetitions={self.repetitions}; lower it to {self.repetitions} or less"
             )
         if not 0 < self.slowdown < 10:
             raise UserError(
-                f"study.slowdown={self.slowdown} must be above 0 and below 10 (0.05 is 5 % more work)"
+                f"study.slowdown={self.slowdown} must be above 0 and below 10 "
+                "(0.05 is 5 % more work)"
             )
 
 

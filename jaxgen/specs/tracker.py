@@ -17,7 +17,7 @@ _DAY_S = 86400
 
 
 class Mode(enum.Enum):
-    """Whether what wandb is told leaves this machine."""
+    """Whether what is logged to wandb leaves this machine."""
 
     offline = "offline"
     online = "online"
@@ -36,10 +36,12 @@ class Wandb:
         mode: `offline` writes files below the run folder; `online` then sends them.
         project: of the wandb runs.
         entity: the user or team they belong to; null is the account's own.
-        group: what holds the arms together; null is the name of the run's folder, or of the sweep's.
+        group: what holds the arms together; null is the name of the run's folder, or of the
+            sweep's.
         tags: of every wandb run.
         name: shown for the wandb runs, followed by the arm; null is the name of the run's folder.
-        init_timeout_s: with `online`, how long the server may take to answer at all; then the files wait.
+        init_timeout_s: with `online`, how long the server may take to answer at all; then the files
+            wait.
         finish_timeout_s: with `online`, how long the sending may take.
     """
 
@@ -53,38 +55,44 @@ class Wandb:
     finish_timeout_s: float = 30.0
 
     def __post_init__(self):
-        object.__setattr__(self, "tags", tuple(dict.fromkeys(str(tag) for tag in self.tags)))
+        # Each tag once, in the order in which they were typed.
+        tags = dict.fromkeys(str(tag) for tag in self.tags)
+        object.__setattr__(self, "tags", tuple(tags))
         problems = [*self._impossible_names(), *self._impossible_times()]
         if problems:
             raise UserError("; ".join(problems))
 
     def _impossible_names(self) -> list[str]:
-        found = []
+        problems = []
         for key, longest in _LONGEST.items():
             text = getattr(self, key)
             if text is not None and not 0 < len(text) <= longest:
-                found.append(
+                problems.append(
                     f"tracker.{key}={text} must have 1 to {longest} characters, not {len(text)}"
                 )
         wrong = [letter for letter in _NOT_IN_A_PROJECT if letter in self.project]
         if wrong:
-            found.append(
+            problems.append(
                 f"tracker.project={self.project} has {' '.join(wrong)} in it; "
                 f"none of {' '.join(_NOT_IN_A_PROJECT)} may stand in a project's name: try dashes"
             )
         for tag in self.tags:
             if not 0 < len(tag) <= _LONGEST_TAG:
-                found.append(
-                    f"tracker.tags: {tag!r} must have 1 to {_LONGEST_TAG} characters, not {len(tag)}"
+                problems.append(
+                    f"tracker.tags: {tag!r} must have 1 to {_LONGEST_TAG} characters, "
+                    f"not {len(tag)}"
                 )
-        return found
+        return problems
 
     def _impossible_times(self) -> list[str]:
-        return [
-            f"tracker.{key}={getattr(self, key)} must be above 0 and at most {_DAY_S} seconds"
-            for key in ("init_timeout_s", "finish_timeout_s")
-            if not 0 < getattr(self, key) <= _DAY_S
-        ]
+        problems = []
+        for key in ("init_timeout_s", "finish_timeout_s"):
+            seconds = getattr(self, key)
+            if not 0 < seconds <= _DAY_S:
+                problems.append(
+                    f"tracker.{key}={seconds} must be above 0 and at most {_DAY_S} seconds"
+                )
+        return problems
 
 
 TrackerSpec = NoTracker | Wandb

@@ -37,7 +37,7 @@ def _faulty(experiment, record, console):
     del console
     arms = experiment.arms
     name = next(name for name, (fault, _) in FAULTS.items() if arms["candidate"].run.fault == fault)
-    assert not arms["baseline"].run.fault.any
+    assert arms["baseline"].run.fault == Fault()
     record.result |= {"verdict": "invalid", "verdict_reason": REASONS[name]}
     return ExitCode.INVALID
 

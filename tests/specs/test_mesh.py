@@ -75,8 +75,10 @@ def test_an_intermediate_size_that_does_not_come_out_even_is_whole():
         (
             {},
             3,
-            r"num_heads=8 is not divisible by mesh\.tensor=3; num_kv_heads=4 is"
-            r".*mesh\.tensor may be 1, 2 below",
+            (
+                r"num_heads=8 is not divisible by mesh\.tensor=3; num_kv_heads=4 is"
+                r".*mesh\.tensor may be 1, 2 below"
+            ),
         ),
         (
             {"num_heads": 12, "num_kv_heads": 6},

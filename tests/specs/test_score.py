@@ -34,8 +34,10 @@ def test_items_that_are_only_counted_may_be_of_another_kind_than_the_query():
         ({"query": ""}, "workload.query is empty"),
         (
             {"query": 7},
-            "workload.query=7 is neither a text nor a list of token ids; "
-            "a number as text needs quotes",
+            (
+                "workload.query=7 is neither a text nor a list of token ids; "
+                "a number as text needs quotes"
+            ),
         ),
         ({"items": ()}, "workload.items is empty"),
         ({"items": (" to", (3,))}, "workload.items[1] is token ids but workload.query is text"),
