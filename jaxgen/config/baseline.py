@@ -75,7 +75,9 @@ def _compose_alone(
         return compose(config_name, overrides=[*searchpath, *overrides])
     except explain.CAUGHT as error:
         message = str(explain.user_error(error, overrides))
-        prefix = prefixes.get(message.partition("=")[0], "in the baseline: ")
+        group, _, _ = message.partition("=")
+        # The user has typed the group's name behind one of two prefixes, and looks for that.
+        prefix = prefixes.get(group, "in the baseline: ")
         raise UserError(prefix + message) from error
 
 

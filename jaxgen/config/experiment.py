@@ -95,8 +95,8 @@ def _experiment(cfg: DictConfig, job: Any) -> Experiment:
     if not baseline.enabled:
         _refuse_changes(baseline, typed=list(job.overrides.task))
         return _settled(cfg, {"candidate": candidate})
-    arms = {"candidate": candidate, "baseline": _baseline_arm(cfg, job, candidate, baseline)}
-    return _settled(cfg, arms)
+    baseline_arm = _baseline_arm(cfg, job, candidate, baseline)
+    return _settled(cfg, {"candidate": candidate, "baseline": baseline_arm})
 
 
 def _candidate(cfg: DictConfig, job: Any) -> Arm:

@@ -78,9 +78,15 @@ def of_launcher(error: Exception) -> UserError:
 
     Its own message is many lines, with a traceback in it: the first and the last are kept.
     """
-    stripped = [line.strip() for line in str(error).splitlines()]
-    lines = [line for line in stripped if line] or [type(error).__name__]
-    short = lines[0] if len(lines) == 1 else f"{lines[0]} ... {lines[-1]}"
+    lines = []
+    for line in str(error).splitlines():
+        if line.strip():
+            lines.append(line.strip())
+    if not lines:
+        lines = [type(error).__name__]
+    short = lines[0]
+    if len(lines) > 1:
+        short += f" ... {lines[-1]}"
     return UserError(
         f"the launcher ended the sweep ({short}); "
         "what its jobs printed may lie in the sweep's .submitit"
@@ -191,16 +197,19 @@ def _problem_of_value(error: Exception, typed: Sequence[str]) -> str | None:
     if isinstance(cause, InterpolationResolutionError):
         interpolated = [override for override in typed if "${" in override]
         source = interpolated[0] if interpolated else key
-        return f"{source}: {str(cause).splitlines()[0]}"
+        first_line, *_ = str(cause).splitlines()
+        return f"{source}: {first_line}"
     if isinstance(cause, MissingMandatoryValue):
-        remedy = f"choose one of {listed(GROUPS[key])}" if key in GROUPS else f"set {key}=..."
+        remedy = f"set {key}=..."
+        if key in GROUPS:
+            remedy = f"choose one of {listed(GROUPS[key])}"
         return f"{key} is missing; {remedy}"
     in_file = _IN_FILE.match(str(error))
     file = f"{in_file[1]}.yaml" if in_file else None
     override = find(key, typed)
     if key == "experiment":
         # It is a group only where there are files of experiments; else OmegaConf knows no such key.
-        _, name = split((file or override) or "")
+        _, name = split(file or override or "")
         return unknown_option(key, name or "", ())
     return _refused_value(cause, key, file=file, override=override)
 
@@ -215,14 +224,17 @@ def _refused_value(
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
         return unknown_key(key, kind, typed=file or override)
     fields = {field.name: field for field in dataclasses.fields(kind)}
-    if not isinstance(cause, ValidationError) or cause.key not in fields:
+    field = fields.get(str(cause.key))
+    if field is None or not isinstance(cause, ValidationError):
         return None
-    # Of a file the key has to be named; an override names it itself.
-    takes = f"is impossible: {key} takes {expected(fields[str(cause.key)])}"
     value = "null" if cause.value is None else cause.value
+    # An override is shown as it was typed; a value in a file with the key that it is of.
+    assignment = f"{key}={value}"
     if file:
-        return f"{file}: {key}={value} {takes}"
-    return f"{override or f'{key}={value}'} {takes}"
+        assignment = f"{file}: {assignment}"
+    elif override:
+        assignment = override
+    return f"{assignment} is impossible: {key} takes {expected(field)}"
 
 
 def _problem_of_null(typed: Sequence[str]) -> str | None:
@@ -242,8 +254,10 @@ def _problem_of_null(typed: Sequence[str]) -> str | None:
 
 def _shorten(error: BaseException) -> str:
     """Return the library's own words in one line, without its advice."""
-    text = _ADVICE.split(str(error))[0]
+    text, *_ = _ADVICE.split(str(error))
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException):
-        text = f"{text} {str(cause).splitlines()[0]}"
-    return " ".join(text.split()) or type(error).__name__
+        first_line, *_ = str(cause).splitlines()
+        text = f"{text} {first_line}"
+    words = text.split()
+    return " ".join(words) or type(error).__name__

@@ -88,10 +88,13 @@ def _owners() -> list[tuple[str, str, type]]:
     # Of several options with one class, the first stands for all.
     for group, option, spec in OPTIONS:
         # Where a group's options are of one class, its keys belong to the group as a whole.
-        name = f"{group}={option}" if len(classes[group]) > 1 else group
+        name = group
+        if len(classes[group]) > 1:
+            name = f"{group}={option}"
         rows.setdefault(spec, (name, group, spec))
-    plain = [(slot, slot, spec) for slot, spec in PLAIN_SLOTS.items()]
-    return [*rows.values(), *plain]
+    for slot, spec in PLAIN_SLOTS.items():
+        rows[spec] = (slot, slot, spec)
+    return list(rows.values())
 
 
 def _keys(group: str, spec: type) -> str:
@@ -115,7 +118,9 @@ def _default(field: dataclasses.Field) -> str:
     if isinstance(value, tuple) and value:
         return f"={list(value)}".replace("', '", "','")
     if isinstance(value, str) and value:
-        return f"={value}" if value.isidentifier() else f"='{value}'"
+        if value.isidentifier():
+            return f"={value}"
+        return f"='{value}'"
     if isinstance(value, bool | int | float):
         return f"={str(value).lower()}"
     return ""

@@ -41,11 +41,17 @@ _ENTRY = re.compile(r"^(\w+(?:, \w+)*): (.*)$")
 
 def reference() -> str:
     """Return the page: every group with its options, every key with its default and meaning."""
-    parts = [_INTRODUCTION, "## Groups\n", _group_table(), "## Experiments\n", _experiment_table()]
+    parts = [_INTRODUCTION]
+    parts += ["## Groups\n", _group_table()]
+    parts += ["## Experiments\n", _experiment_table()]
     for group in GROUPS:
-        parts += [f"## `{group}`\n", _option_table(group), *_key_tables(group)]
+        parts.append(f"## `{group}`\n")
+        parts.append(_option_table(group))
+        parts += _key_tables(group)
     for slot, spec in PLAIN_SLOTS.items():
-        parts += [f"## `{slot}`\n", f"{_summary_of(spec)}\n", _key_table(slot, spec)]
+        parts.append(f"## `{slot}`\n")
+        parts.append(f"{_summary_of(spec)}\n")
+        parts.append(_key_table(slot, spec))
     return "\n".join(part for part in parts if part)
 
 
@@ -74,8 +80,9 @@ def attribute_docs(spec: type) -> dict[str, str]:
 def _group_table() -> str:
     rows = []
     for group, options in GROUPS.items():
+        link = f"[`{group}`](#{group})"
         quoted = [f"`{option}`" for option in options]
-        rows.append([f"[`{group}`](#{group})", ", ".join(quoted)])
+        rows.append([link, ", ".join(quoted)])
     return _table(["group", "options, the default first"], rows)
 
 
@@ -131,8 +138,9 @@ def _key_rows(path: str, spec: type) -> list[list[str]]:
     for field in dataclasses.fields(spec):
         key = f"{path}.{field.name}"
         kind = without_none(hints[field.name])
+        default = _default(field, kind)
         meaning = docs.get(field.name, "")
-        rows.append([f"`{key}`", _default(field, kind), meaning])
+        rows.append([f"`{key}`", default, meaning])
         # `model.shapes` has keys of its own, which are typed like any other.
         if dataclasses.is_dataclass(kind):
             rows += _key_rows(key, typing.cast(type, kind))

@@ -77,7 +77,8 @@ OPTIONS: tuple[tuple[str, str, type], ...] = (
 def _groups() -> dict[str, tuple[str, ...]]:
     groups: dict[str, tuple[str, ...]] = {}
     for group, name, _ in OPTIONS:
-        groups[group] = (*groups.get(group, ()), name)
+        earlier = groups.get(group, ())
+        groups[group] = (*earlier, name)
     return groups
 
 

@@ -15,7 +15,11 @@ def split(override: str) -> tuple[str, str | None]:
         ('cache.max_len', '3')
     """
     key, equals, value = override.partition("=")
-    return key.strip().lstrip("+~"), value.strip() if equals else None
+    # A plus or a tilde in front is about the key, and no part of it.
+    key = key.strip().lstrip("+~")
+    if not equals:
+        return key, None
+    return key, value.strip()
 
 
 def quoted(override: str) -> str:

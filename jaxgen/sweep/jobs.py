@@ -89,7 +89,8 @@ class Jobs:
         board = self._board_for(level, job.folder.parent)
         if board is not None:
             number = len(self.sweep.rows)
-            board.begin(number, dict(map(split, job.overrides)))
+            settings = dict(map(split, job.overrides))
+            board.begin(number, settings)
         end = points.run_point(cfg, job, board=board)
         self.sweep.add(job.overrides, job.folder, end)
         # Without a board, as in a log file, each point gets a line of its own.

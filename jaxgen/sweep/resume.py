@@ -166,6 +166,7 @@ def _is_same_code(before: Any, now: Mapping[str, Any] | None) -> bool:
         return before == now
     if now["dirty"] and now["diff_sha256"] is None:
         return False
+    # Older results have not recorded the hash, which is null in a clean checkout.
     return all(before.get(key) == value for key, value in now.items())
 
 

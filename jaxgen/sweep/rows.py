@@ -90,8 +90,11 @@ def planned_row(
 
 def write_row(row: Mapping[str, Any], folder: Path) -> None:
     """Leave one row in the sweep's folder, for the process that gathers them."""
-    (folder / POINTS).mkdir(parents=True, exist_ok=True)
-    replace(folder / POINTS / f"{row['number']}.json", rows_as_json([row]))
+    waiting = folder / POINTS
+    waiting.mkdir(parents=True, exist_ok=True)
+    # One file for each point: the processes of a launcher write at the same time.
+    path = waiting / f"{row['number']}.json"
+    replace(path, rows_as_json([row]))
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -112,15 +115,19 @@ def rows_as_json(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def rows_as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Write the rows as the text of sweep.csv: a column for each key that a point overrides."""
-    keys, text = override_keys(rows), io.StringIO(newline="")
+    keys = override_keys(rows)
+    columns = [*FIGURES, "reason", "folder"]
+    text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["number", *keys, *FIGURES, "reason", "folder"])
+    writer.writerow(["number", *keys, *columns])
     for row in rows:
+        # A key may be overridden at some points only: the others have an empty cell.
         cells = [row["number"]]
         for key in keys:
             cells.append(row["overrides"].get(key, ""))
-        for name in (*FIGURES, "reason", "folder"):
-            cells.append("" if row[name] is None else row[name])
+        for name in columns:
+            value = row[name]
+            cells.append("" if value is None else value)
         writer.writerow(cells)
     return text.getvalue()
 

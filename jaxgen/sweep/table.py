@@ -97,7 +97,8 @@ class Sweep:
             self._earlier_rows = read_rows(folder / SWEEP)
         self.rows += rows
         # A sweep that is stopped early must not lose the points that an earlier one has measured.
-        every_row = [*self.rows, *self._earlier_rows[len(self.rows) :]]
+        not_reached = self._earlier_rows[len(self.rows) :]
+        every_row = [*self.rows, *not_reached]
         replace(folder / SWEEP, rows_as_json(every_row))
         replace(folder / SWEEP_TABLE, rows_as_csv(every_row))
 
@@ -114,10 +115,12 @@ class Sweep:
     def line(self) -> str:
         """Say in one line how the last point ended."""
         row = self.rows[-1]
-        overrides = [f"{key}={value}" for key, value in row["overrides"].items()]
-        line = f"point {row['number']} ({' '.join(overrides)}): {_outcome(row)}"
+        settings = row["overrides"].items()
+        overrides = " ".join(f"{key}={value}" for key, value in settings)
+        line = f"point {row['number']} ({overrides}): {_outcome(row)}"
         if row["ratio"]:
-            line += f" {formatting.ratio_and_interval(_comparison(row))}"
+            ratio = formatting.ratio_and_interval(_comparison(row))
+            line = f"{line} {ratio}"
         return line
 
     def table(self) -> Table:
@@ -173,10 +176,13 @@ def _cells(row: Mapping[str, Any], varying: Sequence[str]) -> list[str]:
 
 def _outcome(row: Mapping[str, Any]) -> str:
     """Return the verdict, or why there is none; and how its gate ended, unless it passed."""
-    outcome = row["verdict"] or row["reason"] or ExitCode(row["exit_code"]).name.lower()
-    if row.get("gate") in (None, "passed"):
+    outcome = row["verdict"] or row["reason"]
+    if not outcome:
+        outcome = ExitCode(row["exit_code"]).name.lower()
+    gate = row.get("gate")
+    if gate in (None, "passed"):
         return outcome
-    return f"{outcome}; gate: {row['gate'].upper()}"
+    return f"{outcome}; gate: {gate.upper()}"
 
 
 def _comparison(row: Mapping[str, Any]) -> dict[str, Any] | None:
