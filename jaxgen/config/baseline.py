@@ -70,7 +70,9 @@ def _compose_alone(
     config_name: str, options: dict[str, str], *, searchpath: list[str], prefixes: dict[str, str]
 ) -> DictConfig:
     """Compose the options as if nothing else had been said."""
-    overrides = [f"{group}={option}" for group, option in options.items()]
+    overrides = []
+    for group, option in options.items():
+        overrides.append(f"{group}={option}")
     try:
         return compose(config_name, overrides=[*searchpath, *overrides])
     except explain.CAUGHT as error:

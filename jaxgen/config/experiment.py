@@ -6,7 +6,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from jaxgen.config import explain
 from jaxgen.config.baseline import changed_config
@@ -93,7 +93,7 @@ def _experiment(cfg: DictConfig, job: Any) -> Experiment:
     shared = read_shared(cfg, candidate)
     baseline: Baseline = shared["baseline"]
     if not baseline.enabled:
-        _refuse_changes(baseline, typed=list(job.overrides.task))
+        _refuse_changes(baseline, typed=_typed_overrides(job))
         return _settled(cfg, {"candidate": candidate})
     baseline_arm = _baseline_arm(cfg, job, candidate, baseline)
     return _settled(cfg, {"candidate": candidate, "baseline": baseline_arm})
@@ -105,7 +105,13 @@ def _candidate(cfg: DictConfig, job: Any) -> Arm:
     for group in (*GROUPS, "experiment"):
         if composed.get(group):  # an experiment need not be chosen
             choices[group] = str(composed[group])
-    return read_arm("candidate", cfg, choices=choices, typed=list(job.overrides.task))
+    return read_arm("candidate", cfg, choices=choices, typed=_typed_overrides(job))
+
+
+def _typed_overrides(job: Any) -> list[str]:
+    """Return the overrides as typed: an interpolation in one of them belongs to its key."""
+    typed: Any = OmegaConf.to_container(job.overrides.task, resolve=False)
+    return typed
 
 
 def _baseline_arm(cfg: DictConfig, job: Any, candidate: Arm, baseline: Baseline) -> Arm:

@@ -204,29 +204,26 @@ def _problem_of_value(error: Exception, typed: Sequence[str]) -> str | None:
         if key in GROUPS:
             remedy = f"choose one of {listed(GROUPS[key])}"
         return f"{key} is missing; {remedy}"
+    return _refusal(error, cause, key, typed)
+
+
+def _refusal(
+    error: Exception, cause: OmegaConfBaseException, key: str, typed: Sequence[str]
+) -> str | None:
+    """Say that a key or its value does not fit its spec, and where it stands."""
+    override = find(key, typed)
     in_file = _IN_FILE.match(str(error))
     file = f"{in_file[1]}.yaml" if in_file else None
-    override = find(key, typed)
+    source = file or override
     if key == "experiment":
         # It is a group only where there are files of experiments; else OmegaConf knows no such key.
-        _, name = split(file or override or "")
+        _, name = split(source or "")
         return unknown_option(key, name or "", ())
-    return _refused_value(cause, key, file=file, override=override)
-
-
-def _refused_value(
-    cause: OmegaConfBaseException, key: str, *, file: str | None, override: str | None
-) -> str | None:
-    """Say that a key or its value does not fit the spec; by the file, if one has set it."""
     kind = cause.object_type
     if kind is None or not dataclasses.is_dataclass(kind):
         return None
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
-        return unknown_key(key, kind, typed=file or override)
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    field = fields.get(str(cause.key))
-    if field is None or not isinstance(cause, ValidationError):
-        return None
+        return unknown_key(key, kind, typed=source)
     value = "null" if cause.value is None else cause.value
     # An override is shown as it was typed; a value in a file with the key that it is of.
     assignment = f"{key}={value}"
@@ -234,7 +231,10 @@ def _refused_value(
         assignment = f"{file}: {assignment}"
     elif override:
         assignment = override
-    return f"{assignment} is impossible: {key} takes {expected(field)}"
+    for field in dataclasses.fields(kind):
+        if field.name == cause.key and isinstance(cause, ValidationError):
+            return f"{assignment} is impossible: {key} takes {expected(field)}"
+    return None
 
 
 def _problem_of_null(typed: Sequence[str]) -> str | None:

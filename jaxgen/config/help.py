@@ -81,9 +81,9 @@ def _experiments() -> list[str]:
 
 def _owners() -> list[tuple[str, str, type]]:
     """Return (what to call it, group, spec class), each class once."""
-    classes: dict[str, set[type]] = {}
+    classes: dict[str, set[type]] = {group: set() for group in GROUPS}
     for group, _, spec in OPTIONS:
-        classes.setdefault(group, set()).add(spec)
+        classes[group].add(spec)
     rows: dict[type, tuple[str, str, type]] = {}
     # Of several options with one class, the first stands for all.
     for group, option, spec in OPTIONS:

@@ -38,7 +38,8 @@ def _twin(spec: type) -> type:
     for field in dataclasses.fields(spec):
         twin_hint = _twin_hint(hints[field.name])
         hint = _AS_TYPED.get((spec, field.name), twin_hint)
-        fields.append((field.name, hint, _default(spec, field)))
+        default = _default(spec, field)
+        fields.append((field.name, hint, default))
     return _make_twin(spec, fields)
 
 

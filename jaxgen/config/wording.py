@@ -51,8 +51,9 @@ def unknown_option(group: str, name: str, options: Sequence[str]) -> str:
 
     The table's options go first, in the table's order; then those of the user's own files.
     """
-    ordered = [option for option in GROUPS.get(group, ()) if option in options]
-    ordered += [option for option in options if option not in ordered]
+    known = GROUPS.get(group, ())
+    ordered = [option for option in known if option in options]
+    ordered += [option for option in options if option not in known]
     allowed = f"there is no option of {group} yet"
     if ordered:
         allowed = f"{group} takes one of {listed(ordered)}"

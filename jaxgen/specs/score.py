@@ -165,7 +165,7 @@ def _label_problems(ids: Any, texts: Any, prefix: str) -> list[str]:
     problems = _several(texts, name)
     if problems:
         return problems
-    for number, text in enumerate(texts):
+    for number, text in enumerate(texts or ()):
         problems += _label_text(text, f"{name}[{number}]")
     return problems
 
