@@ -236,6 +236,10 @@ class TestExperiment:
 
 
 class TestValues:
+    def test_an_interpolation_that_leads_nowhere_is_a_mistake_of_its_key(self):
+        with pytest.raises(UserError, match=r"^cache\.max_len=\$\{x\.y\}: Interpolation key"):
+            load_experiment(["cache.max_len=${x.y}"])
+
     def test_environment_variables_need_no_plus(self):
         run = candidate("process.env.B=2", "+process.env.A=x=1").run
         assert run.process.env == (("A", "x=1"), ("B", "2"))

@@ -217,6 +217,14 @@ def test_what_was_interrupted_is_never_done(tmp_path):
     )
 
 
+def test_a_plan_whose_calls_are_counted_is_described_in_pairs(tmp_path):
+    experiment = load_experiment(["workload=score", "workload.num_runs=20"])
+    described = decide(experiment, tmp_path).describe(experiment.measure)
+    assert described == (
+        "to be run (there is no result yet): 20 pairs of trials a case, loading and compiling"
+    )
+
+
 class TestCommand:
     """From the command line, with the experiment replaced by one that leaves a result."""
 
