@@ -75,7 +75,7 @@ def load(
     leaves = restored_leaves(
         stored,
         structure,
-        dtype=dtype.kept,
+        dtype=dtype.float_dtype,
         sharding_of=sharding_of,
         verify=model.verify,
         progress=progress,
@@ -98,7 +98,7 @@ def _random(model: Model, *, dtype: Dtype, shardings: Shardings, progress: Progr
     leaves = random_weights.random_leaves(
         structure,
         seed=model.seed,
-        dtype=dtype.kept,
+        dtype=dtype.float_dtype,
         sharding_of=shardings(model.shapes),
         progress=progress,
     )

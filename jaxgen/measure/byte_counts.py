@@ -35,7 +35,7 @@ class ElementBytes:
             return cls(weights=_BYTES[dtype.weights.value], kv=kv)
         kernels = 1 + _SCALE * _channels(architecture) / _kernels(architecture)
         return cls(
-            weights=_BYTES[dtype.kept],
+            weights=_BYTES[dtype.float_dtype],
             kv=kv,
             kernels=kernels,
             head=1 + _SCALE / architecture.hidden_size,

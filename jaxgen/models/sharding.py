@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Shaped
 
 from jaxgen.errors import UserError
 from jaxgen.specs.architecture import Architecture
-from jaxgen.specs.mesh import DATA, TENSOR, Cut, MeshSpec, cut
+from jaxgen.specs.mesh import DATA, TENSOR, Cut, MeshSpec, partition
 
 Axes = tuple[str | None, ...]
 
@@ -147,7 +147,7 @@ def layout_of(mesh: MeshSpec, architecture: Architecture) -> Layout | None:
         axis_types=(AxisType.Auto, AxisType.Auto),
         devices=devices[: mesh.devices],
     )
-    return Layout(mesh=device_mesh, cut=cut(mesh, architecture))
+    return Layout(mesh=device_mesh, cut=partition(mesh, architecture))
 
 
 def shardings_of(mesh: MeshSpec) -> Callable[[Architecture], Callable[[str], NamedSharding]] | None:

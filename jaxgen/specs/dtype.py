@@ -70,7 +70,7 @@ class Dtype:
         return self.activations.value
 
     @property
-    def kept(self) -> str:
+    def float_dtype(self) -> str:
         """The floating dtype of the weights that are not quantised."""
         if self.weights is Number.int8:
             return self.between

@@ -171,8 +171,8 @@ class Cut:
 _CUT = ("batch", "heads", "kv_heads", "intermediate", "vocab", "table")
 
 
-def cut(mesh: MeshSpec, architecture: Architecture) -> Cut:
-    """Say how a mesh cuts a model.
+def partition(mesh: MeshSpec, architecture: Architecture) -> Cut:
+    """Say in how many parts a mesh cuts each axis of a model.
 
     Heads must come out even. Fewer kv heads than devices are kept whole on each, and so is an
     intermediate size that does not come out even; a vocabulary that does not is left whole, and its

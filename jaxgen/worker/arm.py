@@ -245,7 +245,7 @@ def load_arm(
 
 def _same_weights(one: Run, other: Run) -> bool:
     """Return whether two arms can share one copy of the weights."""
-    for how in ("int8", "kept"):
+    for how in ("int8", "float_dtype"):
         if getattr(one.dtype, how) != getattr(other.dtype, how):
             return False
     return (one.model, one.mesh, one.fault) == (other.model, other.mesh, other.fault)

@@ -7,7 +7,7 @@ import pytest
 from jaxgen.config.experiment import load_experiment
 from jaxgen.errors import UserError
 from jaxgen.specs.architecture import Architecture
-from jaxgen.specs.mesh import Cut, Mesh, OneDevice, Processes, cut
+from jaxgen.specs.mesh import Cut, Mesh, OneDevice, Processes, partition
 
 ARCH = Architecture(
     family="llama",
@@ -23,12 +23,12 @@ ARCH = Architecture(
 
 
 def test_one_device_cuts_nothing():
-    assert cut(OneDevice(), ARCH) == Cut()
+    assert partition(OneDevice(), ARCH) == Cut()
     assert Cut().part(ARCH) == ARCH
 
 
 def test_a_part_is_a_smaller_model():
-    found = cut(Mesh(data=2, tensor=4), ARCH)
+    found = partition(Mesh(data=2, tensor=4), ARCH)
     part = found.part(ARCH)
     assert (part.num_heads, part.num_kv_heads, part.intermediate_size, part.vocab_size) == (
         2,
@@ -41,7 +41,7 @@ def test_a_part_is_a_smaller_model():
 
 
 def test_fewer_kv_heads_than_devices_are_whole_on_each():
-    found = cut(Mesh(tensor=8), ARCH)
+    found = partition(Mesh(tensor=8), ARCH)
     assert (found.heads, found.kv_heads) == (8, 1)
     assert found.part(ARCH).num_kv_heads == 4
     assert any("its 4 kv heads, fewer than mesh.tensor=8" in reason for reason in found.reasons)
@@ -52,7 +52,7 @@ def test_fewer_kv_heads_than_devices_are_whole_on_each():
     [(32, 1, 4, "cut along the hidden size"), (30, 1, 1, "whole on every device")],
 )
 def test_a_vocabulary_that_does_not_come_out_even(hidden, vocab, table, told):
-    found = cut(Mesh(tensor=4), dataclasses.replace(ARCH, vocab_size=97, hidden_size=hidden))
+    found = partition(Mesh(tensor=4), dataclasses.replace(ARCH, vocab_size=97, hidden_size=hidden))
     assert (found.vocab, found.table) == (vocab, table)
     assert (
         f"its vocabulary, 97, is not divisible by mesh.tensor=4: its tables are {told}"
@@ -61,7 +61,7 @@ def test_a_vocabulary_that_does_not_come_out_even(hidden, vocab, table, told):
 
 
 def test_an_intermediate_size_that_does_not_come_out_even_is_whole():
-    found = cut(Mesh(tensor=4), dataclasses.replace(ARCH, intermediate_size=50))
+    found = partition(Mesh(tensor=4), dataclasses.replace(ARCH, intermediate_size=50))
     assert found.intermediate == 1
     assert (
         "its intermediate size, 50, is not divisible by mesh.tensor=4 and whole on every device"
@@ -89,7 +89,7 @@ def test_an_intermediate_size_that_does_not_come_out_even_is_whole():
 )
 def test_heads_that_do_not_come_out_even_are_refused(changed, ways, told):
     with pytest.raises(UserError, match=told):
-        cut(Mesh(tensor=ways), dataclasses.replace(ARCH, **changed))
+        partition(Mesh(tensor=ways), dataclasses.replace(ARCH, **changed))
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def engine(of: Run | None = None) -> Engine:
     found: dict[str, jax.Array] = {}
     for name, leaf in zip(floating.names, leaves, strict=True):
         sharding_of = layout.weight if layout else None
-        found |= kept(name, leaf, structure=structure, dtype=of.dtype.kept, sharding_of=sharding_of)
+        found |= kept(name, leaf, structure=structure, dtype=of.dtype.float_dtype, sharding_of=sharding_of)
     return Engine(of, structure, tuple(found[name] for name in structure.names))
 
 
