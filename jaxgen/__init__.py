@@ -1,6 +1,7 @@
 """Warmed, paired, checked A/B runs of transformer language models in JAX, composed with Hydra.
 
-In Python, `run` measures as the command line does; `load` gives one arm's model to generate and score with:
+In Python, `run` measures as the command line does; `load` gives one arm's model to generate and
+score with:
 
     >>> import jaxgen
     >>> jaxgen.run("cache=fixed", "measure=quick").verdict  # takes a minute  # doctest: +SKIP
@@ -36,7 +37,8 @@ except importlib.metadata.PackageNotFoundError:  # a checkout that is not instal
 
 
 def __getattr__(name: str) -> Any:
-    """The API is imported when it is asked for: a process that measures must stay without jax."""
+    """Import a part of the API when it is used for the first time."""
+    # The process that starts a measurement must stay without jax, which `load` needs.
     if name in _MEASURING:
         from jaxgen.api import run
 

@@ -1,16 +1,13 @@
 """What Hydra and OmegaConf raise, as one line for the user.
 
-The line has the key as typed, the value, what is allowed and what to try. `_problem_of_override`
-looks at the overrides by themselves; the other functions word what was raised.
+The line has the key as typed, the value, what is allowed and what to try.
 """
 
 import dataclasses
 import re
 from collections.abc import Sequence
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -21,9 +18,10 @@ from omegaconf.errors import (
 )
 from yaml import YAMLError
 
+from jaxgen.config.override_mistakes import override_mistake
 from jaxgen.config.table import GROUPS
 from jaxgen.config.typed import find, split
-from jaxgen.config.wording import expected, listed, unknown_key, unknown_option
+from jaxgen.config.wording import expected, in_one_line, listed, unknown_key, unknown_option
 from jaxgen.errors import UserError
 
 CAUGHT = (
@@ -43,10 +41,7 @@ _LAUNCHERS = {
 }
 """How the names of launchers begin; the package that has them, and jaxgen's extra with it."""
 
-_KEY = re.compile(r"[\w@/-]+(\.[\w-]+)*")
 _IN_FILE = re.compile(r"In '(.+?)': \w+ raised while composing")
-_ADVICE = re.compile(r"\n(?:Config search path|Search path|See https|To append)")
-"""Where Hydra's advice on search paths and web pages begins."""
 
 
 def user_error(error: Exception, typed: Sequence[str], *, sweep: bool = False) -> UserError:
@@ -64,13 +59,13 @@ def user_error(error: Exception, typed: Sequence[str], *, sweep: bool = False) -
         AttributeError, AssertionError: it is a program's error, and nothing typed explains it.
     """
     # A mistake in an override explains more than what Hydra made of it.
-    message = _problem_of_override(typed, sweep=sweep)
+    message = override_mistake(typed, sweep=sweep)
     message = message or _problem_of_option(error) or _problem_of_value(error, typed)
     if message is None and isinstance(error, AttributeError | AssertionError):
         message = _problem_of_null(typed)
         if message is None:
             raise error
-    return UserError(message or _shorten(error))
+    return UserError(message or in_one_line(error))
 
 
 def of_launcher(error: Exception) -> UserError:
@@ -91,82 +86,6 @@ def of_launcher(error: Exception) -> UserError:
         f"the launcher ended the sweep ({short}); "
         "what its jobs printed may lie in the sweep's .submitit"
     )
-
-
-def _problem_of_override(typed: Sequence[str], *, sweep: bool) -> str | None:
-    """Say what is wrong with an override by itself, whatever the configuration."""
-    for override in typed:
-        try:
-            parsed = OverridesParser.create().parse_overrides([override])[0]
-        except OverrideParseException as error:
-            return _unreadable(override, error)
-        problem = _misused(parsed, override, sweep=sweep)
-        if problem is not None:
-            return problem
-    return None
-
-
-def _misused(parsed: Override, override: str, *, sweep: bool) -> str | None:
-    """Say what is wrong with an override that can be read."""
-    key, value = split(override)
-    if not key:
-        return f"{override} has no key: write KEY=VALUE"
-    if parsed.is_delete():
-        return (
-            f"{override}: nothing can be taken out of a run; set a value instead, as in {key}=..."
-        )
-    if parsed.is_sweep_override():
-        if sweep:
-            return None
-        one = f"{key}=\"'{value}'\""
-        return f"{override} has several values: add -m to run them all, or quote it as one: {one}"
-    return _misused_group(parsed, override) if key in GROUPS else None
-
-
-def _misused_group(parsed: Override, override: str) -> str | None:
-    """Say what is wrong with an override that chooses an option of a group."""
-    group, value = split(override)
-    if parsed.is_add() or parsed.is_force_add():
-        return f"{override} would add a second {group}: write {group}={value}, without the plus"
-    if isinstance(parsed.value(), list):
-        several = (value or "")[1:-1]
-        return (
-            f"{override}: {group} takes one of {listed(GROUPS[group])}; "
-            f"to run several, -m {group}={several}"
-        )
-    # A dictionary sets several keys of the group at once, and chooses no option.
-    if isinstance(parsed.value(), str | dict):
-        return None
-    return unknown_option(group, value or "", GROUPS[group])
-
-
-def _unreadable(override: str, error: OverrideParseException) -> str:
-    """Say what is wrong with an override that Hydra's grammar refuses."""
-    key, value = split(override)
-    # The mistakes in the order in which they are common, each with its own remedy.
-    if value is None:
-        allowed = f"one of {listed(GROUPS[key])}" if key in GROUPS else "a value"
-        return f"{override} is not an override: write {key}=... with {allowed}"
-    if not _KEY.fullmatch(key):
-        return (
-            f"{override} cannot be read: {key} is no key; write KEY=VALUE, as in cache.max_len=256"
-        )
-    if value.startswith("[") and "=" in value:
-        return f"{override} cannot be read: {_quote_items(key, value)}"
-    reason = _shorten(error).removeprefix(f"Error parsing override '{override}' ")
-    if reason.startswith("LexerNoViableAltException"):
-        reason = "a quote that is not closed, or a sign that has to be quoted"
-    return f"{override} cannot be read ({reason}); quote the value twice, as in \"{key}='...'\""
-
-
-def _quote_items(key: str, value: str) -> str:
-    """Say how a list is written whose items have equals signs."""
-    inside = value.strip("[]")
-    items = ",".join(f"'{item.strip()}'" for item in inside.split(","))
-    # `baseline=[jit=partial]` is tried by those who know that the baseline has overrides.
-    if key == "baseline":
-        return f'write baseline.{inside}, or "baseline.overrides=[{items}]"'
-    return f'put quotes around each item, "{key}=[{items}]"'
 
 
 def _problem_of_option(error: Exception) -> str | None:
@@ -250,14 +169,3 @@ def _problem_of_null(typed: Sequence[str]) -> str | None:
         '"model={shapes: {family: qwen3, vocab_size: 1024, ...}}", '
         "or start from a model that has shapes, as tiny has"
     )
-
-
-def _shorten(error: BaseException) -> str:
-    """Return the library's own words in one line, without its advice."""
-    text, *_ = _ADVICE.split(str(error))
-    cause = error.__cause__
-    if isinstance(cause, OmegaConfBaseException):
-        first_line, *_ = str(cause).splitlines()
-        text = f"{text} {first_line}"
-    words = text.split()
-    return " ".join(words) or type(error).__name__

@@ -3,12 +3,18 @@
 import dataclasses
 import difflib
 import enum
+import re
 import typing
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from omegaconf.errors import OmegaConfBaseException
+
 from jaxgen.config.table import GROUPS, OPTIONS
 from jaxgen.specs.codec import without_none
+
+_ADVICE = re.compile(r"\n(?:Config search path|Search path|See https|To append)")
+"""Where Hydra's advice on search paths and web pages begins."""
 
 _TYPES: dict[Any, str] = {
     int: "a whole number",
@@ -88,6 +94,17 @@ def _field_names(kind: Any) -> list[str]:
 def listed(words: Iterable[str]) -> str:
     """Join words with commas."""
     return ", ".join(words)
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return the library's own words in one line, without its advice."""
+    text, *_ = _ADVICE.split(str(error))
+    cause = error.__cause__
+    if isinstance(cause, OmegaConfBaseException):
+        first_line, *_ = str(cause).splitlines()
+        text = f"{text} {first_line}"
+    words = text.split()
+    return " ".join(words) or type(error).__name__
 
 
 def _default(field: dataclasses.Field) -> str:
