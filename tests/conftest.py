@@ -1,7 +1,7 @@
-"""Strict settings for every test: nothing that jax lets pass in silence passes here, and little time goes to LLVM.
+"""Settings for every test: what jax lets pass in silence fails here, and little time goes to LLVM.
 
-They are set before jax starts its backend. Worker processes that tests start inherit the platform and LLVM's ease, but
-nothing else: they run as a user's would.
+They are set before jax starts its backend. Processes that tests start inherit the platform and what
+makes LLVM quick, but nothing else: they run as a user's would.
 """
 
 import logging
@@ -20,42 +20,57 @@ STRICT = {
     "jax_num_cpu_devices": 4,
     "jax_numpy_dtype_promotion": "strict",
     "jax_numpy_rank_promotion": "raise",
-    "jax_captured_constants_warn_bytes": 16
-    * 1024,  # the smallest test model has more weights than that
+    # The smallest test model has more bytes of weights than that.
+    "jax_captured_constants_warn_bytes": 16 * 1024,
 }
 
 for name, value in STRICT.items():
     jax.config.update(name, value)
 
-QUICK = "--xla_cpu_use_fusion_emitters=false"  # the older emitter: the newer one took a third of the tests' time
+# One LLVM module for each program: to cut it into 32 takes half as long again. The older emitter
+# takes half as long as the newer one; only jax 0.10 has it, and an unknown flag ends the process.
+quick_flags = ["--xla_cpu_parallel_codegen_split_count=1"]
+if jax.__version_info__[:2] == (0, 10):
+    quick_flags.append("--xla_cpu_use_fusion_emitters=false")
 
-if jax.__version_info__[:2] == (0, 10):  # an unknown flag would end the process
-    with pytest.MonkeyPatch.context() as once:
-        once.setenv("XLA_FLAGS", f"{os.environ.get('XLA_FLAGS', '')} {QUICK}".strip())
-        jax.devices()  # XLA reads its flags here, and never again: processes that tests start do not get them
+# One of several test processes inherits the flags, as those that the tests start do.
+inherited_flags = os.environ.get("XLA_FLAGS", "").split()
+os.environ["XLA_FLAGS"] = " ".join(dict.fromkeys([*inherited_flags, *quick_flags]))
+jax.devices()  # starts the backend here, so that no test can change what it is started with
 
 
 @pytest.fixture(scope="session", autouse=True)
 def no_noise_floors(tmp_path_factory):
-    """A data directory of the tests' own: a margin must not depend on what this machine's user has calibrated."""
+    """Give the tests a data directory of their own.
+
+    A margin must not depend on what this machine's user has calibrated.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_fsync():
+    """Let files reach the disk when they do: what the tests write is read by the tests alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _descriptor: None)
+        yield
+
+
 @pytest.fixture
 def ledger():
-    """Hears every trace, lowering and compile of the test."""
+    """Return a ledger that records every trace, lowering and compile of the test."""
     from jaxgen.engine.ledger import Ledger
 
-    listening = Ledger()
-    yield listening
-    listening.close()
+    ledger = Ledger()
+    yield ledger
+    ledger.close()
 
 
 @pytest.fixture
 def own_loggers():
-    """Handlers that Hydra adds to the root logger end with the test."""
+    """Close the handlers that Hydra adds to the root logger when the test ends."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     yield
@@ -66,9 +81,10 @@ def own_loggers():
 
 @pytest.fixture
 def place(tmp_path, monkeypatch, own_loggers):
-    """A folder of its own for the test, and loggers of its own: Hydra closes all handlers that it finds.
+    """Run the test in a folder of its own and with loggers of its own; return the folder.
 
-    Among them may be one that absl made for pytest's own stderr, in a process where other tests have imported jax.
+    Hydra closes all handlers that it finds. Among them may be one that absl made for pytest's own
+    stderr, in a process where other tests have imported jax.
     """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(logging, "_handlerList", [])
@@ -77,8 +93,11 @@ def place(tmp_path, monkeypatch, own_loggers):
 
 @pytest.fixture
 def executed(monkeypatch):
-    """Stands in for the experiment, and for its report: notes its calls, does what `answers` says for the candidate's
-    jit strategy."""
+    """Replace `execute` and the report by functions that measure nothing.
+
+    `calls` has what `execute` was called with, `boards` the sweep board of each call. `answers`
+    says, by the candidate's jit strategy, what a call returns or raises.
+    """
     from jaxgen.errors import ExitCode
 
     calls = []

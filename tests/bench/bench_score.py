@@ -21,6 +21,7 @@ from jaxgen.config.experiment import load_experiment
 from jaxgen.engine.engine import Engine
 from jaxgen.engine.scoring.request import Request
 from jaxgen.engine.scoring.scorer import Scorer
+from jaxgen.specs.dtype import Dtype
 
 QUERY, ITEM, ITEMS, BATCH, VOCAB = 40, 4, 32, 16, 50257
 VARIANTS = {

@@ -10,6 +10,7 @@ from jaxgen.caches.none import Recompute
 from jaxgen.specs.cache import Dynamic, Fixed, NoCache
 from support.small_models import (
     CACHES,
+    DEEP_FAMILIES,
     FAMILIES,
     NEW_TOKENS,
     PROMPTS,
@@ -27,11 +28,11 @@ MIN_KINDS = 10  # of token among the new ones: a model stuck on a few would hide
 LONGEST = max(map(len, PROMPTS))
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=DEEP_FAMILIES)
 def family(request):
     """One family's name, its greedy tokens by the growing prefix without a cache, and the logits of the finished texts
     run once from end to end."""
-    structure, leaves = weights(FAMILIES[request.param])
+    structure, leaves = weights(DEEP_FAMILIES[request.param])
     tokens = step_logits(structure, leaves, NoCache(), PROMPTS, count=NEW_TOKENS).argmax(-1)
     texts = padded(
         [[*prompt, *new] for prompt, new in zip(PROMPTS, tokens, strict=True)],
@@ -55,7 +56,7 @@ ONE_FAMILY = (
     ("family", "name"),
     [
         (which, name)
-        for which in FAMILIES
+        for which in DEEP_FAMILIES
         for name in CACHES
         if which == "llama" or name not in ONE_FAMILY
     ],
@@ -63,7 +64,7 @@ ONE_FAMILY = (
 )
 def test_every_cache_agrees_with_none_at_every_step(family, name):
     which, tokens, logits = family
-    given = step_logits(*weights(FAMILIES[which]), CACHES[name], PROMPTS, count=NEW_TOKENS)
+    given = step_logits(*weights(DEEP_FAMILIES[which]), CACHES[name], PROMPTS, count=NEW_TOKENS)
     np.testing.assert_array_equal(given.argmax(-1), tokens)
     np.testing.assert_allclose(given, logits, rtol=0, atol=ROUNDING)
 
@@ -77,7 +78,7 @@ def test_the_greedy_paths_are_varied_and_free_of_near_ties(family):
 
 @pytest.mark.parametrize("name", ["fixed", "dynamic"])
 def test_the_index_moves_in_advance_alone(name):
-    architecture = FAMILIES["qwen2"]
+    architecture = DEEP_FAMILIES["qwen2"]
     cache = caches.create(
         CACHES[name], architecture, batch=2, capacity=6, dtype=jnp.dtype("float32")
     )

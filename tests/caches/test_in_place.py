@@ -11,7 +11,7 @@ from jaxgen.engine import programs
 from jaxgen.engine.binders import bind
 from jaxgen.specs.cache import Fixed, KVLayout, Paged
 from jaxgen.specs.jit import Strategy
-from support.small_models import FAMILIES, PROMPTS, engine, run
+from support.small_models import DEEP_FAMILIES, PROMPTS, engine, run
 
 MAX_LEN = 56  # no other axis, nor product of axes, is as long
 AS_A_USER = {
@@ -35,7 +35,7 @@ def compiled(request):
     """Per depth, one program's empty cache and executable."""
     program, (prompts, layout) = PROGRAMS[request.param[0]], BATCHES[request.param[1]]
     model = engine(
-        run(architecture=FAMILIES["llama"], cache=Fixed(max_len=MAX_LEN, bucket=8, layout=layout))
+        run(architecture=DEEP_FAMILIES["llama"], cache=Fixed(max_len=MAX_LEN, bucket=8, layout=layout))
     )
     (batch,) = model.batches(prompts)
     steps = (jnp.int32(3),) if program is programs.loop else ()
@@ -89,7 +89,7 @@ def test_a_step_needs_less_than_a_second_cache(compiled, depth):
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 def test_pools_and_tables_of_pages_are_all_aliased(program):
     model = engine(
-        run(architecture=FAMILIES["llama"], cache=Paged(page_size=4, num_pages=40, bucket=8))
+        run(architecture=DEEP_FAMILIES["llama"], cache=Paged(page_size=4, num_pages=40, bucket=8))
     )
     (batch,) = model.batches(PROMPTS)
     steps = (jnp.int32(3),) if program is programs.loop else ()

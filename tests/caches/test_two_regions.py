@@ -1,6 +1,5 @@
 """`cache.regions=2`: what a step writes and where, and that nothing else can tell it from one region."""
 
-import dataclasses
 import functools
 import re
 
@@ -20,10 +19,9 @@ from jaxgen.measure import byte_counts, roofline
 from jaxgen.specs.cache import Fixed, step_depth
 from jaxgen.specs.jit import Strategy
 from jaxgen.workloads import cost
-from support.small_models import FAMILIES, PROMPTS, engine, run, tokens
+from support.small_models import DEEP_FAMILIES, FAMILIES, PROMPTS, engine, run, tokens
 
-LLAMA = FAMILIES["llama"]
-ONE_LAYER = dataclasses.replace(LLAMA, num_layers=1)  # many programs are compiled here
+LLAMA, DEEP_LLAMA = FAMILIES["llama"], DEEP_FAMILIES["llama"]
 REGIONS = Fixed(bucket=8, regions=2)
 
 
@@ -37,7 +35,7 @@ def before_a_step(cache, **changed):
 
 def cache_writes(cache):
     """How often a step updates a slice of a (3, 2, S, 10) buffer of its cache, and how often it scatters into one."""
-    model, batch, kept = before_a_step(cache)
+    model, batch, kept = before_a_step(cache, architecture=DEEP_LLAMA)
     text = str(
         jax.make_jaxpr(functools.partial(programs.step, model.blueprint))(
             model.leaves, kept, batch.state
@@ -50,8 +48,8 @@ def cache_writes(cache):
 
 
 def test_a_step_writes_one_slice_a_buffer_where_one_region_scatters():
-    assert cache_writes(REGIONS) == (2 * LLAMA.num_layers, 0)
-    assert cache_writes(Fixed(bucket=8)) == (0, 2 * LLAMA.num_layers)
+    assert cache_writes(REGIONS) == (2 * DEEP_LLAMA.num_layers, 0)
+    assert cache_writes(Fixed(bucket=8)) == (0, 2 * DEEP_LLAMA.num_layers)
 
 
 @pytest.mark.parametrize("program", [programs.step, programs.loop], ids=["step", "loop"])
@@ -66,7 +64,7 @@ def test_both_regions_are_aliased_whole(program):
 
 
 def test_the_programs_that_are_examined_are_those_that_run():
-    model, batch, kept = before_a_step(REGIONS, architecture=ONE_LAYER)
+    model, batch, kept = before_a_step(REGIONS, architecture=LLAMA)
     cache, _ = model.prefill(batch, model.empty_cache(batch))
     as_it_is = cache.with_depth(batch.segments[0].depth)
     assert jax.tree.structure(kept) == jax.tree.structure(as_it_is)
@@ -77,23 +75,23 @@ def test_the_programs_that_are_examined_are_those_that_run():
 
 @functools.cache
 def of_one_region():
-    return tokens(engine(run(cache=Fixed(bucket=8), architecture=ONE_LAYER, max_new_tokens=4)))
+    return tokens(engine(run(cache=Fixed(bucket=8), architecture=LLAMA, max_new_tokens=4)))
 
 
 @pytest.mark.parametrize("strategy", [Strategy.aot, Strategy.partial], ids=lambda each: each.value)
 def test_strategies_give_the_tokens_of_one_region(strategy):
-    two = engine(run(cache=REGIONS, jit=strategy, architecture=ONE_LAYER, max_new_tokens=4))
+    two = engine(run(cache=REGIONS, jit=strategy, architecture=LLAMA, max_new_tokens=4))
     assert tokens(two) == of_one_region()
 
 
 def test_prompts_of_one_token_are_no_step():
-    given = {"architecture": ONE_LAYER, "token_buckets": (1,)}
+    given = {"architecture": LLAMA, "token_buckets": (1,)}
     one, two = (engine(run(cache=cache, **given)) for cache in (Fixed(bucket=8), REGIONS))
     assert tokens(two, [(5,), (9,)]) == tokens(one, [(5,), (9,)])
 
 
 def test_scores_continue_from_a_query_in_the_first_region():
-    model = engine(run(cache=REGIONS, architecture=ONE_LAYER))
+    model = engine(run(cache=REGIONS, architecture=LLAMA))
     request = Request(query=(41, 7, 90), rows=((41, 7, 90, 3), (41, 7, 90, 64, 2)), labels=(0, 96))
     found = []
     for reused in (True, False):
@@ -106,7 +104,7 @@ def test_scores_continue_from_a_query_in_the_first_region():
 
 def test_a_row_that_pauses_keeps_no_slot_of_the_steps_it_missed():
     cache = caches.create(
-        REGIONS, ONE_LAYER, batch=2, capacity=8, dtype=jnp.dtype("float32"), prompt=4
+        REGIONS, LLAMA, batch=2, capacity=8, dtype=jnp.dtype("float32"), prompt=4
     )
     cache = cache.advance(jnp.array([2, 3])).with_depth(4 + 3)
     for counts in ([1, 1], [0, 1], [1, 1]):

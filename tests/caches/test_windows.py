@@ -22,7 +22,15 @@ from jaxgen.specs.dtype import Dtype
 from jaxgen.specs.model import Model
 from jaxgen.workloads import cost
 from support import golden_files
-from support.small_models import FAMILIES, engine, forward, padded, run, step_logits, weights
+from support.small_models import (
+    DEEP_FAMILIES,
+    engine,
+    forward,
+    padded,
+    run,
+    step_logits,
+    weights,
+)
 
 ROUNDING = 1e-4  # as in test_caches.py
 TOLERANCE = 2e-4  # as in test_golden_engine.py
@@ -33,7 +41,7 @@ PROMPTS = (
     (58, 3, 77, 21, 6, 30),
 )  # within the window, and far beyond it
 NEW_TOKENS = 6
-LLAMA = FAMILIES["llama"]
+LLAMA = DEEP_FAMILIES["llama"]
 
 
 def texts(prompts, count):
@@ -45,7 +53,7 @@ def texts(prompts, count):
 
 def whole(which, prompts, count, *, window):
     """The logits at each new token's place, of the texts run once from end to end."""
-    structure, leaves = weights(FAMILIES[which])
+    structure, leaves = weights(DEEP_FAMILIES[which])
     tokens = texts(prompts, count)[1]
     nothing = Recompute(
         batch=len(prompts), visible=tokens.shape[1], static_shape=False, window=window
@@ -72,7 +80,7 @@ def test_every_step_sees_the_window_alone(family, spec):
     which, logits = family
     spec = dataclasses.replace(spec, window=WINDOW)
     forced, _ = texts(PROMPTS, NEW_TOKENS)
-    given = step_logits(*weights(FAMILIES[which]), spec, PROMPTS, count=NEW_TOKENS, forced=forced)
+    given = step_logits(*weights(DEEP_FAMILIES[which]), spec, PROMPTS, count=NEW_TOKENS, forced=forced)
     np.testing.assert_allclose(given, logits, rtol=0, atol=ROUNDING)
 
 

@@ -20,7 +20,7 @@ from jaxgen.workloads.faults import Faults
 from jaxgen.workloads.generate import Generating
 from jaxgen.workloads.prompts import Prompt
 from support import small_models
-from support.small_models import CACHES, FAMILIES, PROMPTS
+from support.small_models import CACHES, DEEP_FAMILIES, PROMPTS
 
 NEW_TOKENS = 5
 ALL = Capture(layers=(0, 2), sites=tuple(Site))
@@ -29,6 +29,7 @@ CLOSE = 1e-4
 
 def model_of(cache="fixed", *, loop=Loop.device, capture=ALL, **changed):
     given = {
+        "architecture": DEEP_FAMILIES["llama"],
         "cache": CACHES[cache],
         "loop": loop,
         "capture": capture,
@@ -112,7 +113,7 @@ def test_the_file_says_what_it_holds(tmp_path):
 
 def test_steps_after_a_row_s_end_are_no_numbers(tmp_path):
     plain = small_models.tokens(model_of())
-    ends = dataclasses.replace(FAMILIES["llama"], eos_token_ids=(plain[0][1],))
+    ends = dataclasses.replace(DEEP_FAMILIES["llama"], eos_token_ids=(plain[0][1],))
     workload = workload_of(model_of(architecture=ends))
     workload.capture(0, tmp_path / "a.safetensors")
     (residual, *_) = load_file(tmp_path / "a.safetensors")["residual"]

@@ -22,7 +22,7 @@ from jaxgen.workloads.prompts import Prompt
 from support import small_models
 from support.small_runs import execute_small
 
-SHAPES = dataclasses.replace(small_models.FAMILIES["llama"], num_layers=3)
+SHAPES = small_models.DEEP_FAMILIES["llama"]
 BYTES = Codec(None, vocab_size=97, random=True)
 SHARED = tuple(range(10, 29))
 

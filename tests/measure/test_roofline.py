@@ -12,7 +12,7 @@ from jaxgen.models.structure import structure_of
 from jaxgen.specs.architecture import Architecture
 from jaxgen.specs.cache import Dynamic, Fixed, NoCache
 from jaxgen.specs.dtype import Dtype, Int8, Number
-from support.small_models import FAMILIES
+from support.small_models import DEEP_FAMILIES
 
 # 2 heads of 3 over one kv head: q 4x6, k and v 4x3, o 6x4 are 72; gate, up, down 4x5 are 60. Norms: 3 of 4.
 SMALL = Architecture(
@@ -37,21 +37,21 @@ def of_decode(cache, *, architecture=SMALL, incremental=True, new_tokens=3) -> S
     return step
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", DEEP_FAMILIES)
 def test_the_parts_are_all_the_weights_there_are(family):
     parts, shapes = (
-        byte_counts.weight_elements(FAMILIES[family]),
-        structure_of(FAMILIES[family]).shapes,
+        byte_counts.weight_elements(DEEP_FAMILIES[family]),
+        structure_of(DEEP_FAMILIES[family]).shapes,
     )
     assert sum(parts.values()) == sum(map(math.prod, shapes))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", DEEP_FAMILIES)
 def test_kernels_are_the_matrices_of_the_layers(family):
-    structure = structure_of(FAMILIES[family])
+    structure = structure_of(DEEP_FAMILIES[family])
     named = zip(structure.names, structure.shapes, strict=True)
     kernels = sum(math.prod(shape) for name, shape in named if name.endswith(".kernel"))
-    assert byte_counts.weight_elements(FAMILIES[family])["kernels"] == kernels
+    assert byte_counts.weight_elements(DEEP_FAMILIES[family])["kernels"] == kernels
 
 
 def test_a_step_reads_the_weights_and_the_visible_slots_and_writes_one():
@@ -136,10 +136,10 @@ def test_every_float_has_a_size(kind, dtype):
     )
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", DEEP_FAMILIES)
 def test_int8_weights_are_moved_with_their_scales(family):
     """What a step without any lookup moves is all that is kept: every leaf of the quantised structure."""
-    architecture = FAMILIES[family]
+    architecture = DEEP_FAMILIES[family]
     structure, parts = (
         structure_of(architecture, Int8.weights),
         byte_counts.weight_elements(architecture),

@@ -17,7 +17,7 @@ from jaxgen.measure.byte_counts import ElementBytes
 from jaxgen.specs.cache import CacheSpec, Dynamic, Fixed, KVLayout
 from jaxgen.specs.jit import Strategy
 from jaxgen.specs.workload import Loop
-from support.small_models import CACHES, FAMILIES, PROMPTS, engine, run, tokens, with_loop
+from support.small_models import CACHES, DEEP_FAMILIES, PROMPTS, engine, run, tokens, with_loop
 
 NEW_TOKENS = 3
 CACHE = Fixed(bucket=0)
@@ -148,11 +148,11 @@ def test_looking_leaves_the_batch_and_the_weights_usable():
 
 
 def test_the_donated_cache_is_aliased_and_its_copies_are_counted():
+    architecture = DEEP_FAMILIES["llama"]
     sliced, by_slot, by_head = (
-        examined(cache=Fixed(max_len=56, bucket=bucket, layout=layout))
+        examined(architecture=architecture, cache=Fixed(max_len=56, bucket=bucket, layout=layout))
         for bucket, layout in ((8, KVLayout.auto), (0, KVLayout.NHD), (0, KVLayout.HND))
     )
-    architecture = FAMILIES["llama"]
     keys_and_values = (
         2 * 3 * 56 * architecture.num_layers * architecture.num_kv_heads * architecture.head_dim * 4
     )
@@ -177,9 +177,9 @@ def test_a_loop_is_counted_as_one_step(facts):
     assert loop["bytes_accessed"] == pytest.approx(step["bytes_accessed"], rel=0.05)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", DEEP_FAMILIES)
 def test_our_count_of_a_step_agrees_with_the_compilers(family):
-    architecture = FAMILIES[family]
+    architecture = DEEP_FAMILIES[family]
     cost = examined(architecture=architecture)["cost"]
     step = roofline.decode_step(
         architecture,
