@@ -35,7 +35,10 @@ def compiled(request):
     """Per depth, one program's empty cache and executable."""
     program, (prompts, layout) = PROGRAMS[request.param[0]], BATCHES[request.param[1]]
     model = engine(
-        run(architecture=DEEP_FAMILIES["llama"], cache=Fixed(max_len=MAX_LEN, bucket=8, layout=layout))
+        run(
+            architecture=DEEP_FAMILIES["llama"],
+            cache=Fixed(max_len=MAX_LEN, bucket=8, layout=layout),
+        )
     )
     (batch,) = model.batches(prompts)
     steps = (jnp.int32(3),) if program is programs.loop else ()

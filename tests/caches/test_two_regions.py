@@ -103,9 +103,7 @@ def test_scores_continue_from_a_query_in_the_first_region():
 
 
 def test_a_row_that_pauses_keeps_no_slot_of_the_steps_it_missed():
-    cache = caches.create(
-        REGIONS, LLAMA, batch=2, capacity=8, dtype=jnp.dtype("float32"), prompt=4
-    )
+    cache = caches.create(REGIONS, LLAMA, batch=2, capacity=8, dtype=jnp.dtype("float32"), prompt=4)
     cache = cache.advance(jnp.array([2, 3])).with_depth(4 + 3)
     for counts in ([1, 1], [0, 1], [1, 1]):
         cache = cache.advance(jnp.array(counts))
@@ -124,13 +122,13 @@ def test_a_step_reads_the_prompts_and_the_steps_so_far(bucket, depths):
 
 
 def test_the_cost_is_that_of_the_slots_in_both_regions():
-    model = engine(run(cache=Fixed(bucket=0, regions=2)))
+    model = engine(run(architecture=DEEP_LLAMA, cache=Fixed(bucket=0, regions=2)))
     (batch,) = model.batches(PROMPTS)
     slots = 10 + 16
     per_slot = len(PROMPTS) * 2 * 3 * 2 * 10 * 4
     assert cost.kv_cache_bytes(model, batch) == slots * per_slot
     one = roofline.forward(
-        LLAMA, byte_counts.ElementBytes(4, 4), rows=3, tokens=1, depth=slots, kept=True
+        DEEP_LLAMA, byte_counts.ElementBytes(4, 4), rows=3, tokens=1, depth=slots, kept=True
     )
     assert cost.last_step(model, batch) == one
 

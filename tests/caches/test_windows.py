@@ -80,7 +80,9 @@ def test_every_step_sees_the_window_alone(family, spec):
     which, logits = family
     spec = dataclasses.replace(spec, window=WINDOW)
     forced, _ = texts(PROMPTS, NEW_TOKENS)
-    given = step_logits(*weights(DEEP_FAMILIES[which]), spec, PROMPTS, count=NEW_TOKENS, forced=forced)
+    given = step_logits(
+        *weights(DEEP_FAMILIES[which]), spec, PROMPTS, count=NEW_TOKENS, forced=forced
+    )
     np.testing.assert_allclose(given, logits, rtol=0, atol=ROUNDING)
 
 
@@ -252,9 +254,9 @@ def test_windows_that_cannot_be_are_refused(cache, window, message):
 
 
 def test_the_baseline_sees_the_window_that_was_asked_for_whatever_its_cache():
-    assert load_experiment(["cache.window=8", "baseline=nocache"]).arms["baseline"].run.cache == NoCache(
-        window=8
-    )
+    assert load_experiment(["cache.window=8", "baseline=nocache"]).arms[
+        "baseline"
+    ].run.cache == NoCache(window=8)
     own = ["cache.window=8", "baseline.cache=dynamic", "baseline.overrides=['cache.window=null']"]
     assert load_experiment(own).arms["baseline"].run.cache == Dynamic()
 

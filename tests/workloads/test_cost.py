@@ -14,7 +14,9 @@ TOKEN_BYTES = 2 * 3 * 2 * 10 * 4  # keys and values, layers, kv heads, head size
 
 
 def facts_of(cache):
-    model = small_models.engine(small_models.run(cache=cache, max_new_tokens=NEW_TOKENS))
+    deep = small_models.DEEP_FAMILIES["llama"]
+    spec = small_models.run(architecture=deep, cache=cache, max_new_tokens=NEW_TOKENS)
+    model = small_models.engine(spec)
     (batch,) = model.batches(small_models.PROMPTS)  # 1, 3 and 2 tokens
     rows = [
         {"prompt_tokens": prompt, "tokens": [0] * NEW_TOKENS} for prompt in small_models.PROMPTS
