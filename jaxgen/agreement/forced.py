@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxgen.results.schema import Quality
+
 PERCENTILE = 99
 """Of the differences, which has to lie within the tolerance. Not the maximum: among thousands of positions one moves
 further than any of those on which the tolerances were measured, and a wrong cache moves most that follow it."""
@@ -37,7 +39,7 @@ def facts(forced: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def quality(forced: Mapping[str, Any], *, against: Sequence[str]) -> dict[str, Any] | None:
+def quality(forced: Mapping[str, Any], *, against: Sequence[str]) -> Quality | None:
     """What narrower numbers cost, on the same tokens; null where nothing could be compared.
 
     Args:

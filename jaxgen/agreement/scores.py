@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxgen.results.schema import Agreement
+
 TOLERANCES: dict[str, tuple[float, float]] = {
     "float32": (1e-5, 1e-3),
     "tensorfloat32": (0.01, 0.05),
@@ -29,7 +31,7 @@ def compare(
     baseline: Sequence[Mapping[str, Any]],
     *,
     dtypes: Mapping[str, Sequence[str]],
-) -> dict[str, Any]:
+) -> Agreement:
     """The `agreement` block of a scoring run.
 
     `identical`: every score is bit-equal. `rounding`: all lie within the tolerance of the narrowest dtype, absolutely

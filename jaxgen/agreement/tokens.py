@@ -14,6 +14,8 @@ from typing import Any
 from jaxgen.agreement import forced as forced_differences
 from jaxgen.agreement.excerpt import excerpts
 from jaxgen.agreement.tolerance import tolerance
+from jaxgen.results.schema import Agreement
+from jaxgen.results.schema import Divergence as Divergent
 
 Logprobs = Callable[[str, list[int], list[int]], list[float]]
 """(arm, tokens before, candidates) -> the arm's log-probability of each candidate as the next token."""
@@ -49,7 +51,7 @@ class Finding:
     """
 
     at: Divergence
-    logprobs: Mapping[str, list[float]] | None
+    logprobs: dict[str, list[float]] | None
     reason: str | None
 
     @property
@@ -68,7 +70,7 @@ def compare(
     greedy: bool,
     logprobs: Logprobs,
     forced: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+) -> Agreement:
     """The `agreement` block of the result.
 
     `identical`: every token is. `rounding`: each prompt's first divergence is a near-tie, in both arms, within twice
@@ -93,6 +95,10 @@ def compare(
         for left, right in pairs
         if (parting := first_divergence(left, right)) is not None
     ]
+    moved = [finding.moved for finding in findings if finding.moved is not None]
+    kl = forced_differences.numbers(forced["kl"]) if forced else []
+    if forced:  # then over all teacher-forced positions, else over the divergences alone
+        moved += forced_differences.numbers(forced["max_abs_logprob_diff"])
     far = forced_differences.beyond(forced, allowed.value) if forced else []
     reasons = [
         *(forced_differences.non_finite(forced) if forced else []),
@@ -109,7 +115,9 @@ def compare(
         "prompts_compared": len(pairs),
         "prompts_diverging": len(findings),
         "first_divergence": _report(findings[0], pairs, forced) if findings else None,
-        **_figures(findings, forced),
+        "max_abs_logprob_diff": max(moved, default=None),
+        "kl_max": max(kl, default=None),
+        "kl_mean": sum(kl) / len(kl) if kl else None,
         "tolerance": allowed.value,
         "tolerance_reason": allowed.reason,
         "forced": forced_differences.facts(forced) if forced else None,
@@ -119,27 +127,15 @@ def compare(
     }
 
 
-def _figures(
-    findings: Sequence[Finding], forced: Mapping[str, Any] | None
-) -> dict[str, float | None]:
-    """Over all teacher-forced positions; without them over the divergences alone."""
-    moved = [finding.moved for finding in findings if finding.moved is not None]
-    kl = forced_differences.numbers(forced["kl"]) if forced else []
-    if forced:
-        moved += forced_differences.numbers(forced["max_abs_logprob_diff"])
-    return {
-        "max_abs_logprob_diff": max(moved, default=None),
-        "kl_max": max(kl, default=None),
-        "kl_mean": sum(kl) / len(kl) if kl else None,
-    }
-
-
 def _report(
     finding: Finding, pairs: Sequence[tuple[dict, dict]], forced: Mapping[str, Any] | None
-) -> dict[str, Any]:
+) -> Divergent:
     at = finding.at
     return {
-        **dataclasses.asdict(at),
+        "index": at.index,
+        "position": at.position,
+        "candidate": at.candidate,
+        "baseline": at.baseline,
         "logprobs": finding.logprobs,
         "margin": forced_differences.margins(forced, at.index, at.position),
         "excerpt": excerpts(*pairs[at.index], at.position),

@@ -2,15 +2,15 @@
 
 import dataclasses
 import datetime
-import json
 from pathlib import Path
-from typing import Any
 
 from jaxgen.config.experiment import load_experiment
 from jaxgen.config.run_folder import remove_unused, short_name
 from jaxgen.errors import ExitCode, UserError
 from jaxgen.experiment.execute import execute
+from jaxgen.results import schema
 from jaxgen.results.files import RESULT, writing
+from jaxgen.results.reading import read_result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Result:
 
     folder: Path
     exit_code: ExitCode
-    data: dict[str, Any]
+    data: schema.Result
 
     @property
     def verdict(self) -> str | None:
@@ -53,7 +53,7 @@ class Result:
         ends = None if self.metric is None else self.data["comparison"][self.metric]["ci95"]
         return None if ends is None else (ends[0], ends[1])
 
-    def metrics(self, arm: str = "candidate") -> dict[str, Any]:
+    def metrics(self, arm: str = "candidate") -> dict[str, schema.Metric]:
         """The measured values of an arm, by metric: unit, samples, median and so on."""
         return self.data["arms"][arm]["metrics"]
 
@@ -101,4 +101,4 @@ def run(*overrides: str, folder: str | Path | None = None, report: bool = False)
     except UserError:
         remove_unused(place)
         raise
-    return Result(place, code, json.loads((place / RESULT).read_text(encoding="utf-8")))
+    return Result(place, code, read_result(place / RESULT))

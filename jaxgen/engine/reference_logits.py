@@ -5,8 +5,6 @@ vocabulary are megabytes: so the baseline writes its distributions to a file, an
 reads them (`logit_comparison`).
 """
 
-import contextlib
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import numpy as np
 from jaxgen.engine.engine import Engine
 from jaxgen.engine.teacher_forcing import Reading, forced_logprobs
 from jaxgen.errors import UserError
+from jaxgen.results.files import atomic_path
 
 MAX_BYTES = 256 * 10**6
 FLOAT_BYTES = 4
@@ -54,19 +53,15 @@ def write_reference_logits(
     total = sum(lengths)
     counts = share_evenly(lengths, min(total, max_bytes // (FLOAT_BYTES * vocab_size)))
     reading = read_outputs(engine, rows, counts, limits=limits)
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        _write(partial, reading, counts, vocab_size=vocab_size)
-        os.replace(partial, path)
+        with atomic_path(path) as beside:
+            _write(beside, reading, counts, vocab_size=vocab_size)
     except OSError as error:
         megabytes = FLOAT_BYTES * vocab_size * sum(counts) / 1e6
         raise UserError(
             f"{path} cannot be written ({error.strerror}): the arms' logits are compared through "
             f"it; free {megabytes:.0f} MB there, or set baseline=off"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
     return {"forced": reading.method, "positions_compared": sum(counts), "positions_total": total}
 
 

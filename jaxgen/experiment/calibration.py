@@ -2,7 +2,7 @@
 
 import datetime
 import time
-from typing import Any
+from typing import cast
 
 from jaxgen.console.progress import Console
 from jaxgen.errors import ExitCode, UserError
@@ -14,6 +14,7 @@ from jaxgen.machine import cpu_load
 from jaxgen.measure import noise_floor
 from jaxgen.results.files import LOG
 from jaxgen.results.record import Record
+from jaxgen.results.schema import Repetition
 from jaxgen.specs.experiment import Experiment
 from jaxgen.specs.study import Calibrate
 
@@ -33,7 +34,7 @@ def calibrate(experiment: Experiment, record: Record, console: Console) -> ExitC
     before = cpu_load.snapshot()
     comparisons = _comparisons(experiment, study, record, console)
     share = cpu_load.foreign_cpu_share(before, cpu_load.snapshot())
-    record.result["environment"]["foreign_cpu_share"] = share
+    record.add_to_environment({"foreign_cpu_share": share})
     if share is not None and share > _BUSY:
         record.note(
             f"other programs used {share:.0%} of the processor: the noise floor is that of a busy machine"
@@ -42,14 +43,14 @@ def calibrate(experiment: Experiment, record: Record, console: Console) -> ExitC
         raise UserError(
             "study=calibrate measured nothing that counts, so no noise floor is kept; the notes say why"
         )
-    floor = noise_floor.floor_from([comparison["ratio"] for comparison in comparisons])
+    floor = noise_floor.floor_from([comparison.get("ratio", 1.0) for comparison in comparisons])
     rates = {
         "at_default_margin": noise_floor.false_verdicts(comparisons, DEFAULT_MARGIN),
         "at_noise_floor": noise_floor.false_verdicts(comparisons, floor),
         "without_margin": noise_floor.false_verdicts(comparisons, 0.0),
     }
     plan = experiment.measure
-    entry = {
+    entry: noise_floor.Entry = {
         "floor": floor,
         "repetitions": len(comparisons),
         "false_verdict_rate": rates["at_noise_floor"],
@@ -58,7 +59,8 @@ def calibrate(experiment: Experiment, record: Record, console: Console) -> ExitC
     }
     key = floor_key(experiment.candidate, record.result["environment"])
     path = noise_floor.save(key, entry)
-    record.result["calibration"] |= {
+    record.result["calibration"] = {
+        "comparisons": comparisons,
         **entry,
         "key": key,
         "kept_in": str(path),
@@ -70,9 +72,9 @@ def calibrate(experiment: Experiment, record: Record, console: Console) -> ExitC
 
 def _comparisons(
     experiment: Experiment, study: Calibrate, record: Record, console: Console
-) -> list[dict[str, Any]]:
+) -> list[Repetition]:
     """Every repetition's comparison, each on disk as soon as it is made."""
-    done: list[dict[str, Any]] = []
+    done: list[Repetition] = []
     plan = experiment.measure
     record.result["calibration"] = {"comparisons": done}
     tried, total, start = 0, study.processes * study.repetitions, time.monotonic()
@@ -99,7 +101,7 @@ def _comparisons(
                         f"a measurement was spoilt: {'; '.join(dirty) or 'no pair of trials was measured'}"
                     )
                     continue
-                done.append({"process": process, **comparison})
+                done.append(cast(Repetition, {"process": process, **comparison}))
                 record.save()
                 console.repetition(len(done), total, study="calibrate")
     return done

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 from jaxgen import report, tracking
 from jaxgen.console.progress import Console
@@ -17,6 +18,7 @@ from jaxgen.executor.worker_group import WorkerGroup
 from jaxgen.experiment import calibration, selftest, single
 from jaxgen.results.files import LOG
 from jaxgen.results.record import Record
+from jaxgen.results.schema import Failure
 from jaxgen.specs.experiment import Experiment
 from jaxgen.specs.study import Calibrate, Selftest, Single
 
@@ -64,6 +66,7 @@ def _story(
 ) -> ExitCode:
     """From the first entry of the record to the last."""
     record = Record(experiment.arms, folder)
+    record.start()  # so that a run which is killed early is recognisable
     console = Console(experiment, folder, board=board)
     story = (
         _STORIES[type(experiment.study)]
@@ -82,7 +85,7 @@ def _story(
             record.finish("failed", ExitCode.USER_ERROR)
             raise
         except ArmFailed as failure:
-            record.result["arms"][failure.arm]["failure"] = failure.record
+            record.result["arms"][failure.arm]["failure"] = cast(Failure, failure.record)
             record.note(f"the {failure.arm} arm failed: {failure.record['message']}")
             code = ExitCode.ARM_FAILED
             record.finish("failed", code)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from jaxgen.errors import ExitCode
 from jaxgen.measure import noise_floor, roofline
@@ -10,6 +10,7 @@ from jaxgen.measure.case import Facts, Outcome, beyond_probe, rooflines
 from jaxgen.measure.drift import drift_note
 from jaxgen.measure.spread import advice
 from jaxgen.measure.verdict import verdict
+from jaxgen.results import schema
 from jaxgen.results.record import Record
 from jaxgen.specs.arm import Arm, names_of
 from jaxgen.specs.experiment import Experiment
@@ -27,7 +28,9 @@ _ONE_START = (
 )
 
 
-def margin_of(experiment: Experiment, environment: Mapping[str, Any]) -> tuple[float, str]:
+def margin_of(
+    experiment: Experiment, environment: schema.Environment | None
+) -> tuple[float, str]:
     """The smallest difference that counts, as a share, and where the figure comes from."""
     if experiment.measure.margin is not None:
         return experiment.measure.margin, "measure.margin"
@@ -37,9 +40,10 @@ def margin_of(experiment: Experiment, environment: Mapping[str, Any]) -> tuple[f
     return DEFAULT_MARGIN, "the default; python -m jaxgen.calibrate would measure this machine's"
 
 
-def floor_key(arm: Arm, environment: Mapping[str, Any]) -> str:
+def floor_key(arm: Arm, environment: schema.Environment | None) -> str:
     """Under which a noise floor is kept: machine, workload and model; an option for any model adds its source."""
-    kind, cpu = str(environment.get("device_kind")), str(environment.get("cpu"))
+    machine: Mapping[str, Any] = environment or {}
+    kind, cpu = str(machine.get("device_kind")), str(machine.get("cpu"))
     spec, model = arm.run.model, arm.choices["model"]
     named = model if spec.shapes is not None else f"{model} {spec.checkpoint or spec.source}"
     return noise_floor.key_of(kind, cpu, workload=arm.choices["workload"], model=named)
@@ -48,8 +52,8 @@ def floor_key(arm: Arm, environment: Mapping[str, Any]) -> str:
 def judge_case(experiment: Experiment, record: Record, outcome: Outcome, *, case: int) -> None:
     """The figures and the verdict of one case, into its block of the result."""
     arms = experiment.arms
-    block, names = record.block(case), names_of(arms)
-    record.show(outcome.samples, case=case)
+    block, names = record.section(case), names_of(arms)
+    record.show(outcome.samples.summaries(), outcome.samples.compare(), case=case)
     dirty = [*outcome.dirty, *outcome.samples.problems()]
     dirty += _scaled(names, record, outcome, case=case)
     compared = block["comparison"].get(outcome.samples.primary)
@@ -57,18 +61,18 @@ def judge_case(experiment: Experiment, record: Record, outcome: Outcome, *, case
     block["agreement"] = outcome.agreed
     margin, source = margin_of(experiment, record.result["environment"])
     if len(arms) == 2:
-        agreed = outcome.agreed or {"status": None, "reasons": [], "warnings": []}
+        agreed = outcome.agreed
         block["verdict"], block["verdict_reason"] = verdict(
             compared,
             margin=margin,
             margin_source=source,
-            agreement=agreed["status"],
-            dirty=[*agreed["reasons"], *dirty],
+            agreement=agreed["status"] if agreed else None,
+            dirty=[*(agreed["reasons"] if agreed else []), *dirty],
             candidate=names["candidate"],
             baseline=names["baseline"],
         )
         for warning in (
-            *agreed["warnings"],
+            *(agreed["warnings"] if agreed else []),
             *_finer_than_a_start(compared, block["verdict"], margin),
         ):
             record.note(warning)
@@ -79,13 +83,15 @@ def judge_case(experiment: Experiment, record: Record, outcome: Outcome, *, case
         )
     if block["verdict"] == "invalid":
         block["comparison"] = {}
-    block["measurement"] = {
-        **(record.result["measurement"] if block is record.result else {}),
+    measured: schema.Measurement = {
         "margin": margin,
         "margin_source": source,
         "stopped_because": outcome.stopped_because,
         "repeats": outcome.repeats,
     }
+    if block is record.result:
+        measured = {**record.result["measurement"], **measured}
+    block["measurement"] = measured
 
 
 def _scaled(names: Mapping[str, str], record: Record, outcome: Outcome, *, case: int) -> list[str]:
@@ -93,7 +99,8 @@ def _scaled(names: Mapping[str, str], record: Record, outcome: Outcome, *, case:
     found = []
     for arm, name in names.items():
         facts, impossible = rooflines(outcome, arm)
-        record.block(case)["arms"][arm].setdefault("roofline", {}).update(facts)
+        section = record.arm_section(arm, case=case)
+        section["roofline"] = cast(schema.Roofline, {**section.get("roofline", {}), **facts})
         beyond = beyond_probe(facts)
         if impossible:
             found.append(f"{name} {impossible}")
@@ -102,12 +109,12 @@ def _scaled(names: Mapping[str, str], record: Record, outcome: Outcome, *, case:
     return found
 
 
-def _finer_than_a_start(compared: Facts | None, word: str, margin: float) -> list[str]:
+def _finer_than_a_start(compared: schema.Comparison | None, word: str | None, margin: float) -> list[str]:
     """What the interval of one pair of processes cannot know, where the claim is finer than that."""
     if compared is None or compared["processes"] > 1 or margin >= START_DRAW:
         return []
     claimed = word == "equivalent"
-    if word in ("faster", "slower"):
+    if word in ("faster", "slower") and compared["ci95"]:
         claimed = min(abs(end - 1) for end in compared["ci95"]) < START_DRAW
     return [_ONE_START.format(margin=margin)] if claimed else []
 
@@ -120,8 +127,12 @@ def advise(record: Record) -> None:
 
 
 def _stability(
-    outcome: Outcome, compared: Facts | None, *, names: Mapping[str, str], record: Record
-) -> Facts:
+    outcome: Outcome,
+    compared: schema.Comparison | None,
+    *,
+    names: Mapping[str, str],
+    record: Record,
+) -> schema.Stability:
     """How steady the machine was, and what would narrow the interval."""
     drifted = outcome.samples.drift()
     note = drift_note(drifted, names)
@@ -130,7 +141,10 @@ def _stability(
     told = None
     if compared is not None:
         told = advice(
-            compared["spread"], **{key: compared[key] for key in ("blocks", "pairs", "processes")}
+            compared["spread"],
+            blocks=compared["blocks"],
+            pairs=compared["pairs"],
+            processes=compared["processes"],
         )
     return {"drift": drifted, "outliers": outcome.samples.outliers(), "advice": told}
 
@@ -159,30 +173,27 @@ def describe_arms(
     names, own = names_of(arms), len(arms) == 1 or isolation is Isolation.separate
     for arm, each in facts.items():
         block, examined, peaks = record.result["arms"][arm], each["examined"], each["peaks"]
-        block["program"].update(
-            {key: examined[key] for key in ("stablehlo_sha256", "module_bytes", "programs")}
-        )
-        block["program"] |= {
+        program: dict[str, Any] = {
+            key: examined[key] for key in ("stablehlo_sha256", "module_bytes", "programs")
+        }
+        program |= {
             key: examined[key] for key in ("cost", "copies", "wide_copies", "captured_bytes")
         }
         if block["mesh"] is not None:
             block["mesh"] |= examined.get("mesh", {})
-        block["memory"] |= {
-            key: examined[key] for key in ("program_temp_bytes", "program_alias_bytes")
-        }
-        block["memory"] |= {
+        memory: dict[str, Any] = {**block["memory"]}
+        memory |= {key: examined[key] for key in ("program_temp_bytes", "program_alias_bytes")}
+        memory |= {
             key: peaks[key] if own else None for key in ("device_peak_bytes", "host_peak_rss_bytes")
         }
         reasons = {**examined["reasons"], "device_peak_bytes": peaks["device_reason"]}
         if not own:
             reasons["host_peak_rss_bytes"] = _OF_BOTH
             reasons["device_peak_bytes"] = peaks["device_reason"] or _OF_BOTH
-        block["memory"]["reasons"] = {
-            key: told for key, told in reasons.items() if told and key in block["memory"]
-        }
-        block["program"]["reasons"] = {
-            key: told for key, told in reasons.items() if told and key in block["program"]
-        }
+        memory["reasons"] = {key: told for key, told in reasons.items() if told and key in memory}
+        program["reasons"] = {key: told for key, told in reasons.items() if told and key in program}
+        block["memory"] = cast(schema.Memory, memory)
+        block["program"] = cast(schema.Program, program)
         if each["profile"] is not None:
             block["profile"] = each["profile"]
         step = examined["last_step"]

@@ -8,6 +8,7 @@ from typing import Any
 
 from jaxgen.agreement import scores, tokens
 from jaxgen.executor.pool import Pool
+from jaxgen.results.schema import Agreement
 from jaxgen.specs.arm import Arm
 from jaxgen.specs.score import Score
 
@@ -22,7 +23,7 @@ _WHOLE = ("highest", "float32")
 
 def agreement_of(
     arms: Mapping[str, Arm], pool: Pool, rows: Mapping[str, Rows], *, case: int
-) -> dict[str, Any] | None:
+) -> Agreement | None:
     """The block `agreement` of a case; null with one arm alone.
 
     Args:

@@ -10,6 +10,7 @@ from jaxgen.experiment.session import Session
 from jaxgen.experiment.trials import Trials
 from jaxgen.measure.samples import Samples
 from jaxgen.results.record import Record
+from jaxgen.results.schema import Comparison
 from jaxgen.specs.arm import Arm
 from jaxgen.specs.measure import Measure
 
@@ -52,7 +53,7 @@ class Repetitions:
             arm: answer["call_s"] for arm, answer in pool.call_all("outputs", case=0).items()
         }
 
-    def once(self, **fault: Any) -> tuple[dict[str, Any] | None, list[str]]:
+    def once(self, **fault: Any) -> tuple[Comparison | None, list[str]]:
         """One measurement, with a fault in the candidate if one is given.
 
         Returns:

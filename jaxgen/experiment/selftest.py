@@ -14,11 +14,13 @@ from jaxgen.experiment import single
 from jaxgen.experiment.judge import margin_of
 from jaxgen.experiment.repetitions import Repetitions, require_same
 from jaxgen.experiment.session import Session
-from jaxgen.gate.stored import version_problem
 from jaxgen.measure.case import Facts
 from jaxgen.measure.verdict import verdict
+from jaxgen.results import schema
 from jaxgen.results.files import LOG, RESULT
-from jaxgen.results.record import Record, without_places
+from jaxgen.results.identity import comparable_config
+from jaxgen.results.reading import Unreadable, read_result
+from jaxgen.results.record import Record
 from jaxgen.specs.experiment import Experiment
 from jaxgen.specs.fault import Fault
 from jaxgen.specs.study import Selftest
@@ -51,7 +53,12 @@ def selftest(experiment: Experiment, record: Record, console: Console) -> ExitCo
     require_same(experiment.arms, study="selftest")
     study = experiment.study
     assert isinstance(study, Selftest)
-    told: dict[str, Any] = {"same": [], "slowed": [], "slowdown": study.slowdown, "faults": {}}
+    told: schema.Selftest = {
+        "same": [],
+        "slowed": [],
+        "slowdown": study.slowdown,
+        "faults": {},
+    }
     record.result["selftest"] = told
     earlier = _earlier(study, record)
     left = study.repetitions - len(earlier.get("same", ()))
@@ -97,9 +104,10 @@ def _repeat(
     earlier: Facts,
 ) -> None:
     """One pair of processes' share: equal arms and the slowed candidate in turn, so many times."""
-    told = record.result["selftest"]
+    told = record.result.get("selftest")
+    assert told is not None
     number = 1 + max(
-        (each["process"] for each in (told["same"] or earlier.get("same", ()))), default=-1
+        (each.get("process", -1) for each in (told["same"] or earlier.get("same", ()))), default=-1
     )
     turn = start_order(experiment.arms, number)
     plan = experiment.measure
@@ -145,18 +153,16 @@ def _earlier(study: Selftest, record: Record) -> Facts:
     if study.continues is None:
         return {}
     try:
-        result = json.loads(
-            (Path(study.continues).expanduser() / RESULT).read_text(encoding="utf-8")
-        )
-    except (OSError, ValueError):
-        result = {}
-    problem = version_problem(result) or (None if "selftest" in result else "it is of no self-test")
-    if problem:
+        result = read_result(Path(study.continues).expanduser() / RESULT)
+        told = result.get("selftest")
+        problem = None if told else "it is of no self-test"
+    except Unreadable as error:
+        result, told, problem = record.result, None, error
+    if told is None:
         raise UserError(
             f"study.continues={study.continues} cannot be continued: {problem}; give the run folder of a self-test "
             "that was stopped"
         )
-    told = result["selftest"]
     theirs, ours = (_asked(each) for each in (result, record.result))
     others = sorted(group for group in {*theirs, *ours} if theirs.get(group) != ours.get(group))
     others += [] if told.get("slowdown") == study.slowdown else ["study.slowdown"]
@@ -180,7 +186,7 @@ def _earlier(study: Selftest, record: Record) -> Facts:
 
 def _asked(result: Mapping[str, Any]) -> dict[str, Any]:
     """A self-test's configuration, as far as it is about what is measured."""
-    config = without_places(json.loads(json.dumps(result["arms"]["candidate"]["config"])))
+    config = comparable_config(json.loads(json.dumps(result["arms"]["candidate"]["config"])))
     return {group: values for group, values in config.items() if group != "study"}
 
 
@@ -208,8 +214,10 @@ def _take_in(earlier: Facts, record: Record) -> None:
     ]
     if apart:
         raise UserError(f"study.continues was measured elsewhere: with {', '.join(apart)}")
+    told = record.result.get("selftest")
+    assert told is not None
     for kind in ("same", "slowed"):
-        record.result["selftest"][kind] += earlier[kind]
+        told[kind] += earlier[kind]
     record.note(
         f"{len(earlier['same'])} of the measurements of each kind are of an earlier run, which was stopped"
     )
@@ -223,7 +231,7 @@ def _with_fault(
     *,
     record: Record,
     console: Console,
-) -> dict[str, Any]:
+) -> schema.InjectedFault:
     """One whole measurement with the fault in the candidate, in a folder of its own."""
     folder = record.folder / "faults" / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -231,6 +239,7 @@ def _with_fault(
     faulty = dataclasses.replace(candidate, run=dataclasses.replace(candidate.run, fault=fault))
     broken = dataclasses.replace(experiment, arms={**experiment.arms, "candidate": faulty})
     own = Record(broken.arms, folder)
+    own.start()
     try:
         code = single.measure(broken, own, console)
     except BaseException:

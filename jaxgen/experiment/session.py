@@ -11,6 +11,7 @@ from jaxgen.experiment.trials import Trials
 from jaxgen.measure.case import Facts, Outcome, better
 from jaxgen.measure.samples import Samples
 from jaxgen.results.record import Record
+from jaxgen.results.schema import TrialRow
 from jaxgen.specs.arm import Arm, names_of
 from jaxgen.specs.measure import Measure
 from jaxgen.specs.workload import Generate
@@ -225,14 +226,14 @@ class Session:
             path = self._record.folder / "activations" / f"{arm}{name}.safetensors"
             kept = self._pool.call(arm, "capture", case=case, path=str(path))
             if kept is not None:
-                self._record.block(case)["arms"][arm]["capture"] = kept
+                self._record.arm_section(arm, case=case)["capture"] = kept
 
-    def _after_trial(self, row: Facts) -> None:
+    def _after_trial(self, row: TrialRow) -> None:
         self._record.add_trial(row)
         self._console.trial(row)
 
     def _after_block(self, outcome: Outcome, number: int, pairs: int, *, case: int) -> None:
-        self._record.show(outcome.samples, case=case)
+        self._record.show(outcome.samples.summaries(), outcome.samples.compare(), case=case)
         self._console.block(
             number + 1, pairs=pairs, plan=self._plan, process=self._process, case=case
         )

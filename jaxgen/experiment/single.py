@@ -1,5 +1,7 @@
 """One measurement of the composed arms, from the first process to the verdict and the gate. No jax here."""
 
+from typing import cast
+
 from jaxgen.console.progress import Console
 from jaxgen.errors import ExitCode
 from jaxgen.executor.pool import Pool, start_order
@@ -15,6 +17,7 @@ from jaxgen.machine.device_load import foreign_device_load
 from jaxgen.measure.case import Outcome
 from jaxgen.results.files import LOG, SCORES
 from jaxgen.results.record import Record
+from jaxgen.results.schema import Startup
 from jaxgen.specs.experiment import Experiment
 from jaxgen.specs.score import Score
 
@@ -62,7 +65,7 @@ def measure(
         for arm, facts in startups(
             arms, plan.startup, log=record.folder / LOG, console=console
         ).items():
-            record.result["arms"][arm]["startup"].update(facts)
+            record.result["arms"][arm]["startup"].update(cast(Startup, facts))
     for case, outcome in enumerate(outcomes):
         judge.judge_case(experiment, record, outcome, case=case)
     judge.advise(record)
@@ -91,13 +94,16 @@ def _note_load(record: Record, before: dict, strangers: dict | None) -> None:
     """Who else used the processor meanwhile, and the accelerator before the workers came; null where none can tell."""
     after = cpu_load.snapshot()
     share = cpu_load.foreign_cpu_share(before, after)
-    record.result["environment"]["load_average_after"] = after["load_average"]
-    record.result["environment"]["foreign_cpu_share"] = share
+    record.add_to_environment(
+        {
+            "load_average_after": after["load_average"],
+            "foreign_cpu_share": share,
+            "foreign_device_load": strangers,
+        }
+    )
     if share is not None and share > 0.05:
         record.note(
             f"other programs used {share:.0%} of the processor during the run: the figures are noisier for it"
         )
-
-    record.result["environment"]["foreign_device_load"] = strangers
     if strangers and (strangers["foreign_processes"] or strangers["utilisation"]):
         record.note("other programs use the device: the figures are noisier for it")

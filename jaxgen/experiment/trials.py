@@ -8,6 +8,7 @@ from typing import Any
 from jaxgen.executor.pool import Pool
 from jaxgen.measure import schedule
 from jaxgen.measure.samples import Samples
+from jaxgen.results.schema import TrialRow
 from jaxgen.specs.arm import Arm, names_of
 from jaxgen.specs.measure import Measure
 
@@ -51,7 +52,7 @@ class Trials:
         case: int = 0,
         process: int = 0,
         first_block: int = 0,
-        on_trial: Callable[[Row], None],
+        on_trial: Callable[[TrialRow], None],
         on_block: Callable[[int, int], None],
     ):
         self._arms = arms
@@ -141,14 +142,11 @@ class Trials:
                 self._pool.call(arm, "move_to_new_buffers")
         for pair, order in enumerate(planned.pairs):
             for position, arm in enumerate(arm for arm in order if arm in self._arms):
-                self._trial(
-                    arm,
-                    {"process": self._process, "block": block, "pair": pair, "position": position},
-                )
+                self._trial(arm, block=block, pair=pair, position=position)
                 if self._too_many_voids():
                     return
 
-    def _trial(self, arm: str, place: Mapping[str, int]) -> None:
+    def _trial(self, arm: str, *, block: int, pair: int, position: int) -> None:
         """One trial that counts; a void one is kept in the file and measured again."""
         while True:
             sample = self._pool.call(arm, "trial", case=self._case, repeats=self.repeats)
@@ -157,8 +155,11 @@ class Trials:
                 and not self.short_warmup
                 and not self._recompiles(arm)
             )
-            row = {
-                **place,
+            row: TrialRow = {
+                "process": self._process,
+                "block": block,
+                "pair": pair,
+                "position": position,
                 "case": self._case,
                 "arm": arm,
                 "void": void,
@@ -187,7 +188,7 @@ class Trials:
     def _explain_compiles(self) -> None:
         """Put into words what was compiled inside the clock, and whether that spoils the measurement."""
         for arm in self._arms:
-            facts: dict[str, Any] = self._samples.summary(arm)["compile"]
+            facts = self._samples.summary(arm)["compile"]
             events, name = facts["events_per_trial"], self.names[arm]
             spoilt = sum(bool(count) for count in events)
             functions = ", ".join(sorted(facts["functions"])) or "nothing by name"

@@ -8,13 +8,14 @@ import dataclasses
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from scipy import special
 
 from jaxgen.errors import ExitCode
 from jaxgen.gate.differences import changed_keys, differences
 from jaxgen.gate.stored import Measured, Stored, read, rows_of
+from jaxgen.results.schema import Gate, GateRow
 from jaxgen.specs.gate import GateSpec, Regression
 
 Status = Literal["OK", "REGRESSION", "NEW", "MISSING"]
@@ -78,7 +79,7 @@ def yardstick(gate: GateSpec) -> tuple[Stored, float] | None:
 
 def block(
     result: Mapping[str, Any], stored: Stored, *, threshold: float, noise_floor: float
-) -> dict[str, Any]:
+) -> Gate:
     """The block `gate` of `result.json`: {against, threshold, status, reason, rows, notes}.
 
     Args:
@@ -94,7 +95,7 @@ def block(
         "noise_floor": noise_floor,
         "status": status,
         "reason": reason,
-        "rows": [dataclasses.asdict(row) for row in rows],
+        "rows": [cast(GateRow, dataclasses.asdict(row)) for row in rows],
         "notes": differences(result, stored)
         + _baseline_note(result, stored, noise_floor=noise_floor),
     }

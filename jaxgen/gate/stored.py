@@ -6,7 +6,6 @@ Everything is checked before anything is measured: a file that a gate cannot use
 import csv
 import dataclasses
 import io
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -14,8 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxgen.errors import UserError
+from jaxgen.results.files import RESULT
+from jaxgen.results.reading import Unreadable, parse_result
+from jaxgen.results.schema import Result, trials
 
-READABLE_VERSION = 1
 CSV_COLUMNS = (
     *("batch_size", "num_labels", "num_runs", "total_items", "throughput_items_per_sec"),
     *("latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "latency_mean_ms", "latency_std_ms"),
@@ -23,7 +24,6 @@ CSV_COLUMNS = (
 """How a CSV of scores begins; columns of the environment may follow, named as `environment_facts` names them."""
 
 _CASE, _COUNTS, _NEEDED = CSV_COLUMNS[:2], CSV_COLUMNS[:4], CSV_COLUMNS[:5]
-_TRIALS_COLUMNS = ("process", "block", "pair", "position", "arm")
 _FACTS = ("platform", "device_kind", "device_count", "cpu", "cores", "xla_flags")
 _PACKAGES = ("jax", "jaxlib")
 
@@ -62,7 +62,7 @@ class Stored:
     path: str
     rows: list[Measured]
     environment: dict[str, str]
-    result: dict[str, Any] | None = None
+    result: Result | None = None
 
 
 def read(path: str) -> Stored:
@@ -76,7 +76,7 @@ def read(path: str) -> Stored:
             finished run.
     """
     place = Path(path)
-    place = place / "result.json" if place.is_dir() else place
+    place = place / RESULT if place.is_dir() else place
     try:
         text = place.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -90,24 +90,6 @@ def read(path: str) -> Stored:
         return _of_json(path, text) if is_json else _of_csv(path, text)
     except csv.Error as error:
         raise _refusal(path, f"broken CSV: {error}") from error
-
-
-def version_problem(result: Any) -> str | None:
-    """Why what stood in a result.json is of no version that can be read, in one clause; null where it is of that one.
-
-    There has been one version so far. What was added to it since is looked for and not relied on, so that every result
-    of it is read; a change of meaning will be a new number, and its upgrade will stand here.
-    """
-    version = result.get("schema_version") if isinstance(result, dict) else None
-    if version is None:
-        return "it is no result.json of jaxgen, which has a schema_version"
-    if version == READABLE_VERSION:
-        return None
-    newer = isinstance(version, int) and version > READABLE_VERSION
-    remedy = (
-        "a newer jaxgen wrote it: update this one, or measure again" if newer else "measure again"
-    )
-    return f"its schema_version is {version}, and this jaxgen reads {READABLE_VERSION}; {remedy}"
 
 
 def rows_of(result: Mapping[str, Any], arm: str = "candidate") -> list[Measured]:
@@ -136,14 +118,9 @@ def _refusal(path: str, problem: str) -> UserError:
 
 def _of_json(path: str, text: str) -> Stored:
     try:
-        result = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise _refusal(
-            path, f"broken JSON in line {error.lineno}, column {error.colno}: {error.msg}"
-        ) from error
-    problem = version_problem(result)
-    if problem is not None:
-        raise _refusal(path, problem)
+        result = parse_result(text)
+    except Unreadable as problem:
+        raise _refusal(path, str(problem)) from problem
     status = result.get("status")
     if status != "completed":
         told = "still running, or was killed" if status == "running" else f"of status {status}"
@@ -177,7 +154,7 @@ def _of_metric(params: Mapping[str, Any], name: str, metric: Mapping[str, Any]) 
 def _of_csv(path: str, text: str) -> Stored:
     lines = csv.reader(io.StringIO(text, newline=""))
     header = [name.strip() for name in next(lines, [])]
-    if tuple(header[: len(_TRIALS_COLUMNS)]) == _TRIALS_COLUMNS:
+    if trials.is_header(header):
         raise _refusal(path, "it is the trials.csv of a run; give the result.json beside it")
     if tuple(header[: len(CSV_COLUMNS)]) != CSV_COLUMNS:
         seen = ",".join(header[: len(CSV_COLUMNS)])[:200]

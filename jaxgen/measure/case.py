@@ -5,6 +5,7 @@ from typing import Any
 
 from jaxgen.measure import roofline
 from jaxgen.measure.samples import Samples
+from jaxgen.results.schema import Agreement
 
 Facts = dict[str, Any]
 
@@ -30,7 +31,7 @@ class Outcome:
 
     samples: Samples
     answers: dict[str, list[dict]] = dataclasses.field(default_factory=dict)
-    agreed: Facts | None = None
+    agreed: Agreement | None = None
     dirty: list[str] = dataclasses.field(default_factory=list)
     blocks: int = 0
     stopped_because: list[str] = dataclasses.field(default_factory=list)

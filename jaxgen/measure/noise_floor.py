@@ -6,19 +6,29 @@ difference that an A/B run can claim; `measure.margin: null` takes it from here.
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import platformdirs
 
 from jaxgen.errors import UserError
 from jaxgen.measure.verdict import verdict
+from jaxgen.results.files import write_atomically
 
 FILE = "noise_floor.json"
 LEAST_FLOOR = 0.001  # a quiet hour does not make a tenth of a percent worth a claim
+
+
+class Entry(TypedDict):
+    """One noise floor, and how it was measured."""
+
+    floor: float
+    repetitions: int
+    false_verdict_rate: float | None
+    measured_at: str
+    plan: dict[str, Any]
 
 
 def key_of(device_kind: str, cpu: str, *, workload: str, model: str) -> str:
@@ -49,16 +59,9 @@ def save(key: str, entry: Mapping[str, Any], folder: Path | None = None) -> Path
     if not _is_entry(entry):
         raise ValueError(f"a noise floor needs a positive, finite 'floor': {entry}")
     text = json.dumps(_read(path) | {key: dict(entry)}, indent=2, allow_nan=False) + "\n"
-    beside = path.with_name(
-        f"{path.name}.{os.getpid()}.partial"
-    )  # another run may be calibrating too
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            beside.write_text(text, encoding="utf-8")
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_atomically(path, text)
     except OSError as error:
         raise UserError(
             f"the noise floor cannot be kept in {path} ({error.strerror}); make room, or make the folder writable"

@@ -6,6 +6,7 @@ from typing import Any
 from jaxgen.measure.drift import drift
 from jaxgen.measure.outliers import outliers
 from jaxgen.measure.statistics import Pair, compare, summarise
+from jaxgen.results.schema import Comparison, MeasuredArm
 
 
 class Samples:
@@ -44,7 +45,11 @@ class Samples:
         """The trials of one arm that count, in their order."""
         return [trial for trial in self._trials if trial["arm"] == arm and not trial["void"]]
 
-    def summary(self, arm: str) -> dict[str, Any]:
+    def summaries(self) -> dict[str, MeasuredArm]:
+        """Return the figures of every arm."""
+        return {arm: self.summary(arm) for arm in self._arms}
+
+    def summary(self, arm: str) -> MeasuredArm:
         """`{metrics, calls, compile}` of one arm, as they stand in the result; `calls` are seconds, call by call."""
         trials, every = self.valid(arm), [trial for trial in self._trials if trial["arm"] == arm]
         functions: dict[str, int] = {}
@@ -68,7 +73,7 @@ class Samples:
             },
         }
 
-    def compare(self, *, process: int | None = None) -> dict[str, Any]:
+    def compare(self, *, process: int | None = None) -> dict[str, Comparison]:
         """`{metric: comparison}`, over all processes or one; empty while there is no pair, or with one arm alone."""
         if len(self._arms) < 2:
             return {}

@@ -6,6 +6,7 @@ The experiment asks for a plan before each block, and after it whether the inter
 import dataclasses
 import math
 import random
+from collections.abc import Mapping
 from typing import Any
 
 ARMS = ("candidate", "baseline")
@@ -79,7 +80,7 @@ def repeats(
 
 
 def enough(
-    comparison: dict[str, Any] | None,
+    comparison: Mapping[str, Any] | None,
     *,
     blocks_done: int,
     blocks: int,

@@ -5,6 +5,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +64,7 @@ def spread_by_level(logs: Nested) -> dict[str, float | None]:
 
 
 def advice(
-    spread: Mapping[str, float | None], *, blocks: int, pairs: int, processes: int
+    spread: Mapping[str, Any], *, blocks: int, pairs: int, processes: int
 ) -> str | None:
     """Says what to buy more of: units of the level that adds most to the standard error of the mean.
 

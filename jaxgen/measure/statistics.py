@@ -6,36 +6,16 @@ Plain numbers go in, after each block and at the end; the dicts that come out st
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from scipy import special
 
 from jaxgen.measure.spread import Nested, block_means, spread_by_level
-
-Direction = Literal["higher", "lower"]
+from jaxgen.results.schema import Direction, Metric
 
 MIN_SAMPLES_P99 = 100  # below this the 99th percentile is little more than the maximum
 MIN_UNITS_P = 6  # the signed-rank p of k units is at least 2 / 2**k, and 2 / 2**5 > 0.05
-
-
-@dataclasses.dataclass(frozen=True)
-class Summary:
-    """One metric of one arm, in `unit`; what cannot be known is None, never 0."""
-
-    unit: str
-    better: Direction
-    samples: list[float | None]
-    n: int
-    mean: float | None = None
-    std: float | None = None
-    median: float | None = None
-    min: float | None = None
-    max: float | None = None
-    p50: float | None = None
-    p90: float | None = None
-    p95: float | None = None
-    p99: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,39 +39,56 @@ class Pair:
         )
 
 
-def summarise(samples: Sequence[float | None], *, unit: str, better: Direction) -> dict[str, Any]:
-    """Sums up one metric of one arm: one sample a trial, in `unit` (such as "s"), None where a trial could give none.
+def summarise(samples: Sequence[float | None], *, unit: str, better: Direction) -> Metric:
+    """Sum up one metric of one arm.
 
-    Percentiles are type 7 of Hyndman and Fan, "Sample Quantiles in Statistical Packages", The American Statistician 50,
-    1996 (numpy's "linear"): the value at position (n - 1) p of the sorted samples, counted from 0, interpolated.
+    Percentiles are type 7 of Hyndman and Fan, "Sample Quantiles in Statistical Packages", The
+    American Statistician 50, 1996 (numpy's "linear"): the value at position (n - 1) p of the sorted
+    samples, counted from 0, interpolated.
+
+    Args:
+        samples: one a trial, in `unit`; None where a trial could give none.
+        unit: such as "s".
+        better: which way the metric points.
 
     Returns:
-        The block `metrics.<name>` of `result.json`. `samples` is kept whole; `n` and the statistics leave out None.
-        `std` is the sample's (n - 1), None below two samples; `p99` is None below 100.
+        The section `metrics.<name>` of `result.json`. Its `samples` are all of them; `n` and the
+        statistics leave out None. `std` is the sample's (n - 1), None below two samples; `p99` is
+        None below 100.
     """
-    kept = np.array([sample for sample in samples if sample is not None], dtype=float)
-    if not np.isfinite(kept).all():
+    known = np.array([sample for sample in samples if sample is not None], dtype=float)
+    if not np.isfinite(known).all():
         raise ValueError(f"samples must be finite numbers or None: {samples}")
-    n, known = kept.size, {}
-    if n:
-        low, p50, p90, p95, p99, high = np.percentile(
-            kept, [0, 50, 90, 95, 99, 100], method="linear"
-        ).tolist()
-        known = {
-            "mean": float(kept.mean()),
-            "median": p50,
-            "min": low,
-            "max": high,
-            "p50": p50,
-            "p90": p90,
-            "p95": p95,
-        }
-        known |= ({"std": float(kept.std(ddof=1))} if n > 1 else {}) | (
-            {"p99": p99} if n >= MIN_SAMPLES_P99 else {}
-        )
-    return dataclasses.asdict(
-        Summary(unit=unit, better=better, samples=list(samples), n=n, **known)
-    )
+    n = known.size
+    metric: Metric = {
+        "unit": unit,
+        "better": better,
+        "samples": list(samples),
+        "n": n,
+        "mean": None,
+        "std": None,
+        "median": None,
+        "min": None,
+        "max": None,
+        "p50": None,
+        "p90": None,
+        "p95": None,
+        "p99": None,
+    }
+    if n == 0:
+        return metric
+    low, p50, p90, p95, p99, high = np.percentile(
+        known, [0, 50, 90, 95, 99, 100], method="linear"
+    ).tolist()
+    metric["mean"] = float(known.mean())
+    metric["median"] = metric["p50"] = p50
+    metric["min"], metric["max"] = low, high
+    metric["p90"], metric["p95"] = p90, p95
+    if n > 1:
+        metric["std"] = float(known.std(ddof=1))
+    if n >= MIN_SAMPLES_P99:
+        metric["p99"] = p99
+    return metric
 
 
 def compare(

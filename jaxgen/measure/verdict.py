@@ -4,14 +4,14 @@ Reads a finished comparison, the agreement of the outputs and whatever spoilt th
 command line's last line all show what comes out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 AGREEMENTS = ("identical", "rounding", "different", None)  # None: the outputs were not compared
 
 
 def verdict(
-    comparison: dict[str, Any] | None,
+    comparison: Mapping[str, Any] | None,
     *,
     margin: float,
     agreement: str | None,
@@ -55,7 +55,7 @@ def verdict(
 
 
 def _judge(
-    comparison: dict[str, Any],
+    comparison: Mapping[str, Any],
     margin: float,
     margin_source: str | None,
     *,
@@ -111,7 +111,7 @@ def _number(factor: float) -> str:
     return f"{factor:.2f}" if factor < 10 else f"{factor:.1f}" if factor < 100 else f"{factor:.0f}"
 
 
-def _size(comparison: dict[str, Any]) -> str:
+def _size(comparison: Mapping[str, Any]) -> str:
     """How much was measured, in all: "24 pairs in 6 blocks", and of how many processes if there were several."""
     processes = comparison.get("processes") or 1
     size = f"{_count(comparison['pairs'], 'pair')} in {_count(comparison['blocks'], 'block')}"

@@ -123,7 +123,7 @@ def _list(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from jaxgen.report import run_list
-    from jaxgen.results.reading import Unread
+    from jaxgen.results.collection import Unread
 
     root = Path(*options.paths) if options.paths else Path("runs")
     filters = [run_list.Filter.parse(typed) for typed in options.where]

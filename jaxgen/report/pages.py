@@ -13,7 +13,7 @@ from jaxgen.report import tables, words
 from jaxgen.report.plots.drawing import LeftOut, Plot
 from jaxgen.report.points import Point, at, differences
 from jaxgen.report.tables import Table
-from jaxgen.results.reading import StoredRun, Unread
+from jaxgen.results.collection import StoredRun, Unread
 
 if TYPE_CHECKING:
     import jinja2

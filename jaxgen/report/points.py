@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxgen.results import formatting
-from jaxgen.results.reading import StoredRun, Trial
+from jaxgen.results.collection import StoredRun
+from jaxgen.results.reading import Trial
 from jaxgen.specs.experiment import SHARED_SLOTS
 
 _UNMEASURED = [slot for slot in SHARED_SLOTS if slot != "measure"]

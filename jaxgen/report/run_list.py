@@ -13,7 +13,9 @@ from jaxgen.errors import UserError
 from jaxgen.report import words
 from jaxgen.report.points import Point, as_text, at, differences
 from jaxgen.results import formatting
-from jaxgen.results.reading import RESULT, StoredRun, Unread, read_result
+from jaxgen.results.collection import StoredRun, Unread
+from jaxgen.results.files import RESULT
+from jaxgen.results.reading import Unreadable, read_finished_result
 
 _PLAIN = ("date", "model", "verdict", "status", "run_id", "folder")
 _STYLES = {
@@ -60,11 +62,12 @@ def find(root: Path) -> list[StoredRun | Unread]:
         )
     found: list[StoredRun | Unread] = []
     for folder in _folders(root):
-        result, name = read_result(folder / RESULT), folder.relative_to(root).as_posix()
-        read = isinstance(result, dict)
-        found.append(
-            StoredRun(folder, name, result, (), None) if read else Unread(folder, name, str(result))
-        )
+        name = folder.relative_to(root).as_posix()
+        try:
+            result = read_finished_result(folder / RESULT)
+            found.append(StoredRun(folder, name, result, (), None))
+        except Unreadable as problem:
+            found.append(Unread(folder, name, str(problem)))
     return sorted(found, key=lambda each: (isinstance(each, Unread), _when(each), str(each.folder)))
 
 

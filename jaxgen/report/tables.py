@@ -7,7 +7,7 @@ from typing import Any
 from jaxgen.report import words
 from jaxgen.report.points import Point, at, differences, number_at
 from jaxgen.results import formatting
-from jaxgen.results.reading import Unread
+from jaxgen.results.collection import Unread
 
 UNKNOWN = "-"
 

@@ -11,7 +11,7 @@ import yaml
 
 from jaxgen.report.points import Point, at, level, number_at
 from jaxgen.results import formatting
-from jaxgen.results.reading import StoredRun
+from jaxgen.results.collection import StoredRun
 from jaxgen.specs.fault import Fault
 
 OVERRIDES = ".hydra/overrides.yaml"
@@ -27,15 +27,17 @@ def sentence_of(run: StoredRun) -> str:
         )
     gate = _gate(result)
     if result.get("verdict"):
-        return " ".join([_sentence(result.get("verdict_reason") or result["verdict"]), *gate])
-    if number_at(result, "calibration", "floor") is not None:
-        told = result["calibration"]
-        count = told.get("repetitions", "several")
+        return " ".join([_sentence(result.get("verdict_reason") or str(result["verdict"])), *gate])
+    floor = number_at(result, "calibration", "floor")
+    if floor is not None:
+        calibration: Mapping[str, Any] = result.get("calibration") or {}
+        count = calibration.get("repetitions", "several")
         return _sentence(
-            f"the noise floor of {told.get('key')} is {100 * told['floor']:.2f} %, by {count} measurements"
+            f"the noise floor of {calibration.get('key')} is {100 * floor:.2f} %, "
+            f"by {count} measurements"
         )
     if at(result, "selftest", "rates"):
-        return _sentence(_selftest(result["selftest"]))
+        return _sentence(_selftest(result.get("selftest") or {}))
     if gate:
         return gate[0]
     alone = result["arms"]["candidate"]
@@ -141,7 +143,7 @@ def environment_rows(runs: Sequence[StoredRun]) -> Iterator[tuple[str, str]]:
 
 def measurement_rows(run: StoredRun) -> Iterator[tuple[str, str]]:
     """How it was measured."""
-    told = run.result.get("measurement") or {}
+    told: Mapping[str, Any] = dict(run.result.get("measurement") or {})
     compared = next(iter((run.result.get("comparison") or {}).values()), None)
     if compared:
         spread = (

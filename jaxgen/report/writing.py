@@ -1,7 +1,6 @@
 """From paths to files: read, draw, set, write."""
 
 import dataclasses
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ from jaxgen.report import pages
 from jaxgen.report.plots import choose
 from jaxgen.report.plots.drawing import Drawing, LeftOut, Plot, render
 from jaxgen.report.points import Point, points_of
-from jaxgen.results.reading import Unread, collect
+from jaxgen.results.collection import Unread, collect
+from jaxgen.results.files import write_atomically
 
 MARKDOWN, HTML, PLOTS = "report.md", "report.html", "plots"
 _OURS = re.compile(
@@ -107,7 +107,7 @@ def _write(folder: Path, page: pages.Page, plots: Sequence[Plot]) -> Written:
             if _OURS.fullmatch(old.name) and old not in files:
                 old.unlink()
         for path, contents in files.items():
-            _replace(path, contents)
+            write_atomically(path, contents)
     except OSError as error:
         reason = error.strerror or error
         raise UserError(
@@ -117,13 +117,3 @@ def _write(folder: Path, page: pages.Page, plots: Sequence[Plot]) -> Written:
     return Written(
         page, folder / MARKDOWN, folder / HTML, pictures, tuple(page.left_out), page.unread
     )
-
-
-def _replace(path: Path, contents: bytes) -> None:
-    """Write beside, then rename: a reader sees the old page or the new one, never half."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        beside.write_bytes(contents)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

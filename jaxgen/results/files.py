@@ -1,4 +1,4 @@
-"""The files of a run folder by name, and how they are written: whole, or the user is told why not."""
+"""The names of the files of a run folder, and the one way to write a file: whole, or not at all."""
 
 import contextlib
 import os
@@ -7,43 +7,67 @@ from pathlib import Path
 
 from jaxgen.errors import UserError
 
-RESULT, TRIALS, OUTPUTS, SCORES, LOG = (
-    "result.json",
-    "trials.csv",
-    "outputs.jsonl",
-    "scores.csv",
-    "jaxgen.log",
-)
-SWEEP, SWEEP_TABLE = "sweep.json", "sweep.csv"
+RESULT = "result.json"
+TRIALS = "trials.csv"
+OUTPUTS = "outputs.jsonl"
+SCORES = "scores.csv"
+LOG = "jaxgen.log"
+
+SWEEP = "sweep.json"
+SWEEP_TABLE = "sweep.csv"
 MULTIRUN = "multirun.yaml"
 """What Hydra composed for a sweep."""
 
 
-def replace(path: Path, text: str) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one, never half.
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a path beside `path` to write to, which takes its place once the block is done.
+
+    A reader sees the old file or the new one, never half of one. If the block raises, the old file
+    stays and nothing is left beside it.
+    """
+    # Two processes may write the same file at the same time, each beside it under its own name.
+    beside = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        yield beside
+        beside.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+
+
+def write_atomically(path: Path, contents: str | bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    data = contents.encode() if isinstance(contents, str) else contents
+    with atomic_path(path) as beside, beside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        # Without it a machine that loses power may keep the new name and lose what stands in it.
+        os.fsync(file.fileno())
+
+
+def save(path: Path, text: str) -> None:
+    """Write a file of a run folder whole or not at all.
 
     Raises:
         UserError: it cannot be written.
     """
-    beside = path.with_name(path.name + ".partial")
     with writing(path):
-        try:
-            with beside.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
+        write_atomically(path, text)
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """A full disk or a folder that is read-only is the user's to mend."""
+    """Turn a full disk or a read-only folder into an error that the user can fix."""
     try:
         yield
     except OSError as error:
         raise UserError(
-            f"{path} cannot be written ({error.strerror}); make room, or choose another folder with hydra.run.dir=DIR"
+            f"{path} cannot be written ({error.strerror}); "
+            "make room, or choose another folder with hydra.run.dir=DIR"
         ) from error

@@ -1,29 +1,39 @@
-"""What runs left on disk, read back and checked: the first step of every report and of the list of runs.
+"""The one reader of what runs and sweeps leave on disk: result.json, trials.csv and sweep.json.
 
-This is the one place that decides which results can be shown. What cannot be is named with its reason.
+A file that cannot be used raises `Unreadable`, whose text is one clause; whoever reads says whose
+file it was and what to do about it.
 """
 
 import csv
 import dataclasses
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxgen.errors import UserError
-from jaxgen.gate.stored import version_problem
-from jaxgen.results.files import RESULT, SWEEP, TRIALS
-from jaxgen.results.schema import Damage, checked
+from jaxgen.results import damage
+from jaxgen.results.schema import Result, trials, version_problem
 
-_PLACE = ("case", "process", "block", "pair", "position", "arm")
-_WATCHED = ("compile_events", "void", "repeats")
-_MOST_NAMED = 5
+
+class Unreadable(Exception):
+    """Why a file cannot be used."""
+
+
+class OtherVersion(Unreadable):
+    """A result of another version, or none of jaxgen.
+
+    Attributes:
+        version: what it says of itself; null where it is no result at all.
+    """
+
+    def __init__(self, problem: str, version: Any):
+        super().__init__(problem)
+        self.version = version
 
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """One row of trials.csv; a metric that was not had is None."""
+    """One row of trials.csv; a metric that was not measured is None."""
 
     case: int
     process: int
@@ -35,195 +45,112 @@ class Trial:
     void: bool
 
 
-@dataclasses.dataclass(frozen=True)
-class StoredRun:
-    """A run that ended.
-
-    Attributes:
-        name: what tells it from the others of a report, such as its number in a sweep.
-        trials: empty where `no_trials` says why.
-    """
-
-    folder: Path
-    name: str
-    result: Mapping[str, Any]
-    trials: tuple[Trial, ...]
-    no_trials: str | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Unread:
-    """A folder whose result cannot be shown, and why."""
-
-    folder: Path
-    name: str
-    reason: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Collection:
-    """What a report is of.
-
-    Attributes:
-        home: the folder that the report is written to unless another is asked for.
-        sweeps: whether a folder of several runs was given.
-    """
-
-    home: Path
-    runs: tuple[StoredRun, ...]
-    unread: tuple[Unread, ...]
-    sweeps: bool
-
-
-def collect(paths: Sequence[str | Path]) -> Collection:
-    """Reads runs, sweeps and result files.
-
-    Args:
-        paths: run folders, folders of runs (a sweep's, with numbered subfolders) or result.json files.
-
-    Returns:
-        All runs in the order given. A folder's damaged or unfinished runs are in `unread`.
+def read_result(path: Path) -> Result:
+    """Read a result.json of any status, as it was written.
 
     Raises:
-        UserError: a path is neither of these, a run that was named itself cannot be shown, or none is left to show.
+        Unreadable: it is not there, no JSON, or of another version.
     """
-    places = list(dict.fromkeys(_place(Path(path)) for path in paths))
-    found = {place: _runs_below(place) for place in places}
-    alone = len(places) == 1
-    root = Path(os.path.commonpath([place if alone else place.parent for place in places]))
-    read = {
-        folder: load(folder, name=_name(folder, root))
-        for folders in found.values()
-        for folder in folders  # a run that is given twice is one run
-    }
-    refused = [each for each in read.values() if isinstance(each, Unread) and each.folder in found]
-    runs = tuple(each for each in read.values() if isinstance(each, StoredRun))
-    if refused or not runs:
-        named = refused or [each for each in read.values() if isinstance(each, Unread)]
-        told = [f"{each.folder}: {each.reason}" for each in named[:_MOST_NAMED]]
-        told += [f"and {len(named) - _MOST_NAMED} more"] if len(named) > _MOST_NAMED else []
-        raise UserError.collected("nothing to report", told)
-    unread = tuple(each for each in read.values() if isinstance(each, Unread))
-    unread += tuple(each for place in places for each in _never_run(place))
-    sweeps = any(folders != [place] for place, folders in found.items())
-    return Collection(root if alone else root / "report", runs, unread, sweeps)
-
-
-def load(folder: Path, *, name: str) -> StoredRun | Unread:
-    """One run folder."""
-    result = read_result(folder / RESULT)
-    if isinstance(result, str):
-        return Unread(folder, name, result)
-    trials, problem = _trials(folder / TRIALS)
-    return StoredRun(folder, name, result, trials, problem)
-
-
-def read_result(path: Path) -> dict[str, Any] | str:
-    """The contents of a result.json; or one clause that says why it cannot be shown."""
     try:
-        result = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return f"there is no {path.name}"
+        raise Unreadable(f"there is no {path.name}") from None
     except (OSError, UnicodeDecodeError) as error:
-        return f"its {path.name} cannot be read: {error}"
+        raise Unreadable(f"its {path.name} cannot be read: {error}") from error
+    return parse_result(text)
+
+
+def parse_result(text: str) -> Result:
+    """Read the text of a result.json, as `read_result` does its file."""
+    try:
+        result = json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
-        return f"broken JSON in line {error.lineno}, column {error.colno}: {error.msg}"
+        place = f"line {error.lineno}, column {error.colno}"
+        raise Unreadable(f"broken JSON in {place}: {error.msg}") from error
     except (ValueError, RecursionError) as error:
-        return f"broken JSON: {error}"
+        raise Unreadable(f"broken JSON: {error}") from error
     problem = version_problem(result)
     if problem is not None:
-        return problem
-    if result.get("status") == "running":
-        return "its run is still running, or was killed"
-    if result.get("status") not in ("completed", "failed"):
-        return f"its status is {result.get('status')}, which is neither completed nor failed"
+        version = result.get("schema_version") if isinstance(result, dict) else None
+        raise OtherVersion(problem, version)
+    return result
+
+
+def read_finished_result(path: Path) -> Result:
+    """Read a result.json that can be shown: its run has ended, and all its sections are sound.
+
+    Returns:
+        The result, with empty sections where the file has none.
+
+    Raises:
+        Unreadable: as for `read_result`, or its run has not ended, or it is damaged.
+    """
+    result = read_result(path)
+    status = result.get("status")
+    if status == "running":
+        raise Unreadable("its run is still running, or was killed")
+    if status not in ("completed", "failed"):
+        raise Unreadable(f"its status is {status}, which is neither completed nor failed")
     try:
-        return checked(result)
-    except Damage as damage:
-        return f"damaged: {damage}"
+        return damage.checked(result)
+    except damage.Damage as problem:
+        raise Unreadable(f"damaged: {problem}") from problem
+
+
+def read_trial_rows(path: Path) -> list[dict[str, str]]:
+    """Read the rows of a trials.csv as text; none where there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def read_trials(path: Path) -> list[Trial]:
+    """Read the trials of a trials.csv.
+
+    Raises:
+        Unreadable: it is not there, damaged or empty.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [_trial(row) for row in csv.DictReader(file)]
+    except FileNotFoundError:
+        raise Unreadable(f"there is no {path.name}") from None
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
+        reason = f"{path.name} is damaged ({type(error).__name__}: {error})"
+        raise Unreadable(reason) from error
+    if not rows:
+        raise Unreadable(f"{path.name} has no trials")
+    return rows
+
+
+def read_points(path: Path) -> list[dict[str, Any]]:
+    """Read the points of a sweep.json; none where there is no such file or it is damaged."""
+    try:
+        points = json.loads(path.read_text(encoding="utf-8"))["points"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    if not isinstance(points, list):
+        return []
+    return points
 
 
 def _refuse_constant(text: str) -> None:
     raise ValueError(f"{text} is no number of JSON")
 
 
-def _trials(path: Path) -> tuple[tuple[Trial, ...], str | None]:
-    """The rows of a trials.csv; or none, and why."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = tuple(_trial(row) for row in csv.DictReader(file))
-    except FileNotFoundError:
-        return (), f"there is no {path.name}"
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
-        return (), f"{path.name} is damaged ({type(error).__name__}: {error})"
-    return rows, None if rows else f"{path.name} has no trials"
-
-
 def _trial(row: Mapping[str, str]) -> Trial:
-    metrics = {
-        key: float(value) if value else None
-        for key, value in row.items()
-        if key not in _PLACE + _WATCHED
-    }
-    place = {key: int(row[key]) for key in ("process", "block", "pair")}
+    metrics: dict[str, float | None] = {}
+    for name, cell in row.items():
+        if name not in (*trials.POSITION, *trials.EVENTS):
+            metrics[name] = float(cell) if cell else None
     return Trial(
         case=int(row.get("case", 0)),  # older files of this version have no cases
+        process=int(row["process"]),
+        block=int(row["block"]),
+        pair=int(row["pair"]),
         arm=row["arm"],
         metrics=metrics,
         compile_events=int(row["compile_events"]),
         void=row["void"] == "True",
-        **place,
     )
-
-
-def _place(path: Path) -> Path:
-    """The folder that a path means."""
-    if not path.exists():
-        raise UserError(
-            f"{path} does not exist (relative paths start at {Path.cwd()}); give a run folder"
-        )
-    if path.is_dir():
-        return path.resolve()
-    if path.name != RESULT:
-        raise UserError(
-            f"{path} is no run folder, no folder of runs and no {RESULT}; give one of them"
-        )
-    return path.resolve().parent
-
-
-def _runs_below(place: Path) -> list[Path]:
-    """The folder itself, if it is a run's; else the run folders right below it, and all that are numbered."""
-    if (place / RESULT).exists():
-        return [place]
-    try:
-        below = [each for each in place.iterdir() if each.is_dir()]
-    except OSError as error:
-        raise UserError(
-            f"{place} cannot be read ({error.strerror}); give a run folder that can"
-        ) from error
-    runs = [each for each in below if each.name.isdigit() or (each / RESULT).exists()]
-    if not runs:
-        raise UserError(
-            f"{place} holds no run: neither it nor a folder right below has a {RESULT}; give a run folder"
-        )
-    return sorted(
-        runs,
-        key=lambda each: (not each.name.isdigit(), int(each.name) if each.name.isdigit() else each),
-    )
-
-
-def _never_run(place: Path) -> Iterator[Unread]:
-    """Points of a sweep that left no folder behind, such as combinations that cannot be."""
-    try:
-        points = json.loads((place / SWEEP).read_text(encoding="utf-8"))["points"]
-        told = [(str(each["folder"]), each["overrides"], each["reason"]) for each in points]
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    for name, overrides, reason in told:
-        if not (place / name).exists():
-            said = " ".join(f"{key}={value}" for key, value in overrides.items())
-            yield Unread(place / name, name, f"{said}: {reason or 'it left no result'}")
-
-
-def _name(folder: Path, root: Path) -> str:
-    return folder.name if folder == root else folder.relative_to(root).as_posix()

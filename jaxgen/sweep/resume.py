@@ -16,11 +16,12 @@ from jaxgen.errors import ExitCode
 from jaxgen.executor.process_settings import worker_settings
 from jaxgen.experiment import judge
 from jaxgen.gate import regression
-from jaxgen.gate.stored import READABLE_VERSION, version_problem
 from jaxgen.machine import provenance
 from jaxgen.results import formatting
 from jaxgen.results.files import RESULT
-from jaxgen.results.record import without_places
+from jaxgen.results.identity import comparable_config
+from jaxgen.results.reading import OtherVersion, Unreadable, read_result
+from jaxgen.results.schema import SCHEMA_VERSION, Result
 from jaxgen.specs.arm import Arm
 from jaxgen.specs.experiment import Experiment
 from jaxgen.specs.measure import Isolation, Measure
@@ -70,13 +71,15 @@ def decide(experiment: Experiment, folder: Path) -> ResumeDecision:
         experiment: what the point would measure.
         folder: its run folder, which need not exist.
     """
-    result = _read_result(folder / RESULT)
-    if result is None:
-        return ResumeDecision(False, "there is no result yet")
-    if version_problem(result) is not None:
-        version = result.get("schema_version")
-        why = f"its result is of schema_version {version}, not {READABLE_VERSION}"
+    try:
+        result = read_result(folder / RESULT)
+    except OtherVersion as problem:
+        why = f"its result is of schema_version {problem.version}, not {SCHEMA_VERSION}"
         return ResumeDecision(False, why)
+    except Unreadable:
+        return ResumeDecision(False, "there is no result yet")
+    if not isinstance(result.get("arms"), dict):
+        return ResumeDecision(False, "there is no result yet")
     if not experiment.sweep.resume:
         return ResumeDecision(False, "sweep.resume=false")
     difference = _difference(experiment, result)
@@ -94,16 +97,7 @@ def decide(experiment: Experiment, folder: Path) -> ResumeDecision:
     return ResumeDecision(False, "failed before", seconds)
 
 
-def _read_result(path: Path) -> dict[str, Any] | None:
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    has_arms = isinstance(result, dict) and isinstance(result.get("arms"), dict)
-    return result if has_arms else None
-
-
-def _exit_code(result: Mapping[str, Any]) -> ExitCode:
+def _exit_code(result: Result) -> ExitCode:
     """Return the code that the run ended with, or must have where its result does not say."""
     if result.get("exit_code") in set(ExitCode):
         return ExitCode(result["exit_code"])
@@ -113,17 +107,17 @@ def _exit_code(result: Mapping[str, Any]) -> ExitCode:
     return judge.exit_code(result, [regression.exit_code(gate)] if gate else [])
 
 
-def _difference(experiment: Experiment, result: Mapping[str, Any]) -> str | None:
+def _difference(experiment: Experiment, result: Result) -> str | None:
     """Say what is not as it was when the result was measured; null where all is."""
     arms = experiment.arms
     before = {}
     for name, arm in result["arms"].items():
-        before[name] = without_places(arm.get("config") or {})
+        before[name] = comparable_config(arm.get("config") or {})
     now = {}
     for name, arm in arms.items():
         # Through JSON and back, as the stored one went: tuples are lists there.
         config = json.loads(json.dumps(arm.resolved))
-        now[name] = without_places(config)
+        now[name] = comparable_config(config)
     if now != before:
         return "its configuration is another"
     environment = result.get("environment") or {}
@@ -140,7 +134,7 @@ def _difference(experiment: Experiment, result: Mapping[str, Any]) -> str | None
     return _newer_files(experiment, result.get("started_at"))
 
 
-def _has_other_settings(arms: Mapping[str, Arm], result: Mapping[str, Any]) -> bool:
+def _has_other_settings(arms: Mapping[str, Arm], result: Result) -> bool:
     """Whether workers would start with other flags now, as far as the result has recorded them."""
     isolation = (result.get("measurement") or {}).get("isolation")
     names = list(arms)
@@ -148,7 +142,7 @@ def _has_other_settings(arms: Mapping[str, Arm], result: Mapping[str, Any]) -> b
         names = names[:1]  # the worker of both was the first one's
     for name in names:
         own_environment = result["arms"][name].get("environment")
-        recorded = own_environment or result["environment"]
+        recorded = own_environment or result["environment"] or {}
         settings = worker_settings(arms[name].run)
         # Older results have not recorded every setting: what is unknown counts as the same.
         for key, value in settings.items():
@@ -202,11 +196,11 @@ def _newest_s(path: Path) -> float:
     return newest_s
 
 
-def _duration_s(result: Mapping[str, Any]) -> float | None:
+def _duration_s(result: Result) -> float | None:
     """Return how long the whole run took; null where its result does not say."""
     try:
         started = datetime.datetime.fromisoformat(result["started_at"])
-        finished = datetime.datetime.fromisoformat(result["finished_at"])
+        finished = datetime.datetime.fromisoformat(result.get("finished_at") or "")
     except (KeyError, TypeError, ValueError):
         return None
     return (finished - started).total_seconds()

@@ -10,7 +10,8 @@ from typing import Any
 
 from jaxgen.config.typed import split
 from jaxgen.results import formatting
-from jaxgen.results.files import RESULT, replace
+from jaxgen.results.files import RESULT, save
+from jaxgen.results.reading import Unreadable, read_points, read_result
 
 Row = dict[str, Any]
 
@@ -94,16 +95,16 @@ def write_row(row: Mapping[str, Any], folder: Path) -> None:
     waiting.mkdir(parents=True, exist_ok=True)
     # One file for each point: the processes of a launcher write at the same time.
     path = waiting / f"{row['number']}.json"
-    replace(path, rows_as_json([row]))
+    save(path, rows_as_json([row]))
 
 
 def read_rows(path: Path) -> list[Row]:
     """Read the points of a sweep; none where there are none, or the file is damaged."""
     columns = {"number", "overrides", "folder", "reason", *FIGURES}
+    rows = read_points(path)
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["points"]
         is_complete = all(columns <= set(row) for row in rows)
-    except (OSError, ValueError, KeyError, TypeError):
+    except TypeError:  # a row is no table
         return []
     return rows if is_complete else []
 
@@ -144,9 +145,9 @@ def _figures(path: Path, reason: str | None) -> Row:
     """Take a point's figures from its result; nulls where there is none that can be read."""
     empty: Row = dict.fromkeys(_FROM_RESULT)
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = read_result(path)
         arms, comparison = result["arms"], formatting.spoken(result)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (Unreadable, KeyError, TypeError):
         return empty | {"reason": reason}
     # The first metric is the one that the verdict is about. A grid has none: its cases do.
     metric = next(iter(arms["candidate"]["metrics"]), None)

@@ -11,7 +11,7 @@ from jaxgen import report
 from jaxgen.console.progress import terminal
 from jaxgen.errors import ExitCode
 from jaxgen.results import formatting
-from jaxgen.results.files import SWEEP, SWEEP_TABLE, replace
+from jaxgen.results.files import SWEEP, SWEEP_TABLE, save
 from jaxgen.sweep.rows import (
     POINTS,
     PointEnd,
@@ -99,8 +99,8 @@ class Sweep:
         # A sweep that is stopped early must not lose the points that an earlier one has measured.
         not_reached = self._earlier_rows[len(self.rows) :]
         every_row = [*self.rows, *not_reached]
-        replace(folder / SWEEP, rows_as_json(every_row))
-        replace(folder / SWEEP_TABLE, rows_as_csv(every_row))
+        save(folder / SWEEP, rows_as_json(every_row))
+        save(folder / SWEEP_TABLE, rows_as_csv(every_row))
 
     def report(self) -> None:
         """Write pages and plots of all points beside the sweep's files, and print where."""

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from jaxgen.results.files import MULTIRUN, SWEEP, write_atomically
 from jaxgen.specs.tracker import Wandb
 
 _NAME = "jaxgen.json"
@@ -85,7 +86,7 @@ def sweep_of(folder: Path) -> Path | None:
     """The folder of the sweep that a run belongs to, if it does: its jobs' folders are numbers."""
     sweep = folder.parent
     marked = "sweeps" in sweep.parts or any(
-        (sweep / name).exists() for name in ("multirun.yaml", "sweep.json")
+        (sweep / name).exists() for name in (MULTIRUN, SWEEP)
     )
     return sweep if folder.name.isdigit() and marked else None
 
@@ -93,9 +94,7 @@ def sweep_of(folder: Path) -> Path | None:
 def write(logged: Logged) -> None:
     """Into the run folder's `wandb/`, whole or not at all."""
     path = _path(Path(logged.order.folder))
-    beside = path.with_suffix(".partial")
-    beside.write_text(json.dumps(dataclasses.asdict(logged), indent=2) + "\n", encoding="utf-8")
-    beside.replace(path)
+    write_atomically(path, json.dumps(dataclasses.asdict(logged), indent=2) + "\n")
 
 
 def read(folder: Path) -> Logged | None:

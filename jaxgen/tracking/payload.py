@@ -1,12 +1,13 @@
 """What a tracker is told of a run, read from what lies in its folder: plain values, and nothing of any tracker."""
 
-import csv
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from jaxgen.results.files import RESULT, TRIALS
 from jaxgen.results.formatting import spoken
+from jaxgen.results.reading import read_result, read_trial_rows
+from jaxgen.results.schema import Result
 
 COMPARED = (
     "case",
@@ -26,14 +27,9 @@ COMPARED = (
 _OUTCOME = ("verdict", "verdict_reason", "started_at", "finished_at")
 
 
-def read(folder: Path) -> tuple[dict[str, Any], list[dict[str, str]]]:
+def read(folder: Path) -> tuple[Result, list[dict[str, str]]]:
     """The result and the trials of a run folder; no trials where none was made."""
-    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    path = folder / "trials.csv"
-    if not path.exists():
-        return result, []
-    with path.open(newline="", encoding="utf-8") as file:
-        return result, list(csv.DictReader(file))
+    return read_result(folder / RESULT), read_trial_rows(folder / TRIALS)
 
 
 def config(result: Mapping[str, Any], arm: str) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 import dataclasses
 import enum
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from jaxgen.errors import UserError
+from jaxgen.results.files import RESULT
+from jaxgen.results.reading import Unreadable, read_result
 from jaxgen.tracking import log_state, logging_process, sync_log
 from jaxgen.tracking.child_process import Outcome, run_module
 from jaxgen.tracking.log_state import Logged, LoggedRun
@@ -85,8 +86,8 @@ def sync(
 def _arms_of(folder: Path) -> set[str]:
     """The arms that the result has, as far as it can be read."""
     try:
-        return set(json.loads((folder / "result.json").read_text(encoding="utf-8"))["arms"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return set(read_result(folder / RESULT)["arms"])
+    except (Unreadable, KeyError, TypeError):
         return set()
 
 

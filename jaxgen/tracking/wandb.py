@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from jaxgen.results.files import RESULT, SCORES, TRIALS
 from jaxgen.tracking import payload
 from jaxgen.tracking.log_state import Logged, Order, write
 
@@ -32,7 +33,7 @@ _SETTINGS = {
 _UNNEEDED = ("pandas", "chardet")
 """What wandb imports where it is installed, two seconds each, and makes no use of here."""
 
-_FILES = ("result.json", "trials.csv", "scores.csv")
+_FILES = (RESULT, TRIALS, SCORES)
 
 
 def main(order: Order) -> None:

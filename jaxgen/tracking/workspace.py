@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from jaxgen.results.files import write_atomically
 from jaxgen.tracking.report_sheet import Selection, Sheet, Task
 from jaxgen.tracking.wandb import entity, without_unneeded
 
@@ -45,9 +46,7 @@ def main(task: Task) -> str:
     # There is no public way to a specification without saving it; the version is bounded for this line's sake.
     text = report._to_model().spec.model_dump_json(by_alias=True, exclude_none=True, indent=2)
     path = Path(task.spec)
-    beside = path.with_name(path.name + ".partial")
-    beside.write_text(text + "\n", encoding="utf-8")
-    beside.replace(path)
+    write_atomically(path, text + "\n")
     return task.spec
 
 

@@ -16,6 +16,7 @@ from support.small_runs import (
     METRICS,
     VERDICT,
     arm,
+    figures_of,
     finished_result,
     loaded_facts,
     paired,
@@ -192,8 +193,8 @@ def grid(tmp_path):
     record = Record(two_arms(), tmp_path)
     for name in two_arms():
         record.loaded(name, loaded_facts(cases=[{"depth": 1}, {"depth": 4096}]))
-    record.show(paired(2.0), case=0)
-    record.block(0)["verdict"] = "faster"
+    record.show(*figures_of(paired(2.0)), case=0)
+    record.section(0)["verdict"] = "faster"
     return record.result
 
 
@@ -228,7 +229,7 @@ class TestCases:
             record.loaded(name, loaded_facts(cases=[{"batch_size": 4, "num_labels": 2}]))
             for pair in range(4):
                 samples.add(trial_row(name, pair=pair, metrics={"items_per_s": 40.0}, call_s=[0.1]))
-        record.show(samples, case=0)
+        record.show(*figures_of(samples), case=0)
         shown = lines(record.result)
         header = next(line for line in shown if "p95, ms" in line)
         assert re.search(r"items/s +p50, ms +p95, ms +p99, ms +items/s +ratio", header)

@@ -40,7 +40,7 @@ def judged(tmp_path):
         record.result["measurement"] = {"isolation": "separate"}
         found = Outcome(samples or paired(2.0), **({"agreed": AGREED} | outcome))
         judge.judge_case(experiment, record, found, case=case)
-        return record.block(case), record.result
+        return record.section(case), record.result
 
     return judged
 

@@ -197,7 +197,7 @@ class TestContinuing:
                 "was measured with another dtype, mesh",
             ),
             ({"repetitions": 3}, {}, "has 3 measurements: raise study.repetitions"),
-            ({"continues": "nowhere"}, {}, "cannot be continued: it is no result.json"),
+            ({"continues": "nowhere"}, {}, "cannot be continued: there is no result.json"),
         ],
         ids=str,
     )

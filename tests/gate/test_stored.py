@@ -9,7 +9,8 @@ import pytest
 from jaxgen.errors import UserError
 from jaxgen.gate import stored
 from jaxgen.measure.statistics import summarise
-from jaxgen.results import record
+from jaxgen.results.record import Record
+from support.small_runs import trial_row, two_arms
 from support.stored_results import cases, csv_text, result, write
 
 ROW = "4,2,20,80,312.5,12.8,14.5,,13.0,0.26"
@@ -17,10 +18,6 @@ ROW = "4,2,20,80,312.5,12.8,14.5,,13.0,0.26"
 
 def by_key(rows):
     return {row.key: row for row in rows}
-
-
-def test_the_version_read_is_the_version_written():
-    assert stored.READABLE_VERSION == record.SCHEMA_VERSION
 
 
 def test_a_result_gives_the_candidates_medians_and_spreads(tmp_path):
@@ -111,11 +108,6 @@ REFUSED = {
         "damaged",
     ),
     "cases of another shape": ("result.json", result(cases=[1]), "damaged"),
-    "trials": (
-        "trials.csv",
-        "process,block,pair,position,arm,tokens_per_s\n",
-        "give the result.json beside it",
-    ),
     "other columns": (
         "scores.csv",
         "batch_size,throughput\n1,2\n",
@@ -190,3 +182,10 @@ def test_the_finished_reference_results_can_be_compared_with():
         assert all(
             row.value is None or math.isfinite(row.value) for row in stored.read(str(path)).rows
         )
+
+
+def test_the_trials_of_a_run_are_refused_with_the_way_to_its_result(tmp_path):
+    """The file is written as a run writes it, so that its columns are those of today."""
+    Record(two_arms(), tmp_path).add_trial(trial_row("candidate"))
+    with pytest.raises(UserError, match=r"the trials\.csv of a run; give the result\.json beside it"):
+        stored.read(str(tmp_path / "trials.csv"))

@@ -12,7 +12,7 @@ from jaxgen.report.plots import choose
 from jaxgen.report.plots.drawing import Drawing
 from jaxgen.report.points import points_of
 from jaxgen.report.writing import write_report
-from jaxgen.results.reading import StoredRun, collect
+from jaxgen.results.collection import StoredRun, collect
 from support import stored_runs
 from support.report_pages import outline, texts
 from support.stored_runs import arm, result, write

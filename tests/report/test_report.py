@@ -13,7 +13,7 @@ from jaxgen.report.plots import choose, drawing
 from jaxgen.report.plots.drawing import Drawing, Plot
 from jaxgen.report.points import points_of
 from jaxgen.report.writing import write_report
-from jaxgen.results.reading import collect
+from jaxgen.results.collection import collect
 from support import stored_runs
 from support.report_pages import outline, plain, texts
 from support.stored_runs import RATIO, compared, invalid, result, sweep, write, write_trials

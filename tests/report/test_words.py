@@ -5,7 +5,7 @@ import pytest
 from jaxgen.report import words
 from jaxgen.report.points import arm_name, differences, points_of
 from jaxgen.results import formatting
-from jaxgen.results.reading import collect
+from jaxgen.results.collection import collect
 from support import stored_runs
 from support.stored_runs import arm, result, sweep, write
 

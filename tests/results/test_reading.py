@@ -6,7 +6,7 @@ import pytest
 
 from jaxgen.errors import UserError
 from jaxgen.report.points import points_of
-from jaxgen.results.reading import collect
+from jaxgen.results.collection import collect
 from support.stored_runs import result, sweep, write
 
 REFUSED = {

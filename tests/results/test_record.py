@@ -11,7 +11,15 @@ import pytest
 
 from jaxgen.errors import ExitCode, UserError
 from jaxgen.results.record import Record
-from support.small_runs import loaded_facts, paired, read_result, trial_row, two_arms, warm_call
+from support.small_runs import (
+    figures_of,
+    loaded_facts,
+    paired,
+    read_result,
+    trial_row,
+    two_arms,
+    warm_call,
+)
 
 
 @pytest.fixture
@@ -30,7 +38,7 @@ def lines(folder):
 
 class TestResult:
     def test_it_is_there_from_the_start_and_says_running(self, tmp_path):
-        Record(two_arms(), tmp_path)
+        Record(two_arms(), tmp_path).start()
         result = read_result(tmp_path)
         assert (result["schema_version"], result["status"], result["verdict"]) == (
             1,
@@ -43,7 +51,7 @@ class TestResult:
         ("loaded", lambda record: record.loaded("candidate", loaded_facts())),
         ("warmed", lambda record: record.warmed("candidate", [warm_call()])),
         ("a trial", lambda record: record.add_trial(trial_row("candidate"))),
-        ("shown", lambda record: record.show(paired(), case=0)),
+        ("shown", lambda record: record.show(*figures_of(paired()), case=0)),
         ("outputs", lambda record: record.write_outputs([{"candidate": [{"index": 0}]}])),
     )
 
@@ -143,7 +151,7 @@ class TestTrials:
     def test_a_folder_that_is_used_again_starts_anew(self, record):
         record.add_trial(trial_row("candidate"))
         record.write_outputs([{"candidate": [{"index": 0}]}])
-        Record(two_arms(), record.folder)
+        Record(two_arms(), record.folder).start()
         assert {path.name for path in record.folder.iterdir()} == {"result.json"}
 
 
@@ -199,7 +207,7 @@ class TestFailingDisk:
 
     def test_a_folder_that_is_gone_is_the_user_s_to_mend(self, tmp_path):
         with pytest.raises(UserError, match=r"result\.json cannot be written"):
-            Record(two_arms(), tmp_path / "gone")
+            Record(two_arms(), tmp_path / "gone").start()
 
     def test_a_trial_that_cannot_be_kept_is_the_user_s_to_mend(self, record):
         (record.folder / "trials.csv").mkdir()

@@ -7,7 +7,14 @@ import pytest
 
 from jaxgen.results.record import Record
 from jaxgen.specs.measure import Isolation
-from support.small_runs import loaded_facts, paired, read_result, two_arms, warm_call
+from support.small_runs import (
+    figures_of,
+    loaded_facts,
+    paired,
+    read_result,
+    two_arms,
+    warm_call,
+)
 
 
 @pytest.fixture
@@ -21,7 +28,7 @@ def record(tmp_path):
 
 class TestFigures:
     def test_they_are_shown_of_both_arms_and_saved(self, record):
-        record.show(paired(2.0), case=0)
+        record.show(*figures_of(paired(2.0)), case=0)
         result = read_result(record.folder)
         assert result["comparison"]["latency_s"]["ratio"] == pytest.approx(2.0)
         assert {
@@ -71,7 +78,7 @@ class TestCases:
 
     def test_without_a_grid_there_are_none(self, record):
         assert record.result["cases"] == []
-        assert record.block(0) is record.result
+        assert record.section(0) is record.result
 
     def test_with_one_each_has_a_block_that_knows_its_parameters(self, grid):
         result = read_result(grid.folder)
@@ -81,7 +88,7 @@ class TestCases:
             assert (case["verdict"], case["agreement"], case["comparison"]) == (None, None, {})
 
     def test_figures_go_into_their_case_alone(self, grid):
-        grid.show(paired(2.0), case=1)
+        grid.show(*figures_of(paired(2.0)), case=1)
         first, second = read_result(grid.folder)["cases"]
         assert first["arms"]["candidate"]["metrics"] == {}
         assert second["arms"]["candidate"]["metrics"]["tokens_per_s"]["n"] == 6

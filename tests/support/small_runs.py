@@ -135,6 +135,11 @@ def paired(
     return samples
 
 
+def figures_of(samples: Samples) -> tuple[dict, dict]:
+    """What a record is shown of the trials so far: figures by arm, and comparisons by metric."""
+    return samples.summaries(), samples.compare()
+
+
 def finished_result(
     folder: Path, *, arms: Mapping[str, Arm] | None = None, speeds=(200.0, 100.0), **changed
 ) -> dict:
@@ -150,7 +155,7 @@ def finished_result(
                 samples.add(
                     trial_row(name, block=block, pair=pair, tokens_per_s=speed * (1 + 0.01 * pair))
                 )
-    record.show(samples, case=0)
+    record.show(*figures_of(samples), case=0)
     record.finish("completed", ExitCode.OK)
     return record.result | changed
 

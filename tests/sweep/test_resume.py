@@ -10,9 +10,9 @@ from jaxgen.__main__ import main
 from jaxgen.config.experiment import load_experiment
 from jaxgen.errors import ExitCode
 from jaxgen.executor.process_settings import worker_settings
-from jaxgen.gate.stored import READABLE_VERSION
 from jaxgen.machine import provenance
 from jaxgen.results.files import RESULT, SWEEP
+from jaxgen.results.schema import SCHEMA_VERSION
 from jaxgen.sweep.resume import decide
 from jaxgen.sweep.rows import PointEnd
 from jaxgen.sweep.table import Sweep
@@ -30,7 +30,7 @@ def stored(experiment, folder, **changed):
         "packages": provenance.packages(),
     }
     told = {
-        "schema_version": READABLE_VERSION,
+        "schema_version": SCHEMA_VERSION,
         "status": "completed",
         "verdict": "faster",
         "verdict_reason": None,

@@ -18,7 +18,8 @@ from jaxgen.report.plots.drawing import (
     shortened,
 )
 from jaxgen.report.points import Point, arm_name, level, number_at
-from jaxgen.results.reading import StoredRun, Trial
+from jaxgen.results.collection import StoredRun
+from jaxgen.results.reading import Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

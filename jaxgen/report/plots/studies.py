@@ -7,7 +7,7 @@ from jaxgen.report.plots.drawing import ACCENT, PLAIN, Drawing, LeftOut, axes_of
 from jaxgen.report.plots.ratios import axis_of_ratios, mark_margin
 from jaxgen.report.points import at, number_at
 from jaxgen.results import formatting
-from jaxgen.results.reading import StoredRun
+from jaxgen.results.collection import StoredRun
 
 SUBJECT = "intervals of the repetitions"
 EQUAL = "equal arms"

@@ -1,0 +1,202 @@
+"""Whether a result.json is what `results.schema` says: what is of another kind is damage, named.
+
+The types of the schema are read here once, so that nothing about the keys is said twice.
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Union
+
+from jaxgen.results.schema import Result
+from jaxgen.results.schema.types import FILLED
+
+NEEDED = (
+    ("arms", "candidate"),
+    ("cases", "*", "arms", "candidate"),
+    ("arms", "*", "metrics", "*", "unit"),
+    ("arms", "*", "metrics", "*", "better"),
+    ("cases", "*", "arms", "*", "metrics", "*", "unit"),
+    ("cases", "*", "arms", "*", "metrics", "*", "better"),
+    ("comparison", "*", "ratio"),
+    ("comparison", "*", "blocks"),
+    ("comparison", "*", "pairs"),
+    ("cases", "*", "comparison", "*", "ratio"),
+    ("cases", "*", "comparison", "*", "blocks"),
+    ("cases", "*", "comparison", "*", "pairs"),
+    ("gate", "rows", "*", "metric"),
+    ("gate", "rows", "*", "status"),
+)
+"""What no reader can do without; `*` stands for any name or number. All else may be absent."""
+
+
+class Damage(Exception):
+    """Where a result is not what it should be."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Value:
+    """A value without parts, and what it must be."""
+
+    name: str
+    holds: Callable[[Any], bool]
+
+
+@dataclasses.dataclass(frozen=True)
+class List:
+    """A list of one kind of members."""
+
+    member: "Shape"
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of names and values.
+
+    Attributes:
+        keys: the names that are known, each with the shape of its value.
+        others: the shape of the values of all other names; null where these are not looked at.
+        may_be_null: null stays null; else an empty table takes its place.
+    """
+
+    keys: Mapping[str, "Shape"]
+    others: "Shape | None" = None
+    may_be_null: bool = False
+
+
+Shape = Value | List | Table
+
+
+def checked(result: Mapping[str, Any]) -> Result:
+    """Return a result whose sections are all there, empty where the file does not have them.
+
+    Args:
+        result: what was read from a result.json.
+
+    Raises:
+        Damage: something is of another kind, or what is needed is missing.
+    """
+    complete = _sound(result, _RESULT, ())
+    for path in NEEDED:
+        _require(complete, path, ())
+    return complete
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a finite number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_positive(value: Any) -> bool:
+    return is_number(value) and value > 0
+
+
+def _is_interval(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_positive, value))
+
+
+_NAMED_VALUES = {
+    value.name: value
+    for value in (
+        Value("a count", _is_count),
+        Value("a number above 0", _is_positive),
+        Value("two numbers above 0", _is_interval),
+        Value("a plain value", lambda value: not isinstance(value, list | dict)),
+    )
+}
+_PLAIN_VALUES = {
+    str: Value("text", lambda value: isinstance(value, str)),
+    float: Value("a number", is_number),
+    int: Value("a number", is_number),
+    bool: Value("true or false", lambda value: isinstance(value, bool)),
+    Any: Value("anything", lambda _value: True),
+}
+
+
+def _shape_of(annotation: Any) -> Shape:
+    """Translate a type of the schema."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.NotRequired:
+        return _shape_of(arguments[0])
+    if origin is typing.Annotated:
+        if arguments[1] != FILLED:
+            return _NAMED_VALUES[arguments[1]]
+        shape = _shape_of(arguments[0])
+        assert isinstance(shape, Table)
+        return dataclasses.replace(shape, may_be_null=False)
+    if origin in (Union, types.UnionType):
+        shape = _shape_of(arguments[0])  # the other one is None in all of the schema
+        return dataclasses.replace(shape, may_be_null=True) if isinstance(shape, Table) else shape
+    if origin is Literal:
+        return Value(" or ".join(arguments), lambda value: value in arguments)
+    if origin is list:
+        return List(_shape_of(arguments[0]))
+    if origin in (dict, Mapping):
+        return Table({}, others=None if arguments[1] is Any else _shape_of(arguments[1]))
+    if typing.is_typeddict(annotation):
+        fields = typing.get_type_hints(annotation, include_extras=True)
+        return Table({name: _shape_of(field) for name, field in fields.items()})
+    return _PLAIN_VALUES[annotation]
+
+
+_RESULT = _shape_of(Result)
+
+
+def _sound(value: Any, shape: Shape, where: tuple[str, ...]) -> Any:
+    """Return a value with all sections filled in, or raise `Damage` with its place."""
+    if isinstance(shape, Value):
+        if value is not None and not shape.holds(value):
+            raise Damage(f"{'.'.join(where)} is not {shape.name}")
+        return value
+    if isinstance(shape, List):
+        if not isinstance(value, list | None):
+            raise Damage(f"{'.'.join(where)} is no list")
+        members = enumerate(value or [])
+        return [_member(member, shape.member, (*where, str(index))) for index, member in members]
+    if value is None and shape.may_be_null:
+        return None
+    if not isinstance(value, dict | None):
+        raise Damage(f"{'.'.join(where) or 'the result'} is no table of names and values")
+    return _sound_table(value or {}, shape, where)
+
+
+def _sound_table(table: Mapping[str, Any], shape: Table, where: tuple[str, ...]) -> dict[str, Any]:
+    """Check the known names, present or not, and then the others; order stays as in the file."""
+    complete = dict(table)
+    for key, part in shape.keys.items():
+        complete[key] = _sound(table.get(key), part, (*where, key))
+    if shape.others is not None:
+        for key, value in table.items():
+            if key not in shape.keys:
+                complete[key] = _member(value, shape.others, (*where, key))
+    return complete
+
+
+def _member(value: Any, shape: Shape, where: tuple[str, ...]) -> Any:
+    """Check a member of a list or a table, which may be null only where it is a plain value."""
+    if value is None and not isinstance(shape, Value):
+        raise Damage(f"{'.'.join(where)} is null")
+    return _sound(value, shape, where)
+
+
+def _require(value: Any, path: tuple[str, ...], where: tuple[str, ...]) -> None:
+    """Raise `Damage` where a path of `NEEDED` ends in nothing."""
+    if not path:
+        if value is None:
+            raise Damage(f"{'.'.join(where)} is missing")
+        return
+    if value is None:  # a part of something that need not be there
+        return
+    first, *rest = path
+    if first != "*":
+        _require(value.get(first), tuple(rest), (*where, first))
+        return
+    members = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, member in members:
+        _require(member, tuple(rest), (*where, str(key)))

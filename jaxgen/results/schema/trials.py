@@ -1,0 +1,35 @@
+"""The rows of trials.csv: one trial each, in the columns that writer and readers share."""
+
+from collections.abc import Mapping
+from typing import TypedDict
+
+POSITION = ("case", "process", "block", "pair", "position", "arm")
+EVENTS = ("compile_events", "void", "repeats")
+"""The columns before and after those of the metrics, which are a workload's own."""
+
+
+class TrialRow(TypedDict):
+    """One trial; `call_s` and `functions` are summed up in result.json and have no column."""
+
+    case: int
+    process: int
+    block: int
+    pair: int
+    position: int
+    arm: str
+    metrics: Mapping[str, float | None]
+    call_s: list[float]
+    compile_events: int
+    functions: Mapping[str, int]
+    void: bool
+    repeats: int
+
+
+def columns(metrics: Mapping[str, float | None]) -> list[str]:
+    """Return the header of a trials.csv whose trials have these metrics."""
+    return [*POSITION, *metrics, *EVENTS]
+
+
+def is_header(names: list[str]) -> bool:
+    """Tell whether a CSV with these column names is a trials.csv."""
+    return tuple(names[: len(POSITION)]) == POSITION

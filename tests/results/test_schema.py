@@ -1,0 +1,93 @@
+"""The keys of a fresh result are those of the tracked one, and those that the schema names."""
+
+import json
+import typing
+from pathlib import Path
+
+import pytest
+
+from jaxgen.results import schema
+from jaxgen.results.reading import read_finished_result
+from support.small_runs import execute_small
+
+REFERENCE = (
+    Path(__file__).parents[2]
+    / "runs/reference/2026-11-21_fixed-against-none/result.json"
+)
+
+OPEN = {
+    "arms.*.choices": "groups come and go with the configuration, which has tests of its own",
+    "arms.*.config": "the same",
+    "arms.*.compile.functions": "names of compiled functions",
+    "arms.*.startup.calls.*.functions": "the same",
+    "arms.*.startup.next_call.functions": "the same",
+    "arms.*.program.programs": "one for each compiled program, by its shape",
+    "arms.*.program.reasons": "why a figure is null, on this machine",
+    "arms.*.memory.reasons": "the same",
+    "environment.packages": "versions that can be had differ",
+    "environment.jax_environment": "the variables that are set",
+    "stability.outliers": "trials that stand out, if any do",
+    "agreement.first_divergence": "null where all tokens are the same",
+}
+"""Sections whose keys are not the schema's, each with the reason."""
+
+NEWER = {
+    "exit_code",
+    "arms.*.mesh",
+    "arms.*.program.wide_copies",
+    "agreement.quality",
+    "environment.git.diff_sha256",
+}
+"""Keys that were added to this version of the schema after the tracked run."""
+
+
+def keys_of(value, path=""):
+    """Return the paths of all keys; members of lists, arms and metrics stand under `*`."""
+    if path in OPEN:
+        return set()
+    if isinstance(value, list):
+        members = [(f"{path}.*", member) for member in value]
+    elif isinstance(value, dict):
+        members = [(below(path, key), member) for key, member in value.items()]
+    else:
+        return set()
+    found = {name for name, _ in members}
+    for name, member in members:
+        found |= keys_of(member, name)
+    return found
+
+
+def below(path, key):
+    if path in ("arms", "comparison") or path.endswith(".metrics"):
+        return f"{path}.*"
+    return f"{path}.{key}" if path else key
+
+
+@pytest.mark.slow
+def test_a_fresh_result_has_the_keys_of_the_tracked_one(tmp_path):
+    _, fresh = execute_small(tmp_path, "cache=fixed", "workload.ignore_eos=true")
+    tracked = json.loads(REFERENCE.read_text())
+    assert keys_of(fresh) - NEWER == keys_of(tracked) - NEWER
+    assert_named(fresh, schema.Result)
+
+
+def test_a_tracked_result_has_the_keys_that_the_schema_names():
+    assert_named(json.loads(REFERENCE.read_text()), schema.Result)
+
+
+def assert_named(section, types):
+    """Every key of a section is one of its type, and none of those that are required is missing."""
+    names = typing.get_type_hints(types)
+    assert section.keys() <= names.keys()
+    assert types.__required_keys__ - {"exit_code", "mesh"} <= section.keys()
+
+
+def test_a_stored_result_is_read_as_it_was_written():
+    """Sections that the file does not have are empty; all others are as they stand there."""
+    written = json.loads(REFERENCE.read_text())
+    read = read_finished_result(REFERENCE)
+    assert {key: read[key] for key in ("verdict", "comparison", "notes")} == {
+        key: written[key] for key in ("verdict", "comparison", "notes")
+    }
+    assert read["gate"] is None
+    assert read["arms"]["candidate"]["metrics"] == written["arms"]["candidate"]["metrics"]
