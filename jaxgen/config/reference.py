@@ -72,8 +72,9 @@ def attribute_docs(spec: type) -> dict[str, str]:
         if entry is not None:
             names = entry[1].split(", ")
             docs.update(dict.fromkeys(names, entry[2]))
-        else:
-            docs.update({name: f"{docs[name]} {line.strip()}" for name in names})
+            continue
+        for name in names:
+            docs[name] = f"{docs[name]} {line.strip()}"
     return docs
 
 
@@ -90,10 +91,11 @@ def _experiment_table() -> str:
     """One row for each experiment: the question that its file opens with."""
     rows = []
     for path in sorted((conf_dir() / "experiment").glob("*.yaml")):
-        question, _, _ = _opening_comment(path).partition("Command: ")
+        comment = _opening_comment(path)
+        question, _, _ = comment.partition("Command: ")
         question = question.replace("@package _global_ ", "")
         question = question.removeprefix("Question: ").strip()
-        first_sentence = re.split(r"(?<=[?.]) ", question)[0]
+        first_sentence, *_ = re.split(r"(?<=[?.]) ", question)
         link = f"[`{path.stem}`](experiment/{path.name})"
         rows.append([link, first_sentence])
     return _table(["`experiment=`", "question"], rows)

@@ -32,16 +32,17 @@ def names_of(arms: Mapping[str, Arm]) -> dict[str, str]:
         By arm: the options in which they differ (`cache=fixed`), or just `the candidate` and
         `the baseline` where they differ in no option.
     """
+    first = next(iter(arms.values()))
     varying = []
-    for group, option in next(iter(arms.values())).choices.items():
+    for group, option in first.choices.items():
         # An experiment and the baseline's own option choose groups; they are none of an arm's own.
         if group in ("baseline", "experiment"):
             continue
-        options = {option, *(arm.choices.get(group) for arm in arms.values())}
-        if len(options) > 1:
+        if any(arm.choices.get(group) != option for arm in arms.values()):
             varying.append(group)
     names = {}
     for name, arm in arms.items():
+        # Arms that differ in a key alone, as in `cache.bucket`, have no option to be named by.
         options = [f"{group}={arm.choices.get(group)}" for group in varying]
         names[name] = " ".join(options) or f"the {name}"
     return names

@@ -100,14 +100,17 @@ def _read_spec(kind: type, values: dict[str, Any]) -> Any:
 
 def _read(hint: Any, value: Any) -> Any:
     """Read a value as its annotation has it; what JSON already tells apart passes through."""
+    if value is None:
+        return None
     kind = without_none(hint)
     if isinstance(value, dict) and dataclasses.is_dataclass(kind):
         return _read_spec(typing.cast(type, kind), value)
-    if isinstance(kind, enum.EnumMeta) and value is not None:
+    if isinstance(kind, enum.EnumMeta):
         return kind(value)
     if typing.get_origin(kind) is tuple and isinstance(value, list):
         item_hint, *_ = typing.get_args(kind)
-        return tuple(_read(item_hint, item) for item in value)
+        items = [_read(item_hint, item) for item in value]
+        return tuple(items)
     # A union, such as a text or several: its lists become tuples, for the spec must have a hash.
     return _tuples(value)
 

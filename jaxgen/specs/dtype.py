@@ -43,6 +43,7 @@ class Dtype:
     logits: Number = Number.float32
 
     def __post_init__(self):
+        # int8 needs a scale for each row or channel, which logits have no place for.
         if self.logits is Number.int8:
             raise UserError("dtype.logits=int8: logits are sums, in float32, bfloat16 or float16")
         if self.activations is Number.int8 and self.weights is not Number.int8:

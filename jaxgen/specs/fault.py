@@ -28,6 +28,7 @@ class Fault:
 
     def __post_init__(self):
         problems = []
+        # Ten times a call's time is more than any test needs, and makes every trial as long.
         if not 0 <= self.slowdown < 10:
             problems.append(
                 f"fault.slowdown={self.slowdown} must be 0 or more and below 10 "

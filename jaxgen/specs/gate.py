@@ -24,6 +24,7 @@ class Regression:
     threshold: float = 0.10
 
     def __post_init__(self):
+        # Nothing to compare with must never look like a gate that was passed.
         if not self.against:
             raise UserError(
                 "gate=regression has nothing to compare with: set gate.against=PATH, "

@@ -28,4 +28,5 @@ class Jit:
     @property
     def recompiles(self) -> bool:
         """Whether compile events in a trial belong to the strategy rather than spoil it."""
+        # Its two partials are new objects at every call, so that jit finds no earlier program.
         return self.strategy is Strategy.partial

@@ -41,6 +41,7 @@ class Model:
     verify: bool = True
 
     def __post_init__(self):
+        # Said here and not when the weights are loaded: a sweep names it before it measures.
         if self.weights is Weights.random and self.shapes is None:
             raise UserError(
                 f"model.weights=random needs the shapes, which model={self.name} does not carry; "

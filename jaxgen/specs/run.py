@@ -33,10 +33,13 @@ class Process:
     python: str | None = None
 
     def __post_init__(self):
-        pairs = self.env.items() if isinstance(self.env, Mapping) else self.env
+        # A mapping comes from YAML, and pairs from a message between processes.
+        pairs = self.env
+        if isinstance(self.env, Mapping):
+            pairs = self.env.items()
+        as_text = [(str(name), str(value)) for name, value in pairs]
         # Sorted, so that the order of the command line makes no other process.
-        as_text = sorted((str(name), str(value)) for name, value in pairs)
-        object.__setattr__(self, "env", tuple(as_text))
+        object.__setattr__(self, "env", tuple(sorted(as_text)))
 
 
 @dataclasses.dataclass(frozen=True)

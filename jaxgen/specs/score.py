@@ -88,8 +88,10 @@ class Score:
                 problems.append(f"workload.{key}={value} must be 1 or more")
         for key in ("batch_sizes", "num_labels"):
             values = list(getattr(self, key))
+            # Each is a case of its own: twice the same would be measured twice.
             are_different = len(set(values)) == len(values)
-            if not are_different or any(value < 1 for value in values):
+            are_positive = all(value >= 1 for value in values)
+            if not (are_different and are_positive):
                 problems.append(f"workload.{key}={values} must be different numbers of 1 or more")
         return problems
 
@@ -116,9 +118,12 @@ def input_problems(
     problems += _several(items, f"{prefix}items")
     if isinstance(items, list | tuple):
         for number, item in enumerate(items):
-            problems += text_or_id_problems(item, f"{prefix}items[{number}]", may_be_empty=True)
+            name = f"{prefix}items[{number}]"
+            # An empty item scores the labels right behind the query.
+            problems += text_or_id_problems(item, name, may_be_empty=True)
         problems += _mixed(query, items, prefix)
-    return problems + _label_problems(label_token_ids, labels, prefix)
+    problems += _label_problems(label_token_ids, labels, prefix)
+    return problems
 
 
 def is_token_id(value: Any) -> bool:

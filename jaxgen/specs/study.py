@@ -55,6 +55,7 @@ class Selftest:
 
     def __post_init__(self):
         _at_least_one("selftest", repetitions=self.repetitions, processes=self.processes)
+        # A pair of processes without any measurement would only cost its start.
         if self.processes > self.repetitions:
             raise UserError(
                 f"study.processes={self.processes} cannot share out "

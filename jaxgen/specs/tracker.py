@@ -5,12 +5,13 @@ import enum
 
 from jaxgen.errors import UserError
 
+# In characters, as the server has it; less for a name, which is followed by the arm's.
 _LONGEST = {
     "project": 128,
     "entity": 128,
     "group": 128,
     "name": 100,
-}  # characters; a name is followed by the arm
+}
 _LONGEST_TAG = 64
 _NOT_IN_A_PROJECT = "/\\#?%:"
 _DAY_S = 86400
