@@ -1,1 +1,1 @@
-"""Weights: Hugging Face safetensors become a checked Orbax checkpoint once, which is then restored onto devices."""
+"""Weights: Hugging Face safetensors become a checked Orbax checkpoint, restored onto devices."""

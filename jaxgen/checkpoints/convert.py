@@ -1,4 +1,4 @@
-"""Hugging Face safetensors to an Orbax checkpoint: checked both ways, hashed, and written whole or not at all."""
+"""Hugging Face safetensors to an Orbax checkpoint: checked, hashed, written whole or not at all."""
 
 import contextlib
 import errno
@@ -32,22 +32,24 @@ _NUMPY = {
 def convert(
     source: str, dest: str | Path, *, dtype: str | None = None, progress: Progress = silent
 ) -> None:
-    """Convert a Hugging Face model into an Orbax checkpoint at `dest`, with its tokenizer beside the weights.
+    """Convert a Hugging Face model into an Orbax checkpoint at `dest`, its tokenizer beside it.
 
     Args:
         source: a folder, a hub id or `package:NAME`.
         dest: a folder that does not exist yet; it appears when all of it is written, or not at all.
         dtype: float32, bfloat16 or float16; null keeps each tensor's own.
-        progress: told of each tensor.
+        progress: called for each tensor.
 
     Raises:
-        UserError: whatever is wrong with the source, all missing, unexpected, misshapen and non-finite tensors at
-            once, or a destination that exists, cannot be written or has no room.
+        UserError: whatever is wrong with the source, all missing, unexpected, misshapen and
+            non-finite tensors at once, or a destination that exists, cannot be written or has no
+            room.
     """
-    if jax.process_count() > 1:  # Orbax writes with all processes of a job or not at all
+    # Orbax writes with all processes of a job or not at all.
+    if jax.process_count() > 1:
         raise UserError(
-            f"{source} is not converted yet, and the processes of a jax.distributed job cannot do that; run "
-            "python -m jaxgen.convert SOURCE DEST once and set model.checkpoint=DEST"
+            f"{source} is not converted yet, and the processes of a jax.distributed job cannot do "
+            "that; run python -m jaxgen.convert SOURCE DEST once and set model.checkpoint=DEST"
         )
     if dtype is not None and dtype not in _NUMPY:
         raise UserError(f"--dtype {dtype} is not supported; choose one of {', '.join(_NUMPY)}")
@@ -55,97 +57,140 @@ def convert(
     if os.path.lexists(dest):
         raise UserError(f"{dest} exists already; choose another name or delete it first")
     folder = huggingface.locate(source)
+    # The model that config.json describes decides which tensors there must be.
     config = folder.json(huggingface.CONFIG)
     generation = folder.json_if_there(huggingface.GENERATION)
     structure = structure_of(architecture_of(config, generation, subject=source))
-    plan = matched(structure, entries_of(folder), source=source)
+    # What is wrong with the tensors is known from their headers, before gigabytes are read.
+    plan = match_tensors(structure, entries_of(folder), source=source)
     with _partial(dest) as partial:
         _make_sure_it_fits(partial.parent, structure, plan, dtype=dtype)
         arrays, sha256 = _arrays(plan, dtype=dtype, source=source, progress=progress)
-        stored = {array.dtype.name for array in arrays.values()}
-        made = manifest.Manifest(
+        dtypes = {array.dtype.name for array in arrays.values()}
+        metadata = manifest.Manifest(
             architecture=structure.architecture,
             config=config,
-            dtype=stored.pop() if len(stored) == 1 else "mixed",
+            dtype=dtypes.pop() if len(dtypes) == 1 else "mixed",
             source=source,
             sha256=sha256,
             fingerprint=manifest.fingerprint(sha256),
         )
         progress("write", 0, len(arrays))
-        orbax_files.save(partial, arrays, made.to_plain())
+        orbax_files.save(partial, arrays, metadata.to_plain())
         tokenizer.copy(folder, partial)
         progress("write", len(arrays), len(arrays))
 
 
-def matched(
+def match_tensors(
     structure: Structure, entries: dict[str, Entry], *, source: str
 ) -> dict[str, tuple[Key, Entry]]:
-    """Find each parameter's tensor; nothing may be missing, left over, misshapen or of another dtype."""
-    table, keys = TABLES[structure.architecture.family], keys_of(structure)
+    """Find each parameter's tensor; none may be missing, left over, misshapen or of a wrong dtype.
+
+    Args:
+        structure: of the model.
+        entries: the tensors that there are, by their names in the files.
+        source: what errors call the model.
+
+    Returns:
+        By parameter name, where it stands in a Hugging Face checkpoint, and the tensor there.
+
+    Raises:
+        UserError: all problems at once.
+    """
+    keys = keys_of(structure)
+    by_name = _without_prefix(structure, entries)
+    problems = _tensor_problems(structure, keys, by_name)
+    messages = []
+    for kind, names in problems.items():
+        if names:
+            messages.append(f"{len(names)} tensors {kind}: {manifest.listed(names)}")
+    if messages:
+        message = f"{source} does not hold the tensors of its config.json"
+        raise UserError.collected(message, messages)
+    return {name: (key, by_name[key.name]) for name, key in keys.items()}
+
+
+def _without_prefix(structure: Structure, entries: dict[str, Entry]) -> dict[str, Entry]:
+    """Return the tensors by their names without the prefix that only some files have."""
+    prefix = TABLES[structure.architecture.family].prefix
     by_name = {}
-    for name in sorted(
-        entries, key=len
-    ):  # a name both with and without its prefix counts as unexpected
-        bare = name.removeprefix(table.prefix)
-        by_name[name if bare in by_name else bare] = entries[name]
-    needed = {
-        key.name: key.stored_shape(shape)
-        for key, shape in zip(keys.values(), structure.shapes, strict=True)
+    # Short names first: of a name both with and without its prefix, the longer one stays as it is
+    # and counts as unexpected.
+    for name in sorted(entries, key=len):
+        bare = name.removeprefix(prefix)
+        if bare in by_name:
+            bare = name
+        by_name[bare] = entries[name]
+    return by_name
+
+
+def _tensor_problems(
+    structure: Structure, keys: dict[str, Key], by_name: dict[str, Entry]
+) -> dict[str, list[str]]:
+    """Return what is wrong with the tensors, by kind of problem; kinds without any are empty."""
+    table = TABLES[structure.architecture.family]
+    expected_shapes = {}
+    for key, shape in zip(keys.values(), structure.shapes, strict=True):
+        expected_shapes[key.name] = key.stored_shape(shape)
+    missing = [name for name in expected_shapes if name not in by_name]
+    unexpected, misshapen, mistyped = [], [], []
+    for name, entry in by_name.items():
+        if name not in expected_shapes:
+            if not table.ignores(name, tied=structure.architecture.tied):
+                unexpected.append(name)
+            continue
+        shape = expected_shapes[name]
+        if entry.shape != shape:
+            misshapen.append(f"{name} is {entry.shape}, config.json asks for {shape}")
+        if entry.dtype not in DTYPES:
+            mistyped.append(f"{name} is {entry.dtype}")
+    return {
+        "missing": missing,
+        "unexpected": unexpected,
+        "misshapen": misshapen,
+        f"of a dtype other than {', '.join(DTYPES)}": mistyped,
     }
-    there = {name: entry for name, entry in by_name.items() if name in needed}
-    tied = structure.architecture.tied
-    problems = {
-        "missing": [name for name in needed if name not in by_name],
-        "unexpected": [
-            name for name in by_name if name not in needed and not table.ignores(name, tied=tied)
-        ],
-        "misshapen": [
-            f"{name} is {entry.shape}, config.json asks for {needed[name]}"
-            for name, entry in there.items()
-            if entry.shape != needed[name]
-        ],
-        f"of a dtype other than {', '.join(DTYPES)}": [
-            f"{name} is {entry.dtype}" for name, entry in there.items() if entry.dtype not in DTYPES
-        ],
-    }
-    told = [
-        f"{len(names)} tensors {kind}: {manifest.listed(names)}"
-        for kind, names in problems.items()
-        if names
-    ]
-    if told:
-        raise UserError.collected(f"{source} does not hold the tensors of its config.json", told)
-    return {ours: (key, by_name[key.name]) for ours, key in keys.items()}
 
 
 def _arrays(
     plan: dict[str, tuple[Key, Entry]], *, dtype: str | None, source: str, progress: Progress
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Read, lay out, cast and hash every parameter; only the result stays in memory."""
-    arrays, sha256, wrong = {}, {}, []
+    arrays, sha256, not_finite = {}, {}, []
     for done, (name, (key, entry)) in enumerate(plan.items()):
         progress("read", done, len(plan))
         tensor = entry.read(third=key.third)
-        with np.errstate(over="ignore"):  # an overflow becomes Inf, which is told below
-            array = np.ascontiguousarray(
-                tensor.T if key.transposed else tensor, _NUMPY[dtype] if dtype else None
-            )
+        # Hashes are of what is stored, so that a restored array can be compared with them.
+        array = _as_stored(tensor, key, dtype=dtype)
         if not np.isfinite(array).all():
-            overflow = np.isfinite(tensor).all()
-            wrong.append(f"{entry.name} (beyond the range of {dtype})" if overflow else entry.name)
-        arrays[name], sha256[name] = array, manifest.digest(array)
+            problem = entry.name
+            if np.isfinite(tensor).all():
+                problem += f" (beyond the range of {dtype})"
+            not_finite.append(problem)
+        arrays[name] = array
+        sha256[name] = manifest.digest(array)
     progress("read", len(plan), len(plan))
-    if wrong:
-        named = manifest.listed(list(dict.fromkeys(wrong)))
+    if not_finite:
+        # Three parameters may be thirds of one tensor: it is named once.
+        named = manifest.listed(list(dict.fromkeys(not_finite)))
         raise UserError(
             f"{source} has NaN or Inf weights: {named}; download it again or choose another --dtype"
         )
     return arrays, sha256
 
 
+def _as_stored(tensor: np.ndarray, key: Key, *, dtype: str | None) -> np.ndarray:
+    """Return a tensor as the checkpoint stores it: (in, out), contiguous, and cast."""
+    if key.transposed:
+        tensor = tensor.T
+    # An overflow becomes Inf, which the caller reports.
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(tensor, _NUMPY[dtype] if dtype else None)
+
+
 @contextlib.contextmanager
 def _partial(dest: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `dest` if all goes well; else nothing of it is left."""
+    """Yield a path to write to, which becomes `dest` if all goes well and vanishes otherwise."""
     new_parents = [parent for parent in dest.parents if not parent.exists()]
     try:
         dest.parent.mkdir(parents=True, exist_ok=True)
@@ -154,36 +199,37 @@ def _partial(dest: Path) -> Iterator[Path]:
         raise UserError(
             f"cannot write to {dest.parent} ({error.strerror}); choose another destination"
         ) from error
+    # A rename is atomic on one file system: hence the scratch folder beside the destination.
     try:
         yield scratch / "checkpoint"
         os.rename(scratch / "checkpoint", dest)
     except (OSError, OrbaxError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UserError(
             f"cannot write {dest} ({reason}); free some space or choose another"
         ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-        for parent in [] if dest.exists() else new_parents:
-            with contextlib.suppress(OSError):
-                parent.rmdir()
+        if not dest.exists():
+            for parent in new_parents:
+                with contextlib.suppress(OSError):
+                    parent.rmdir()
 
 
 def partial_prefix(dest: Path) -> str:
-    """How the scratch folders of a destination begin; a killed conversion leaves one behind."""
+    """Return how the scratch folders of a destination begin; a killed conversion leaves one."""
     return f".{dest.name}.partial-"
 
 
 def _make_sure_it_fits(
     path: Path, structure: Structure, plan: dict[str, tuple[Key, Entry]], *, dtype: str | None
 ) -> None:
-    """Refuse before reading gigabytes."""
-    dtypes = [_NUMPY[dtype or DTYPES[entry.dtype]] for _, entry in plan.values()]
-    needed = sum(
-        one.itemsize * math.prod(shape) for one, shape in zip(dtypes, structure.shapes, strict=True)
-    )
+    """Refuse a disk that is too small before gigabytes are read."""
+    needed = 0
+    for (_, entry), shape in zip(plan.values(), structure.shapes, strict=True):
+        stored_as = _NUMPY[dtype or DTYPES[entry.dtype]]
+        needed += stored_as.itemsize * math.prod(shape)
     free = shutil.disk_usage(path).free
     if needed > free:
-        raise OSError(
-            errno.ENOSPC, f"{needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free"
-        )
+        message = f"{needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free"
+        raise OSError(errno.ENOSPC, message)

@@ -1,7 +1,8 @@
-"""Reads a Hugging Face config.json into an `Architecture`; the key tables of the same families stand in `keys.py`.
+"""Reads a Hugging Face config.json into an `Architecture`; `keys.py` has the families' key tables.
 
-`architectures` decides the family. Both spellings of the file are read: `rope_theta` with `rope_scaling` (before
-transformers 5) and `rope_parameters`. What the decoder cannot do is refused by key and value, all of it at once.
+`architectures` decides the family. Both spellings of the file are read: `rope_theta` with
+`rope_scaling` (before transformers 5) and `rope_parameters`. What the decoder cannot do is refused
+by key and value, all of it at once.
 """
 
 from collections.abc import Mapping
@@ -27,21 +28,22 @@ _REQUIRED_VALUES = {
     "add_cross_attention": False,
     "partial_rotary_factor": 1.0,
 }
-"""Keys that change what the model computes, with the one value that the decoder does; absent is fine."""
+"""Keys that change what the model computes, with the one value that jaxgen has; absent is fine."""
 
 
 def architecture_of(
     config: Mapping[str, Any], generation: Mapping[str, Any], *, subject: str
 ) -> Architecture:
-    """The architecture that a config.json describes.
+    """Return the architecture that a config.json describes.
 
     Args:
         config: config.json.
-        generation: generation_config.json, empty where there is none; its end-of-text ids go before config.json's.
+        generation: generation_config.json, empty where there is none; its end-of-text ids go before
+            config.json's.
         subject: what errors call the model.
 
     Raises:
-        UserError: an architecture, feature or value that jaxgen does not have; all of them are named.
+        UserError: architectures, features or values that jaxgen does not have; all are named.
     """
     fields = Fields(config)
     family = _family(config, subject=subject)
@@ -53,18 +55,25 @@ def architecture_of(
             )
     values = _gpt2(fields) if family == "gpt2" else _rotary(fields, family=family)
     values["window"] = window_of(fields, family=family)
-    eos = _eos(generation.get("eos_token_id"), fields) or _eos(config.get("eos_token_id"), fields)
-    if not fields.problems and values["num_heads"] % values["num_kv_heads"]:
-        fields.problems.append(
-            f"{values['num_heads']} heads are no multiple of {values['num_kv_heads']} kv heads"
-        )
-    if not fields.problems and values["position"] == "rotary" and values["head_dim"] % 2:
-        fields.problems.append(
-            f"head_dim={values['head_dim']} is odd, which rotary positions cannot be"
-        )
+    # Without an id in either file a text ends by its length alone.
+    eos = _eos(generation.get("eos_token_id"), fields)
+    if not eos:
+        eos = _eos(config.get("eos_token_id"), fields)
+    # Values that did not read say nothing about each other.
+    if not fields.problems:
+        _check_heads(fields, values)
     if fields.problems:
         raise UserError.collected(f"{subject}: config.json", fields.problems)
     return Architecture(family=family, eos_token_ids=eos, **values)
+
+
+def _check_heads(fields: Fields, values: dict[str, Any]) -> None:
+    heads, kv_heads = values["num_heads"], values["num_kv_heads"]
+    head_dim = values["head_dim"]
+    if heads % kv_heads:
+        fields.problems.append(f"{heads} heads are no multiple of {kv_heads} kv heads")
+    elif values["position"] == "rotary" and head_dim % 2:
+        fields.problems.append(f"head_dim={head_dim} is odd, which rotary positions cannot be")
 
 
 def _family(config: Mapping[str, Any], *, subject: str) -> str:
@@ -73,12 +82,16 @@ def _family(config: Mapping[str, Any], *, subject: str) -> str:
     for name in names:
         if name in ARCHITECTURES:
             return ARCHITECTURES[name]
-    told = f"architectures={short(names)} is not supported" if names else "architectures is missing"
-    raise UserError(f"{subject}: config.json: {told}; jaxgen runs {', '.join(ARCHITECTURES)}")
+    problem = "architectures is missing"
+    if names:
+        problem = f"architectures={short(names)} is not supported"
+    supported = ", ".join(ARCHITECTURES)
+    raise UserError(f"{subject}: config.json: {problem}; jaxgen runs {supported}")
 
 
 def _gpt2(fields: Fields) -> dict[str, Any]:
-    hidden_size, num_heads = fields.size("n_embd"), fields.size("n_head")
+    hidden_size = fields.size("n_embd")
+    num_heads = fields.size("n_head")
     return {
         "vocab_size": fields.size("vocab_size"),
         "hidden_size": hidden_size,
@@ -101,10 +114,14 @@ def _gpt2(fields: Fields) -> dict[str, Any]:
 
 
 def _rotary(fields: Fields, *, family: str) -> dict[str, Any]:
-    """Llama, Mistral, Qwen2 and Qwen3; the defaults are those of the family's own config class in transformers."""
-    hidden_size, num_heads = fields.size("hidden_size"), fields.size("num_attention_heads")
+    """Read Llama, Mistral, Qwen2 or Qwen3.
+
+    The defaults are those of the family's own config class in transformers.
+    """
+    hidden_size = fields.size("hidden_size")
+    num_heads = fields.size("num_attention_heads")
+    # Qwen2 has biases on q, k and v whatever its file says; the others on all four or on none.
     bias = family == "qwen2" or fields.flag("attention_bias", False)
-    given_head_dim = 128 if family == "qwen3" else fields.config.get("head_dim")
     theta, scaling = _rope(fields)
     return {
         "vocab_size": fields.size("vocab_size"),
@@ -112,9 +129,7 @@ def _rotary(fields: Fields, *, family: str) -> dict[str, Any]:
         "num_layers": fields.size("num_hidden_layers"),
         "num_heads": num_heads,
         "num_kv_heads": fields.size("num_key_value_heads", num_heads),
-        "head_dim": fields.size("head_dim", 128)
-        if given_head_dim
-        else fields.per_head(hidden_size, num_heads),
+        "head_dim": _head_dim(fields, family, hidden_size, num_heads),
         "intermediate_size": fields.size("intermediate_size"),
         "context": fields.size("max_position_embeddings"),
         "norm_eps": fields.number("rms_norm_eps", 1e-6),
@@ -130,21 +145,27 @@ def _rotary(fields: Fields, *, family: str) -> dict[str, Any]:
     }
 
 
+def _head_dim(fields: Fields, family: str, hidden_size: int, num_heads: int) -> int:
+    if family == "qwen3" or fields.config.get("head_dim"):
+        return fields.size("head_dim", 128)
+    return fields.per_head(hidden_size, num_heads)
+
+
 def _rope(fields: Fields) -> tuple[float, RopeScaling | None]:
-    """`rope_parameters` of transformers 5, else `rope_theta` beside `rope_scaling`."""
+    """Read `rope_parameters` of transformers 5, else `rope_theta` beside `rope_scaling`."""
     rope = {**fields.mapping("rope_scaling"), **fields.mapping("rope_parameters")}
-    theta = fields.number("rope_theta", fields.number("rope_theta", 10000.0), rope)
+    outer_theta = fields.number("rope_theta", 10000.0)
+    theta = fields.number("rope_theta", outer_theta, rope)
     kind = rope.get("rope_type", rope.get("type", "default"))
+    # Objects inside are rotations of their own for some layers.
     nested = any(isinstance(value, Mapping) for value in rope.values())
     if nested or kind not in ("default", "llama3"):
-        fields.problems.append(
-            f"rope_type={short(rope if nested else kind)} is not supported (only default, llama3)"
-        )
+        value = short(rope if nested else kind)
+        fields.problems.append(f"rope_type={value} is not supported (only default, llama3)")
         return theta, None
-    if rope.get("partial_rotary_factor") not in (None, 1.0):
-        fields.problems.append(
-            f"partial_rotary_factor={rope['partial_rotary_factor']} is not supported (only 1.0)"
-        )
+    partial = rope.get("partial_rotary_factor")
+    if partial not in (None, 1.0):
+        fields.problems.append(f"partial_rotary_factor={partial} is not supported (only 1.0)")
     if kind == "default":
         return theta, None
     return theta, RopeScaling(
@@ -156,8 +177,14 @@ def _rope(fields: Fields) -> tuple[float, RopeScaling | None]:
 
 
 def _eos(value: Any, fields: Fields) -> tuple[int, ...]:
-    ids = () if value is None else tuple(value) if isinstance(value, list) else (value,)
-    if all(isinstance(one, int) and not isinstance(one, bool) and one >= 0 for one in ids):
+    if value is None:
+        return ()
+    ids = tuple(value) if isinstance(value, list) else (value,)
+    if all(_is_token_id(token) for token in ids):
         return ids
     fields.problems.append(f"eos_token_id={short(value)} is no token id or list of them")
     return ()
+
+
+def _is_token_id(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -1,4 +1,4 @@
-"""Reads single values out of a config.json and collects what is wrong with them, so that it is told all at once."""
+"""Reads single values of a config.json and collects what is wrong with them, for one report."""
 
 import json
 from collections.abc import Mapping
@@ -16,72 +16,95 @@ ACTIVATIONS = {
 
 
 class Fields:
-    """Reads values of a config and collects what is wrong with them; a value that is wrong reads as 1."""
+    """Reads values of a config and collects what is wrong with them.
+
+    A value that is wrong reads as something harmless, mostly 1, so that reading goes on.
+
+    Attributes:
+        config: what is read.
+        problems: what is wrong, a sentence each.
+    """
 
     def __init__(self, config: Mapping[str, Any]):
-        self.config, self.problems = config, []
+        self.config = config
+        self.problems: list[str] = []
 
     def size(self, key: str, default: int | None = None) -> int:
-        value = self.config.get(key)
-        value = default if value is None else value
+        """Return a positive integer."""
+        value = self._value(self.config, key, default)
+        # A bool is an int to Python, and no size.
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return value
-        self.problems.append(
-            f"{key} is missing" if value is None else f"{key}={short(value)} is no positive integer"
-        )
+        self._report(key, value, "no positive integer")
         return 1
 
     def number(
         self, key: str, default: float | None, config: Mapping[str, Any] | None = None
     ) -> float:
-        value = (self.config if config is None else config).get(key)
-        value = default if value is None else value
+        """Return a positive number, of the config or of an object in it."""
+        value = self._value(self.config if config is None else config, key, default)
         if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
             return float(value)
-        self.problems.append(
-            f"{key} is missing" if value is None else f"{key}={short(value)} is no positive number"
-        )
+        self._report(key, value, "no positive number")
         return 1.0
 
     def flag(self, key: str, default: bool) -> bool:
-        value = self.config.get(key)
-        if value is not None and not isinstance(value, bool):
+        """Return a truth value."""
+        value = self._value(self.config, key, default)
+        if not isinstance(value, bool):
             self.problems.append(f"{key}={short(value)} is neither true nor false")
-        return default if value is None else bool(value)
+        return bool(value)
 
     def mapping(self, key: str) -> dict[str, Any]:
+        """Return an object; empty where there is none."""
         value = self.config.get(key) or {}
         if isinstance(value, Mapping):
             return dict(value)
-        self.problems.append(f"{key}={short(value)} is no object")
+        self._report(key, value, "no object")
         return {}
 
     def sequence(self, key: str) -> list[Any]:
+        """Return a list; empty where there is none."""
         value = self.config.get(key) or []
         if isinstance(value, list):
             return value
-        self.problems.append(f"{key}={short(value)} is no list")
+        self._report(key, value, "no list")
         return []
 
     def activation(self, key: str, default: str) -> str:
-        value = self.config.get(key)
-        value = default if value is None else value
-        if not isinstance(value, str) or value not in ACTIVATIONS:
-            self.problems.append(
-                f"{key}={short(value)} is not supported (only {', '.join(ACTIVATIONS)})"
-            )
-            return "silu"
-        return ACTIVATIONS[value]
+        """Return jaxgen's name of an activation function."""
+        value = self._value(self.config, key, default)
+        if isinstance(value, str) and value in ACTIVATIONS:
+            return ACTIVATIONS[value]
+        names = ", ".join(ACTIVATIONS)
+        self.problems.append(f"{key}={short(value)} is not supported (only {names})")
+        return "silu"
 
     def per_head(self, hidden_size: int, num_heads: int) -> int:
+        """Return the head size where config.json gives none."""
         if hidden_size % num_heads:
             self.problems.append(
                 f"a hidden size of {hidden_size} is no multiple of {num_heads} heads"
             )
         return hidden_size // num_heads
 
+    def _value(self, config: Mapping[str, Any], key: str, default: Any) -> Any:
+        """Return a value; a null in the file is as good as none."""
+        value = config.get(key)
+        return default if value is None else value
+
+    def _report(self, key: str, value: Any, problem: str) -> None:
+        if value is None:
+            self.problems.append(f"{key} is missing")
+        else:
+            self.problems.append(f"{key}={short(value)} is {problem}")
+
 
 def short(value: Any) -> str:
-    """The value as the file spells it, cut where it is long."""
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    """Return the value as the file spells it, cut where it is long."""
+    text = value
+    if not isinstance(value, str):
+        text = json.dumps(value, default=str)
+    if len(text) <= 80:
+        return text
+    return f"{text[:77]}..."

@@ -1,6 +1,7 @@
-"""Finds a Hugging Face model: a folder on disk, a model that ships with jaxgen (`package:tiny`), or a hub id.
+"""Finds a Hugging Face model: a folder, one that ships with jaxgen (`package:tiny`), or a hub id.
 
-Only configuration, tokenizer and safetensors files are ever fetched or read: pickles can run code, so they are refused.
+Only configuration, tokenizer and safetensors files are ever fetched or read: pickles can run code,
+so they are refused.
 """
 
 import dataclasses
@@ -21,12 +22,10 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
     "chat_template.json",
 )
-CONFIG, GENERATION, INDEX, SINGLE = (
-    "config.json",
-    "generation_config.json",
-    "model.safetensors.index.json",
-    "model.safetensors",
-)
+CONFIG = "config.json"
+GENERATION = "generation_config.json"
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
 
 _PACKAGE = "package:"
 _ASSETS = Path(__file__).parents[1] / "assets"
@@ -49,7 +48,7 @@ class Folder:
     revision: str | None = None
 
     def json(self, name: str) -> dict[str, Any]:
-        """One of its JSON files, which has to be an object."""
+        """Read one of its JSON files, which has to be an object."""
         path = self.path / name
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
@@ -66,16 +65,19 @@ class Folder:
         return value
 
     def json_if_there(self, name: str) -> dict[str, Any]:
-        """As `json`, but empty where there is no such file."""
-        return self.json(name) if (self.path / name).exists() else {}
+        """Read a JSON file as `json` does; empty where there is no such file."""
+        if not (self.path / name).exists():
+            return {}
+        return self.json(name)
 
 
 def locate(source: str) -> Folder:
-    """The folder of a source.
+    """Return the folder of a source.
 
     Args:
-        source: `package:NAME`, a folder (relative to the working directory), or a hub id such as `Qwen/Qwen3-0.6B`,
-            which is downloaded into Hugging Face's cache unless it is there; HF_HUB_OFFLINE=1 is respected.
+        source: `package:NAME`, a folder (relative to the working directory), or a hub id such as
+            `Qwen/Qwen3-0.6B`, which is downloaded into Hugging Face's cache unless it is there;
+            HF_HUB_OFFLINE=1 is respected.
 
     Raises:
         UserError: there is no such folder, and no such model on the hub or no way to it.
@@ -86,6 +88,7 @@ def locate(source: str) -> Folder:
         )
     if source.startswith(_PACKAGE):
         return _in_package(source)
+    # A folder goes before a hub id of the same spelling.
     path = Path(source).expanduser()
     if path.is_dir():
         return Folder(path.resolve(), source)
@@ -95,18 +98,18 @@ def locate(source: str) -> Folder:
         )
     if not _HUB_ID.fullmatch(source):
         raise UserError(
-            f"{source}: there is no such folder; give a Hugging Face folder or a hub id such as Qwen/Qwen3-0.6B"
+            f"{source}: there is no such folder; give a Hugging Face folder or a hub id such as "
+            "Qwen/Qwen3-0.6B"
         )
     return _from_hub(source)
 
 
 def local(source: str) -> Path | None:
-    """The folder of a source that needs no hub, whatever it holds; null for others."""
-    path = (
-        _ASSETS / source.removeprefix(_PACKAGE)
-        if source.startswith(_PACKAGE)
-        else Path(source).expanduser()
-    )
+    """Return the folder of a source that needs no hub, whatever it holds; null for others."""
+    if source.startswith(_PACKAGE):
+        path = _ASSETS / source.removeprefix(_PACKAGE)
+    else:
+        path = Path(source).expanduser()
     return path.resolve() if path.is_dir() else None
 
 
@@ -114,14 +117,16 @@ def _in_package(source: str) -> Folder:
     name = source.removeprefix(_PACKAGE)
     shipped = sorted(path.parent.name for path in _ASSETS.glob(f"*/{CONFIG}"))
     if name not in shipped:
-        raise UserError(
-            f"{source}: jaxgen ships no such model, only {', '.join(shipped) or 'none'}"
-        )
+        names = ", ".join(shipped) or "none"
+        raise UserError(f"{source}: jaxgen ships no such model, only {names}")
     return Folder(_ASSETS / name, source)
 
 
 def _from_hub(source: str) -> Folder:
-    """Ask the hub for the newest commit, briefly; where it does not answer, what was downloaded before will do."""
+    """Ask the hub for the newest commit, briefly, and download it.
+
+    Where the hub does not answer, what was downloaded before will do.
+    """
     import huggingface_hub
     from huggingface_hub.errors import RepositoryNotFoundError
 
@@ -130,19 +135,18 @@ def _from_hub(source: str) -> Folder:
         revision = huggingface_hub.HfApi().model_info(source, timeout=_HUB_TIMEOUT_S).sha
     except RepositoryNotFoundError as error:
         raise UserError(
-            f"{source}: there is neither such a folder nor such a model on the hub (or it is private, or its licence "
-            "has to be accepted: log in with `hf auth login`)"
+            f"{source}: there is neither such a folder nor such a model on the hub (or it is "
+            "private, or its licence has to be accepted: log in with `hf auth login`)"
         ) from error
-    except (
-        Exception
-    ) as error:  # whatever the HTTP library raises: no name, no route, no answer, offline mode
+    # Whatever the HTTP library raises: no name, no route, no answer, offline mode.
+    except Exception as error:
         revision, unreachable = None, error
     try:
         path = huggingface_hub.snapshot_download(
             source,
             revision=revision,
             allow_patterns=[CONFIG, GENERATION, *TOKENIZER_FILES, "*.safetensors", INDEX],
-            ignore_patterns=["*/*"],
+            ignore_patterns=["*/*"],  # folders hold the same weights for other libraries
             etag_timeout=_HUB_TIMEOUT_S,
             local_files_only=unreachable is not None,
         )
@@ -155,12 +159,18 @@ def _hub_failure(source: str, error: Exception) -> str:
     from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled
 
     if isinstance(error, GatedRepoError):
-        return f"{source}: its licence has to be accepted on the hub first; then log in with `hf auth login`"
+        return (
+            f"{source}: its licence has to be accepted on the hub first; then log in with "
+            "`hf auth login`"
+        )
     if isinstance(error, OfflineModeIsEnabled):
         reason = "HF_HUB_OFFLINE is set"
     else:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        words = str(error).split()
+        line = " ".join(words)[:160]
+        reason = f"{type(error).__name__}: {line}"
     return (
-        f"{source}: there is no such folder, the hub did not deliver one ({reason}), and Hugging Face's cache holds "
-        "no complete copy; download it on a machine with a network and give the folder, or set model.weights=random"
+        f"{source}: there is no such folder, the hub did not deliver one ({reason}), and Hugging "
+        "Face's cache holds no complete copy; download it on a machine with a network and give "
+        "the folder, or set model.weights=random"
     )

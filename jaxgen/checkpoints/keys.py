@@ -1,8 +1,8 @@
-"""The key tables: which Hugging Face tensor holds each of jaxgen's parameters, and how it is laid out there.
+"""The key tables: which Hugging Face tensor holds each of jaxgen's parameters, and in which layout.
 
-`{n}` stands for the layer. A family's table may name more than a model has (biases, a head): the structure decides.
-A linear layer of torch is (out, in) and is transposed; GPT-2's `Conv1D` is (in, out) already, with q, k and v side by
-side in its columns.
+`{n}` stands for the layer. A family's table may name more than a model has (biases, a head): the
+structure decides. A linear layer of torch is (out, in) and is transposed; GPT-2's `Conv1D` is (in,
+out) already, with q, k and v side by side in its columns.
 """
 
 import dataclasses
@@ -28,9 +28,10 @@ class Key:
     third: int | None = None
 
     def stored_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The tensor's shape, from the parameter's."""
+        """Return the tensor's shape, from the parameter's."""
         if self.third is not None:
-            return (*shape[:-1], 3 * shape[-1])
+            *rows, columns = shape
+            return (*rows, 3 * columns)
         return shape[::-1] if self.transposed else shape
 
 
@@ -49,30 +50,34 @@ class Table:
     ignorable: tuple[str, ...] = ()
 
     def ignores(self, name: str, *, tied: bool) -> bool:
-        """Whether a checkpoint may carry this name without any use for it."""
-        return (tied and name == _HEAD) or any(
-            re.fullmatch(pattern, name) for pattern in self.ignorable
-        )
+        """Say whether a checkpoint may carry this name without any use for it."""
+        if tied and name == _HEAD:
+            return True
+        return any(re.fullmatch(pattern, name) for pattern in self.ignorable)
 
 
 def keys_of(structure: Structure) -> dict[str, Key]:
-    """The key of each parameter of a model, the layers written out."""
+    """Return the key of each parameter of a model, the layers written out."""
     table = TABLES[structure.architecture.family].keys
     keys = {}
     for name in structure.names:
         layer = re.search(r"\.(\d+)\.", name)
-        pattern = name if layer is None else name.replace(layer.group(), ".{n}.", 1)
+        if layer is None:
+            keys[name] = table[name]
+            continue
+        # One row of the table serves all layers.
+        pattern = name.replace(layer.group(), ".{n}.", 1)
         key = table[pattern]
-        keys[name] = (
-            key
-            if layer is None
-            else dataclasses.replace(key, name=key.name.format(n=layer.group(1)))
-        )
+        tensor_name = key.name.format(n=layer.group(1))
+        keys[name] = dataclasses.replace(key, name=tensor_name)
     return keys
 
 
 def _norm(ours: str, theirs: str) -> dict[str, Key]:
-    return {f"{ours}.scale": Key(f"{theirs}.weight"), f"{ours}.bias": Key(f"{theirs}.bias")}
+    return {
+        f"{ours}.scale": Key(f"{theirs}.weight"),
+        f"{ours}.bias": Key(f"{theirs}.bias"),
+    }
 
 
 def _linear(
@@ -114,12 +119,12 @@ def _rotary() -> dict[str, Key]:
         **_norm(f"{block}.attention.q_norm", f"{layer}.self_attn.q_norm"),
         **_norm(f"{block}.attention.k_norm", f"{layer}.self_attn.k_norm"),
     }
-    for part in "qkvo":
-        keys |= _linear(
-            f"{block}.attention.{part}", f"{layer}.self_attn.{part}_proj", transposed=True
-        )
+    for part in ("q", "k", "v", "o"):
+        theirs = f"{layer}.self_attn.{part}_proj"
+        keys |= _linear(f"{block}.attention.{part}", theirs, transposed=True)
     for part in ("gate", "up", "down"):
-        keys |= _linear(f"{block}.mlp.{part}", f"{layer}.mlp.{part}_proj", transposed=True)
+        theirs = f"{layer}.mlp.{part}_proj"
+        keys |= _linear(f"{block}.mlp.{part}", theirs, transposed=True)
     return keys
 
 

@@ -1,4 +1,4 @@
-"""Reads a checkpoint's arrays onto devices: straight into their shardings, verified, and in the dtype asked for."""
+"""Reads a checkpoint's arrays onto devices: straight into their shardings, verified, and cast."""
 
 import contextlib
 import ctypes
@@ -11,16 +11,17 @@ from jax.experimental import multihost_utils
 from jax.sharding import Sharding
 
 from jaxgen.checkpoints import manifest, orbax_files
-from jaxgen.checkpoints.keeping import kept
 from jaxgen.checkpoints.manifest import Stored
 from jaxgen.checkpoints.orbax_files import OrbaxError
 from jaxgen.checkpoints.progress import Progress
+from jaxgen.checkpoints.tensor_leaves import as_leaves
 from jaxgen.errors import UserError
 from jaxgen.models.structure import Leaves, Structure
 from jaxgen.specs.dtype import Int8
 
 PART_BYTES = 64 * 2**20
-"""Read at a time, as stored: what loading needs beside the leaves. A call of Orbax costs some 20 ms."""
+"""Bytes that are read at a time, as stored: what loading needs beside the leaves. A call of Orbax
+costs some 20 ms."""
 
 
 def restored_leaves(
@@ -32,10 +33,11 @@ def restored_leaves(
     verify: bool,
     progress: Progress,
 ) -> Leaves:
-    """The leaves of a checkpoint whose tensors fit the structure, in the structure's order.
+    """Return the leaves of a checkpoint whose tensors fit the structure, in the structure's order.
 
-    Tensors are read in parts of `PART_BYTES`, so that what is verified as it is stored, or quantised, never stands in
-    memory whole before it is cast or narrowed. Without verification Orbax casts while it reads.
+    Tensors are read in parts of `PART_BYTES`, so that what is verified as it is stored, or
+    quantised, never stands in memory whole before it is cast or narrowed. Without verification
+    Orbax casts while it reads.
 
     Args:
         stored: what was read of the checkpoint so far.
@@ -43,41 +45,43 @@ def restored_leaves(
         dtype: of the leaves that stay floating.
         sharding_of: where the parameter of a name goes.
         verify: compare each tensor's sha256 with the one taken at conversion.
-        progress: told of each tensor.
+        progress: called for each tensor.
 
     Raises:
-        UserError: arrays that cannot be read, whose bytes have changed, or that float16 cannot hold.
+        UserError: arrays that cannot be read, have changed, or do not fit float16.
     """
-    wanted = np.dtype(jnp.dtype(dtype))
-    whole = (
-        verify or structure.int8 is not Int8.none
-    )  # what is quantised is quantised from what is stored
-    read_as = {name: stored.dtypes[name] if whole else wanted for name in stored.shapes}
+    float_dtype = np.dtype(jnp.dtype(dtype))
+    # Hashes are of what is stored, and what is quantised is quantised from that.
+    reads_as_stored = verify or structure.int8 is not Int8.none
     leaves: dict[str, jax.Array] = {}
-    changed, overflown, done = [], [], 0
+    changed, overflown = [], []
+    done, total = 0, len(stored.shapes)
     for part in _parts(stored):
-        progress("restore", done, len(stored.shapes))
-        tensors = _read(stored, {name: read_as[name] for name in part}, sharding_of)
+        progress("restore", done, total)
+        dtypes = {name: stored.dtypes[name] if reads_as_stored else float_dtype for name in part}
+        tensors = _read(stored, dtypes, sharding_of)
         for name in part:
+            # Out of the dictionary: a tensor is freed as soon as its leaves are there.
             tensor = tensors.pop(name)
             if verify and manifest.digest(_on_host(tensor)) != stored.manifest.sha256.get(name):
                 changed.append(name)
-            found = kept(name, tensor, structure=structure, dtype=dtype, sharding_of=sharding_of)
-            if dtype == "float16" and stored.dtypes[name] != wanted and not _all_finite(found):
+            new = as_leaves(name, tensor, structure=structure, dtype=dtype, sharding_of=sharding_of)
+            # float16 alone has fewer large numbers than the dtypes that checkpoints come in.
+            may_overflow = dtype == "float16" and stored.dtypes[name] != float_dtype
+            if may_overflow and not _all_finite(new):
                 overflown.append(name)
-            leaves |= found
+            leaves |= new
             done += 1
-            progress("restore", done, len(stored.shapes))
-        jax.block_until_ready(
-            list(leaves.values())
-        )  # or the next part would be read beside this one
-        _give_back()
+            progress("restore", done, total)
+        # Else the next part would be read beside this one.
+        jax.block_until_ready(list(leaves.values()))
+        _trim_host_memory()
     _refuse(stored, changed, overflown)
     return tuple(leaves[name] for name in structure.names)
 
 
 def _parts(stored: Stored) -> Iterator[list[str]]:
-    """The tensors' names, as many at a time as `PART_BYTES` hold, one at least."""
+    """Yield the tensors' names, as many at a time as `PART_BYTES` hold, one at least."""
     part: list[str] = []
     left = PART_BYTES
     for name in stored.shapes:
@@ -91,8 +95,11 @@ def _parts(stored: Stored) -> Iterator[list[str]]:
         yield part
 
 
-def _give_back() -> None:
-    """What reading a part took, to the system: glibc would keep it for later, twice the leaves of an int8 model."""
+def _trim_host_memory() -> None:
+    """Return to the system what reading a part took.
+
+    glibc would keep it for later, twice the leaves of an int8 model.
+    """
     with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -105,7 +112,8 @@ def _refuse(stored: Stored, changed: list[str], overflown: list[str]) -> None:
     if changed:
         named = manifest.listed(changed)
         raise UserError(
-            f"{stored.folder} is damaged: other bytes than were written in {named}; {manifest.REMEDY}"
+            f"{stored.folder} is damaged: other bytes than were written in {named}; "
+            f"{manifest.REMEDY}"
         )
     if overflown:
         named = manifest.listed(overflown)
@@ -117,10 +125,10 @@ def _refuse(stored: Stored, changed: list[str], overflown: list[str]) -> None:
 def _read(
     stored: Stored, dtypes: dict[str, np.dtype], sharding_of: Callable[[str], Sharding]
 ) -> dict[str, jax.Array]:
-    target = {
-        name: jax.ShapeDtypeStruct(stored.shapes[name], dtype, sharding=sharding_of(name))
-        for name, dtype in dtypes.items()
-    }
+    target = {}
+    for name, dtype in dtypes.items():
+        shape = stored.shapes[name]
+        target[name] = jax.ShapeDtypeStruct(shape, dtype, sharding=sharding_of(name))
     try:
         return orbax_files.load(stored.folder, target)
     except OrbaxError as error:
@@ -130,12 +138,14 @@ def _read(
 
 
 def _on_host(leaf: jax.Array) -> np.ndarray:
-    """All of an array, of copies: an array remembers its host copy, which would keep the whole model in host memory.
+    """Return all of an array, of copies.
 
-    One in parts is put together part by part: on a CPU a copy of it all beside that would be one copy too many.
+    An array remembers its host copy, which would keep the whole model in host memory. One in parts
+    is put together part by part: on a CPU a copy of it all beside that would be one too many.
     """
     if leaf.is_fully_replicated:
-        return np.asarray(jnp.copy(leaf.addressable_shards[0].data))
+        shard = leaf.addressable_shards[0]
+        return np.asarray(jnp.copy(shard.data))
     if not leaf.is_fully_addressable:
         return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
     whole = np.empty(leaf.shape, leaf.dtype)

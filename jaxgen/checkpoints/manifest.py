@@ -1,4 +1,4 @@
-"""What jaxgen writes beside the weights of an Orbax checkpoint, and how it tells its own checkpoints from others."""
+"""What jaxgen writes beside the weights of an Orbax checkpoint, and how it knows its own ones."""
 
 import dataclasses
 import hashlib
@@ -15,6 +15,8 @@ from jaxgen.errors import UserError
 from jaxgen.specs.architecture import Architecture
 
 FORMAT = 1
+_OURS = {"format", "architecture", "sha256"}
+"""Keys of the metadata by which jaxgen knows its own checkpoints."""
 REMEDY = "convert the Hugging Face model again with python -m jaxgen.convert SOURCE DEST"
 
 
@@ -39,9 +41,12 @@ class Manifest:
     fingerprint: str
 
     def to_plain(self) -> dict[str, Any]:
-        """JSON values, with the format's number."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {"format": FORMAT, **fields, "architecture": self.architecture.to_plain()}
+        """Return JSON values, with the format's number."""
+        plain: dict[str, Any] = {"format": FORMAT}
+        for field in dataclasses.fields(self):
+            plain[field.name] = getattr(self, field.name)
+        plain["architecture"] = self.architecture.to_plain()
+        return plain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,30 +67,35 @@ class Stored:
 
     @property
     def nbytes(self) -> int:
-        """Of all arrays, as they are stored but not compressed."""
+        """Return the bytes of all arrays, as they are stored but not compressed."""
         return sum(map(self.nbytes_of, self.shapes))
 
     def nbytes_of(self, name: str) -> int:
-        """Of one array, as it is stored but not compressed."""
+        """Return the bytes of one array, as it is stored but not compressed."""
         return math.prod(self.shapes[name]) * self.dtypes[name].itemsize
 
 
 def read(folder: Path) -> Stored:
     """Read what a checkpoint is, without its arrays.
 
+    Args:
+        folder: of the checkpoint.
+
     Raises:
         UserError: the folder is missing, is no checkpoint of jaxgen, or is damaged.
     """
     if not folder.is_dir():
         raise UserError(
-            f"{folder}: there is no such checkpoint; make one with python -m jaxgen.convert SOURCE {folder}"
+            f"{folder}: there is no such checkpoint; make one with "
+            f"python -m jaxgen.convert SOURCE {folder}"
         )
     try:
-        found = orbax_files.metadata(folder.absolute())
+        metadata = orbax_files.metadata(folder.absolute())
     except OrbaxError as error:
         raise UserError(f"{folder} is not a complete Orbax checkpoint; {REMEDY}") from error
-    plain, arrays = found.custom_metadata, found.metadata
-    if not isinstance(plain, Mapping) or not {"format", "architecture", "sha256"} <= set(plain):
+    plain, arrays = metadata.custom_metadata, metadata.metadata
+    # Orbax reads checkpoints of any library: ours have these keys, in a format that we know.
+    if not isinstance(plain, Mapping) or not _OURS.issubset(plain):
         raise UserError(f"{folder} is an Orbax checkpoint, but not one that jaxgen made; {REMEDY}")
     if plain["format"] != FORMAT:
         raise UserError(
@@ -93,41 +103,51 @@ def read(folder: Path) -> Stored:
         )
     if not isinstance(arrays, Mapping):
         raise UserError(f"{folder} is damaged: the list of its arrays is missing; {REMEDY}")
+    shapes = {name: tuple(array.shape) for name, array in arrays.items()}
+    dtypes = {name: np.dtype(array.dtype) for name, array in arrays.items()}
     return Stored(
         folder=folder.absolute(),
         manifest=_manifest(plain, folder),
-        shapes={name: tuple(array.shape) for name, array in arrays.items()},
-        dtypes={name: np.dtype(array.dtype) for name, array in arrays.items()},
+        shapes=shapes,
+        dtypes=dtypes,
     )
 
 
 def digest(array: np.ndarray) -> str:
-    """The sha256 of an array's bytes, whatever its dtype."""
-    return hashlib.sha256(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data).hexdigest()
+    """Return the sha256 of an array's bytes, whatever its dtype."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    octets = flat.view(np.uint8)
+    return hashlib.sha256(octets.data).hexdigest()
 
 
 def fingerprint(sha256: Mapping[str, str]) -> str:
-    """One hash over all names and their hashes."""
-    lines = "".join(f"{name} {value}\n" for name, value in sorted(sha256.items()))
-    return hashlib.sha256(lines.encode()).hexdigest()
+    """Return one hash over all names and their hashes."""
+    lines = [f"{name} {value}\n" for name, value in sorted(sha256.items())]
+    text = "".join(lines)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def listed(problems: list[str], *, most: int = 20) -> str:
-    """The first problems of a kind, and how many more there are."""
-    more = f", ... and {len(problems) - most} more" if len(problems) > most else ""
-    return ", ".join(problems[:most]) + more
+    """Return the first problems of a kind, and how many more there are."""
+    text = ", ".join(problems[:most])
+    rest = len(problems) - most
+    if rest > 0:
+        text += f", ... and {rest} more"
+    return text
 
 
 def _manifest(plain: Mapping[str, Any], folder: Path) -> Manifest:
     try:
         values = {field.name: plain[field.name] for field in dataclasses.fields(Manifest)}
-        manifest = Manifest(**{**values, "architecture": Architecture(**plain["architecture"])})
-        intact = manifest.fingerprint == fingerprint(manifest.sha256)
+        values["architecture"] = Architecture(**plain["architecture"])
+        manifest = Manifest(**values)
+        # A hash over the hashes: whoever edits one of them must be noticed.
+        is_intact = manifest.fingerprint == fingerprint(manifest.sha256)
     except (KeyError, TypeError, AttributeError, UserError) as error:
         raise UserError(
             f"{folder} is damaged: its metadata cannot be read ({error}); {REMEDY}"
         ) from error
-    if not intact:
+    if not is_intact:
         raise UserError(
             f"{folder} is damaged: its tensors' hashes do not belong to its fingerprint; {REMEDY}"
         )

@@ -1,4 +1,4 @@
-"""The one place that calls Orbax: quietly, in one line where it fails, and never cut short by Ctrl-C."""
+"""The one place that calls Orbax: quietly, one line where it fails, never cut short by Ctrl-C."""
 
 import contextlib
 import logging
@@ -24,9 +24,8 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, An
     def action() -> None:
         ocp = _orbax()
         context = ocp.Context()
-        context.array.saving.use_compression = (
-            False  # weights shrink by 8 % and would take 3 times as long to load
-        )
+        # Weights would shrink by 8 % and take 3 times as long to load.
+        context.array.saving.use_compression = False
         with context:
             ocp.save(str(path), dict(arrays), custom_metadata=dict(metadata))
 
@@ -34,42 +33,43 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, An
 
 
 def metadata(path: Path) -> Any:
-    """What stands beside a checkpoint's arrays, and their shapes and dtypes, without reading them."""
+    """Read what stands beside a checkpoint's arrays, and their shapes and dtypes, but no array."""
 
     def action() -> Any:
-        found = _orbax().metadata(str(path))
-        if found.metadata is None:  # Orbax only logs why
+        result = _orbax().metadata(str(path))
+        if result.metadata is None:  # Orbax only logs why
             raise ValueError("the list of its arrays cannot be read")
-        return found
+        return result
 
     return _finished(action)
 
 
 def load(path: Path, target: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, jax.Array]:
-    """Read arrays into the dtypes and shardings of `target`: all of a checkpoint's, or some of them."""
+    """Read arrays into the dtypes and shardings of `target`: all of a checkpoint, or some."""
 
     def action() -> dict[str, jax.Array]:
         ocp = _orbax()
         context = ocp.Context()
+        # The target may be a part of the checkpoint: tensors are read a few at a time.
         context.pytree.loading.partial_load = True
         with context:
             return ocp.load(str(path), dict(target))
 
     arrays = _finished(action)
-    assert all(isinstance(array, jax.Array) for array in arrays.values()), (
-        "Orbax left a leaf without numbers"
-    )
+    for array in arrays.values():
+        assert isinstance(array, jax.Array), "Orbax left a leaf without numbers"
     return arrays
 
 
 def _orbax() -> Any:
-    """Orbax itself: a sixth of a worker's imports, which random weights need not wait for."""
+    """Import Orbax: a sixth of a worker's imports, which random weights need not wait for."""
     from orbax.checkpoint import v1
 
     return v1
 
 
 def _finished(action: Callable[[], Any]) -> Any:
+    """Return the action's result, whatever is pressed meanwhile, or raise its `OrbaxError`."""
     with _interrupts_deferred():
         outcome = _quietly(action)
     if isinstance(outcome, OrbaxError):
@@ -81,15 +81,19 @@ def _finished(action: Callable[[], Any]) -> Any:
 def _interrupts_deferred() -> Iterator[None]:
     """Let Ctrl-C wait; only the main thread is ever interrupted.
 
-    Interrupted, Orbax leaves threads behind that go on writing, and make their folders anew where these are cleared
-    away. A gigabyte takes a second or two.
+    Interrupted, Orbax leaves threads behind that go on writing, and make their folders anew where
+    these are cleared away. A gigabyte takes a second or two.
     """
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield
         return
     caught: list[tuple[int, FrameType | None]] = []
-    signal.signal(signal.SIGINT, lambda number, frame: caught.append((number, frame)))
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        caught.append((number, frame))
+
+    signal.signal(signal.SIGINT, remember)
     try:
         yield
     finally:
@@ -99,17 +103,25 @@ def _interrupts_deferred() -> Iterator[None]:
 
 
 def _quietly(action: Callable[[], Any]) -> Any:
-    """The action's result, or an `OrbaxError` in place of its logs and tracebacks."""
-    absl, asyncio = map(logging.getLogger, ("absl", "asyncio"))
+    """Return the action's result, or an `OrbaxError` in place of its logs and tracebacks."""
+    absl = logging.getLogger("absl")
+    asyncio = logging.getLogger("asyncio")
     level, hook = absl.level, sys.unraisablehook
+
+    def drop_late(unraisable: Any) -> None:
+        if not _is_late(unraisable):
+            hook(unraisable)
+
     absl.setLevel(logging.CRITICAL + 1)
     asyncio.addFilter(_not_of_orbax)
-    sys.unraisablehook = lambda unraisable: None if _late(unraisable) else hook(unraisable)
+    sys.unraisablehook = drop_late
     try:
         result = action()
-    except Exception as error:  # Orbax and TensorStore raise many types, bare Exception among them
+    # Orbax and TensorStore raise many types, bare Exception among them.
+    except Exception as error:
         return OrbaxError(_short(str(error) or type(error).__name__))
-    else:  # after a failure these stay: what was under way when it happened is told of when it ends
+    # After a failure these stay: what was under way when it happened complains when it ends.
+    else:
         asyncio.removeFilter(_not_of_orbax)
         sys.unraisablehook = hook
         return result
@@ -117,22 +129,28 @@ def _quietly(action: Callable[[], Any]) -> Any:
         absl.setLevel(level)
 
 
-def _late(unraisable: Any) -> bool:
-    """Whether a read or write ends after the failure of another closed its event loop: TensorStore tells the loop, and
-    Orbax's own coroutine, which nobody waits for any more, is thrown away."""
+def _is_late(unraisable: Any) -> bool:
+    """Say whether a read or write ends after the failure of another closed its event loop.
+
+    TensorStore calls the loop, and Orbax's own coroutine, which nobody waits for any more, is
+    thrown away.
+    """
+    error = unraisable.exc_value
+    if isinstance(error, RuntimeError) and "Event loop is closed" in str(error):
+        return True
     code = getattr(unraisable.object, "cr_code", None)
-    closed = isinstance(unraisable.exc_value, RuntimeError) and "Event loop is closed" in str(
-        unraisable.exc_value
-    )
-    return closed or (code is not None and "orbax" in code.co_filename)
+    return code is not None and "orbax" in code.co_filename
 
 
 def _not_of_orbax(record: logging.LogRecord) -> bool:
-    """Drops asyncio's complaints that nobody read the exceptions of Orbax's or TensorStore's tasks."""
-    return not any(name in record.getMessage() for name in ("orbax", "tensorstore", "OCDBT"))
+    """Drop asyncio's complaints that nobody read the exceptions of Orbax's tasks."""
+    message = record.getMessage()
+    return not any(name in message for name in ("orbax", "tensorstore", "OCDBT"))
 
 
 def _short(text: str) -> str:
-    """TensorStore quotes every path on the way to the reason."""
-    full = "No space left on device"
-    return full if full in text else " ".join(text.split())[:200]
+    """Return the reason in one line; TensorStore quotes every path on the way to it."""
+    disk_full = "No space left on device"
+    if disk_full in text:
+        return disk_full
+    return " ".join(text.split())[:200]

@@ -1,10 +1,12 @@
-"""How long steps tell what they are at."""
+"""How steps that take long report how far they are."""
 
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
-"""Called with the stage (`read`, `write`, `restore`, `wait`), how many tensors are done, and of how many."""
+"""Called with the stage, how many tensors are done, and of how many.
+
+Stages are `read`, `write`, `restore`, `random` and `wait`."""
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """The progress that nobody watches."""
+    """Report nothing."""

@@ -31,7 +31,8 @@ class Loaded:
         structure: what the leaves belong to.
         leaves: the weights, in the order of `structure.names`.
         source: what was converted, or `random`.
-        fingerprint: of the stored tensors (not of what they were cast to), or of the random seed and shapes.
+        fingerprint: of the stored tensors (not of what they were cast to), or of the random seed
+            and shapes.
         random: the weights mean nothing.
         nbytes: of all leaves.
         tokenizer: a tokenizer.json; null where the model has none.
@@ -58,13 +59,13 @@ def load(
 
     Args:
         model: where the weights come from.
-        dtype: how weights are kept, and quantised activations or not.
-        shardings: of the architecture, once it is known, where the parameter of a name goes; null puts all of them on
-            the default device.
-        progress: told of each tensor.
+        dtype: of the weights on the device, and whether activations are quantised.
+        shardings: of the architecture, once it is known, where the parameter of a name goes; null
+            puts all of them on the default device.
+        progress: called for each tensor.
 
     Raises:
-        UserError: a checkpoint that is missing, damaged, of another model, or whose bytes have changed.
+        UserError: a checkpoint that is missing, damaged, changed, or of another model.
     """
     shardings = shardings or (lambda _architecture: _on_default_device())
     if model.weights is Weights.random:
@@ -102,7 +103,10 @@ def _random(model: Model, *, dtype: Dtype, shardings: Shardings, progress: Progr
         sharding_of=shardings(model.shapes),
         progress=progress,
     )
-    folder = Path(model.checkpoint) if model.checkpoint else huggingface.local(model.source or "")
+    # Only the tokenizer is read there, if there is one: random weights download nothing.
+    folder = huggingface.local(model.source or "")
+    if model.checkpoint:
+        folder = Path(model.checkpoint)
     return Loaded(
         architecture=model.shapes,
         structure=structure,
@@ -116,47 +120,55 @@ def _random(model: Model, *, dtype: Dtype, shardings: Shardings, progress: Progr
 
 
 def _checked_architecture(stored: Stored, model: Model) -> Architecture:
-    """Compare a checkpoint with its own architecture and with the model's shapes before any array is read."""
-    there = stored.manifest.architecture
-    eos = (
-        there.eos_token_ids
-    )  # a generation_config.json may change them without making another model
-    asked = dataclasses.replace(model.shapes, eos_token_ids=eos) if model.shapes else there
-    structure = structure_of(asked)
-    needed = dict(zip(structure.names, structure.shapes, strict=True))
-    problems = {
-        "fields of another architecture": _differences(there, asked),
-        "tensors missing": [name for name in needed if name not in stored.shapes],
-        "tensors unexpected": [name for name in stored.shapes if name not in needed],
-        "tensors misshapen": [
-            f"{name} is {stored.shapes[name]}, should be {shape}"
-            for name, shape in needed.items()
-            if stored.shapes.get(name, shape) != shape
-        ],
-    }
-    told = [
-        f"{len(names)} {kind}: {manifest.listed(names)}"
-        for kind, names in problems.items()
-        if names
-    ]
-    if told and asked != there:
-        remedy = "choose the model that it was made for, or model=hf, which takes the checkpoint as it is"
-        raise UserError.collected(
-            f"{stored.folder} does not fit model={model.name}", [*told, remedy]
+    """Compare a checkpoint with its own architecture and the model's, before any array is read."""
+    actual = stored.manifest.architecture
+    expected = actual
+    if model.shapes:
+        # A generation_config.json may change the end-of-text ids without making another model.
+        expected = dataclasses.replace(model.shapes, eos_token_ids=actual.eos_token_ids)
+    messages = _problems(stored, actual, expected)
+    if messages and expected != actual:
+        messages.append(
+            "choose the model that it was made for, or model=hf, which takes the checkpoint "
+            "as it is"
         )
-    if told:
-        raise UserError.collected(f"{stored.folder} is damaged", [*told, manifest.REMEDY])
-    return asked
+        message = f"{stored.folder} does not fit model={model.name}"
+        raise UserError.collected(message, messages)
+    if messages:
+        messages.append(manifest.REMEDY)
+        raise UserError.collected(f"{stored.folder} is damaged", messages)
+    return expected
 
 
-def _differences(there: Architecture, asked: Architecture) -> list[str]:
-    pairs = [
-        (one.name, getattr(there, one.name), getattr(asked, one.name))
-        for one in dataclasses.fields(there)
-    ]
-    return [
-        f"{name} is {found}, should be {wanted}" for name, found, wanted in pairs if found != wanted
-    ]
+def _problems(stored: Stored, actual: Architecture, expected: Architecture) -> list[str]:
+    """Return how a checkpoint differs from an architecture, a message for each kind of problem."""
+    structure = structure_of(expected)
+    shapes = dict(zip(structure.names, structure.shapes, strict=True))
+    misshapen = []
+    for name, shape in shapes.items():
+        stored_shape = stored.shapes.get(name, shape)
+        if stored_shape != shape:
+            misshapen.append(f"{name} is {stored_shape}, should be {shape}")
+    problems = {
+        "fields of another architecture": _differences(actual, expected),
+        "tensors missing": [name for name in shapes if name not in stored.shapes],
+        "tensors unexpected": [name for name in stored.shapes if name not in shapes],
+        "tensors misshapen": misshapen,
+    }
+    messages = []
+    for kind, names in problems.items():
+        if names:
+            messages.append(f"{len(names)} {kind}: {manifest.listed(names)}")
+    return messages
+
+
+def _differences(actual: Architecture, expected: Architecture) -> list[str]:
+    differences = []
+    for field in dataclasses.fields(actual):
+        value, wanted = getattr(actual, field.name), getattr(expected, field.name)
+        if value != wanted:
+            differences.append(f"{field.name} is {value}, should be {wanted}")
+    return differences
 
 
 def _on_default_device() -> Callable[[str], Sharding]:

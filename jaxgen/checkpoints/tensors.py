@@ -1,4 +1,4 @@
-"""Reads safetensors, single or in shards, one tensor at a time; what the files hold is known before any is read."""
+"""Reads safetensors, single or in shards, one tensor at a time; their headers are read first."""
 
 import dataclasses
 from pathlib import Path
@@ -32,31 +32,36 @@ class Entry:
     dtype: str
 
     def read(self, *, third: int | None = None) -> np.ndarray:
-        """The tensor, or a third of its last axis; no more than that is copied into memory."""
+        """Return the tensor, or a third of its last axis; no more is copied into memory."""
         try:
             with safe_open(self.file, "np") as file:
                 if third is None:
                     return file.get_tensor(self.name)
                 width = self.shape[-1] // 3
                 columns = slice(third * width, (third + 1) * width)
-                return file.get_slice(self.name)[(..., columns) if len(self.shape) > 1 else columns]
+                view = file.get_slice(self.name)
+                if len(self.shape) == 1:
+                    return view[columns]
+                return view[..., columns]
         except (OSError, SafetensorError) as error:
             raise _unreadable(self.file, error) from error
 
 
 def entries_of(folder: Folder) -> dict[str, Entry]:
-    """What the folder's safetensors files hold, by tensor name.
+    """Return what the folder's safetensors files hold, by tensor name.
 
     Raises:
         UserError: no safetensors, a missing shard, a file that is cut short or is none.
     """
+    # safetensors says shapes and dtypes in a header, so that no numbers are read here.
     entries = {}
     for path in _files(folder):
         try:
             with safe_open(path, "np") as file:
                 for name in file.keys():  # noqa: SIM118  (a handle, not a dict)
                     view = file.get_slice(name)
-                    entries[name] = Entry(name, path, tuple(view.get_shape()), view.get_dtype())
+                    shape = tuple(view.get_shape())
+                    entries[name] = Entry(name, path, shape, view.get_dtype())
         except (OSError, SafetensorError) as error:
             raise _unreadable(path, error) from error
     return entries
@@ -67,32 +72,43 @@ def _files(folder: Folder) -> list[Path]:
         return [folder.path / SINGLE]
     if not (folder.path / INDEX).exists():
         raise UserError(_no_weights(folder))
-    shards = folder.json(INDEX).get("weight_map")
-    if (
-        not isinstance(shards, dict)
-        or not shards
-        or not all(isinstance(shard, str) for shard in shards.values())
-    ):
+    names = _shard_names(folder)
+    paths = [folder.path / name for name in names]
+    # An index is somebody else's file: it must not make us read elsewhere.
+    outside = [name for name in names if Path(name).name != name]
+    if outside:
+        raise _wrong_files(folder, names, "stand outside the folder", outside)
+    missing = [path.name for path in paths if not path.exists()]
+    if missing:
+        raise _wrong_files(folder, names, "are missing", missing)
+    return paths
+
+
+def _shard_names(folder: Folder) -> list[str]:
+    """Return the names of the files that the folder's index lists."""
+    weight_map = folder.json(INDEX).get("weight_map")
+    files = weight_map.values() if isinstance(weight_map, dict) else ()
+    if not files or not all(isinstance(file, str) for file in files):
         raise UserError(
             f"{folder.source}: {folder.path / INDEX} has no weight_map; download the model again"
         )
-    names = sorted(set(shards.values()))
-    outside = [name for name in names if Path(name).name != name]
-    missing = [name for name in names if name not in outside and not (folder.path / name).exists()]
-    if outside or missing:
-        told = "stand outside the folder" if outside else "are missing"
-        raise UserError(
-            f"{folder.source}: of {len(names)} weight files these {told}: {', '.join(outside or missing)}"
-        )
-    return [folder.path / name for name in names]
+    return sorted(set(files))
+
+
+def _wrong_files(folder: Folder, names: list[str], problem: str, wrong: list[str]) -> UserError:
+    listed = ", ".join(wrong)
+    return UserError(f"{folder.source}: of {len(names)} weight files these {problem}: {listed}")
 
 
 def _no_weights(folder: Folder) -> str:
-    pickles = sorted(path.name for pattern in _PICKLES for path in folder.path.glob(pattern))
+    pickles: list[str] = []
+    for pattern in _PICKLES:
+        pickles += [path.name for path in folder.path.glob(pattern)]
     if pickles:
+        listed = ", ".join(sorted(pickles)[:5])
         return (
-            f"{folder.source}: holds only {', '.join(pickles[:5])}, which jaxgen does not open because loading them "
-            f"can run code; convert them to {SINGLE} or use a model that has it"
+            f"{folder.source}: holds only {listed}, which jaxgen does not open because loading "
+            f"them can run code; convert them to {SINGLE} or use a model that has it"
         )
     return f"{folder.source}: there is neither {SINGLE} nor {INDEX} in {folder.path}"
 

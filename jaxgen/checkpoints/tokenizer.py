@@ -1,4 +1,4 @@
-"""Takes a model's tokenizer into its checkpoint; makes tokenizer.json where a model has only the older files."""
+"""Copies a model's tokenizer into its checkpoint; makes tokenizer.json from the older files."""
 
 import shutil
 from pathlib import Path
@@ -13,18 +13,27 @@ _OLDER = ("vocab.json", "merges.txt")
 def copy(folder: Folder, into: Path) -> None:
     """Copy the tokenizer's files into a folder that exists; a model without a tokenizer is fine.
 
+    Args:
+        folder: of the Hugging Face model.
+        into: the checkpoint.
+
     Raises:
         UserError: vocab.json and merges.txt are there, but do not make a tokenizer.
     """
     for name in (GENERATION, *TOKENIZER_FILES):
-        if name not in _OLDER and (folder.path / name).is_file():
-            shutil.copyfile(folder.path / name, into / name)
-    if not (into / TOKENIZER).exists() and all((folder.path / name).is_file() for name in _OLDER):
+        file = folder.path / name
+        if name not in _OLDER and file.is_file():
+            shutil.copyfile(file, into / name)
+    has_older = all((folder.path / name).is_file() for name in _OLDER)
+    if has_older and not (into / TOKENIZER).exists():
         _make(folder, into / TOKENIZER)
 
 
 def _make(folder: Folder, path: Path) -> None:
-    """The family decides how text is split before merging, which only transformers' own class knows."""
+    """Make tokenizer.json from vocab.json and merges.txt.
+
+    The family decides how text is split before merging, which only transformers' own class knows.
+    """
     from transformers import AutoTokenizer
 
     try:
@@ -33,7 +42,7 @@ def _make(folder: Folder, path: Path) -> None:
         )
         tokenizer.backend_tokenizer.save(str(path))
     except Exception as error:  # damaged files raise whatever their parser raises
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(
-            f"{folder.source}: {' and '.join(_OLDER)} make no tokenizer ({reason})"
-        ) from error
+        words = str(error).split()
+        reason = " ".join(words)[:160]
+        files = " and ".join(_OLDER)
+        raise UserError(f"{folder.source}: {files} make no tokenizer ({reason})") from error

@@ -230,7 +230,7 @@ def _array_axes(path: tuple[Any, ...], ndim: int) -> Axes:
     )
 
 
-def _check_devices(mesh: MeshSpec, devices: list[jax.Device]) -> None:
+def _check_devices(mesh: MeshSpec, devices: list[Any]) -> None:
     """Refuse more devices than there are, and a mesh that leaves some process without any."""
     platform = devices[0].platform
     count = len(devices)

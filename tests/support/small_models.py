@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxgen import caches
 from jaxgen.caches import Cache
-from jaxgen.checkpoints.keeping import kept
+from jaxgen.checkpoints.tensor_leaves import as_leaves
 from jaxgen.engine.engine import Engine
 from jaxgen.models.sharding import layout_of
 from jaxgen.models.structure import Leaves, Structure, structure_of
@@ -154,7 +154,9 @@ def engine(of: Run | None = None) -> Engine:
     found: dict[str, jax.Array] = {}
     for name, leaf in zip(floating.names, leaves, strict=True):
         sharding_of = layout.weight if layout else None
-        found |= kept(name, leaf, structure=structure, dtype=of.dtype.float_dtype, sharding_of=sharding_of)
+        found |= as_leaves(
+            name, leaf, structure=structure, dtype=of.dtype.float_dtype, sharding_of=sharding_of
+        )
     return Engine(of, structure, tuple(found[name] for name in structure.names))
 
 
