@@ -8,10 +8,12 @@ from jaxgen.checkpoints.progress import Progress, silent
 from jaxgen.checkpoints.restore import load as load_weights
 from jaxgen.config.experiment import load_candidate
 from jaxgen.engine import engine as engines
-from jaxgen.engine.continuous import Call, Continuous, Request
+from jaxgen.engine.continuous import Continuous, Request
+from jaxgen.engine.continuous_call import Call
+from jaxgen.engine.scoring.encoding import TextOrIds, outside_vocabulary
 from jaxgen.engine.scoring.likelihood import Likelihood, LikelihoodScorer
-from jaxgen.engine.scoring.request import Text, outside_vocabulary
-from jaxgen.engine.scoring.scorer import Scorer, score
+from jaxgen.engine.scoring.score import score
+from jaxgen.engine.scoring.scorer import Scorer
 from jaxgen.errors import UserError
 from jaxgen.models.sharding import shardings_of
 from jaxgen.specs.run import Process, Run
@@ -74,7 +76,7 @@ class Engine:
         return self._codec.decode(tokens)
 
     def generate(
-        self, prompts: str | Sequence[Text], *, max_new_tokens: int | None = None
+        self, prompts: str | Sequence[TextOrIds], *, max_new_tokens: int | None = None
     ) -> list[Completion]:
         """Continue each prompt as `workload=generate` does, `workload.batch_size` at a time.
 
@@ -116,7 +118,7 @@ class Engine:
                 clock=time.perf_counter,
             )
             call.run()
-            return [(list(text.tokens), engine.finish_reason(text.tokens)) for text in call.texts]
+            return [(list(text.tokens), engine.finish_reason(text.tokens)) for text in call.served]
         capacity = engine.capacity(prompts, new_tokens=new_tokens)
         for batch in engine.batches(prompts, new_tokens=new_tokens, capacity=capacity):
             _, state = engine.decode(batch, *engine.prefill(batch, engine.empty_cache(batch)))
@@ -125,8 +127,8 @@ class Engine:
 
     def score(
         self,
-        query: Text,
-        items: Sequence[Text],
+        query: TextOrIds,
+        items: Sequence[TextOrIds],
         label_token_ids: Sequence[int] | None = None,
         apply_softmax: bool = False,
         item_first: bool = False,
@@ -167,7 +169,7 @@ class Engine:
             tokenization=tokenization,
         )
 
-    def loglikelihood(self, context: Text, continuation: Text) -> Likelihood:
+    def loglikelihood(self, context: TextOrIds, continuation: TextOrIds) -> Likelihood:
         """Of `continuation` right after `context`: the sum of its log-probabilities, and whether it is greedy.
 
         Raises:
@@ -176,12 +178,12 @@ class Engine:
         return self._likelihoods.loglikelihood(context, continuation)
 
     def loglikelihoods(
-        self, pairs: Sequence[tuple[Text, Text]], *, truncate: bool = False
+        self, pairs: Sequence[tuple[TextOrIds, TextOrIds]], *, truncate: bool = False
     ) -> list[Likelihood]:
         """The same for many (context, continuation), in batches; `truncate` shortens contexts that are too long."""
         return self._likelihoods.loglikelihoods(pairs, truncate=truncate)
 
-    def rolling_loglikelihood(self, text: Text) -> float:
+    def rolling_loglikelihood(self, text: TextOrIds) -> float:
         """Log-likelihood of a whole text; one beyond the model's context is cut into stretches that fill it."""
         return self._likelihoods.rolling(text)
 

@@ -1,1 +1,1 @@
-"""Floor 4: prefill and decode as pure programs, the strategies that bind them, the ledger that watches them compile."""
+"""Prefill and decode as pure programs, the strategies that bind them, the compile ledger."""

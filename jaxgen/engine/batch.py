@@ -18,9 +18,6 @@ from jaxgen.engine.programs import State
 from jaxgen.models.sharding import Layout, put
 from jaxgen.specs.cache import CacheSpec, step_depth
 
-LEAST_WIDTH = 16
-"""Single prompts are padded to this times a power of two: few widths, few programs."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Segment:
@@ -75,7 +72,10 @@ class Batch:
 
     def with_captured(self, captured: Captured) -> Self:
         """Return the same batch, its state with room for activations."""
-        return dataclasses.replace(self, state=dataclasses.replace(self.state, captured=captured))
+        return dataclasses.replace(
+            self,
+            state=dataclasses.replace(self.state, captured=captured),
+        )
 
 
 def make_batch(
@@ -108,21 +108,15 @@ def make_batch(
     Raises:
         UserError: no bucket holds the prompts.
     """
+    # Shapes come from the buckets, never from the prompts themselves: another batch of the same
+    # bucket runs the same programs.
     limits = tuple(limits) or (new_tokens,) * len(prompts)
-    rows, longest = len(prompts), max(len(prompt) for prompt in prompts)
-    if batch_buckets:
-        what = f"a batch of {rows} rows"
-        rows = smallest_bucket(rows, batch_buckets, key="batch_buckets", what=what)
-    if token_buckets:
-        what = f"a prompt of {longest} tokens"
-        longest = smallest_bucket(longest, token_buckets, key="token_buckets", what=what)
+    rows, longest = _bucketed(prompts, token_buckets, batch_buckets)
     if layout is not None:
+        # Every group of the mesh has the same number of rows.
         rows = layout.cut.rows(rows)
     width = longest if token_buckets else cache.prompt_width(longest, capacity)
-    sequence, lengths = np.zeros((rows, capacity), np.int32), np.ones((rows,), np.int32)
-    for row, prompt in enumerate(prompts):
-        sequence[row, : len(prompt)] = prompt
-        lengths[row] = len(prompt)
+    sequence, lengths = _padded(prompts, rows=rows, capacity=capacity)
     batch = Batch(
         prompt=put(sequence[:, :width], layout, "batch"),
         state=initial_state(
@@ -150,8 +144,9 @@ def initial_state(
     seed: int,
     layout: Layout | None,
 ) -> State:
-    """Return the state on the device before any prefill; rows behind those of `limits` hold no
-    prompt.
+    """Return the state on the device before any prefill.
+
+    Rows behind those of `limits` hold no prompt.
 
     Args:
         sequence: (B, W) prompts, right-padded.
@@ -162,29 +157,20 @@ def initial_state(
         layout: of the mesh; null on a single device.
     """
     rows, ends = len(sequence), lengths.astype(np.int32)
+    # A row without a prompt is done from the start, and its end is where it is.
     ends[: len(limits)] += np.array(limits, np.int32)
     return State(
         sequence=put(sequence, layout, "batch"),
         lengths=put(lengths.astype(np.int32), layout, "batch"),
         ends=put(ends, layout, "batch"),
         done=put(np.arange(rows) >= len(limits), layout, "batch"),
-        rows=put(np.arange(first_row, first_row + rows, dtype=np.int32), layout, "batch"),
+        rows=put(
+            np.arange(first_row, first_row + rows, dtype=np.int32),
+            layout,
+            "batch",
+        ),
         seed=put(np.uint32(seed), layout),
     )
-
-
-def padded_width(tokens: int, *, limit: int) -> int:
-    """Return what a single prompt is padded to: `LEAST_WIDTH` times a power of two, at most
-    `limit`.
-
-    Example:
-        >>> [padded_width(tokens, limit=100) for tokens in (1, 16, 17, 33, 80)]
-        [16, 16, 32, 64, 100]
-    """
-    width = LEAST_WIDTH
-    while width < tokens:
-        width *= 2
-    return min(width, limit)
 
 
 def _segments(
@@ -199,14 +185,58 @@ def _segments(
     """Group the steps by depth. The step after n tokens (prompt and new) must see n slots.
 
     With 100 prompt tokens, 60 new ones and bucket 128: 28 steps read 128 slots, the other 31 read
-        256.
+    256.
     """
     steps_by_depth: collections.Counter[int] = collections.Counter()
+    # The first new token comes from the prefill: the steps are those after it.
     for taken in range(1, new_tokens):
-        depth = step_depth(cache, width=width, longest=longest, taken=taken, capacity=capacity)
+        depth = step_depth(
+            cache,
+            width=width,
+            longest=longest,
+            taken=taken,
+            capacity=capacity,
+        )
         steps_by_depth[depth] += 1
     segments = []
     for depth, steps in steps_by_depth.items():
+        # As an array on the device, so that the loop's count is traced and no transfer is timed.
         on_device = put(np.int32(steps), layout)
-        segments.append(Segment(depth=depth, steps=steps, steps_on_device=on_device))
+        segments.append(
+            Segment(
+                depth=depth,
+                steps=steps,
+                steps_on_device=on_device,
+            )
+        )
     return tuple(segments)
+
+
+def _bucketed(
+    prompts: Sequence[Sequence[int]],
+    token_buckets: Sequence[int],
+    batch_buckets: Sequence[int],
+) -> tuple[int, int]:
+    """How many rows there are and how long the longest is, as the buckets have them."""
+    rows = len(prompts)
+    longest = max(len(prompt) for prompt in prompts)
+    # No other shape is compiled: a prompt that fits no bucket is refused.
+    if batch_buckets:
+        what = f"a batch of {rows} rows"
+        rows = smallest_bucket(rows, batch_buckets, key="batch_buckets", what=what)
+    if token_buckets:
+        what = f"a prompt of {longest} tokens"
+        longest = smallest_bucket(longest, token_buckets, key="token_buckets", what=what)
+    return rows, longest
+
+
+def _padded(
+    prompts: Sequence[Sequence[int]], *, rows: int, capacity: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The prompts as rows of `capacity` tokens, and their lengths; a row without a prompt has 1."""
+    sequence = np.zeros((rows, capacity), np.int32)
+    lengths = np.ones((rows,), np.int32)
+    for row, prompt in enumerate(prompts):
+        sequence[row, : len(prompt)] = prompt
+        lengths[row] = len(prompt)
+    return sequence, lengths

@@ -1,8 +1,9 @@
 """The jit strategies: six ways to make a callable of one and the same pure program.
 
-What is compared is only how often a program is traced and compiled, and what it carries along. Each binder takes a
-program `f(blueprint, leaves, cache, *rest)` and returns a call of `(leaves, cache, *rest)`; the cache is donated where
-its kind allows. Each call can also say what it runs: `lower` takes the same arguments, or their shapes.
+What is compared is only how often a program is traced and compiled, and what it carries along. Each
+binder takes a program `f(blueprint, leaves, cache, *rest)` and returns a call of `(leaves, cache,
+*rest)`; the cache is donated where its kind allows. Each call can also say what it runs: `lower`
+takes the same arguments, or their shapes.
 """
 
 import dataclasses
@@ -31,13 +32,20 @@ class Bound(Protocol):
         ...
 
     def lower(self, *args) -> Lowered | None:
-        """What a call runs, `jax.ShapeDtypeStruct`s allowed; null where nothing is lowered. Of a program that a call
-        has compiled and kept, neither this nor its `compile()` traces or compiles again."""
+        """Return what a call runs; null where nothing is lowered.
+
+        Arguments may be `jax.ShapeDtypeStruct`s. Of a program that a call has compiled and kept,
+        neither this nor its `compile()` traces or compiles again."""
         ...
 
 
 def bind(
-    strategy: Strategy, program: Program, blueprint: Blueprint, *, leaves: Leaves, donate: bool
+    strategy: Strategy,
+    program: Program,
+    blueprint: Blueprint,
+    *,
+    leaves: Leaves,
+    donate: bool,
 ) -> Bound:
     """One program under one strategy.
 
@@ -45,10 +53,12 @@ def bind(
         strategy: which.
         program: pure; its name is the one that the compile ledger reports.
         blueprint: static, closed over by every strategy.
-        leaves: used by `captured` alone, which keeps them for good; the others take them at each call.
+        leaves: used by `captured` alone, which keeps them for good; the others take them at each
+            call.
         donate: hand the cache's buffers over to the call.
     """
     donated = (CACHE_ARGUMENT,) if donate else ()
+    # On a mesh every call has to find its arguments where the last one has left them.
     layout = blueprint.structure.layout
     program = program if layout is None else _in_place(program, layout)
     if strategy is Strategy.captured:
@@ -56,14 +66,19 @@ def bind(
     return _BINDERS[strategy](program, blueprint, donated)
 
 
-def _closure(program: Program, blueprint: Blueprint, donated: tuple[int, ...]) -> Any:
-    """A closure over structure only, jitted once and kept: the bare jitted function, which has `lower`."""
-    return jax.jit(_closed(program, blueprint), donate_argnums=donated)  # all arguments traced
+def _closure(
+    program: Program,
+    blueprint: Blueprint,
+    donated: tuple[int, ...],
+) -> Any:
+    """A closure over structure only, jitted once and kept: the bare jitted function."""
+    # At a call all arguments are traced; static is only what the closure holds.
+    return jax.jit(_closed(program, blueprint), donate_argnums=donated)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Partial:
-    """Two nested partials, built and jitted anew at every call: nothing compiled is ever found again."""
+    """Two nested partials, built and jitted at every call: nothing compiled is found again."""
 
     program: Program
     blueprint: Blueprint
@@ -76,6 +91,7 @@ class _Partial:
         return self._anew().lower(*args)
 
     def _anew(self):
+        # As in the code that is compared with: new partial objects, which no cache of jit knows.
         inner = functools.partial(self.program)
         outer = functools.partial(inner, self.blueprint)
         return jax.jit(outer, donate_argnums=self.donated)
@@ -84,7 +100,12 @@ class _Partial:
 class _PartialKept:
     """Two nested partials around a jitted function that is kept: partial as such costs nothing."""
 
-    def __init__(self, program: Program, blueprint: Blueprint, donated: tuple[int, ...]):
+    def __init__(
+        self,
+        program: Program,
+        blueprint: Blueprint,
+        donated: tuple[int, ...],
+    ):
         self._kept = _closure(program, blueprint, donated)
         self.lower = self._kept.lower
 
@@ -93,16 +114,25 @@ class _PartialKept:
 
 
 class _Captured:
-    """The closure holds the weights too: they become constants of the program, and later weights are ignored."""
+    """The closure holds the weights too, as constants of the program: later ones are ignored."""
 
     def __init__(
-        self, program: Program, blueprint: Blueprint, *, leaves: Leaves, donated: tuple[int, ...]
+        self,
+        program: Program,
+        blueprint: Blueprint,
+        *,
+        leaves: Leaves,
+        donated: tuple[int, ...],
     ):
+        # The leaves are closed over: jit makes them constants, and the program grows by their size.
         def captured(cache, *rest):
             return program(blueprint, leaves, cache, *rest)
 
         captured.__name__ = program.__name__
-        self._kept = jax.jit(captured, donate_argnums=tuple(argument - 1 for argument in donated))
+        self._kept = jax.jit(
+            captured,
+            donate_argnums=tuple(argument - 1 for argument in donated),
+        )
 
     def __call__(self, _leaves, *args):
         return self._kept(*args)
@@ -112,16 +142,25 @@ class _Captured:
 
 
 class _Aot:
-    """Lowered and compiled ahead for each signature; the executable is called, without jit's dispatch."""
+    """Lowered and compiled ahead for each signature; the executable is called, not jit."""
 
-    def __init__(self, program: Program, blueprint: Blueprint, donated: tuple[int, ...]):
+    def __init__(
+        self,
+        program: Program,
+        blueprint: Blueprint,
+        donated: tuple[int, ...],
+    ):
         self._jitted = _closure(program, blueprint, donated)
         self._executables: dict[object, Callable[..., Any]] = {}
         self.lower = self._jitted.lower
 
     def __call__(self, *args):
+        # The weights never change their shapes, so they are no part of the signature.
         flat, treedef = jax.tree.flatten(args[CACHE_ARGUMENT:])
-        signature = (treedef, tuple((leaf.shape, leaf.dtype) for leaf in flat))
+        signature = (
+            treedef,
+            tuple((leaf.shape, leaf.dtype) for leaf in flat),
+        )
         if signature not in self._executables:
             self._executables[signature] = self.lower(*args).compile()
         return self._executables[signature](*args)
@@ -144,7 +183,10 @@ class _Eager:
 
 
 def _in_place(program: Program, layout: Layout) -> Program:
-    """The program, whose results lie where the next call expects them: else that one would be compiled anew."""
+    """The program, its results constrained to where the next call expects them.
+
+    Else that call would have other shardings, and would be compiled again.
+    """
 
     def placed(*args):
         return layout.constrain(program(*args))
@@ -161,7 +203,10 @@ def _closed(program: Program, blueprint: Blueprint) -> Program:
     return closure
 
 
-_BINDERS: dict[Strategy, Callable[[Program, Blueprint, tuple[int, ...]], Bound]] = {
+_BINDERS: dict[
+    Strategy,
+    Callable[[Program, Blueprint, tuple[int, ...]], Bound],
+] = {
     Strategy.closure: _closure,
     Strategy.partial: _Partial,
     Strategy.partial_kept: _PartialKept,

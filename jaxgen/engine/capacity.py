@@ -6,6 +6,9 @@ from jaxgen.errors import UserError
 from jaxgen.specs.architecture import Architecture
 from jaxgen.specs.cache import CacheSpec
 
+LEAST_WIDTH = 16
+"""Single prompts are padded to this times a power of two: few widths, few programs."""
+
 
 def smallest_bucket(needed: int, buckets: Sequence[int], *, key: str, what: str) -> int:
     """Return the smallest bucket that holds `needed`.
@@ -39,8 +42,9 @@ def capacity_for(
     token_buckets: Sequence[int] = (),
     depths: Sequence[int] = (),
 ) -> int:
-    """Return the slots that each row of the cache needs for these prompts, or for the largest
-    bucket.
+    """Return the slots that each row of the cache needs.
+
+    They are for these prompts, or for the largest bucket.
 
     Args:
         prompts: token ids.
@@ -61,6 +65,7 @@ def capacity_for(
     if token_buckets:
         what = f"a prompt of {longest} tokens"
         smallest_bucket(longest, token_buckets, key="token_buckets", what=what)
+        # The cache has room for the largest bucket, so that every bucket finds its programs.
         longest = token_buckets[-1]
     elif limits:
         # The row that becomes longest is not always that of the longest prompt.
@@ -75,6 +80,7 @@ def capacity_for(
             f"{tokens} + workload.max_new_tokens={new_tokens} exceed the model's context of "
             f"{architecture.context}; {cure}{shorter}"
         )
+    # The cache rounds up; only a length that the user has set may be too small.
     capacity = cache.capacity(needed)
     if capacity < needed:
         raise UserError(
@@ -84,9 +90,31 @@ def capacity_for(
     return capacity
 
 
-def _in_words(longest: int, token_buckets: Sequence[int], depths: Sequence[int]) -> tuple[str, str]:
+def padded_width(tokens: int, *, limit: int) -> int:
+    """Return the width that a single prompt is padded to.
+
+    It is `LEAST_WIDTH` times a power of two, at most `limit`.
+
+    Example:
+        >>> [padded_width(tokens, limit=100) for tokens in (1, 16, 17, 33, 80)]
+        [16, 16, 32, 64, 100]
+    """
+    width = LEAST_WIDTH
+    while width < tokens:
+        width *= 2
+    return min(width, limit)
+
+
+def _in_words(
+    longest: int,
+    token_buckets: Sequence[int],
+    depths: Sequence[int],
+) -> tuple[str, str]:
     """What so many tokens are to the user, and how there would be fewer."""
-    for key, values in (("token_buckets", token_buckets), ("depths", depths)):
+    for key, values in (
+        ("token_buckets", token_buckets),
+        ("depths", depths),
+    ):
         if values:
             tokens = f"the {longest} tokens of workload.{key}={list(values)}"
             return tokens, "leave its last number out"

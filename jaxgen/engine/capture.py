@@ -65,12 +65,23 @@ class Captured:
                 f"workload.capture.layers has {missing}, and the model's layers are 0 to "
                 f"{architecture.num_layers - 1}"
             )
-        shape = (len(capture.layers), rows, steps, architecture.hidden_size)
+        shape = (
+            len(capture.layers),
+            rows,
+            steps,
+            architecture.hidden_size,
+        )
+        # All steps are allocated at once: a buffer that grows would be another program each step.
         zeros = np.zeros(shape, jnp.dtype(dtype))
         values = tuple(put(zeros, layout, None, "batch") for _ in capture.sites)
         return cls(values=values, step=put(np.int32(0), layout))
 
-    def with_step(self, capture: Capture, taps: "Taps", positions: Int[Array, "B"]) -> Self:
+    def with_step(
+        self,
+        capture: Capture,
+        taps: "Taps",
+        positions: Int[Array, "B"],
+    ) -> Self:
         """Return the buffers with one more step, of what was tapped at each row's position."""
         at = positions[:, None, None]
         values = []
@@ -97,6 +108,7 @@ class Taps:
 
     def __call__(self, site: str, layer: int, activations: Array) -> None:
         """Keep the activations if they are wanted."""
+        # Only what is wanted stays alive in the traced program.
         if (site, layer) in self._wanted:
             self.arrays[site, layer] = activations
 
@@ -107,8 +119,10 @@ def save(
     batches: Sequence[tuple[Captured, int]],
     rows: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Write a safetensors file with one tensor (layers, rows, steps, hidden) per site, and beside
-    it `<path>.json`.
+    """Write the activations of all batches.
+
+    The safetensors file has one tensor (layers, rows, steps, hidden) per site; beside it lies
+    `<path>.json`.
 
     Args:
         path: of the tensors.
@@ -142,12 +156,15 @@ def save(
 
 
 def _joined(
-    site: int, batches: Sequence[tuple[Captured, int]], rows: Sequence[dict[str, Any]]
+    site: int,
+    batches: Sequence[tuple[Captured, int]],
+    rows: Sequence[dict[str, Any]],
 ) -> np.ndarray:
     """One site's activations of all batches, padded to the same number of steps."""
     steps = max(captured.values[0].shape[2] for captured, _ in batches)
     parts = []
     for captured, prompts in batches:
+        # safetensors has no bfloat16 in numpy, so all become float32.
         part = on_host(captured.values[site].astype(jnp.float32))[:, :prompts]
         missing = steps - part.shape[2]
         parts.append(np.pad(part, ((0, 0), (0, 0), (0, missing), (0, 0))))
@@ -158,13 +175,24 @@ def _joined(
     return tensor
 
 
-def _index(capture: Capture, rows: Sequence[dict[str, Any]], *, steps: int) -> dict[str, Any]:
+def _index(
+    capture: Capture,
+    rows: Sequence[dict[str, Any]],
+    *,
+    steps: int,
+) -> dict[str, Any]:
     """What the axes of the tensors stand for."""
     row_facts = []
     for row in rows:
         first = len(row["prompt_tokens"]) - 1
         positions = list(range(first, first + len(row["tokens"])))
-        row_facts.append({"index": row["index"], "tokens": row["tokens"], "positions": positions})
+        row_facts.append(
+            {
+                "index": row["index"],
+                "tokens": row["tokens"],
+                "positions": positions,
+            }
+        )
     return {
         "axes": ["layer", "row", "step", "hidden"],
         "layers": list(capture.layers),

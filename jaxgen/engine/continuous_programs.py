@@ -38,7 +38,11 @@ def admit(
     """
     # The prompt runs on a cache of one row, so that the others are neither computed nor written.
     row, row_state = programs.prefill(
-        blueprint, leaves, cache.open_row(assignment), prompt, row_state
+        blueprint,
+        leaves,
+        cache.open_row(assignment),
+        prompt,
+        row_state,
     )
     cache = cache.close_row(assignment, cast(SlottedCache, row))
     return cache, _with_row(state, assignment.slot, row_state)
@@ -63,8 +67,12 @@ def serve(
 
     def body(carry):
         taken, cache, state = carry
+        taken = taken + 1
         cache, state = programs.step(blueprint, leaves, cache, state)
-        return (taken + 1, *programs.constrain_to_mesh(blueprint, cache, state))
+        return (
+            taken,
+            *programs.constrain_to_mesh(blueprint, cache, state),
+        )
 
     # Rows without a prompt are computed along, and must not write: their pages are others' by now.
     start = (jnp.int32(0), cache.mask_rows(active), state)

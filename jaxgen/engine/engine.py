@@ -11,11 +11,12 @@ import jax
 from jaxgen import caches
 from jaxgen.caches.protocol import Cache
 from jaxgen.engine import continuous_programs, placement, programs
-from jaxgen.engine.batch import Batch, make_batch
+from jaxgen.engine.batch import Batch
 from jaxgen.engine.binders import Bound, Program, bind
+from jaxgen.engine.blueprint import blueprint_of
 from jaxgen.engine.capacity import capacity_for
-from jaxgen.engine.capture import Captured
-from jaxgen.engine.programs import Blueprint, State
+from jaxgen.engine.programs import State
+from jaxgen.engine.run_batch import run_batch
 from jaxgen.models.sharding import layout_of, on_host
 from jaxgen.models.structure import Leaves, Structure
 from jaxgen.specs.cache import CacheSpec
@@ -43,18 +44,12 @@ class Engine:
     def __init__(self, run: Run, structure: Structure, leaves: Leaves):
         architecture = structure.architecture
         self.layout = layout_of(run.mesh, architecture)
+        # From here on the run's cache is the one that the model really has.
         cache = placement.resolve_cache_spec(run.cache, architecture, self.layout)
         self.run = dataclasses.replace(run, cache=cache)
         self.leaves = leaves
-        self.blueprint = Blueprint(
-            structure=dataclasses.replace(structure, layout=self.layout),
-            activations=run.dtype.between,
-            logits=run.dtype.logits.value,
-            sampling=self.generation.sampling,
-            eos_token_ids=() if self.generation.ignores_eos else architecture.eos_token_ids,
-            capture=self.generation.capture,
-            window=cache.window,
-        )
+        structure = dataclasses.replace(structure, layout=self.layout)
+        self.blueprint = blueprint_of(self.run, structure, self.generation)
         # Bound once and kept: a jit inside a function that is called again would compile again.
         self.prefill_program = self._bind(programs.prefill)
         self.step_program = self._bind(programs.step)
@@ -64,7 +59,8 @@ class Engine:
 
     def _bind(self, program: Program) -> Bound:
         """A program under the run's jit strategy; nothing is compiled before it is called."""
-        strategy, donate = self.run.jit.strategy, caches.kind(self.run.cache).donated
+        strategy = self.run.jit.strategy
+        donate = caches.kind(self.run.cache).donated
         return bind(strategy, program, self.blueprint, leaves=self.leaves, donate=donate)
 
     @property
@@ -126,22 +122,29 @@ class Engine:
         """
         if capacity is None:
             capacity = self.capacity(prompts, limits=limits)
+        # Fewer tokens for a short warm-up: the capacity stays that of the whole run.
         if new_tokens is not None:
             limits = [min(limit, new_tokens) for limit in limits]
         size = self.generation.batch_size
         batches = []
         for first in range(0, len(prompts), size):
             rows = slice(first, first + size)
-            sizes = {"capacity": capacity, "new_tokens": new_tokens}
-            batch = self._batch(prompts[rows], first_row=first, limits=limits[rows], **sizes)
+            batch = self._batch(
+                prompts[rows],
+                first_row=first,
+                limits=limits[rows],
+                capacity=capacity,
+                new_tokens=new_tokens,
+            )
             batches.append(batch)
         return batches
 
     def bucket_batches(
         self, lengths: Sequence[int], *, capacity: int, new_tokens: int | None = None
     ) -> list[Batch]:
-        """Return one full batch of each shape that the buckets allow, to compile ahead of any
-        prompt.
+        """Return one full batch of each shape that the buckets allow.
+
+        They are for compiling ahead of any prompt.
 
         Args:
             lengths: the token buckets, or the lengths of the prompts.
@@ -152,43 +155,20 @@ class Engine:
         batches = []
         for length in lengths:
             for size in work.batch_buckets or (work.batch_size,):
+                # Any tokens will do: only the shapes are compiled.
                 zeros = [[0] * length] * size
                 full = self._batch(zeros, first_row=0, capacity=capacity, new_tokens=new_tokens)
                 batches.append(full)
         return batches
 
-    def _batch(
-        self,
-        prompts: Sequence[Sequence[int]],
-        *,
-        first_row: int,
-        capacity: int,
-        new_tokens: int | None,
-        limits: Sequence[int] = (),
-    ) -> Batch:
-        """One batch of the run, with buffers for what is captured of it, if anything is."""
-        work, blueprint = self.generation, self.blueprint
-        batch = make_batch(
+    def _batch(self, prompts: Sequence[Sequence[int]], **sizes) -> Batch:
+        return run_batch(
             prompts,
-            first_row=first_row,
-            capacity=capacity,
-            new_tokens=work.max_new_tokens if new_tokens is None else new_tokens,
+            workload=self.generation,
             cache=self.run.cache,
-            seed=work.seed,
-            limits=limits,
-            token_buckets=work.token_buckets,
-            batch_buckets=work.batch_buckets,
-            layout=self.layout,
+            blueprint=self.blueprint,
+            **sizes,
         )
-        captured = Captured.empty(
-            blueprint.capture,
-            blueprint.structure.architecture,
-            rows=batch.rows,
-            steps=batch.new_tokens,
-            dtype=blueprint.activations,
-            layout=self.layout,
-        )
-        return batch if captured is None else batch.with_captured(captured)
 
     def empty_cache(self, batch: Batch) -> Cache:
         """Return a fresh cache for one run of a batch, ready on the device: it will be donated."""
@@ -211,10 +191,16 @@ class Engine:
         return self.prefill_program(self.leaves, cache, batch.prompt, batch.state)
 
     def decode(
-        self, batch: Batch, cache: Cache, state: State, *, every_step: bool = False
+        self,
+        batch: Batch,
+        cache: Cache,
+        state: State,
+        *,
+        every_step: bool = False,
     ) -> tuple[Cache, State]:
-        """Choose all the tokens after the first: in one loop per depth on the device, or one call
-        per token.
+        """Choose all the tokens after the first.
+
+        The device loop is one call per depth, the host loop one call per token.
 
         Args:
             batch: says how many steps at which depth.
@@ -225,7 +211,12 @@ class Engine:
         for segment in batch.segments:
             cache = cache.with_depth(segment.depth)
             if on_device:
-                cache, state = self.loop_program(self.leaves, cache, state, segment.steps_on_device)
+                cache, state = self.loop_program(
+                    self.leaves,
+                    cache,
+                    state,
+                    segment.steps_on_device,
+                )
                 continue
             for _ in range(segment.steps):
                 # The device loop sees by itself that all rows are done; here the host has to ask.
@@ -236,7 +227,8 @@ class Engine:
 
     def outputs(self, batch: Batch, state: State) -> list[Output]:
         """Return each row's new tokens, and why it ended."""
-        sequence, lengths = on_host(state.sequence), on_host(state.lengths)
+        sequence = on_host(state.sequence)
+        lengths = on_host(state.lengths)
         outputs = []
         for row, start in enumerate(batch.prompt_lengths):
             tokens = sequence[row, start : lengths[row]].tolist()
@@ -249,5 +241,6 @@ class Engine:
 
     def move_to_new_buffers(self) -> None:
         """Copy the weights, leaf by leaf: where they lie in memory is worth a percent or two."""
+        # The engine lets go first: else every leaf would have a second owner and stay alive.
         leaves, self.leaves = list(self.leaves), ()
         self.leaves = placement.copy_leaves(leaves)

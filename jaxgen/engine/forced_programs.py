@@ -1,5 +1,4 @@
-"""The teacher-forced programs: they feed tokens that the arm did not choose, and return its
-log-probabilities.
+"""The teacher-forced programs: log-probabilities of tokens that the arm did not choose.
 
 They are jitted here whatever the arm's jit strategy, because nothing is timed and no strategy
 changes a number. The jitted functions are module-level and take the blueprint as a static argument:
@@ -68,7 +67,12 @@ def forced_steps(
         has_next = first + step + 1 < counts
         return cache.advance(has_next.astype(jnp.int32)), logprobs
 
-    shape = (chunk, outputs.shape[0], blueprint.structure.architecture.vocab_size)
+    # Preallocated: nothing in the loop's carry may grow.
+    shape = (
+        chunk,
+        outputs.shape[0],
+        blueprint.structure.architecture.vocab_size,
+    )
     start = (cache, jnp.zeros(shape, jnp.float32))
     return jax.lax.fori_loop(jnp.int32(0), steps, feed, start)
 
@@ -103,7 +107,9 @@ def forced_pass(
     return _logprobs(model.logits(gathered, dtype=jnp.dtype(blueprint.logits)))
 
 
-def _logprobs(logits: Float[Array, "*dims V"]) -> Float[Array, "*dims V"]:
+def _logprobs(
+    logits: Float[Array, "*dims V"],
+) -> Float[Array, "*dims V"]:
     return jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
 
 

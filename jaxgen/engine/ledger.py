@@ -1,4 +1,7 @@
-"""The compile ledger: every trace, lowering and backend compile of this process, by function, from jax.monitoring."""
+"""The compile ledger: every trace, lowering and backend compile of this process, by function.
+
+It listens to `jax.monitoring`.
+"""
 
 import collections
 import dataclasses
@@ -12,7 +15,10 @@ _KINDS = {
     "/jax/core/compile/jaxpr_to_mlir_module_duration": "lower",
     "/jax/core/compile/backend_compile_duration": "compile",
 }
-_HIT, _MISS = "/jax/compilation_cache/cache_hits", "/jax/compilation_cache/cache_misses"
+_HIT, _MISS = (
+    "/jax/compilation_cache/cache_hits",
+    "/jax/compilation_cache/cache_misses",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +46,7 @@ class Window:
 
     @property
     def events(self) -> int:
-        """Traces, lowerings and true backend compiles; one served from the persistent cache is not counted as one."""
+        """Traces, lowerings and backend compiles; one from the persistent cache does not count."""
         return (
             self.count("trace")
             + self.count("lower")
@@ -59,13 +65,15 @@ class Window:
         return sum(entry.kind == kind for entry in self.entries)
 
     def seconds(self, kind: str) -> float:
-        """In which an event of one kind was under way; what is traced inside another trace is not counted again."""
+        """The time in which events of one kind were under way."""
+        # What is traced inside another trace is part of its time, and does not count again.
         spans = sorted(
             (entry.ended_s - entry.seconds, entry.ended_s)
             for entry in self.entries
             if entry.kind == kind
         )
         total, until = 0.0, -math.inf
+        # Spans overlap where one trace runs inside another: their union counts.
         for began, ended in spans:
             total += max(0.0, ended - max(began, until))
             until = max(until, ended)
@@ -85,6 +93,7 @@ class Ledger:
 
     def __init__(self):
         self._entries: list[Entry] = []
+        # Public listeners: they hear every trace and compile of the process, whoever starts it.
         jax.monitoring.register_event_duration_secs_listener(self._on_duration)
         jax.monitoring.register_event_listener(self._on_event)
 
@@ -105,14 +114,24 @@ class Ledger:
         if event in _KINDS:
             name = str(details.get("fun_name", "unknown"))
             self._entries.append(
-                Entry(_KINDS[event], _bare(name), duration_secs, time.perf_counter())
+                Entry(
+                    _KINDS[event],
+                    _bare(name),
+                    duration_secs,
+                    time.perf_counter(),
+                )
             )
 
     def _on_event(self, event: str, **details) -> None:
         del details
         if event in (_HIT, _MISS):
             self._entries.append(
-                Entry("hit" if event == _HIT else "miss", "", 0.0, time.perf_counter())
+                Entry(
+                    "hit" if event == _HIT else "miss",
+                    "",
+                    0.0,
+                    time.perf_counter(),
+                )
             )
 
 

@@ -1,5 +1,4 @@
-"""How far this arm's logits lie from the reference logits on the same tokens, as plain data for the
-parent.
+"""How far this arm's logits lie from the reference logits on the same tokens.
 
 It answers with a few numbers for each position, and with both arms' log-probabilities of the tokens
 at which their
@@ -7,7 +6,7 @@ outputs part: the teacher-forced pass holds these already, so that nothing is co
     divergence.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,11 @@ import numpy as np
 
 from jaxgen.engine.engine import Engine
 from jaxgen.engine.logit_distances import Distances, distances
-from jaxgen.engine.reference_logits import read_outputs, row_starts, share_evenly
+from jaxgen.engine.reference_logits import (
+    read_outputs,
+    row_starts,
+    share_evenly,
+)
 from jaxgen.engine.teacher_forcing import Piece
 
 DIGITS = 5  # of the numbers in the report: more are noise
@@ -56,34 +59,61 @@ def compare_logits(
     Raises:
         ValueError: the file is not of these rows.
     """
+    # Mapped: only the positions of one piece are read at a time.
     reference = np.load(path, mmap_mode="r")
     lengths = [len(row["tokens"]) for row in rows]
-    facts = {"positions_compared": 0, "positions_total": sum(lengths), "skipped": None}
-    vocab_size = engine.blueprint.structure.architecture.vocab_size
-    if reference.shape[1] != vocab_size:
-        facts["skipped"] = (
-            f"the candidate's vocabulary has {vocab_size} tokens, the baseline's "
-            f"{reference.shape[1]}"
-        )
+    facts = {
+        "positions_compared": 0,
+        "positions_total": sum(lengths),
+        "skipped": None,
+    }
+    if skipped := _other_vocabulary(engine, reference):
+        facts["skipped"] = skipped
         nothing = [None] * len(divergences)
         return facts | _report([], [], method=None) | {"divergences": nothing}
     counts = share_evenly(lengths, reference.shape[0])
-    starts = row_starts(counts)
     most = tuple(limits) or (engine.generation.max_new_tokens,) * len(rows)
     # Perhaps fewer than the reference has: this arm's cache may hold no more.
     compared = [min(count, limit) for count, limit in zip(counts, most, strict=True)]
     reading = read_outputs(engine, rows, compared, limits=limits)
-    by_row: list[list[Distances]] = [[] for _ in rows]
+    by_row, logprobs = _compare_pieces(
+        reading.pieces,
+        reference,
+        starts=row_starts(counts),
+        divergences=divergences,
+    )
+    facts["positions_compared"] = sum(compared)
+    report = _report(by_row, counts, method=reading.method)
+    return facts | report | {"divergences": logprobs}
+
+
+def _other_vocabulary(engine: Engine, reference: np.ndarray) -> str | None:
+    """Why the two vocabularies cannot be compared; null where they can."""
+    ours = engine.blueprint.structure.architecture.vocab_size
+    theirs = reference.shape[1]
+    if ours == theirs:
+        return None
+    return f"the candidate's vocabulary has {ours} tokens, the baseline's {theirs}"
+
+
+def _compare_pieces(
+    pieces: Iterable[Piece],
+    reference: np.ndarray,
+    *,
+    starts: Sequence[int],
+    divergences: Sequence[Mapping],
+) -> tuple[list[list[Distances]], list[dict[str, Numbers] | None]]:
+    """The distances of each row, and both arms' log-probabilities at each divergence."""
+    by_row: list[list[Distances]] = [[] for _ in starts]
     logprobs: list[dict[str, Numbers] | None] = [None] * len(divergences)
-    for piece in reading.pieces:
+    # Piece by piece: all positions over a large vocabulary would not fit into memory at once.
+    for piece in pieces:
         start = starts[piece.row] + piece.position
         same_positions = reference[start : start + len(piece.logprobs)]
         by_row[piece.row].append(distances(same_positions, piece.logprobs))
         for number in _inside(piece, divergences):
             logprobs[number] = _at_divergence(piece, same_positions, divergences[number])
-    facts["positions_compared"] = sum(compared)
-    report = _report(by_row, counts, method=reading.method)
-    return facts | report | {"divergences": logprobs}
+    return by_row, logprobs
 
 
 def _inside(piece: Piece, divergences: Sequence[Mapping]) -> list[int]:
@@ -98,13 +128,20 @@ def _inside(piece: Piece, divergences: Sequence[Mapping]) -> list[int]:
 
 def _at_divergence(piece: Piece, reference: np.ndarray, at: Mapping) -> dict[str, Numbers]:
     """Both arms' log-probabilities of the tokens at a divergence, unrounded."""
+    # Unrounded: the near-tie is decided by a difference of two of them.
     offset, tokens = at["position"] - piece.position, at["tokens"]
-    both = {"candidate": piece.logprobs[offset], "baseline": reference[offset]}
+    both = {
+        "candidate": piece.logprobs[offset],
+        "baseline": reference[offset],
+    }
     return {arm: _plain(logprobs[tokens]) for arm, logprobs in both.items()}
 
 
 def _report(
-    by_row: Sequence[Sequence[Distances]], counts: Sequence[int], *, method: str | None
+    by_row: Sequence[Sequence[Distances]],
+    counts: Sequence[int],
+    *,
+    method: str | None,
 ) -> dict[str, Any]:
     """The distances as rows of numbers, each row as long as the reference's."""
     spreads: list[float] = []
@@ -127,7 +164,10 @@ def _report(
         "max_abs_logprob_diff": numbers("moved"),
         "logit_error": numbers("logit_error"),
         "next_token_alike": numbers("alike"),
-        "margins": {"candidate": numbers("margins"), "baseline": numbers("reference_margins")},
+        "margins": {
+            "candidate": numbers("margins"),
+            "baseline": numbers("reference_margins"),
+        },
         "logit_spread": _rounded(float(np.mean(spreads))) if spreads else None,
         "non_finite": "both" if len(broken) == 2 else next(iter(broken), None),
     }
@@ -137,6 +177,7 @@ def _row_numbers(pieces: Sequence[Distances], name: str, count: int) -> Numbers:
     """A row's figures; null where a distribution is no numbers, or the cache did not reach."""
     numbers: Numbers = []
     for piece in pieces:
+        # One value that is no number makes all figures of its position meaningless.
         finite = piece.finite & piece.reference_finite
         for value, is_finite in zip(getattr(piece, name), finite, strict=True):
             numbers.append(_rounded(float(value)) if is_finite else None)

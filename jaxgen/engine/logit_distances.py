@@ -47,6 +47,7 @@ def distances(reference: np.ndarray, logprobs: np.ndarray) -> Distances:
         count = min(LIKELIEST, reference.shape[1])
         likeliest = np.argpartition(reference, -count, axis=-1)[:, -count:]
         apart = reference - logprobs
+        # Summed in float64: 150 000 small terms lose digits in float32.
         kl = (np.exp(reference) * apart).sum(-1, dtype=np.float64)
         alike = logprobs.argmax(-1) == reference.argmax(-1)
         return Distances(
@@ -57,8 +58,8 @@ def distances(reference: np.ndarray, logprobs: np.ndarray) -> Distances:
             margins=_margins(logprobs),
             reference_margins=_margins(reference),
             reference_spread=reference.std(-1, dtype=np.float64),
-            finite=np.isfinite(logprobs).all(axis=-1),
-            reference_finite=np.isfinite(reference).all(axis=-1),
+            finite=_is_finite(logprobs),
+            reference_finite=_is_finite(reference),
         )
 
 
@@ -66,3 +67,8 @@ def _margins(logprobs: np.ndarray) -> np.ndarray:
     """By how much the likeliest token leads the second."""
     second, first = np.partition(logprobs, -2, axis=-1)[:, -2:].T
     return first - second
+
+
+def _is_finite(logprobs: np.ndarray) -> np.ndarray:
+    """Whether each position holds numbers alone."""
+    return np.all(np.isfinite(logprobs), axis=-1, keepdims=True)[:, 0]

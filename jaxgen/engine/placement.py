@@ -12,11 +12,18 @@ from jaxgen.caches.protocol import Cache
 from jaxgen.models.sharding import Layout
 from jaxgen.models.structure import Leaves, Structure
 from jaxgen.specs.architecture import Architecture
-from jaxgen.specs.cache import CacheSpec, Paged, PageKernel, windowed
+from jaxgen.specs.cache import (
+    CacheSpec,
+    Paged,
+    PageKernel,
+    windowed,
+)
 
 
 def resolve_cache_spec(
-    spec: CacheSpec, architecture: Architecture, layout: Layout | None
+    spec: CacheSpec,
+    architecture: Architecture,
+    layout: Layout | None,
 ) -> CacheSpec:
     """Return the cache as a model on its mesh can have it: its window is narrowed to the model's.
 
@@ -66,8 +73,15 @@ def empty_cache(
     Raises:
         UserError: there are too few pages.
     """
-    architecture, layout = structure.architecture, structure.layout
-    sizes = {"batch": batch, "capacity": capacity, "dtype": jnp.dtype(dtype), "prompt": prompt}
+    architecture = structure.architecture
+    layout = structure.layout
+    sizes = {
+        "batch": batch,
+        "capacity": capacity,
+        "dtype": jnp.dtype(dtype),
+        "prompt": prompt,
+    }
+    # On a single device every array is made where it belongs.
     if layout is None:
         return caches.create(spec, architecture, needed=needed, **sizes)
     return _sharded_cache(layout, spec, architecture, needed=tuple(needed), **sizes)
@@ -80,6 +94,7 @@ def copy_leaves(leaves: list[jax.Array]) -> Leaves:
         leaves: its entries are replaced one at a time, so that only one leaf exists twice.
     """
     for number, leaf in enumerate(leaves):
+        # Waited for before the next copy begins: else all copies would exist at once.
         leaves[number] = jax.block_until_ready(jnp.copy(leaf))
     return tuple(leaves)
 
@@ -89,8 +104,19 @@ def copy_leaves(leaves: list[jax.Array]) -> Leaves:
 @functools.partial(
     jax.jit,
     static_argnums=(0, 1, 2),
-    static_argnames=("batch", "capacity", "dtype", "needed", "prompt"),
+    static_argnames=(
+        "batch",
+        "capacity",
+        "dtype",
+        "needed",
+        "prompt",
+    ),
 )
-def _sharded_cache(layout: Layout, spec: CacheSpec, architecture: Architecture, **sizes) -> Cache:
+def _sharded_cache(
+    layout: Layout,
+    spec: CacheSpec,
+    architecture: Architecture,
+    **sizes,
+) -> Cache:
     """An empty cache whose parts are made on the devices that hold them."""
     return layout.constrain(caches.create(spec, architecture, **sizes))

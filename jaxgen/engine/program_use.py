@@ -46,8 +46,9 @@ class Use:
 
 
 def generation_uses(engine: Engine, batch: Batch) -> list[Use]:
-    """Return the programs of one batch in the order of their use, with arguments like those of the
-    true calls.
+    """Return the programs of one batch in the order of their use.
+
+    Their arguments are like those of the true calls.
 
     A cache that grows has a program for every step: only the last is among them.
     """
@@ -56,15 +57,35 @@ def generation_uses(engine: Engine, batch: Batch) -> list[Use]:
     arguments = (leaves, shapes_of(empty), batch.prompt, state)
     uses = [Use("prefill", engine.prefill_program, arguments)]
     in_loop = engine.generation.loop is Loop.device and empty.static_shape
+    # A growing cache has a program for every step: the last one is the largest.
     segments = batch.segments if empty.static_shape else batch.segments[-1:]
     for segment in segments:
         cache = _before_step(engine, batch, empty, depth=segment.depth)
         variant = str(segment.depth)
         if in_loop:
-            arguments = (leaves, cache, state, segment.steps_on_device)
-            uses.append(Use("loop", engine.loop_program, arguments, variant=variant))
+            arguments = (
+                leaves,
+                cache,
+                state,
+                segment.steps_on_device,
+            )
+            uses.append(
+                Use(
+                    "loop",
+                    engine.loop_program,
+                    arguments,
+                    variant=variant,
+                )
+            )
         else:
-            uses.append(Use("step", engine.step_program, (leaves, cache, state), variant=variant))
+            uses.append(
+                Use(
+                    "step",
+                    engine.step_program,
+                    (leaves, cache, state),
+                    variant=variant,
+                )
+            )
     return uses
 
 
@@ -81,7 +102,7 @@ def shapes_of(tree: Any) -> Any:
 
 
 def _before_step(engine: Engine, batch: Batch, empty, *, depth: int) -> Any:
-    """The cache's shapes for the step that reads `depth` slots, on a device as a program left it."""
+    """The shapes of the cache for a step at `depth` slots, on a device as a program left it."""
     cache = empty.with_depth(depth)
     if cache.incremental and not cache.static_shape:
         # It has grown: as a prefill of all the tokens before would have left it.

@@ -64,7 +64,11 @@ class State:
 
 
 def prefill(
-    blueprint: Blueprint, leaves: Leaves, cache: Cache, prompt: Int[Array, "B T"], state: State
+    blueprint: Blueprint,
+    leaves: Leaves,
+    cache: Cache,
+    prompt: Int[Array, "B T"],
+    state: State,
 ) -> tuple[Cache, State]:
     """Run the right-padded prompts and choose each row's first new token.
 
@@ -73,7 +77,12 @@ def prefill(
     model = blueprint.structure.model(leaves)
     taps = Taps(blueprint.capture) if state.captured else None
     counts = state.lengths - cache.positions(1)[:, 0]  # tokens of each row in `prompt`
-    hidden, cache = model(prompt, cache, dtype=jnp.dtype(blueprint.activations), tap=taps)
+    hidden, cache = model(
+        prompt,
+        cache,
+        dtype=jnp.dtype(blueprint.activations),
+        tap=taps,
+    )
     # The last hidden state is gathered before the head: logits of the whole prompt would cost more
     # than its layers.
     last = jnp.take_along_axis(hidden, (counts - 1)[:, None, None], axis=1)[:, 0]
@@ -82,22 +91,48 @@ def prefill(
     return cache.advance(counts), _append(blueprint, logits, state)
 
 
-def step(blueprint: Blueprint, leaves: Leaves, cache: Cache, state: State) -> tuple[Cache, State]:
+def step(
+    blueprint: Blueprint,
+    leaves: Leaves,
+    cache: Cache,
+    state: State,
+) -> tuple[Cache, State]:
     """Choose each row's next token, from its newest one and the cache or from the whole prefix."""
     if not cache.incremental:
-        return prefill(blueprint, leaves, cache, state.sequence[:, : cache.visible], state)
+        return prefill(
+            blueprint,
+            leaves,
+            cache,
+            state.sequence[:, : cache.visible],
+            state,
+        )
     model = blueprint.structure.model(leaves)
+    # The newest token alone: what came before is in the cache.
     newest = jnp.take_along_axis(state.sequence, (state.lengths - 1)[:, None], axis=1)  # B 1
     taps = Taps(blueprint.capture) if state.captured else None
-    hidden, cache = model(newest, cache, dtype=jnp.dtype(blueprint.activations), tap=taps)
+    hidden, cache = model(
+        newest,
+        cache,
+        dtype=jnp.dtype(blueprint.activations),
+        tap=taps,
+    )
     logits = model.logits(hidden[:, 0], dtype=jnp.dtype(blueprint.logits))
-    state = _captured(blueprint, taps, state, positions=jnp.zeros_like(state.lengths))
+    state = _captured(
+        blueprint,
+        taps,
+        state,
+        positions=jnp.zeros_like(state.lengths),
+    )
     # A row that is done stays where it is: what was written for it is overwritten by the next step.
     return cache.advance((~state.done).astype(jnp.int32)), _append(blueprint, logits, state)
 
 
 def loop(
-    blueprint: Blueprint, leaves: Leaves, cache: Cache, state: State, steps: Int[Array, ""]
+    blueprint: Blueprint,
+    leaves: Leaves,
+    cache: Cache,
+    state: State,
+    steps: Int[Array, ""],
 ) -> tuple[Cache, State]:
     """Run up to `steps` steps in one program; it ends early when every row is done.
 
@@ -110,8 +145,12 @@ def loop(
 
     def body(carry):
         taken, cache, state = carry
+        taken = taken + 1
         cache, state = step(blueprint, leaves, cache, state)
-        return (taken + 1, *constrain_to_mesh(blueprint, cache, state))
+        return (
+            taken,
+            *constrain_to_mesh(blueprint, cache, state),
+        )
 
     _, cache, state = jax.lax.while_loop(unfinished, body, (jnp.int32(0), cache, state))
     return cache, state
@@ -127,20 +166,34 @@ def constrain_to_mesh(blueprint: Blueprint, cache: Cache, state: State) -> tuple
 
 
 def _captured(
-    blueprint: Blueprint, taps: Taps | None, state: State, *, positions: Int[Array, "B"]
+    blueprint: Blueprint,
+    taps: Taps | None,
+    state: State,
+    *,
+    positions: Int[Array, "B"],
 ) -> State:
     """The state with the activations of this step, where any are asked for."""
     if taps is None or state.captured is None:
         return state
     return dataclasses.replace(
-        state, captured=state.captured.with_step(blueprint.capture, taps, positions)
+        state,
+        captured=state.captured.with_step(blueprint.capture, taps, positions),
     )
 
 
-def _append(blueprint: Blueprint, logits: Float[Array, "B V"], state: State) -> State:
+def _append(
+    blueprint: Blueprint,
+    logits: Float[Array, "B V"],
+    state: State,
+) -> State:
     """Write the chosen token behind each row that is not done."""
+    # The key depends on seed, row and position alone: whatever the cache, the same token is drawn.
     token = next_token(
-        logits, blueprint.sampling, seed=state.seed, rows=state.rows, positions=state.lengths
+        logits,
+        blueprint.sampling,
+        seed=state.seed,
+        rows=state.rows,
+        positions=state.lengths,
     )
     # On a mesh rows are read and written by comparison, so that GSPMD sees that no device needs
     # another's rows.
@@ -150,16 +203,31 @@ def _append(blueprint: Blueprint, logits: Float[Array, "B V"], state: State) -> 
     at = jnp.minimum(state.lengths, state.sequence.shape[1] - 1)
     before = _read_by_rows(state.sequence, at) if on_mesh else state.sequence[batch, at]
     token = jnp.where(state.done, before, token)
-    ended = jnp.zeros_like(state.done)
-    for eos in blueprint.eos_token_ids:
-        ended = ended | (token == eos)
+    # A row may end by a token or by its length.
+    ended = _is_end(blueprint, token, state.done)
     lengths = state.lengths + (~state.done).astype(jnp.int32)
     if on_mesh:
         sequence = _write_by_rows(state.sequence, at, token)
     else:
         sequence = state.sequence.at[batch, at].set(token)
-    done = state.done | ended | (lengths >= state.ends)
-    return dataclasses.replace(state, sequence=sequence, lengths=lengths, done=done)
+    return dataclasses.replace(
+        state,
+        sequence=sequence,
+        lengths=lengths,
+        done=state.done | ended | (lengths >= state.ends),
+    )
+
+
+def _is_end(
+    blueprint: Blueprint,
+    token: Int[Array, "B"],
+    done: Bool[Array, "B"],
+) -> Bool[Array, "B"]:
+    """Whether each row's token is one that ends a row."""
+    ended = jnp.zeros_like(done)
+    for eos in blueprint.eos_token_ids:
+        ended = ended | (token == eos)
+    return ended
 
 
 def _read_by_rows(sequence: Int[Array, "B W"], at: Int[Array, "B"]) -> Int[Array, "B"]:
@@ -168,7 +236,9 @@ def _read_by_rows(sequence: Int[Array, "B W"], at: Int[Array, "B"]) -> Int[Array
 
 
 def _write_by_rows(
-    sequence: Int[Array, "B W"], at: Int[Array, "B"], tokens: Int[Array, "B"]
+    sequence: Int[Array, "B W"],
+    at: Int[Array, "B"],
+    tokens: Int[Array, "B"],
 ) -> Int[Array, "B W"]:
     """Return the sequence with `tokens` at `at`; the comparison costs nothing beside a model."""
     positions = jnp.arange(sequence.shape[1], dtype=at.dtype)[None, :]

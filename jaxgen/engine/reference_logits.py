@@ -47,11 +47,15 @@ def write_reference_logits(
     Raises:
         UserError: the file cannot be written.
     """
+    # Beside the file and renamed at the end: whoever sees it finds it complete.
     path = Path(path)
     vocab_size = engine.blueprint.structure.architecture.vocab_size
     lengths = [len(row["tokens"]) for row in rows]
     total = sum(lengths)
-    counts = share_evenly(lengths, min(total, max_bytes // (FLOAT_BYTES * vocab_size)))
+    counts = share_evenly(
+        lengths,
+        min(total, max_bytes // (FLOAT_BYTES * vocab_size)),
+    )
     reading = read_outputs(engine, rows, counts, limits=limits)
     try:
         with atomic_path(path) as beside:
@@ -62,11 +66,19 @@ def write_reference_logits(
             f"{path} cannot be written ({error.strerror}): the arms' logits are compared through "
             f"it; free {megabytes:.0f} MB there, or set baseline=off"
         ) from error
-    return {"forced": reading.method, "positions_compared": sum(counts), "positions_total": total}
+    return {
+        "forced": reading.method,
+        "positions_compared": sum(counts),
+        "positions_total": total,
+    }
 
 
 def read_outputs(
-    engine: Engine, rows: Sequence[Mapping], counts: Sequence[int], *, limits: Sequence[int]
+    engine: Engine,
+    rows: Sequence[Mapping],
+    counts: Sequence[int],
+    *,
+    limits: Sequence[int],
 ) -> Reading:
     """Read the first `counts` output tokens of each row with an arm."""
     outputs = [list(row["tokens"][:count]) for row, count in zip(rows, counts, strict=True)]
@@ -92,6 +104,7 @@ def share_evenly(lengths: Sequence[int], budget: int) -> list[int]:
             f"the reference's file has {budget} positions, its outputs {sum(lengths)} tokens"
         )
     counts = [0] * len(lengths)
+    # In rounds: every row that still has tokens gets the same share.
     while budget > 0:
         waiting = [row for row, length in enumerate(lengths) if counts[row] < length]
         shortest = min(lengths[row] - counts[row] for row in waiting)
@@ -110,7 +123,13 @@ def row_starts(counts: Sequence[int]) -> list[int]:
     return [sum(counts[:row]) for row in range(len(counts))]
 
 
-def _write(path: Path, reading: Reading, counts: Sequence[int], *, vocab_size: int) -> None:
+def _write(
+    path: Path,
+    reading: Reading,
+    counts: Sequence[int],
+    *,
+    vocab_size: int,
+) -> None:
     """Write the pieces as they come.
 
     This is a file and not mapped memory: a full disk is an error in the one, and the end of the
@@ -118,10 +137,15 @@ def _write(path: Path, reading: Reading, counts: Sequence[int], *, vocab_size: i
     """
     starts = row_starts(counts)
     with path.open("wb") as file:
-        header = {"descr": "<f4", "fortran_order": False, "shape": (sum(counts), vocab_size)}
+        header = {
+            "descr": "<f4",
+            "fortran_order": False,
+            "shape": (sum(counts), vocab_size),
+        }
         np.lib.format.write_array_header_1_0(file, header)
         data = file.tell()
         for piece in reading.pieces:
             position = starts[piece.row] + piece.position
+            # Pieces come batch by batch, and rows lie one behind the other in the file.
             file.seek(data + FLOAT_BYTES * vocab_size * position)
             file.write(np.ascontiguousarray(piece.logprobs, "<f4").data)

@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from jaxgen.engine import forced_programs, placement
-from jaxgen.engine.batch import Batch, make_batch, padded_width
+from jaxgen.engine import forced_programs
+from jaxgen.engine.batch import Batch
 from jaxgen.engine.engine import Engine
 from jaxgen.models.sharding import on_host
 
@@ -65,8 +65,9 @@ def forced_logprobs(
     outputs: Sequence[Sequence[int]],
     limits: Sequence[int] = (),
 ) -> Reading:
-    """Return the arm's log-probabilities at each token of `outputs`, in batches of the arm's own
-    size.
+    """Return the arm's log-probabilities at each token of `outputs`.
+
+    They come in batches of the arm's own size.
 
     Args:
         engine: left as it is; its present weights are arguments, and caches are made and donated
@@ -86,43 +87,21 @@ def forced_logprobs(
             raise ValueError(
                 f"output {number} has {len(tokens)} tokens, its prompt may get {limit}"
             )
+    # Shapes come from the limits: outputs of another length run the same programs.
     batches = engine.batches(prompts, limits=limits)
     cache = engine.empty_cache(batches[0])
+    # A cache that is written in place is fed as in a generation, so that wrong writes show.
     if cache.incremental and cache.static_shape:
-        return Reading("steps", _batch_by_batch(engine, batches, outputs, read=_in_steps))
+        return Reading(
+            "steps",
+            _batch_by_batch(engine, batches, outputs, read=_in_steps),
+        )
     lengths = [len(prompt) + limit for prompt, limit in zip(prompts, limits, strict=True)]
     read = functools.partial(_in_one_pass, longest=max(lengths))
-    return Reading("one pass", _batch_by_batch(engine, batches, outputs, read=read))
-
-
-def next_logprobs(engine: Engine, prompt: Sequence[int]) -> np.ndarray:
-    """Return the log-probabilities (V,) of the token after a prompt, through the arm's cache and
-    dtypes.
-
-    For a single position that no reading covers. Prompts of similar lengths run one program: zeros
-    behind a prompt change nothing before them.
-    """
-    width = padded_width(len(prompt), limit=engine.blueprint.structure.architecture.context)
-    batch = make_batch(
-        [[*prompt, *[0] * (width - len(prompt))]],
-        first_row=0,
-        capacity=width,
-        new_tokens=0,
-        cache=engine.run.cache,
-        seed=0,
-        layout=engine.layout,
+    return Reading(
+        "one pass",
+        _batch_by_batch(engine, batches, outputs, read=read),
     )
-    # The run's own pool may have no pages for what the padding adds.
-    spec = placement.with_full_pool(engine.run.cache)
-    padded = batch.prompt.shape[1]
-    cache = engine.new_cache(
-        spec, batch=batch.rows, capacity=width, needed=[width], prompt=padded
-    ).with_depth(padded)
-    last = np.full((batch.rows,), len(prompt) - 1, np.int32)
-    logprobs = forced_programs.run_pass(
-        engine.blueprint, 1, engine.leaves, cache, batch.prompt, last
-    )
-    return on_host(logprobs)[0, 0]
 
 
 def _batch_by_batch(
@@ -137,6 +116,7 @@ def _batch_by_batch(
     for batch in batches:
         rows = len(batch.prompt_lengths)
         in_batch = outputs[first : first + rows]
+        # A batch without outputs is not run at all.
         if any(in_batch):
             for piece in read(engine, batch, in_batch):
                 yield dataclasses.replace(piece, row=first + piece.row)
@@ -148,6 +128,7 @@ def _in_steps(engine: Engine, batch: Batch, outputs: Sequence[Sequence[int]]) ->
     most = engine.generation.max_new_tokens
     tokens, counts = _padded(outputs, rows=batch.rows, width=most)
     chunk = _chunk_size(engine, batch, most=most - 1)
+    # The prefill predicts the first output token of each row.
     cache, logprobs = forced_programs.run_prefill(
         engine.blueprint,
         engine.leaves,
@@ -177,6 +158,7 @@ def _chunks(batch: Batch, *, total: int, chunk: int) -> Iterator[tuple[int, int,
     first = planned = 0
     for segment in batch.segments:
         planned += segment.steps
+        # A segment of the plan that no output reaches is left out.
         end = min(planned, total)
         while first < end:
             steps = min(chunk, end - first)
@@ -185,10 +167,15 @@ def _chunks(batch: Batch, *, total: int, chunk: int) -> Iterator[tuple[int, int,
 
 
 def _in_one_pass(
-    engine: Engine, batch: Batch, outputs: Sequence[Sequence[int]], *, longest: int
+    engine: Engine,
+    batch: Batch,
+    outputs: Sequence[Sequence[int]],
+    *,
+    longest: int,
 ) -> Iterator[Piece]:
-    """Run whole sequences; each chunk runs them again. There are few chunks: the caller bounds what
-    is read.
+    """Run whole sequences; each chunk runs them again.
+
+    There are few chunks, as the caller bounds what is read.
 
     `longest` is the tokens of the longest sequence that there can be.
     """
@@ -197,24 +184,44 @@ def _in_one_pass(
     width = engine.run.cache.prompt_width(longest - 1, batch.capacity)
     tokens, counts = _padded(outputs, rows=batch.rows, width=most)
     lengths = on_host(batch.state.lengths)
-    sequences = np.zeros((len(lengths), max(width, longest) + most), np.int32)
-    sequences[:, : batch.prompt.shape[1]] = on_host(batch.prompt)[:, : sequences.shape[1]]
-    for row, length in enumerate(lengths):
-        sequences[row, length : length + most] = tokens[row]
+    sequences = _sequences(batch, tokens, lengths, width=max(width, longest))
+    # One contiguous array: it goes to the device again with every chunk.
     sequences = sequences[:, :width].copy()
     chunk = _chunk_size(engine, batch, most=most)
     cache = engine.empty_cache(batch).with_depth(width)
     for first in range(0, int(counts.max()), chunk):
-        starts = lengths - 1 + np.int32(first)
         logprobs = forced_programs.run_pass(
-            engine.blueprint, chunk, engine.leaves, cache, sequences, starts
+            engine.blueprint,
+            chunk,
+            engine.leaves,
+            cache,
+            sequences,
+            lengths - 1 + np.int32(first),
         )
         yield from _pieces(on_host(logprobs), counts, position=first)
+
+
+def _sequences(
+    batch: Batch,
+    outputs: np.ndarray,
+    lengths: np.ndarray,
+    *,
+    width: int,
+) -> np.ndarray:
+    """Prompt and outputs of each row as one, with room for all outputs behind `width` tokens."""
+    most = outputs.shape[1]
+    sequences = np.zeros((len(lengths), width + most), np.int32)
+    prompt = on_host(batch.prompt)[:, : sequences.shape[1]]
+    sequences[:, : prompt.shape[1]] = prompt
+    for row, length in enumerate(lengths):
+        sequences[row, length : length + most] = outputs[row]
+    return sequences
 
 
 def _pieces(logprobs: np.ndarray, counts: np.ndarray, *, position: int) -> Iterator[Piece]:
     """Split (B, n, V) from `position` on into rows, each cut to the tokens that it has."""
     for row, count in enumerate(counts):
+        # Padding rows and positions behind a row's outputs mean nothing.
         in_row = logprobs[row, : max(int(count) - position, 0)]
         if len(in_row):
             yield Piece(row, position, in_row)
@@ -230,7 +237,8 @@ def _padded(
     outputs: Sequence[Sequence[int]], *, rows: int, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Right-padded tokens (rows, width), and how many each row has; padding rows have none."""
-    tokens, counts = np.zeros((rows, width), np.int32), np.zeros((rows,), np.int32)
+    tokens = np.zeros((rows, width), np.int32)
+    counts = np.zeros((rows,), np.int32)
     for row, ids in enumerate(outputs):
         tokens[row, : len(ids)] = ids
         counts[row] = len(ids)

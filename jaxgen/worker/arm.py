@@ -13,14 +13,14 @@ from jaxgen.checkpoints.restore import Loaded
 from jaxgen.checkpoints.restore import load as load_weights
 from jaxgen.engine.engine import Engine
 from jaxgen.engine.ledger import Ledger, Window
-from jaxgen.engine.teacher_forcing import next_logprobs
+from jaxgen.engine.next_token import next_logprobs
 from jaxgen.models.sharding import device_bytes, shardings_of
 from jaxgen.specs.fault import Fault
 from jaxgen.specs.run import Run
 from jaxgen.workloads import create
 from jaxgen.workloads.codec import Codec
 from jaxgen.workloads.faults import Faults
-from jaxgen.workloads.protocol import Row, Workload
+from jaxgen.workloads.protocol import OutputRow, Workload
 
 Progress = Callable[[str, int, int], None]
 
@@ -60,7 +60,7 @@ class LoadedArm:
         self.workload = workload
         self.owner = owner
         self.sharers: list[LoadedArm] = []
-        self.outputs_by_case: dict[int, list[Row]] = {}
+        self.outputs_by_case: dict[int, list[OutputRow]] = {}
         self._ledger = ledger
         self._faults = faults
         self._load_s = load_s
@@ -78,7 +78,7 @@ class LoadedArm:
             },
             "architecture": loaded.structure.architecture.to_plain(),
             "tokenizer": loaded.tokenizer is not None,
-            "questions": self.workload.questions(),
+            "questions": self.workload.inputs(),
             "kv_cache_bytes": self.workload.kv_cache_bytes,
             "mesh": self._mesh_facts(),
             "metrics": self.workload.metrics,
@@ -122,7 +122,7 @@ class LoadedArm:
         # every trial, which would take as long as the trial.
         gc.collect()
         gc.freeze()
-        rows = self.workload.answers(case, call)
+        rows = self.workload.outputs(case, call)
         self.outputs_by_case[case] = rows
         return {
             "rows": rows,
@@ -163,18 +163,19 @@ class LoadedArm:
             window = self._ledger.since(mark)
         finally:
             gc.enable()
-        rows = self.workload.answers(case, calls[-1])
+        rows = self.workload.outputs(case, calls[-1])
         return {
             "metrics": self.workload.measured(calls),
             "compile_events": window.events,
             "functions": window.functions,
             "answers": [row.get("tokens", row.get("scores")) for row in rows],
-            "call_s": [self.workload.seconds(call) for call in calls],
+            "call_s": [self.workload.call_s(call) for call in calls],
         }
 
     def inject_fault(self, fault: dict[str, Any]) -> None:
         """Change what is wrong with the arm from now on; the weights stay as they are."""
         self._faults.fault = Fault(**fault)
+        self._faults.compile()
 
     def logprobs(self, tokens: list[int], candidates: list[int]) -> list[float]:
         """Return the log-probabilities of `candidates` as the token after `tokens`."""
@@ -217,6 +218,7 @@ def load_arm(
     """
     start = time.perf_counter()
     faults = Faults(run.fault)
+    faults.compile()
     owner = next((arm for arm in others.values() if _same_weights(arm.run, run)), None)
     shardings = shardings_of(run.mesh)
     if owner is not None:

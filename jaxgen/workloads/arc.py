@@ -1,6 +1,9 @@
-"""ARC tasks (Chollet, "On the Measure of Intelligence", arXiv:1911.01547) as prompts, and grids out of what is written.
+"""ARC tasks as prompts, and grids out of outputs.
 
-A prompt shows every training pair and asks for the first test pair's output, digits for colours, as the embedded model
+They are those of Chollet, "On the Measure of Intelligence", arXiv:1911.01547.
+
+A prompt shows every training pair and asks for the first test pair's output, digits for colours, as
+the embedded model
 has seen grids in training:
 
     grid
@@ -16,7 +19,6 @@ has seen grids in training:
 """
 
 import dataclasses
-import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,63 +38,71 @@ class Task:
     Attributes:
         name: of the file.
         expected: the output of its first test pair.
-        of: how many tasks were found; those that are too long are left out.
+        num_tasks: how many tasks there were; those that are too long are left out.
     """
 
     name: str
     expected: Grid
-    of: int
+    num_tasks: int
 
 
 def read_tasks(path: str) -> list[tuple[str, Task]]:
-    """Every task of a folder, its subfolders included, or of one file: the prompt's text and the task, by name.
+    """Read every task of a folder, its subfolders included, or of one file.
+
+    Args:
+        path: of the folder or the file.
+
+    Returns:
+        The prompt's text and the task, in the order of the files' names.
 
     Raises:
         UserError: there is none, or a file is no task; every such file is named.
     """
     place = Path(path)
-    files = sorted(place.rglob("*.json")) if place.is_dir() else [place]
     if not place.exists():
         raise UserError(
             f"prompts.path={path} does not exist (relative paths start at {Path.cwd()})"
         )
+    files = sorted(place.rglob("*.json")) if place.is_dir() else [place]
     if not files:
         raise UserError(f"prompts.path={path} holds no .json file; ARC tasks are one file each")
-    found, problems = [], []
+    tasks, problems = [], []
     for file in files:
         try:
             train, test = _pairs(json.loads(file.read_text(encoding="utf-8")))
+        # Collected, so that the user mends all files in one go.
         except (OSError, ValueError) as error:
             problems.append(f"{file.name} is no ARC task ({error})")
             continue
-        found.append(
-            (_prompt(train, test[0][0]), Task(file.stem, expected=test[0][1], of=len(files)))
-        )
+        test_input, expected = test[0]
+        task = Task(file.stem, expected=expected, num_tasks=len(files))
+        tasks.append((_prompt(train, test_input), task))
     if problems:
         raise UserError.collected(f"prompts.path={path}", problems)
-    return found
+    return tasks
 
 
 def parse(text: str | None) -> Grid | None:
-    """The grid that a text begins with: lines of single digits, blanks between them; null if it begins with none, or
-    its rows differ in length.
+    """Return the grid that a text begins with: lines of single digits, blanks between them.
+
+    It is null if the text begins with none, or its rows differ in length.
 
     Example:
         >>> parse("1 2\\n3 4\\n\\ngrid")
         ((1, 2), (3, 4))
     """
-    lines = [line.split() for line in (text or "").split("\n")]
-    rows = list(
-        itertools.takewhile(
-            lambda cells: cells and all(len(c) == 1 and c in "0123456789" for c in cells), lines
-        )
-    )
-    grid = tuple(tuple(map(int, cells)) for cells in rows)
+    rows = []
+    for line in (text or "").split("\n"):
+        cells = line.split()
+        if not cells or not all(len(cell) == 1 and cell in "0123456789" for cell in cells):
+            break  # what follows the grid is another text
+        rows.append(tuple(int(cell) for cell in cells))
+    grid = tuple(rows)
     return grid if _is_grid(grid) else None
 
 
-def marked(task: Task, text: str | None) -> dict[str, Any]:
-    """What an answer is worth: `{task, grid, correct}`; the grid is null where none can be parsed."""
+def graded(task: Task, text: str | None) -> dict[str, Any]:
+    """Return `{task, grid, correct}` of an output; the grid is null where none can be parsed."""
     grid = parse(text)
     return {
         "task": task.name,
@@ -101,17 +111,20 @@ def marked(task: Task, text: str | None) -> dict[str, Any]:
     }
 
 
-def tally(rows: Sequence[dict[str, Any]], *, of: int) -> dict[str, int]:
-    """`{asked, parsed, correct, left_out}` of marked rows."""
+def tally(rows: Sequence[dict[str, Any]], *, num_tasks: int) -> dict[str, int]:
+    """Return `{asked, parsed, correct, left_out}` of graded rows."""
     return {
         "asked": len(rows),
         "parsed": sum(row["grid"] is not None for row in rows),
         "correct": sum(row["correct"] for row in rows),
-        "left_out": of - len(rows),
+        "left_out": num_tasks - len(rows),
     }
 
 
-def _pairs(task: Any) -> tuple[list[tuple[Grid, Grid]], list[tuple[Grid, Grid]]]:
+def _pairs(
+    task: Any,
+) -> tuple[list[tuple[Grid, Grid]], list[tuple[Grid, Grid]]]:
+    """The training pairs and the test pairs of a file."""
     if not isinstance(task, dict):
         raise ValueError("it is no object with train and test")
     parts = []
@@ -124,30 +137,37 @@ def _pairs(task: Any) -> tuple[list[tuple[Grid, Grid]], list[tuple[Grid, Grid]]]
 
 
 def _grid(pair: Any, side: str) -> Grid:
+    """One side of a pair, checked."""
     rows = pair.get(side) if isinstance(pair, dict) else None
-    cells = isinstance(rows, list) and all(isinstance(row, list) for row in rows)
-    grid = tuple(map(tuple, rows)) if isinstance(rows, list) and cells else ()
+    grid: Grid = ()
+    if isinstance(rows, list) and all(isinstance(row, list) for row in rows):
+        grid = tuple(map(tuple, rows))
     if not _is_grid(grid):
         raise ValueError(
-            f"an {side} is no grid of digits with rows of one length, {LARGEST} by {LARGEST} at most"
+            f"an {side} is no grid of digits with rows of one length, {LARGEST} by {LARGEST} at "
+            "most"
         )
     return grid
 
 
-def _is_grid(grid: tuple) -> bool:
+def _is_grid(grid: Grid) -> bool:
+    """Whether it is a rectangle of digits within the format's limits."""
     widths = {len(row) for row in grid}
-    return (
-        0 < len(grid) <= LARGEST
-        and len(widths) == 1
-        and 0 < min(widths) <= LARGEST
-        and all(type(cell) is int and 0 <= cell <= 9 for row in grid for cell in row)
-    )
+    if not 0 < len(grid) <= LARGEST or len(widths) != 1 or not 0 < min(widths) <= LARGEST:
+        return False
+    for row in grid:
+        if not all(type(cell) is int and 0 <= cell <= 9 for cell in row):
+            return False
+    return True
 
 
-def _prompt(train: Sequence[tuple[Grid, Grid]], test: Grid) -> str:
-    shown = [f"grid\n{_rows(given)}answer\n{_rows(made)}\n" for given, made in train]
-    return "".join([*shown, f"grid\n{_rows(test)}answer\n"])
+def _prompt(train: Sequence[tuple[Grid, Grid]], test_input: Grid) -> str:
+    parts = []
+    for grid, expected in train:
+        parts.append(f"grid\n{_lines(grid)}answer\n{_lines(expected)}\n")
+    parts.append(f"grid\n{_lines(test_input)}answer\n")
+    return "".join(parts)
 
 
-def _rows(grid: Grid) -> str:
+def _lines(grid: Grid) -> str:
     return "".join(" ".join(map(str, row)) + "\n" for row in grid)

@@ -11,25 +11,34 @@ from jaxgen.errors import UserError
 class Codec:
     """Encodes prompts and decodes completions.
 
-    Random weights have no tokenizer: texts then become their UTF-8 bytes as ids, and nothing is decoded.
+    Random weights have no tokenizer: texts then become their UTF-8 bytes as ids, and nothing is
+        decoded.
 
     Attributes:
         tokenizer: null for bytes.
         vocab_size: ids are kept below it.
     """
 
-    def __init__(self, tokenizer: Path | None, *, vocab_size: int, random: bool):
+    def __init__(
+        self,
+        tokenizer: Path | None,
+        *,
+        vocab_size: int,
+        random: bool,
+    ):
         self.tokenizer = _read(tokenizer) if tokenizer else None
         self.vocab_size = vocab_size
         self._bytes_allowed = random
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text, with the special tokens that the tokenizer puts around it.
+        """Return the token ids of a text, with the special tokens that the tokenizer adds.
 
         Raises:
-            UserError: the checkpoint has no tokenizer, or the text is none (half of a surrogate pair).
+            UserError: the checkpoint has no tokenizer, or the text is none (half of a surrogate
+                pair).
         """
         try:
+            # Half of a surrogate pair is a character in Python and no text for any tokenizer.
             utf8 = text.encode()
         except UnicodeEncodeError as error:
             raise UserError(
@@ -45,7 +54,7 @@ class Codec:
         return [byte % self.vocab_size for byte in utf8]
 
     def decode(self, tokens: Sequence[int]) -> str | None:
-        """The text of some ids, special tokens left out; null without a tokenizer."""
+        """Return the text of token ids, special tokens left out; null without a tokenizer."""
         if self.tokenizer is None:
             return None
         return self.tokenizer.decode(list(tokens), skip_special_tokens=True)

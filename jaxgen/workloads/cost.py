@@ -1,7 +1,6 @@
-"""What generating from a batch must move, compute and keep: arithmetic over shapes, beside any clock."""
+"""What generating from a batch must move, compute and keep: arithmetic over shapes."""
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,118 +18,159 @@ from jaxgen.specs.cache import Fixed, Paged
 
 
 def steps(
-    engine: Engine, batches: Sequence[Batch], rows: Sequence[Mapping[str, Any]] = ()
+    engine: Engine,
+    batches: Sequence[Batch],
+    rows: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Step | None]:
-    """The mean prefill behind `ttft_s`, the mean decode step behind `tpot_s`; null where there is no decode.
+    """Return the mean prefill behind `ttft_s` and the mean decode step behind `tpot_s`.
 
     Args:
+        engine: the arm's.
         batches: of one case.
-        rows: what a call answered: a batch whose texts all ended early took fewer steps than were planned. Without
-            any, the planned ones count.
+        rows: the outputs of a call: a batch whose rows all ended early took fewer steps than were
+            planned. Without any, the planned ones count.
+
+    Returns:
+        The steps by metric; null where there is no decode.
     """
-    prefills = [(roofline.prefill_step(**_shape(engine, batch)), 1) for batch in batches]
-    decodes = [
-        (roofline.decode_step(**_shape(engine, batch), new_tokens=taken), taken - 1)
-        for batch, taken in zip(batches, _taken(batches, rows), strict=True)
-    ]
+    prefills, decodes = [], []
+    for batch, new_tokens in zip(batches, _new_tokens(batches, rows), strict=True):
+        # Weighted by how often each step ran, so that the mean is that of the clock.
+        shape = _shape(engine, batch)
+        prefills.append((roofline.prefill_step(**shape), 1))
+        decode = roofline.decode_step(**shape, new_tokens=new_tokens)
+        if decode is not None:
+            decodes.append((decode, new_tokens - 1))
     return {
         "ttft_s": roofline.mean_step(prefills),
-        "tpot_s": roofline.mean_step(
-            [(step, count) for step, count in decodes if step is not None]
-        ),
+        "tpot_s": roofline.mean_step(decodes),
     }
 
 
-def _taken(batches: Sequence[Batch], rows: Sequence[Mapping[str, Any]]) -> list[int]:
-    """New tokens of the longest text of each batch."""
-    if not rows:
-        return [batch.new_tokens for batch in batches]
-    counts = iter([len(row["tokens"]) for row in rows])
-    return [max(itertools.islice(counts, len(batch.prompt_lengths))) for batch in batches]
-
-
 def last_step(engine: Engine, batch: Batch) -> Step | None:
-    """The decode step that reads the most slots."""
+    """Return the decode step that reads the most slots; null where there is no decode."""
     if not batch.segments:
         return None
-    return roofline.decode_step(
-        **_shape(engine, batch), new_tokens=batch.new_tokens, first=batch.new_tokens - 1
-    )
+    shape, most = _shape(engine, batch), batch.new_tokens
+    return roofline.decode_step(**shape, new_tokens=most, first=most - 1)
 
 
 def kv_cache_bytes(engine: Engine, batch: Batch) -> int | None:
-    """Of the keys and values of one batch; null for a cache that begins without slots and grows."""
+    """Return the bytes of one batch's keys and values; null for a cache that grows."""
     return bytes_of(engine.empty_cache(batch))
 
 
 def bytes_of(cache: Cache) -> int | None:
-    """Of a cache's keys and values; null for one that begins without slots and grows."""
+    """Return the bytes of a cache's keys and values; null for one that begins empty and grows."""
+    # Keys and values have four axes; lengths and tables have fewer.
     arrays = [leaf for leaf in jax.tree.leaves(cache) if jnp.ndim(leaf) == 4]
     nbytes = sum(np.dtype(leaf.dtype).itemsize * leaf.size for leaf in arrays)
+    # Arrays without slots: a cache that grows has no size of its own.
     return None if arrays and not nbytes else nbytes
 
 
 def token_bytes(engine: Engine, architecture: Architecture | None = None) -> int:
-    """Of the keys and values of one token in all layers: of the whole model, or of the part that is given."""
+    """Return the bytes of one token's keys and values in all layers.
+
+    Args:
+        engine: the arm's.
+        architecture: of the part of the model that counts; null is the whole model.
+    """
     arch = architecture or engine.blueprint.structure.architecture
-    element = byte_counts.ElementBytes.of(engine.run.dtype, arch).kv
-    return round(2 * arch.num_layers * arch.num_kv_heads * arch.head_dim * element)
+    # Scales of quantised numbers are part of a number here, so this need not be whole.
+    number_bytes = byte_counts.ElementBytes.of(engine.run.dtype, arch).kv
+    return round(2 * arch.num_layers * arch.num_kv_heads * arch.head_dim * number_bytes)
 
 
 def chosen_facts(engine: Engine, *, rows: int) -> dict[str, str]:
-    """`{kernel}` or `{layout}`: what `cache.kernel` or `cache.layout` stands for here, with so many rows."""
-    spec, dtype = engine.run.cache, jnp.dtype(engine.run.dtype.kv.value)
-    if isinstance(spec, Fixed):
-        return {"layout": caches.kv_layout(spec, batch=rows, dtype=dtype)}
-    if not isinstance(spec, Paged):
-        return {}
-    return {"kernel": caches.page_kernel(spec, engine.blueprint.structure.architecture, dtype)}
+    """Return what `cache.kernel` or `cache.layout` stands for here, with so many rows."""
+    cache = engine.run.cache
+    choose = _CHOICES.get(type(cache))
+    return choose(cache, engine, rows) if choose else {}
+
+
+def _layout_choice(cache: Fixed, engine: Engine, rows: int) -> dict[str, str]:
+    dtype = jnp.dtype(engine.run.dtype.kv.value)
+    return {"layout": caches.kv_layout(cache, batch=rows, dtype=dtype)}
+
+
+def _kernel_choice(cache: Paged, engine: Engine, rows: int) -> dict[str, str]:
+    del rows
+    dtype = jnp.dtype(engine.run.dtype.kv.value)
+    architecture = engine.blueprint.structure.architecture
+    return {"kernel": caches.page_kernel(cache, architecture, dtype)}
+
+
+_CHOICES: Mapping[type, Callable[[Any, Engine, int], dict[str, str]]] = {
+    Fixed: _layout_choice,
+    Paged: _kernel_choice,
+}
 
 
 def cache_facts(
-    engine: Engine, batch: Batch, rows: Sequence[Mapping[str, Any]]
+    engine: Engine,
+    batch: Batch,
+    rows: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any] | None:
-    """Of one batch: the bytes that were allocated, that its rows kept from others, and that hold a token at the end.
+    """Return what one batch had of its cache.
 
     Args:
-        rows: answers, the batch's first.
+        engine: the arm's.
+        batch: the first of a case.
+        rows: outputs, the batch's first.
 
     Returns:
-        `{allocated_bytes, reserved_bytes, used_bytes, unused_share}`, the share being of what is reserved; with pages
-        `page_size` and `pages` too, and what was chosen for the machine. Null where nothing is kept.
+        `{allocated_bytes, reserved_bytes, used_bytes, unused_share}`: bytes that were allocated,
+        that its rows kept from others, and that hold a token at the end; the share is of what is
+        reserved. With pages `page_size` and `pages` too, and what was chosen for the machine. Null
+        where nothing is kept.
     """
-    run = engine.run
-    if not caches.kind(run.cache).incremental or len(rows) < len(batch.prompt_lengths):
+    cache, most = engine.run.cache, batch.needed
+    if not caches.kind(cache).incremental or len(rows) < len(most):
         return None
-    most = [
-        length + limit for length, limit in zip(batch.prompt_lengths, batch.limits, strict=True)
-    ]
-    tokens = [
-        len(row["prompt_tokens"]) + len(row["tokens"]) - 1 for row in rows[: len(most)]
-    ]  # but for the newest
-    rooms = [run.cache.reserved([length], batch.capacity) for length in most]
-    held = [min(kept, room) for kept, room in zip(tokens, rooms, strict=True)]
-    each = token_bytes(engine)
-    slots = run.cache.reserved(most, batch.capacity)
+    used = 0
+    for row, length in zip(rows, most, strict=False):
+        # The newest token is not in the cache yet; a window keeps no more than its slots.
+        tokens = len(row["prompt_tokens"]) + len(row["tokens"]) - 1
+        used += min(tokens, cache.reserved([length], batch.capacity))
+    reserved = cache.reserved(most, batch.capacity)
+    bytes_each = token_bytes(engine)
     facts = {
         "allocated_bytes": kv_cache_bytes(engine, batch),
-        "reserved_bytes": slots * each,
-        "used_bytes": sum(held) * each,
-        "unused_share": 1 - sum(held) / slots,
+        "reserved_bytes": reserved * bytes_each,
+        "used_bytes": used * bytes_each,
+        "unused_share": 1 - used / reserved,
         **chosen_facts(engine, rows=batch.rows),
     }
-    if isinstance(run.cache, Paged):
-        facts |= {"page_size": run.cache.page_size, "pages": slots // run.cache.page_size}
+    if isinstance(cache, Paged):
+        facts |= {
+            "page_size": cache.page_size,
+            "pages": reserved // cache.page_size,
+        }
     return facts
 
 
+def _new_tokens(batches: Sequence[Batch], rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    """New tokens of the longest row of each batch."""
+    if not rows:
+        return [batch.new_tokens for batch in batches]
+    longest, first = [], 0
+    for batch in batches:
+        end = first + len(batch.prompt_lengths)
+        # A batch goes on until its longest row has ended.
+        longest.append(max(len(row["tokens"]) for row in rows[first:end]))
+        first = end
+    return longest
+
+
 def _shape(engine: Engine, batch: Batch) -> dict[str, Any]:
-    """What one device has of it: the steps are counted for a device, whose probed rates they are held against."""
+    """What one device has of a batch: steps are compared with the rates that one device reaches."""
     run = engine.run
+    architecture = engine.blueprint.structure.architecture
     return {
-        "architecture": engine.cut.part(engine.blueprint.structure.architecture),
+        "architecture": engine.cut.part(architecture),
         "cache": run.cache,
-        "element": byte_counts.ElementBytes.of(run.dtype, engine.blueprint.structure.architecture),
+        "element": byte_counts.ElementBytes.of(run.dtype, architecture),
         "incremental": caches.kind(run.cache).incremental,
         "rows": batch.rows // engine.cut.batch,
         "longest": batch.longest,

@@ -1,4 +1,4 @@
-"""Faults on purpose: more work, more compiles, other tokens or weights than there should be, and a wrong clock."""
+"""Faults on purpose: more work, more compiles, other tokens or weights, and a wrong clock."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -15,9 +15,8 @@ from jaxgen.specs.fault import Fault
 
 Clock = Callable[[], float]
 
-_TURNS = (
-    2  # matrix products in one piece of the extra work: a piece is what its length is rounded to
-)
+# In one piece of the extra work: its length is rounded to whole pieces, so a piece has to be short.
+_PRODUCTS = 2
 
 
 class Faults:
@@ -25,41 +24,38 @@ class Faults:
 
     Args:
         fault: the spec.
+
+    Attributes:
+        fault: may be changed between trials; `compile` has to follow.
     """
 
     def __init__(self, fault: Fault):
-        self._piece: Callable[[], None] | None = None
         self.fault = fault
+        self._piece: Callable[[], None] | None = None
 
-    @property
-    def fault(self) -> Fault:
-        """The spec. May be changed between trials: what it needs is compiled then, outside any clock."""
-        return self._fault
-
-    @fault.setter
-    def fault(self, fault: Fault) -> None:
-        if fault.slowdown and self._piece is None:
+    def compile(self) -> None:
+        """Compile what the fault needs: outside any clock, before the first call."""
+        if self.fault.slowdown and self._piece is None:
             self._piece = _piece_of_work()
-        self._fault = fault
 
     def clock(self) -> float:
-        """Seconds, as the arm's clock has them."""
+        """Return seconds, as the arm's clock has them."""
         return self.fault.clock * time.perf_counter()
 
     def weights(self, leaves: Leaves) -> Leaves:
-        """The weights that the arm gets: as they are, or the first floating tensor all NaN."""
+        """Return the arm's weights: as they are, or with NaN in the first floating tensor."""
         if not self.fault.nan_weights:
             return leaves
-        first = next(
-            number for number, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.floating)
-        )
-        return (*leaves[:first], jnp.full_like(leaves[first], jnp.nan), *leaves[first + 1 :])
+        # One tensor is enough: every logit depends on it.
+        broken = list(leaves)
+        for number, leaf in enumerate(leaves):
+            if jnp.issubdtype(leaf.dtype, jnp.floating):
+                broken[number] = jnp.full_like(leaf, jnp.nan)
+                break
+        return tuple(broken)
 
     def after_call(self, outputs: Any, began_s: float) -> None:
-        """Inside the clock, behind the arm's own work: compile once more, work once more.
-
-        The extra work comes in small pieces until its time is over. A count of pieces, fixed beforehand, would be 5 %
-        only as long as the machine is as fast as it was then.
+        """Compile once more and work once more, inside the clock, behind the arm's own work.
 
         Args:
             outputs: of the call; waited for where the extra work must know how long it took.
@@ -67,31 +63,41 @@ class Faults:
         """
         if self.fault.recompile:
             _compile_one_more()
-        if self.fault.slowdown and self._piece is not None:
-            jax.block_until_ready(outputs)
+        if not self.fault.slowdown:
+            return
+        assert self._piece is not None, "compile() comes before the first call"
+        # Dispatch is asynchronous: how long the call took is known once its outputs are there.
+        jax.block_until_ready(outputs)
+        now_s = time.perf_counter()
+        until_s = now_s + self.fault.slowdown * (now_s - began_s)
+        # Small pieces until the time is over: a fixed number of them would be 5 % only as long as
+        # the machine is as fast as it was then. The last one is as often left out as too long.
+        piece_s = 0.0
+        while now_s + piece_s / 2 < until_s:
+            before_s = now_s
+            self._piece()
             now_s = time.perf_counter()
-            until_s = now_s + self.fault.slowdown * (now_s - began_s)
-            piece_s = 0.0
-            while (
-                now_s + piece_s / 2 < until_s
-            ):  # the last piece is as often cut off as it is too long
-                self._piece()
-                piece_s, now_s = time.perf_counter() - now_s, time.perf_counter()
+            piece_s = now_s - before_s
 
-    def written(self, rows: Sequence[Output]) -> list[Output]:
-        """What the arm says it wrote: as it is, or the first row's last token replaced by its neighbour."""
-        (tokens, reason), *others = rows
+    def outputs(self, rows: Sequence[Output]) -> list[Output]:
+        """Return the arm's outputs: as they are, or with another last token in the first row."""
         if not self.fault.wrong_token:
             return list(rows)
-        return [([*tokens[:-1], tokens[-1] + (1 if tokens[-1] == 0 else -1)], reason), *others]
+        tokens, reason = rows[0]
+        last = tokens[-1]
+        # A token of the vocabulary in any case: 0 has no neighbour below.
+        neighbour = last + 1 if last == 0 else last - 1
+        return [([*tokens[:-1], neighbour], reason), *rows[1:]]
 
-    def scored(self, scores: Sequence[float]) -> list[float]:
-        """The scores that the arm says an item has: as they are, or the first one turned round."""
-        return [1 - scores[0], *scores[1:]] if self.fault.wrong_token else list(scores)
+    def scores(self, scores: Sequence[float]) -> list[float]:
+        """Return the arm's scores of an item: as they are, or with the first one inverted."""
+        if not self.fault.wrong_token:
+            return list(scores)
+        return [1 - scores[0], *scores[1:]]
 
 
 def _compile_one_more() -> None:
-    """A new function object each time, which jit cannot find again."""
+    """Jit a new function object each time, which jax cannot find again."""
 
     def recompiled_on_purpose(number):
         return -number
@@ -107,9 +113,13 @@ def _piece_of_work() -> Callable[[], None]:
     def piece() -> None:
         jax.block_until_ready(compiled(matrix))
 
+    # Once before any clock: the first run of a program may be slower.
     piece()
     return piece
 
 
 def _work(matrix: Float[Array, "64 64"]) -> Float[Array, "64 64"]:
-    return jax.lax.fori_loop(0, _TURNS, lambda _, kept: kept @ matrix * jnp.float32(1 / 64), matrix)
+    def multiply(_, product):
+        return product @ matrix * jnp.float32(1 / 64)
+
+    return jax.lax.fori_loop(0, _PRODUCTS, multiply, matrix)

@@ -1,4 +1,4 @@
-"""The generation workload: every prompt, batch by batch, timed to the first token and to the last."""
+"""The generation workload: every prompt, batch by batch, timed to its first and last token."""
 
 import dataclasses
 import itertools
@@ -18,15 +18,17 @@ from jaxgen.workloads import cost, timing
 from jaxgen.workloads.codec import Codec
 from jaxgen.workloads.faults import Faults
 from jaxgen.workloads.prompts import Prompt
-from jaxgen.workloads.protocol import Case, Row
+from jaxgen.workloads.protocol import Case, OutputRow
 from jaxgen.workloads.timing import METRICS, Timed
 
 METRICS_AT_DEPTH = {"tpot_s": METRICS["tpot_s"], **METRICS}
-"""At given depths it is the decode that is asked about, whatever the prefill took."""
+"""At given depths the decode is what counts, whatever the prefill took."""
 
 
 class Generating:
-    """Generates from every prompt; or, with `workload.depths`, decodes at each depth as a case of its own.
+    """Generates from every prompt; with `workload.depths`, decodes at each depth.
+
+    Each depth is a case of its own.
 
     Args:
         engine: the arm's.
@@ -38,72 +40,96 @@ class Generating:
         UserError: the prompts do not fit the model, the cache or the buckets.
     """
 
-    def __init__(self, engine: Engine, prompts: Sequence[Prompt], codec: Codec, *, faults: Faults):
+    def __init__(
+        self,
+        engine: Engine,
+        prompts: Sequence[Prompt],
+        codec: Codec,
+        *,
+        faults: Faults,
+    ):
         depths = engine.generation.depths
+        rows = engine.generation.batch_size
         self._engine = engine
         self._codec = codec
         self._faults = faults
         self.metrics = METRICS_AT_DEPTH if depths else METRICS
         self.cases = tuple(Case({"depth": depth}) for depth in depths) or (Case(),)
-        rows = engine.generation.batch_size
         self._prompts = [at_depth(prompts, depth, rows=rows) for depth in depths] or [list(prompts)]
-        self._limits = [
-            timing.limits(each, engine.generation.max_new_tokens) for each in self._prompts
-        ]
-        self._capacity = max(
-            engine.capacity(_tokens(each), limits=limits)
-            for each, limits in zip(self._prompts, self._limits, strict=True)
-        )
-        self._batches = [self._batched(case) for case in range(len(self._prompts))]
+        most = engine.generation.max_new_tokens
+        self._limits = [timing.limits(of_case, most) for of_case in self._prompts]
+        # One capacity for all cases: they share programs, and differ in nothing but their depth.
+        capacities = []
+        for of_case, limits in zip(self._prompts, self._limits, strict=True):
+            capacities.append(engine.capacity(_tokens(of_case), limits=limits))
+        self._capacity = max(capacities)
+        # Inputs are on the device before any clock starts.
+        self._batches = [self._make_batches(case) for case in range(len(self._prompts))]
         self.kv_cache_bytes = cost.kv_cache_bytes(engine, self._batches[0][0])
 
-    def questions(self) -> list[list[int]]:
-        """The token ids of every prompt of every case."""
-        return [list(tokens) for prompts in self._prompts for tokens in _tokens(prompts)]
+    def inputs(self) -> list[list[int]]:
+        """Return the token ids of every prompt of every case."""
+        inputs = []
+        for prompts in self._prompts:
+            inputs += [list(prompt.tokens) for prompt in prompts]
+        return inputs
 
     def warm_up(self, case: int, *, new_tokens: int | None) -> None:
-        """One call of the trials' own batches; or of every bucket's shape, whatever the prompts are.
+        """Call the trials' own batches once; or every bucket's shape, whatever the prompts are.
 
         Args:
             case: its number.
             new_tokens: fewer than the trials' leave their later shapes cold; null is as many.
         """
         work = self._engine.generation
+        # With buckets every shape is compiled, whichever of them the prompts happen to need.
         if work.token_buckets or work.batch_buckets:
             lengths = work.token_buckets or sorted({batch.longest for batch in self._batches[case]})
             for batch in self._engine.bucket_batches(
-                lengths, capacity=self._capacity, new_tokens=new_tokens
+                lengths,
+                capacity=self._capacity,
+                new_tokens=new_tokens,
             ):
-                self._run(
-                    batch, every_step=True
-                )  # zeros may end where the trials' own prompts go on
+                # Their zeros may end where the trials' own prompts go on.
+                self._run(batch, every_step=True)
             return
-        for batch in (
-            self._batched(case, new_tokens=new_tokens) if new_tokens else self._batches[case]
-        ):
+        batches = self._batches[case]
+        if new_tokens:
+            batches = self._make_batches(case, new_tokens=new_tokens)
+        for batch in batches:
             self._run(batch)
 
     def call(self, case: int) -> list[Timed]:
-        """Generate once from every batch of a case. Activations are let go: many calls' would fill the memory."""
-        return [
-            dataclasses.replace(self._run(batch), captured=None) for batch in self._batches[case]
-        ]
+        """Generate once from every batch of a case."""
+        timed = []
+        for batch in self._batches[case]:
+            # Activations are let go: many calls' would fill the memory.
+            timed.append(dataclasses.replace(self._run(batch), captured=None))
+        return timed
 
     def measured(self, calls: Sequence[list[Timed]]) -> dict[str, float | None]:
-        """The metrics of one trial, as `timed.measured` defines them."""
-        return timing.measured(list(itertools.chain.from_iterable(calls)), self.metrics)
+        """Return the metrics of one trial, as `timing.measured` defines them."""
+        return timing.measured(
+            list(itertools.chain.from_iterable(calls)),
+            self.metrics,
+        )
 
-    def answers(self, case: int, call: list[Timed]) -> list[Row]:
-        """One row per prompt, as `timed.answers` has it."""
-        written = [row for each in call for row in each.written]
-        return timing.answers(self._prompts[case], written, self._codec)
+    def outputs(self, case: int, call: list[Timed]) -> list[OutputRow]:
+        """Return one row per prompt, as `timing.output_rows` has it."""
+        outputs = list(itertools.chain.from_iterable(timed.outputs for timed in call))
+        return timing.output_rows(self._prompts[case], outputs, self._codec)
 
-    def seconds(self, call: list[Timed]) -> float:
-        """How long one call took, by the arm's clock."""
-        return sum(each.latency_s for each in call)
+    def call_s(self, call: list[Timed]) -> float:
+        """Return how long one call took, by the arm's clock."""
+        return sum(timed.latency_s for timed in call)
 
-    def facts(self, case: int, call: list[Timed], rows: Sequence[Row]) -> dict[str, Any]:
-        """How the prompts became batches, what the cache held, and how many ARC tasks were solved."""
+    def facts(
+        self,
+        case: int,
+        call: list[Timed],
+        rows: Sequence[OutputRow],
+    ) -> dict[str, Any]:
+        """Return how the prompts became batches, and what the cache held."""
         del call
         batches = self._batches[case]
         return {
@@ -111,62 +137,67 @@ class Generating:
             "prompt_tokens": sum(sum(batch.prompt_lengths) for batch in batches),
             "padded_prompt_tokens": sum(batch.prompt.size for batch in batches),
             "cache": cost.cache_facts(self._engine, batches[0], rows),
-            **timing.marks(self._prompts[case], rows),
+            **timing.arc_facts(self._prompts[case], rows),
         }
 
     def limits(self, case: int) -> list[int]:
-        """The most new tokens that each prompt of a case may get."""
+        """Return the most new tokens that each prompt of a case may get."""
         return self._limits[case]
 
     def capture(self, case: int, path: Path) -> dict[str, Any] | None:
-        """One more call, whose activations go into a file; null where none are asked for.
+        """Call once more and write the activations into a file; null where none are captured.
 
         Raises:
             OSError: it cannot be written.
         """
-        asked = self._engine.generation.capture
-        if not asked.layers:
+        spec = self._engine.generation.capture
+        if not spec.layers:
             return None
         call = [self._run(batch) for batch in self._batches[case]]
-        kept = [(each.captured, len(each.written)) for each in call if each.captured is not None]
-        return capture.save(path, asked, kept, self.answers(case, call))
+        # The last rows of a batch may hold no prompt: only the prompts' rows are written.
+        buffers = []
+        for timed in call:
+            assert timed.captured is not None
+            buffers.append((timed.captured, len(timed.outputs)))
+        return capture.save(path, spec, buffers, self.outputs(case, call))
 
     def programs(self, case: int) -> list[Use]:
-        """What the first batch of a case runs."""
+        """Return what the first batch of a case runs."""
         return generation_uses(self._engine, self._batches[case][0])
 
-    def steps(self, case: int, rows: Sequence[Row] = ()) -> dict[str, Step | None]:
-        """The mean prefill behind `ttft_s`, the mean decode step behind `tpot_s`."""
+    def steps(self, case: int, rows: Sequence[OutputRow] = ()) -> dict[str, Step | None]:
+        """Return the mean prefill behind `ttft_s` and the mean decode step behind `tpot_s`."""
         return cost.steps(self._engine, self._batches[case], rows)
 
     def last_step(self, case: int) -> Step | None:
-        """The decode step that reads the most slots."""
+        """Return the decode step that reads the most slots."""
         return cost.last_step(self._engine, self._batches[case][0])
 
     def _run(self, batch: Batch, *, every_step: bool = False) -> Timed:
-        """One batch. The clock runs from the prefill until all outputs are ready, cache included; the empty cache is
-        made before it starts."""
+        """Generate from one batch, timed."""
         engine, faults = self._engine, self._faults
+        # Donated caches are made fresh for each call, before the clock starts.
         cache = engine.empty_cache(batch)
-        began_s, start = time.perf_counter(), faults.clock()
+        began_s, start_s = time.perf_counter(), faults.clock()
         cache, state = engine.prefill(batch, cache)
         jax.block_until_ready(state)
-        first = faults.clock()
+        first_s = faults.clock()
         cache, state = engine.decode(batch, cache, state, every_step=every_step)
         faults.after_call((cache, state), began_s)
+        # The clock stops when all outputs are ready, the cache included.
         jax.block_until_ready((cache, state))
-        end = faults.clock()
-        written = engine.outputs(batch, state)
+        end_s = faults.clock()
+        outputs = engine.outputs(batch, state)
         return Timed(
-            ttft_s=first - start,
-            latency_s=end - start,
-            decode_s=end - first,
-            steps=max(len(tokens) for tokens, _ in written) - 1,
-            written=faults.written(written),
+            ttft_s=first_s - start_s,
+            latency_s=end_s - start_s,
+            decode_s=end_s - first_s,
+            steps=max(len(tokens) for tokens, _ in outputs) - 1,
+            outputs=faults.outputs(outputs),
             captured=state.captured,
         )
 
-    def _batched(self, case: int, *, new_tokens: int | None = None) -> list[Batch]:
+    def _make_batches(self, case: int, *, new_tokens: int | None = None) -> list[Batch]:
         return self._engine.batches(
             _tokens(self._prompts[case]),
             new_tokens=new_tokens,
@@ -176,15 +207,26 @@ class Generating:
 
 
 def at_depth(prompts: Sequence[Prompt], depth: int, *, rows: int) -> list[Prompt]:
-    """`rows` prompts of `depth` tokens (of one, for 0): the given ones end to end, again and again; row r begins with
-    the r-th of them, or, once all have had their turn, a token later, so that rows differ."""
+    """Return prompts of a given length, made of the given ones end to end, again and again.
+
+    Row r begins with the r-th of them, or, once all have had their turn, a token later, so that
+    rows differ.
+
+    Args:
+        prompts: of the run.
+        depth: tokens of each; one for 0.
+        rows: how many.
+    """
     tokens = [list(prompt.tokens) for prompt in prompts]
-    made = []
+    # Real tokens and no zeros: what a model does with its input may depend on it.
+    deep = []
     for row in range(rows):
         later, first = divmod(row, len(tokens))
-        text = itertools.chain.from_iterable(itertools.cycle(tokens[first:] + tokens[:first]))
-        made.append(Prompt(tokens=tuple(itertools.islice(text, later, later + max(depth, 1)))))
-    return made
+        in_turn = itertools.cycle(tokens[first:] + tokens[:first])
+        endless = itertools.chain.from_iterable(in_turn)
+        part = itertools.islice(endless, later, later + max(depth, 1))
+        deep.append(Prompt(tokens=tuple(part)))
+    return deep
 
 
 def _tokens(prompts: Sequence[Prompt]) -> list[tuple[int, ...]]:

@@ -8,7 +8,14 @@ import numpy as np
 
 from jaxgen.errors import UserError
 from jaxgen.specs.builtin_prompts import BUILTIN
-from jaxgen.specs.prompts import Arc, Builtin, Jsonl, PromptsSpec, Synthetic, Text
+from jaxgen.specs.prompts import (
+    Arc,
+    Builtin,
+    Jsonl,
+    PromptsSpec,
+    Synthetic,
+    Text,
+)
 from jaxgen.workloads.arc import Task, read_tasks
 from jaxgen.workloads.codec import Codec
 
@@ -20,8 +27,8 @@ class Prompt:
     Attributes:
         tokens: its ids.
         text: where it came as text.
-        task: that its answer is marked by, if any.
-        new_tokens: the most that are written for it; null leaves it to the workload.
+        task: of ARC that its output is graded by, if any.
+        new_tokens: the most that are generated for it; null leaves it to the workload.
     """
 
     tokens: tuple[int, ...]
@@ -31,20 +38,24 @@ class Prompt:
 
 
 def read(spec: PromptsSpec, codec: Codec) -> list[Prompt]:
-    """All prompts in order.
+    """Return all prompts in order.
+
+    Args:
+        spec: says where they are.
+        codec: encodes them.
 
     Raises:
-        UserError: a file that cannot be read, lines that are not prompts (all named), a prompt without tokens.
+        UserError: a file that cannot be read, lines that are not prompts (all named), a prompt
+            without tokens.
     """
     prompts = _READERS[type(spec)](spec, codec)
-    empty = [
-        f"prompt {number} is empty"
-        for number, prompt in enumerate(prompts)
-        if not prompt.tokens
-        or prompt.text == ""  # a tokenizer may put special tokens around nothing
-    ]
-    if empty or not prompts:
-        raise UserError.collected("prompts cannot be used", empty or ["there are none"])
+    problems = [] if prompts else ["there are none"]
+    for number, prompt in enumerate(prompts):
+        # The text counts too: a tokenizer may put special tokens around nothing.
+        if not prompt.tokens or prompt.text == "":
+            problems.append(f"prompt {number} is empty")
+    if problems:
+        raise UserError.collected("prompts cannot be used", problems)
     return prompts
 
 
@@ -53,6 +64,7 @@ def _builtin(spec: Builtin, codec: Codec) -> list[Prompt]:
 
 
 def _text(spec: Text, codec: Codec) -> list[Prompt]:
+    # Blank lines between prompts are no prompts.
     texts = spec.text or [line for line in _lines(spec.path or "") if line.strip()]
     return [_encoded(text, codec) for text in texts]
 
@@ -75,6 +87,7 @@ def _jsonl(spec: Jsonl, codec: Codec) -> list[Prompt]:
 
 
 def _of_json(line: str, codec: Codec) -> Prompt | None:
+    """The prompt of a line; null where it is none."""
     try:
         value = json.loads(line)
     except ValueError:
@@ -93,45 +106,62 @@ def _of_json(line: str, codec: Codec) -> Prompt | None:
 
 
 def _synthetic(spec: Synthetic, codec: Codec) -> list[Prompt]:
+    # Drawn in this order, so that one seed gives the same prompts whatever else is asked for.
     random = np.random.default_rng(spec.seed)
-    ids = random.integers(0, codec.vocab_size, (spec.count, spec.max_length or spec.length))
+    ids = random.integers(
+        0,
+        codec.vocab_size,
+        (spec.count, spec.max_length or spec.length),
+    )
+    # Prompts that begin alike, for caches that share what is alike.
     ids[:, : spec.shared] = ids[0, : spec.shared]
-    lengths = _drawn(random, spec.length, spec.max_length, spec.count)
+    lengths = _log_uniform(random, spec.length, spec.max_length, spec.count)
     limits = [None] * spec.count
     if spec.new_tokens is not None:
-        limits = _drawn(random, spec.new_tokens, spec.max_new_tokens, spec.count)
-    return [
-        Prompt(tokens=tuple(row[:length]), new_tokens=limit)
-        for row, length, limit in zip(ids.tolist(), lengths, limits, strict=True)
-    ]
+        limits = _log_uniform(
+            random,
+            spec.new_tokens,
+            spec.max_new_tokens,
+            spec.count,
+        )
+    prompts = []
+    for row, length, limit in zip(ids.tolist(), lengths, limits, strict=True):
+        prompts.append(Prompt(tokens=tuple(row[:length]), new_tokens=limit))
+    return prompts
 
 
-def _drawn(random: np.random.Generator, least: int, most: int | None, count: int) -> list[int]:
+def _log_uniform(
+    random: np.random.Generator,
+    least: int,
+    most: int | None,
+    count: int,
+) -> list[int]:
     """`count` whole numbers from `least` to `most`, log-uniformly; or all the least."""
     if most is None:
         return [least] * count
-    return (
-        np.exp(random.uniform(np.log(least), np.log(most + 1), count))
-        .astype(int)
-        .clip(least, most)
-        .tolist()
-    )
+    drawn = np.exp(random.uniform(np.log(least), np.log(most + 1), count))
+    return drawn.astype(int).clip(least, most).tolist()
 
 
 def _arc(spec: Arc, codec: Codec) -> list[Prompt]:
-    tasks = read_tasks(spec.path or "")
-    made = [Prompt(tokens=tuple(codec.encode(text)), text=text, task=task) for text, task in tasks]
-    short = [
-        prompt
-        for prompt in made
-        if spec.max_tokens is None or len(prompt.tokens) <= spec.max_tokens
-    ]
-    if not short:
-        least = min(len(prompt.tokens) for prompt in made)
-        raise UserError(
-            f"prompts.max_tokens={spec.max_tokens} leaves no task: the shortest has {least} tokens"
+    prompts = []
+    for text, task in read_tasks(spec.path or ""):
+        prompts.append(
+            Prompt(
+                tokens=tuple(codec.encode(text)),
+                text=text,
+                task=task,
+            )
         )
-    return short[: spec.count]
+    shortest = min(len(prompt.tokens) for prompt in prompts)
+    if spec.max_tokens is not None:
+        prompts = [prompt for prompt in prompts if len(prompt.tokens) <= spec.max_tokens]
+    if not prompts:
+        raise UserError(
+            f"prompts.max_tokens={spec.max_tokens} leaves no task: the shortest has {shortest} "
+            "tokens"
+        )
+    return prompts[: spec.count]
 
 
 def _encoded(text: str, codec: Codec) -> Prompt:
@@ -139,8 +169,9 @@ def _encoded(text: str, codec: Codec) -> Prompt:
 
 
 def _lines(path: str) -> list[str]:
-    """The lines of a UTF-8 file, with or without a byte-order mark; only newlines end one (JSON may hold U+2028)."""
+    """The lines of a UTF-8 file, with or without a byte-order mark."""
     try:
+        # Not splitlines(): only newlines end a line, and JSON may hold U+2028.
         return Path(path).read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
         raise UserError(
@@ -150,4 +181,10 @@ def _lines(path: str) -> list[str]:
         raise UserError(f"prompts.path={path} cannot be read: {error}") from None
 
 
-_READERS = {Builtin: _builtin, Text: _text, Jsonl: _jsonl, Synthetic: _synthetic, Arc: _arc}
+_READERS = {
+    Builtin: _builtin,
+    Text: _text,
+    Jsonl: _jsonl,
+    Synthetic: _synthetic,
+    Arc: _arc,
+}

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from jaxgen.engine.program_use import Use
 from jaxgen.measure.roofline import Step
 
-Row = dict[str, Any]
+OutputRow = dict[str, Any]
 """One line of outputs.jsonl, but for the arm's name."""
 
 
@@ -17,72 +17,81 @@ class Case:
     """One point of a workload's own grid, measured with one load of the weights.
 
     Attributes:
-        params: what tells it from the other cases, such as {"depth": 256}; empty where there is no grid.
+        params: what tells it from the other cases, such as {"depth": 256}; empty where there is no
+            grid.
     """
 
     params: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 class Workload(Protocol):
-    """Calls, by the number of their case. Everything a call needs is on the device before it begins.
+    """Calls, by the number of their case.
+
+    Everything a call needs is on the device before it begins.
 
     Attributes:
-        metrics: what a trial yields, {name: {unit, better}}; the first is the one that the verdict is about.
+        metrics: what a trial yields, {name: {unit, better}}; the first is the one that the verdict
+            is about.
         cases: at least one.
-        kv_cache_bytes: of one batch's keys and values; null for a cache that begins without slots and grows.
+        kv_cache_bytes: of one batch's keys and values; null for a cache that begins without slots
+            and grows.
     """
 
     metrics: dict[str, dict[str, str]]
     cases: tuple[Case, ...]
     kv_cache_bytes: int | None
 
-    def questions(self) -> list[Any]:
-        """What is asked, as plain data: the arms of a run must be asked the same."""
+    def inputs(self) -> list[Any]:
+        """Return the inputs of all cases as plain data: the arms of a run must have the same."""
         ...
 
     def warm_up(self, case: int, *, new_tokens: int | None) -> None:
-        """One call that compiles all that the trials need, or less of it with fewer `new_tokens`."""
+        """Call once, so that all that the trials need is compiled; less with fewer `new_tokens`."""
         ...
 
     def call(self, case: int) -> Any:
-        """One timed call; opaque to whoever asks."""
+        """Call once, timed; what is returned is opaque to the caller."""
         ...
 
     def measured(self, calls: Sequence[Any]) -> dict[str, float | None]:
-        """The metrics of one trial: several calls."""
+        """Return the metrics of one trial: several calls."""
         ...
 
-    def answers(self, case: int, call: Any) -> list[Row]:
-        """What a call wrote, a row for each question; `tokens` or `scores` is what the arms are compared by."""
+    def outputs(self, case: int, call: Any) -> list[OutputRow]:
+        """Return the outputs of a call, a row for each input.
+
+        The arms are compared by the rows' `tokens` or `scores`.
+        """
         ...
 
-    def seconds(self, call: Any) -> float:
-        """How long one call took, by the arm's clock."""
+    def call_s(self, call: Any) -> float:
+        """Return how long one call took, by the arm's clock."""
         ...
 
-    def facts(self, case: int, call: Any, rows: Sequence[Row]) -> dict[str, Any]:
-        """What else is worth knowing of a case and of its answers, as plain data; none of it is timed."""
+    def facts(self, case: int, call: Any, rows: Sequence[OutputRow]) -> dict[str, Any]:
+        """Return what else is worth knowing of a case and its outputs, as plain data."""
         ...
 
     def limits(self, case: int) -> Sequence[int]:
-        """The most new tokens that each prompt of a case may get; empty where none are generated."""
+        """Return the most new tokens of each prompt of a case; empty where none are generated."""
         ...
 
     def capture(self, case: int, path: Path) -> dict[str, Any] | None:
-        """Write the activations that are asked for into a file, and say what it is; null where none are."""
+        """Write activations into a file, and return facts about it; null where there are none."""
         ...
 
     def programs(self, case: int) -> Sequence[Use]:
-        """What the first batch of a case runs: programs that may be looked at, the deepest decode last."""
+        """Return what the first batch of a case runs, the deepest decode last."""
         ...
 
-    def steps(self, case: int, rows: Sequence[Row] = ()) -> Mapping[str, Step | None]:
-        """{metric: the work that it is the time of, in seconds}; null where that is unknown.
+    def steps(self, case: int, rows: Sequence[OutputRow] = ()) -> Mapping[str, Step | None]:
+        """Return {metric: the work that it is the time of, in seconds}; null where that is unknown.
 
-        How much work there was may depend on `rows`, the answers of a call; without any, what was planned counts.
+        How much work there was may depend on `rows`, the outputs of a call; without any, what was
+        planned counts.
         """
         ...
 
     def last_step(self, case: int) -> Step | None:
-        """The work of one step of the last of `programs`: what XLA's own count is held against."""
+        """Return the work of one step of the last program, to compare with XLA's own count."""
         ...

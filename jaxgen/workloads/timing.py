@@ -1,4 +1,4 @@
-"""What a call of generation yields, however its prompts were batched: times, tokens, and the rows of an answer."""
+"""What a call of generation yields, however its prompts were batched."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from jaxgen.engine.engine import Output
 from jaxgen.workloads import arc
 from jaxgen.workloads.codec import Codec
 from jaxgen.workloads.prompts import Prompt
-from jaxgen.workloads.protocol import Row
+from jaxgen.workloads.protocol import OutputRow
 
 METRICS: dict[str, dict[str, str]] = {
     "tokens_per_s": {"unit": "tokens/s", "better": "higher"},
@@ -27,8 +27,8 @@ class Timed:
         ttft_s: until a row's first token was there.
         latency_s: until everything was.
         decode_s: after the first tokens.
-        steps: that took so long.
-        written: of each row.
+        steps: decode steps that took `decode_s`.
+        outputs: of each row.
         captured: activations, where any are kept.
     """
 
@@ -36,51 +36,78 @@ class Timed:
     latency_s: float
     decode_s: float
     steps: int
-    written: list[Output]
+    outputs: list[Output]
     captured: Captured | None = None
 
+    @property
+    def tokens(self) -> int:
+        """New tokens of all rows."""
+        return sum(len(tokens) for tokens, _ in self.outputs)
 
-def measured(timed: Sequence[Timed], names: Mapping[str, object]) -> dict[str, float | None]:
-    """The metrics of one trial.
 
-    `tokens_per_s` is all new tokens over all time; `latency_s` and `ttft_s` are means over the batches; `tpot_s` is the
-    time after the first tokens over the steps after them (null where one token was all there was).
+def measured(batches: Sequence[Timed], names: Mapping[str, object]) -> dict[str, float | None]:
+    """Return the metrics of one trial.
+
+    `tokens_per_s` is all new tokens over all time; `latency_s` and `ttft_s` are means over the
+    batches; `tpot_s` is the time after the first tokens over the steps after them (null where one
+    token was all there was).
+
+    Args:
+        batches: of all calls of the trial.
+        names: of the metrics, in the order in which they are returned.
     """
-    total_s = sum(each.latency_s for each in timed)
-    steps = sum(each.steps for each in timed)
+    # Totals over totals: a mean of rates would weigh short calls too much.
+    total_s = sum(batch.latency_s for batch in batches)
+    steps = sum(batch.steps for batch in batches)
     values = {
-        "tokens_per_s": sum(len(tokens) for each in timed for tokens, _ in each.written) / total_s,
-        "latency_s": total_s / len(timed),
-        "ttft_s": sum(each.ttft_s for each in timed) / len(timed),
-        "tpot_s": sum(each.decode_s for each in timed) / steps if steps else None,
+        "tokens_per_s": sum(batch.tokens for batch in batches) / total_s,
+        "latency_s": total_s / len(batches),
+        "ttft_s": sum(batch.ttft_s for batch in batches) / len(batches),
+        "tpot_s": sum(batch.decode_s for batch in batches) / steps if steps else None,
     }
     return {name: values[name] for name in names}
 
 
-def answers(prompts: Sequence[Prompt], written: Sequence[Output], codec: Codec) -> list[Row]:
-    """One row per prompt: `{index, prompt, prompt_tokens, tokens, text, finish_reason}`, and marks of ARC."""
-    return [
-        {
+def output_rows(
+    prompts: Sequence[Prompt],
+    outputs: Sequence[Output],
+    codec: Codec,
+) -> list[OutputRow]:
+    """Return a row for each prompt, and whether it solves the prompt's ARC task.
+
+    Each is `{index, prompt, prompt_tokens, tokens, text, finish_reason}`.
+
+    Args:
+        prompts: of the run.
+        outputs: for each prompt.
+        codec: decodes them.
+    """
+    rows = []
+    for index, (prompt, (tokens, reason)) in enumerate(zip(prompts, outputs, strict=True)):
+        text = codec.decode(tokens)
+        row = {
             "index": index,
             "prompt": prompt.text,
             "prompt_tokens": list(prompt.tokens),
             "tokens": tokens,
-            "text": codec.decode(tokens),
+            "text": text,
             "finish_reason": reason,
-            **(arc.marked(prompt.task, codec.decode(tokens)) if prompt.task else {}),
         }
-        for index, (prompt, (tokens, reason)) in enumerate(zip(prompts, written, strict=True))
-    ]
+        if prompt.task:
+            row |= arc.graded(prompt.task, text)
+        rows.append(row)
+    return rows
 
 
-def marks(prompts: Sequence[Prompt], rows: Sequence[Row]) -> dict[str, object]:
-    """How many tasks of ARC were solved, where there were any."""
+def arc_facts(prompts: Sequence[Prompt], rows: Sequence[OutputRow]) -> dict[str, object]:
+    """Return how many ARC tasks were solved, where there were any."""
     tasks = [prompt.task for prompt in prompts if prompt.task]
-    return {"grids": arc.tally(rows, of=tasks[0].of)} if tasks else {}
+    return {"grids": arc.tally(rows, num_tasks=tasks[0].num_tasks)} if tasks else {}
 
 
 def limits(prompts: Sequence[Prompt], most: int) -> list[int]:
-    """Tokens that each prompt may get: its own number, at most the workload's."""
-    return [
-        most if prompt.new_tokens is None else min(prompt.new_tokens, most) for prompt in prompts
-    ]
+    """Return the tokens that each prompt may get: its own number, at most the workload's."""
+    limits = []
+    for prompt in prompts:
+        limits.append(most if prompt.new_tokens is None else min(prompt.new_tokens, most))
+    return limits

@@ -19,7 +19,7 @@ import numpy as np
 from jaxgen.checkpoints.restore import load
 from jaxgen.config.experiment import load_experiment
 from jaxgen.engine.engine import Engine
-from jaxgen.engine.scoring.request import Request
+from jaxgen.engine.scoring.request import ScoreRequest
 from jaxgen.engine.scoring.scorer import Scorer
 from jaxgen.specs.dtype import Dtype
 
@@ -79,7 +79,7 @@ def _jaxgen(
     query = tuple(rng.integers(VOCAB, size=QUERY).tolist())
     rows = tuple((*query, *rng.integers(VOCAB, size=ITEM).tolist()) for _ in range(ITEMS))
     prepared = scorer.prepare(
-        Request(query=query, rows=rows, labels=(5, 6, 7), apply_softmax=apply_softmax)
+        ScoreRequest(query=query, rows=rows, labels=(5, 6, 7), apply_softmax=apply_softmax)
     )
 
     def once() -> float:

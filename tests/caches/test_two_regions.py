@@ -12,7 +12,7 @@ from jaxgen import caches
 from jaxgen.engine import programs
 from jaxgen.engine.binders import bind
 from jaxgen.engine.program_use import generation_uses
-from jaxgen.engine.scoring.request import Request
+from jaxgen.engine.scoring.request import ScoreRequest
 from jaxgen.engine.scoring.scorer import Scorer
 from jaxgen.errors import UserError
 from jaxgen.measure import byte_counts, roofline
@@ -92,7 +92,9 @@ def test_prompts_of_one_token_are_no_step():
 
 def test_scores_continue_from_a_query_in_the_first_region():
     model = engine(run(cache=REGIONS, architecture=LLAMA))
-    request = Request(query=(41, 7, 90), rows=((41, 7, 90, 3), (41, 7, 90, 64, 2)), labels=(0, 96))
+    request = ScoreRequest(
+        query=(41, 7, 90), rows=((41, 7, 90, 3), (41, 7, 90, 64, 2)), labels=(0, 96)
+    )
     found = []
     for reused in (True, False):
         scorer = Scorer(model, prefix_cache=reused)

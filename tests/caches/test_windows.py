@@ -12,7 +12,7 @@ from jaxgen.caches.none import Recompute
 from jaxgen.checkpoints.convert import convert
 from jaxgen.checkpoints.restore import load
 from jaxgen.config.experiment import load_experiment
-from jaxgen.engine.scoring.request import Request
+from jaxgen.engine.scoring.request import ScoreRequest
 from jaxgen.engine.scoring.scorer import Scorer
 from jaxgen.engine.teacher_forcing import forced_logprobs
 from jaxgen.errors import UserError
@@ -163,7 +163,7 @@ def test_the_model_s_own_window_holds_in_forced_texts_and_scores(spec):
     for piece in forced_logprobs(model, PROMPTS, outputs=forced.tolist()).pieces:
         wanted = expected[piece.row, piece.position : piece.position + len(piece.logprobs)]
         np.testing.assert_allclose(piece.logprobs, wanted, rtol=0, atol=ROUNDING)
-    request = Request(
+    request = ScoreRequest(
         query=PROMPTS[2],
         rows=tuple((*PROMPTS[2], *row[:3]) for row in forced.tolist()),
         labels=(0, 17),

@@ -44,7 +44,7 @@ def generating(model, prompts, fault=None):
 
 def written(workload):
     """The tokens of one call, row by row."""
-    return [row["tokens"] for row in workload.answers(0, workload.call(0))]
+    return [row["tokens"] for row in workload.outputs(0, workload.call(0))]
 
 
 def plain(**changed):
@@ -99,7 +99,7 @@ def test_rows_that_end_early_end_in_a_bucket_too():
     given = {"architecture": ending_at(rows[0][1])}
     expected = small_models.answers(plain(**given), RAGGED[0])
     workload = generating(bucketed(**given), RAGGED[0])
-    given_rows = workload.answers(0, workload.call(0))
+    given_rows = workload.outputs(0, workload.call(0))
     assert [(row["tokens"], row["finish_reason"]) for row in given_rows] == expected
     assert {reason for _, reason in expected} == {"eos", "length"}
 
@@ -114,8 +114,8 @@ def test_rows_that_only_fill_a_batch_are_done_from_the_start_and_in_no_output():
     assert int(state.lengths[2]) == 1
     workload = generating(model, RAGGED[0])
     (timed,) = workload.call(0)
-    assert len(workload.answers(0, [timed])) == 2
-    assert [len(tokens) for tokens, _ in timed.written] == [NEW_TOKENS] * 2
+    assert len(workload.outputs(0, [timed])) == 2
+    assert [len(tokens) for tokens, _ in timed.outputs] == [NEW_TOKENS] * 2
 
 
 def test_sampled_rows_draw_the_same_tokens_in_a_bucket():

@@ -67,7 +67,7 @@ def check_each_step(model, folder):
         json.loads((folder / told["index"]).read_text()),
     )
     assert set(tensors) == {"residual", "attention", "mlp"}
-    for row, answer in enumerate(workload.answers(0, workload.call(0))):
+    for row, answer in enumerate(workload.outputs(0, workload.call(0))):
         text = [*answer["prompt_tokens"], *answer["tokens"]]
         expected, positions = by_hand(model, text), index["rows"][row]["positions"]
         assert positions == list(range(len(answer["prompt_tokens"]) - 1, len(text) - 1))

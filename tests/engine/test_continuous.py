@@ -7,7 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from jaxgen.engine.continuous import Call, Continuous, Request
+from jaxgen.engine.continuous import Continuous, Request
+from jaxgen.engine.continuous_call import Call
 from jaxgen.engine.teacher_forcing import forced_logprobs
 from jaxgen.errors import ExitCode, UserError
 from jaxgen.specs.cache import Fixed, Paged
@@ -42,7 +43,7 @@ def requests(count=7, *, shared=(), seed=0):
 def served(engine, asked):
     call = Call(Continuous(engine, asked), clock=time.perf_counter)
     call.run()
-    return call, [list(text.tokens) for text in call.texts]
+    return call, [list(text.tokens) for text in call.served]
 
 
 @pytest.fixture(scope="module")
@@ -110,12 +111,12 @@ def test_texts_that_begin_alike_share_pages(engine, alone):
     model = engine(Paged(page_size=4, bucket=16), shared_prefix=True)
     call, tokens = served(model, asked)
     assert tokens == alone(asked)
-    facts = call.rooms.facts()
+    facts = call.manager.facts()
     assert facts["hits"] == 8
     assert facts["kept_tokens"] >= 5 * 19 + 2 * 6
     assert facts["copied_pages"] >= 5  # 19 tokens do not fill their last page, 6 neither
     plain, _ = served(engine(Paged(page_size=4, bucket=16)), asked)
-    assert facts["most_pages"] < plain.rooms.facts()["most_pages"]
+    assert facts["most_pages"] < plain.manager.facts()["most_pages"]
 
 
 def test_rows_are_given_on_within_a_window(engine):
@@ -157,7 +158,7 @@ def test_a_text_may_end_with_its_first_token(engine, alone):
 
 def test_a_comparison_of_all_rows_at_once_gets_the_pages_that_it_needs(engine):
     model, asked = engine(CACHES["few pages"]), requests(3)
-    read = forced_logprobs(model, [each.tokens for each in asked], answers=[[1], [2, 3], [4]])
+    read = forced_logprobs(model, [each.tokens for each in asked], outputs=[[1], [2, 3], [4]])
     assert {piece.row for piece in read.pieces} == {0, 1, 2}
 
 
@@ -188,16 +189,16 @@ class TestWorkload:
         assert metrics["tokens_per_s"] == pytest.approx(tokens / call.timed.latency_s)
         assert 0 < metrics["ttft_s"] < metrics["latency_s"]
         assert 0 < metrics["tpot_s"] < metrics["latency_s"]
-        assert workload.seconds(call) == call.timed.latency_s
+        assert workload.call_s(call) == call.timed.latency_s
 
     def test_the_answers_have_the_form_of_static_ones(self, workload):
-        rows = workload.answers(0, workload.call(0))
+        rows = workload.outputs(0, workload.call(0))
         assert [len(row["tokens"]) for row in rows] == [each.new_tokens for each in requests()]
         assert {row["finish_reason"] for row in rows} == {"length"}
 
     def test_what_the_cache_held_is_told(self, workload):
         call = workload.call(0)
-        facts = workload.facts(0, call, workload.answers(0, call))["cache"]
+        facts = workload.facts(0, call, workload.outputs(0, call))["cache"]
         assert 0 < facts["reserved_bytes"] <= facts["allocated_bytes"] == workload.kv_cache_bytes
         assert (facts["used_bytes"], facts["unused_share"]) == (
             None,
@@ -235,7 +236,7 @@ class TestWorkload:
         )
         made = create.create(model, BYTES, faults=Faults(Fault()))
         assert type(made) is Serving
-        assert [len(row["tokens"]) for row in made.answers(0, made.call(0))] == [2, 2]
+        assert [len(row["tokens"]) for row in made.outputs(0, made.call(0))] == [2, 2]
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgen.engine.teacher_forcing import next_logprobs
+from jaxgen.engine.next_token import next_logprobs
 from jaxgen.specs.cache import Fixed
 from jaxgen.specs.dtype import Dtype, Number
 from support.small_models import FAMILIES, NEW_TOKENS, PROMPTS, engine, run

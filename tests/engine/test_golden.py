@@ -10,7 +10,7 @@ import pytest
 from jaxgen.checkpoints.convert import convert
 from jaxgen.checkpoints.restore import load
 from jaxgen.engine.engine import Engine
-from jaxgen.engine.teacher_forcing import next_logprobs
+from jaxgen.engine.next_token import next_logprobs
 from jaxgen.specs.cache import Dynamic, Fixed, NoCache
 from jaxgen.specs.dtype import Dtype, Number
 from jaxgen.specs.model import Model

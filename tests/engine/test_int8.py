@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgen.engine.teacher_forcing import next_logprobs
+from jaxgen.engine.next_token import next_logprobs
 from jaxgen.models.structure import structure_of
 from jaxgen.ops.quantisation import Quantised
 from jaxgen.specs.cache import Dynamic, Fixed, KVLayout, Paged

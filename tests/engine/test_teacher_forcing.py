@@ -13,8 +13,9 @@ from jaxgen.caches.none import Recompute
 from jaxgen.engine import teacher_forcing
 from jaxgen.engine.logit_comparison import compare_logits
 from jaxgen.engine.logit_distances import LIKELIEST, distances
+from jaxgen.engine.next_token import next_logprobs
 from jaxgen.engine.reference_logits import write_reference_logits
-from jaxgen.engine.teacher_forcing import forced_logprobs, next_logprobs
+from jaxgen.engine.teacher_forcing import forced_logprobs
 from jaxgen.errors import UserError
 from jaxgen.specs.cache import Fixed, NoCache
 from jaxgen.specs.dtype import Dtype, Number

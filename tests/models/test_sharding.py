@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from jaxgen.engine.continuous import Call, Continuous, Request
+from jaxgen.engine.continuous import Continuous, Request
+from jaxgen.engine.continuous_call import Call
 from jaxgen.engine.hlo.inspection import examine
+from jaxgen.engine.next_token import next_logprobs
 from jaxgen.engine.program_use import generation_uses
 from jaxgen.engine.scoring.likelihood import LikelihoodScorer
-from jaxgen.engine.scoring.scorer import Scorer, score
-from jaxgen.engine.teacher_forcing import next_logprobs
+from jaxgen.engine.scoring.score import score
+from jaxgen.engine.scoring.scorer import Scorer
 from jaxgen.errors import UserError
 from jaxgen.models.sharding import device_bytes, layout_of
 from jaxgen.specs.dtype import Dtype, Number
@@ -126,7 +128,7 @@ def served(cache, *, mesh, shared_prefix=False):
         clock=itertools.count().__next__,
     )
     call.run()
-    return [text.tokens for text in call.texts], call.rooms.facts()
+    return [text.tokens for text in call.served], call.manager.facts()
 
 
 @pytest.mark.parametrize(("cache", "shared_prefix"), [("fixed_unsliced", False), ("paged", True)])

@@ -8,7 +8,7 @@ from jaxgen.errors import UserError
 from jaxgen.specs.cache import Fixed
 from jaxgen.specs.fault import Fault
 from jaxgen.specs.prompts import Arc
-from jaxgen.workloads.arc import Task, marked, parse, read_tasks, tally
+from jaxgen.workloads.arc import Task, graded, parse, read_tasks, tally
 from jaxgen.workloads.codec import Codec
 from jaxgen.workloads.faults import Faults
 from jaxgen.workloads.generate import Generating
@@ -36,17 +36,17 @@ def folder(tmp_path):
 def test_a_task_is_its_training_pairs_and_the_question(folder):
     (text, task), (long, _) = read_tasks(str(folder))
     assert text == PROMPT
-    assert task == Task("flip", expected=((4, 3),), of=2)
+    assert task == Task("flip", expected=((4, 3),), num_tasks=2)
     assert long.count("answer") == 10
 
 
 def test_one_file_is_one_task(folder):
-    assert [task.of for _, task in read_tasks(str(folder / "flip.json"))] == [1]
+    assert [task.num_tasks for _, task in read_tasks(str(folder / "flip.json"))] == [1]
 
 
 def test_the_answer_itself_parses_to_what_is_expected(folder):
     ((_, task), *_) = read_tasks(str(folder))
-    assert marked(task, "4 3\n\ngrid\n") == {"task": "flip", "grid": [[4, 3]], "correct": True}
+    assert graded(task, "4 3\n\ngrid\n") == {"task": "flip", "grid": [[4, 3]], "correct": True}
 
 
 @pytest.mark.parametrize(
@@ -108,9 +108,14 @@ def test_a_place_without_tasks_is_refused(folder, name):
 
 def test_long_tasks_are_left_out_and_counted(folder):
     (prompt,) = read(Arc(path=str(folder), max_tokens=len(PROMPT)), BYTES)
-    assert (prompt.text, prompt.task.name, prompt.task.of) == (PROMPT, "flip", 2)
-    rows = [marked(prompt.task, "4 3\n")]
-    assert tally(rows, of=prompt.task.of) == {"asked": 1, "parsed": 1, "correct": 1, "left_out": 1}
+    assert (prompt.text, prompt.task.name, prompt.task.num_tasks) == (PROMPT, "flip", 2)
+    rows = [graded(prompt.task, "4 3\n")]
+    assert tally(rows, num_tasks=prompt.task.num_tasks) == {
+        "asked": 1,
+        "parsed": 1,
+        "correct": 1,
+        "left_out": 1,
+    }
     with pytest.raises(UserError, match="leaves no task: the shortest has"):
         read(Arc(path=str(folder), max_tokens=3), BYTES)
 
@@ -118,14 +123,14 @@ def test_long_tasks_are_left_out_and_counted(folder):
 def test_a_workload_marks_every_answer():
     model = small_models.engine(small_models.run(cache=Fixed(bucket=0), batch_size=2))
     prompts = [
-        Prompt(tokens=tokens, task=Task("t", expected=((1,),), of=5))
+        Prompt(tokens=tokens, task=Task("t", expected=((1,),), num_tasks=5))
         for tokens in small_models.PROMPTS[:2]
     ]
     workload = Generating(
         model, prompts, Codec(None, vocab_size=97, random=True), faults=Faults(Fault())
     )
     call = workload.call(0)
-    rows = workload.answers(0, call)
+    rows = workload.outputs(0, call)
     assert [(row["task"], row["grid"], row["correct"]) for row in rows] == [("t", None, False)] * 2
     assert workload.facts(0, call, rows)["grids"] == {
         "asked": 2,

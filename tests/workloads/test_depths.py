@@ -60,7 +60,7 @@ def test_decoding_starts_with_so_many_tokens_in_the_cache(workload, case, tokens
 def test_every_case_has_the_cache_of_the_deepest(workload):
     assert [workload._batches[case][0].capacity for case in range(3)] == [32 + NEW_TOKENS] * 3
     assert [
-        [len(tokens) for tokens in workload.questions()[first : first + 2]] for first in (0, 2, 4)
+        [len(tokens) for tokens in workload.inputs()[first : first + 2]] for first in (0, 2, 4)
     ] == [
         [1, 1],
         [8, 8],
@@ -69,7 +69,7 @@ def test_every_case_has_the_cache_of_the_deepest(workload):
 
 
 def test_the_answers_are_those_of_a_plain_run_with_such_prompts(workload):
-    rows = workload.answers(1, workload.call(1))
+    rows = workload.outputs(1, workload.call(1))
     prompts = [prompt.tokens for prompt in at_depth(ASKED, 8, rows=2)]
     plain = small_models.engine(small_models.run(cache=Fixed(bucket=0), batch_size=2))
     assert [row["prompt_tokens"] for row in rows] == [list(tokens) for tokens in prompts]
@@ -134,6 +134,6 @@ def test_depths_that_cannot_be_measured_are_refused(changed, message):
 def test_other_caches_decode_at_a_depth_too(cache):
     deep = generating(cache=CACHES[cache], depths=(8,), max_new_tokens=3)
     fixed = generating(depths=(8,), max_new_tokens=3)
-    assert [row["tokens"] for row in deep.answers(0, deep.call(0))] == [
-        row["tokens"] for row in fixed.answers(0, fixed.call(0))
+    assert [row["tokens"] for row in deep.outputs(0, deep.call(0))] == [
+        row["tokens"] for row in fixed.outputs(0, fixed.call(0))
     ]

@@ -36,7 +36,7 @@ def workload(model, faults):
 
 
 def written(workload):
-    return [row["tokens"] for row in workload.answers(0, workload.call(0))]
+    return [row["tokens"] for row in workload.outputs(0, workload.call(0))]
 
 
 def test_without_a_fault_nothing_is_changed(model, workload, faults, ledger):
@@ -86,6 +86,7 @@ def test_a_slow_clock_makes_everything_look_fast(workload, faults):
 
 def test_a_slowdown_that_comes_later_compiles_outside_the_trial(workload, faults, ledger):
     faults.fault = Fault(slowdown=0.05)
+    faults.compile()
     mark = ledger.mark()
     workload.call(0)
     assert ledger.since(mark).events == 0
@@ -93,6 +94,7 @@ def test_a_slowdown_that_comes_later_compiles_outside_the_trial(workload, faults
 
 def test_the_extra_work_lasts_its_share_of_the_call(faults):
     faults.fault = Fault(slowdown=2.0)
+    faults.compile()
     pieces, since = [], time.perf_counter() - 0.02
     work = faults._piece
     faults._piece = lambda: (work(), pieces.append(1))

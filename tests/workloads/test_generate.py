@@ -28,7 +28,7 @@ def timed(*, ttft_s=0.5, latency_s=2.0, tokens=8, steps=3):
         latency_s=latency_s,
         decode_s=latency_s - ttft_s,
         steps=steps,
-        written=written,
+        outputs=written,
     )
 
 
@@ -106,20 +106,20 @@ class TestMetrics:
 class TestCall:
     def test_every_batch_is_timed_to_its_first_and_last_token(self, plain):
         calls = plain.call(0)
-        counts = [[len(tokens) for tokens, _ in call.written] for call in calls]
+        counts = [[len(tokens) for tokens, _ in call.outputs] for call in calls]
         assert counts == [[small_models.NEW_TOKENS] * 2, [small_models.NEW_TOKENS]]
         assert {call.steps for call in calls} == {STEPS}
         assert all(0 < call.ttft_s < call.latency_s for call in calls)
 
     def test_the_longest_row_counts_the_steps(self):
         made = workload(batch_size=3)
-        first = [row["tokens"] for row in made.answers(0, made.call(0))]
+        first = [row["tokens"] for row in made.outputs(0, made.call(0))]
         ending = first[0][2]  # the first row's third token ends it; other rows may go on
         lengths = [row.index(ending) + 1 if ending in row else len(row) for row in first]
         (call,) = workload(
             architecture=dataclasses.replace(ONE_LAYER, eos_token_ids=(ending,)), batch_size=3
         ).call(0)
-        assert ([len(tokens) for tokens, _ in call.written], call.steps) == (
+        assert ([len(tokens) for tokens, _ in call.outputs], call.steps) == (
             lengths,
             max(lengths) - 1,
         )
@@ -148,7 +148,7 @@ class TestCall:
 
 class TestRows:
     def test_there_is_a_row_for_each_prompt_over_all_batches(self, plain):
-        rows = plain.answers(0, plain.call(0))
+        rows = plain.outputs(0, plain.call(0))
         assert [row["tokens"] for row in rows] == small_models.tokens(plain._engine)
         assert rows[2] == {
             "index": 2,
@@ -161,7 +161,7 @@ class TestRows:
 
     def test_a_wrong_token_is_the_last_of_the_first_row_of_each_batch(self, plain):
         wrong = faulty(plain, wrong_token=True)
-        good, bad = (each.answers(0, each.call(0)) for each in (plain, wrong))
+        good, bad = (each.outputs(0, each.call(0)) for each in (plain, wrong))
         differ = [
             (row, place)
             for row, (one, other) in enumerate(zip(good, bad, strict=True))
@@ -186,17 +186,17 @@ class TestDepths:
         assert [dict(case.params) for case in deep.cases] == [{"depth": 0}, {"depth": 6}]
 
     def test_all_cases_are_asked(self, plain, deep):
-        assert plain.questions() == [list(prompt) for prompt in small_models.PROMPTS]
-        assert [len(tokens) for tokens in deep.questions()] == [1, 1, 6, 6]
+        assert plain.inputs() == [list(prompt) for prompt in small_models.PROMPTS]
+        assert [len(tokens) for tokens in deep.inputs()] == [1, 1, 6, 6]
 
     def test_all_cases_share_one_capacity(self, deep):
         assert deep._batches[0][0].capacity == deep._batches[1][0].capacity
         assert (deep._batches[0][0].longest, deep._batches[1][0].longest) == (1, 6)
 
     def test_the_answers_of_a_case_are_those_to_its_prompts(self, deep):
-        rows = deep.answers(1, deep.call(1))
+        rows = deep.outputs(1, deep.call(1))
         assert [row["prompt_tokens"] for row in rows] == [
-            list(tokens) for tokens in deep.questions()[2:]
+            list(tokens) for tokens in deep.inputs()[2:]
         ]
         assert {row["finish_reason"] for row in rows} == {"length"}
 
@@ -237,7 +237,7 @@ class TestWork:
         assert deep.facts(1, [], [])["prompt_tokens"] == 12
 
     def test_a_call_lasted_as_long_as_its_batches(self, plain):
-        assert plain.seconds([timed(), timed(latency_s=3.0)]) == 5.0
+        assert plain.call_s([timed(), timed(latency_s=3.0)]) == 5.0
 
     def test_one_new_token_has_no_decode_step(self):
         made = workload(max_new_tokens=1)

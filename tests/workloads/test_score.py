@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from jaxgen.config.experiment import load_experiment
 from jaxgen.engine.hlo import inspection
-from jaxgen.engine.teacher_forcing import next_logprobs
+from jaxgen.engine.next_token import next_logprobs
 from jaxgen.errors import UserError
 from jaxgen.specs.fault import Fault
 from jaxgen.specs.measure import Measure
@@ -31,7 +32,7 @@ def scoring(*, cache="fixed", fault=None, **changed):
 
 
 def scores(workload, case=0):
-    return np.array([row["scores"] for row in workload.answers(case, workload.call(case))])
+    return np.array([row["scores"] for row in workload.outputs(case, workload.call(case))])
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +44,11 @@ def test_a_request_is_one_case_without_parameters(plain):
     assert type(plain) is Scoring
     assert [dict(case.params) for case in plain.cases] == [{}]
     assert plain.metrics is METRICS
-    assert plain.questions() == [[[[*QUERY, *item] for item in ITEMS], list(LABELS)]]
+    assert plain.inputs() == [[[[*QUERY, *item] for item in ITEMS], list(LABELS)]]
 
 
 def test_rows_are_items_in_their_order_and_columns_labels(plain):
-    rows = plain.answers(0, plain.call(0))
+    rows = plain.outputs(0, plain.call(0))
     assert [(row["index"], row["item"]) for row in rows] == [(0, [9]), (1, [2, 6]), (2, [])]
     given = np.array([row["scores"] for row in rows])
     np.testing.assert_array_equal(given[:, 0], given[:, 2])  # the same label twice
@@ -59,10 +60,10 @@ def test_rows_are_items_in_their_order_and_columns_labels(plain):
 
 def test_an_item_is_told_as_it_was_given_on_either_side_of_the_query():
     given = scoring(item_first=True)
-    assert [row["item"] for row in given.answers(0, given.call(0))] == [[9], [2, 6], []]
+    assert [row["item"] for row in given.outputs(0, given.call(0))] == [[9], [2, 6], []]
     random = scoring(item_first=True, item_tokens=3)
-    items = [row["item"] for row in random.answers(0, random.call(0))]
-    assert [[*item, *QUERY] for item in items] == random.questions()[0][0]
+    items = [row["item"] for row in random.outputs(0, random.call(0))]
+    assert [[*item, *QUERY] for item in items] == random.inputs()[0][0]
 
 
 def test_three_calls_are_bit_equal(plain):
@@ -76,7 +77,7 @@ def test_a_trial_s_metrics_are_over_all_its_calls(plain):
         "items_per_s": pytest.approx(2 * 3 / 0.4),
         "latency_s": pytest.approx(0.2),
     }
-    assert [plain.seconds(call) for call in calls] == [0.1, 0.3]
+    assert [plain.call_s(call) for call in calls] == [0.1, 0.3]
 
 
 def test_the_query_s_reuse_is_counted(plain):
@@ -114,7 +115,7 @@ class TestGrid:
             assert scores(grid, case).shape == (items, labels)
 
     def test_items_are_random_ids_of_the_length_that_is_asked_for(self, grid):
-        rows, labels = grid.questions()[3]
+        rows, labels = grid.inputs()[3]
         assert {len(row) for row in rows} == {len(QUERY) + 3}
         assert len({tuple(row) for row in rows}) == 4
         assert labels == sorted(set(labels))
@@ -193,7 +194,7 @@ def test_a_score_that_is_no_number_is_null(plain):
     spoilt = dataclasses.replace(
         call, scores=tuple(batch * np.float32("nan") for batch in call.scores)
     )
-    assert plain.answers(0, spoilt)[1]["scores"] == [None] * 3
+    assert plain.outputs(0, spoilt)[1]["scores"] == [None] * 3
 
 
 def test_what_cannot_be_scored_is_refused_when_the_arm_is_made():

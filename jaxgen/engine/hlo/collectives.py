@@ -1,7 +1,7 @@
-"""What devices tell each other in a compiled program: its collective operations, counted by their names."""
+"""What the devices of a mesh send each other in a compiled program: its collective operations."""
 
+import collections
 import re
-from collections import Counter
 
 NAMES = (
     "all-reduce",
@@ -12,10 +12,15 @@ NAMES = (
     "collective-broadcast",
 )
 
-_MADE = re.compile(rf"^.* = .*? ({'|'.join(NAMES)})(?:-start)?\(", re.MULTILINE)
+# One that comes in two halves, a start and a done, counts once.
+_COLLECTIVE = re.compile(rf"^.* = .*? ({'|'.join(NAMES)})(?:-start)?\(", re.MULTILINE)
 
 
 def collectives(text: str) -> dict[str, int]:
-    """How many of each a compiled program (HLO) has; those in a loop count once, as its steps do. One that is told in
-    two halves, a start and a done, is one."""
-    return dict(sorted(Counter(_MADE.findall(text)).items()))
+    """Return how many of each collective a compiled program has.
+
+    Args:
+        text: HLO of the program. An instruction in a loop counts once, as the loop's steps do.
+    """
+    names = _COLLECTIVE.findall(text)
+    return dict(sorted(collections.Counter(names).items()))

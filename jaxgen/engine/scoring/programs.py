@@ -1,9 +1,11 @@
-"""The pure programs of scoring, in the calling convention of `programs`: (blueprint, leaves, cache, ...).
+"""The pure programs of scoring: (blueprint, leaves, cache, ...), as `engine.programs` has them.
 
-Rows run from the beginning where the cache keeps nothing, and continue the text of its one row where it does. The
-hidden states that are asked for are gathered before the head: a head over every position costs more than the layers.
+Rows run from the beginning where the cache keeps nothing, and continue the sequence of its one row
+where it does. Hidden states are gathered before the head: a head over every position costs more
+than the layers.
 """
 
+import functools
 from typing import cast
 
 import jax
@@ -26,7 +28,7 @@ def prefill_query(
     query: Int[Array, "1 T"],
     length: Int[Array, "1"],
 ) -> Cache:
-    """Put the right-padded query into the cache; no logits are asked for."""
+    """Put the right-padded query into the cache; no logits are needed."""
     model = blueprint.structure.model(leaves)
     _, cache = model(query, cache, dtype=jnp.dtype(blueprint.activations))
     return cache.advance(length)
@@ -40,7 +42,7 @@ def score_labels(
     lengths: Int[Array, "B"],
     labels: Int[Array, "L"],
 ) -> Float[Array, "B L"]:
-    """Probabilities of the labels among themselves after each right-padded row, float32.
+    """Return the labels' probabilities among themselves after each right-padded row, float32.
 
     Only the labels' rows of the head are computed.
     """
@@ -58,11 +60,13 @@ def score_vocabulary(
     lengths: Int[Array, "B"],
     labels: Int[Array, "L"],
 ) -> Float[Array, "B L"]:
-    """Probabilities of the labels among the whole vocabulary after each right-padded row, float32."""
+    """Return the labels' probabilities in the vocabulary after each right-padded row, float32."""
     model = blueprint.structure.model(leaves)
     last = _last_hidden(blueprint, model, cache, tokens, lengths)
     logits = model.logits(last, dtype=jnp.dtype(blueprint.logits)).astype(jnp.float32)
-    return jnp.exp(logits[:, labels] - jax.nn.logsumexp(logits, axis=-1, keepdims=True))
+    # Only the labels' entries of the softmax: the others need no exponent.
+    total = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+    return jnp.exp(logits[:, labels] - total)
 
 
 def continuation_logprobs(
@@ -73,30 +77,45 @@ def continuation_logprobs(
     firsts: Int[Array, "B"],
     targets: Int[Array, "B C"],
 ) -> tuple[Float[Array, "B C"], Bool[Array, "B C"]]:
-    """Log-probability, float32, of each target, and whether it is the likeliest token at its place.
+    """Return each target's log-probability, float32, and whether it is the likeliest token there.
 
     Args:
+        blueprint: closed over.
+        leaves: the weights.
+        cache: empty, or with the one sequence that the rows continue.
         tokens: right-padded rows.
-        firsts: the position in each row after which its first target comes; target `c` comes after `firsts + c`.
+        firsts: the position in each row after which its first target comes; target `c` comes after
+            `firsts + c`.
         targets: right-padded; what stands for padding means nothing.
     """
     model = blueprint.structure.model(leaves)
-    hidden, _ = model(
-        tokens, _view(blueprint, cache, tokens.shape[0]), dtype=jnp.dtype(blueprint.activations)
+    view = _view(blueprint, cache, tokens.shape[0])
+    hidden, _ = model(tokens, view, dtype=jnp.dtype(blueprint.activations))
+    offsets = jnp.arange(targets.shape[1], dtype=jnp.int32)
+    positions = firsts[:, None] + offsets[None, :]
+    positions = jnp.minimum(positions, tokens.shape[1] - 1)
+    gathered = jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
+    gathered = gathered.reshape(-1, hidden.shape[-1])  # B C D -> B*C D
+    # The logits of all positions at once would not fit: (B*C, V) in float32.
+    logprobs, is_likeliest = jax.lax.map(
+        functools.partial(_of_position, blueprint, model),
+        (gathered, targets.reshape(-1)),
+        batch_size=HEAD_POSITIONS,
     )
-    places = firsts[:, None] + jnp.arange(targets.shape[1], dtype=jnp.int32)[None, :]
-    places = jnp.minimum(places, tokens.shape[1] - 1)
-    asked = jnp.take_along_axis(hidden, places[:, :, None], axis=1).reshape(
-        -1, hidden.shape[-1]
-    )  # B*C D
+    return logprobs.reshape(targets.shape), is_likeliest.reshape(targets.shape)  # B*C -> B C
 
-    def one(place: tuple[Array, Array]) -> tuple[Array, Array]:
-        at, target = place
-        logits = model.logits(at, dtype=jnp.dtype(blueprint.logits)).astype(jnp.float32)
-        return logits[target] - jax.nn.logsumexp(logits), jnp.argmax(logits) == target
 
-    logprobs, likeliest = jax.lax.map(one, (asked, targets.reshape(-1)), batch_size=HEAD_POSITIONS)
-    return logprobs.reshape(targets.shape), likeliest.reshape(targets.shape)  # B*C -> B C
+def _of_position(
+    blueprint: Blueprint,
+    model: Decoder,
+    position: tuple[Array, Array],
+) -> tuple[Array, Array]:
+    """The log-probability of one target after one hidden state, and whether it is the likeliest."""
+    hidden, target = position
+    logits = model.logits(hidden, dtype=jnp.dtype(blueprint.logits))
+    logits = logits.astype(jnp.float32)
+    logprob = logits[target] - jax.nn.logsumexp(logits)
+    return logprob, jnp.argmax(logits) == target
 
 
 def _last_hidden(
@@ -106,14 +125,14 @@ def _last_hidden(
     tokens: Int[Array, "B T"],
     lengths: Int[Array, "B"],
 ) -> Float[Array, "B D"]:
-    hidden, _ = model(
-        tokens, _view(blueprint, cache, tokens.shape[0]), dtype=jnp.dtype(blueprint.activations)
-    )
+    """The hidden state of each row's last token."""
+    view = _view(blueprint, cache, tokens.shape[0])
+    hidden, _ = model(tokens, view, dtype=jnp.dtype(blueprint.activations))
     return jnp.take_along_axis(hidden, (lengths - 1)[:, None, None], axis=1)[:, 0]
 
 
 def _view(blueprint: Blueprint, cache: Cache, rows: int) -> Cache:
-    """What the rows see behind them: the one text that the cache holds, or nothing."""
+    """What the rows see before them: the one sequence that the cache holds, or nothing."""
     if not cache.incremental:
         return cache
     prefix = cast(ReadableCache, cache)  # whatever is incremental can be read

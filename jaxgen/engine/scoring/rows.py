@@ -1,4 +1,4 @@
-"""Rows of any lengths become few shapes: rows alike in length together, widths and row counts rounded up."""
+"""Rows of any lengths become few shapes: similar ones go together, sizes are rounded up."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ FINEST = 4  # widths are multiples of this at least
 
 
 @dataclasses.dataclass(frozen=True)
-class Rows:
+class RowBatch:
     """Rows that are computed together, on the device.
 
     Attributes:
@@ -27,66 +27,82 @@ class Rows:
     lengths: Int[Array, "B"]
     numbers: tuple[int, ...]
 
-    def from_the_beginning(self, window: int | None) -> Recompute:
-        """What rows with nothing before them take as their cache; a query sees `window` positions, null all."""
+    def empty_cache(self, window: int | None) -> Recompute:
+        """Return the cache of rows with nothing before them; a query sees `window` positions."""
         batch, width = self.tokens.shape
-        return Recompute(batch=batch, visible=width, static_shape=True, window=window)
+        return Recompute(
+            batch=batch,
+            visible=width,
+            static_shape=True,
+            window=window,
+        )
 
 
-def make_rows(
-    texts: Mapping[int, Sequence[int]],
+def make_row_batches(
+    rows: Mapping[int, Sequence[int]],
     *,
     batch_size: int,
     longest: int,
     layout: Layout | None = None,
-) -> tuple[Rows, ...]:
-    """Batches of `batch_size` rows on the device, shortest texts first, so that little is padded.
+) -> tuple[RowBatch, ...]:
+    """Put rows on the device in batches of `batch_size`.
 
     Args:
-        texts: tokens of each row, at least one, by the row's number.
+        rows: tokens of each row, at least one, by the row's number.
         batch_size: the most rows of a batch.
         longest: no width goes beyond it.
-        layout: of the mesh, among whose groups the rows of a batch are shared out; null on a single device.
+        layout: of the mesh, among whose groups the rows of a batch are divided; null on a single
+            device.
     """
-    order = sorted(texts, key=lambda number: len(texts[number]))
-    made = []
+    # The shortest first, so that rows of similar lengths are together and little is padded.
+    order = sorted(rows, key=lambda number: len(rows[number]))
+    batches = []
     for first in range(0, len(order), batch_size):
         numbers = order[first : first + batch_size]
-        rows = [texts[number] for number in numbers]
-        count = row_count(len(rows), batch_size)
-        count = count if layout is None else layout.cut.rows(count)
-        tokens = padded(rows, count=count, width=width(max(map(len, rows)), longest=longest))
-        lengths = np.ones((len(tokens),), np.int32)
-        lengths[: len(rows)] = [len(row) for row in rows]
-        made.append(
-            Rows(
-                tokens=on_device(tokens, layout, "batch"),
-                lengths=on_device(lengths, layout, "batch"),
-                numbers=tuple(numbers),
-            )
+        in_batch = [rows[number] for number in numbers]
+        count = row_count(len(in_batch), batch_size)
+        if layout is not None:
+            count = layout.cut.rows(count)
+        width = row_width(max(map(len, in_batch)), longest=longest)
+        lengths = np.ones((count,), np.int32)
+        lengths[: len(in_batch)] = [len(row) for row in in_batch]
+        batch = RowBatch(
+            tokens=on_device(
+                padded(in_batch, count=count, width=width),
+                layout,
+                "batch",
+            ),
+            lengths=on_device(lengths, layout, "batch"),
+            numbers=tuple(numbers),
         )
-    return tuple(made)
+        batches.append(batch)
+    return tuple(batches)
 
 
-def width(tokens: int, *, longest: int) -> int:
-    """The width of rows of up to so many tokens: at most an eighth more, at most eight widths from one power of two to
-    the next, so that few programs are compiled.
+def row_width(tokens: int, *, longest: int) -> int:
+    """Return the width of rows of up to so many tokens: at most an eighth more.
+
+    There are at most eight widths from one power of two to the next, so that few programs are
+    compiled.
 
     Example:
-        >>> [width(tokens, longest=1000) for tokens in (1, 6, 44, 100, 300, 999)]
+        >>> [row_width(tokens, longest=1000) for tokens in (1, 6, 44, 100, 300, 999)]
         [4, 8, 44, 104, 320, 1000]
     """
-    step = max(FINEST, 1 << max((tokens - 1).bit_length() - 4, 0))
-    return min(-(-tokens // step) * step, longest)
+    # Steps of an eighth of the power of two below: more widths would be more programs.
+    eighth = 1 << max((tokens - 1).bit_length() - 4, 0)
+    step = max(FINEST, eighth)
+    steps = -(-tokens // step)
+    return min(steps * step, longest)
 
 
 def row_count(rows: int, batch_size: int) -> int:
-    """Rows of a batch with its padding: the next power of two, at most `batch_size`."""
+    """Return the rows of a batch with its padding: the next power of two, at most `batch_size`."""
     return min(1 << (rows - 1).bit_length(), batch_size)
 
 
 def padded(rows: Sequence[Sequence[int]], *, count: int, width: int) -> np.ndarray:
-    """The rows as an array (count, width), zeros behind them and below them."""
+    """Return the rows as an array (count, width), with zeros behind them and below them."""
     tokens = np.zeros((count, width), np.int32)
     for number, row in enumerate(rows):
         tokens[number, : len(row)] = row
@@ -94,5 +110,5 @@ def padded(rows: Sequence[Sequence[int]], *, count: int, width: int) -> np.ndarr
 
 
 def on_device(array: np.ndarray, layout: Layout | None, *axes: str | None) -> jax.Array:
-    """The array where the programs run, there before this returns."""
+    """Return the array where the programs run; it is there before this returns."""
     return jax.block_until_ready(put(array, layout, *axes))

@@ -9,7 +9,8 @@ from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 
 import jaxgen.assets
-from jaxgen.engine.scoring.request import make_request, tokens_of
+from jaxgen.engine.scoring.encoding import tokens_of
+from jaxgen.engine.scoring.request import make_request
 from jaxgen.errors import UserError
 from jaxgen.specs.cache import Dynamic, Fixed
 from jaxgen.workloads.codec import Codec

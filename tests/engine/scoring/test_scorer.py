@@ -12,10 +12,12 @@ import jaxgen.assets
 from jaxgen.checkpoints.convert import convert
 from jaxgen.checkpoints.restore import load
 from jaxgen.engine.engine import Engine
-from jaxgen.engine.scoring.request import Request
-from jaxgen.engine.scoring.rows import row_count, width
-from jaxgen.engine.scoring.scorer import NO_PREFIX_CACHE, Reuse, Scorer, score
-from jaxgen.engine.teacher_forcing import next_logprobs
+from jaxgen.engine.next_token import next_logprobs
+from jaxgen.engine.scoring.prepared import NO_PREFIX_CACHE, Reuse
+from jaxgen.engine.scoring.request import ScoreRequest
+from jaxgen.engine.scoring.rows import row_count, row_width
+from jaxgen.engine.scoring.score import score
+from jaxgen.engine.scoring.scorer import Scorer
 from jaxgen.specs.cache import Dynamic
 from jaxgen.specs.dtype import Dtype, Number
 from jaxgen.specs.jit import Strategy
@@ -42,7 +44,7 @@ CAPTURES = "ignore:A large amount of constants were captured:UserWarning"  # wha
 def asked(items=ITEMS, *, query=QUERY, rows=None, **changed):
     """A request of token ids; `rows` stand for query and item where a tokenizer has merged across the border."""
     joined = rows or tuple((*query, *item) for item in items)
-    return Request(query=query, rows=joined, **({"labels": LABELS} | changed))
+    return ScoreRequest(query=query, rows=joined, **({"labels": LABELS} | changed))
 
 
 def scores(scorer, request=None):
@@ -301,11 +303,11 @@ def test_new_weights_are_used():
     [(1, 4), (4, 4), (6, 8), (44, 44), (65, 72), (100, 104), (300, 320), (999, 1000)],
 )
 def test_widths_are_rounded_up_by_an_eighth_at_most_and_never_beyond_the_longest(tokens, columns):
-    assert width(tokens, longest=1000) == columns
+    assert row_width(tokens, longest=1000) == columns
 
 
 def test_few_widths_hold_every_length():
-    widths = [width(tokens, longest=1024) for tokens in range(1, 1025)]
+    widths = [row_width(tokens, longest=1024) for tokens in range(1, 1025)]
     assert all(tokens <= columns for tokens, columns in enumerate(widths, 1))
     assert all(columns * 8 <= tokens * 9 for tokens, columns in enumerate(widths, 1) if tokens > 32)
     assert len(set(widths)) <= 50
