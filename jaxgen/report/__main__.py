@@ -114,7 +114,7 @@ def _sync(options: argparse.Namespace) -> int:
     sent = [each for path in options.paths for each in sync(Path(path))]
     for each in sent:
         print(each)
-    return ExitCode.USER_ERROR if any(each.state is State.kept for each in sent) else ExitCode.OK
+    return ExitCode.USER_ERROR if any(each.state is State.offline for each in sent) else ExitCode.OK
 
 
 def _list(options: argparse.Namespace) -> None:

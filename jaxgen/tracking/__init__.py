@@ -1,4 +1,7 @@
-"""Who else hears of a finished result. The numbers are on disk before; nothing here can lose one or raise."""
+"""Who else is told of a finished run: wandb.
+
+The numbers are on disk before this package is called. Nothing here can lose one, or raise.
+"""
 
 from pathlib import Path
 
@@ -10,14 +13,14 @@ __all__ = ["Sent", "State", "sync", "track"]
 
 
 def track(tracker: TrackerSpec, folder: Path) -> list[str]:
-    """Tell the tracker of a finished run.
+    """Log a finished run with the tracker.
 
     Args:
-        tracker: of the candidate; both arms have the same.
-        folder: the run folder, its result.json written for the last time.
+        tracker: the candidate's; both arms have the same.
+        folder: the run folder, whose result.json has been written for the last time.
 
     Returns:
-        What the user should know, one line each: where it was logged, or why not, and what to do then.
+        Notes for the user, one line each: where the run was logged; or why not, and what to do.
 
     Raises:
         KeyboardInterrupt: while waiting.

@@ -1,4 +1,4 @@
-"""A child process with a hard time limit, at which it is killed with all that it started."""
+"""A child process with a time limit, at which it is killed with all processes that it started."""
 
 import contextlib
 import dataclasses
@@ -14,17 +14,17 @@ _BOOT = (
     "del sys.argv[0]; "
     "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
 )
-"""`python -m` with a clock of its own: the child ends even if whoever should kill it has been killed."""
+"""`python -m` with a clock of its own: the child ends even if its parent has been killed."""
 
 _GRACE_S = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a child ended.
+    """How a child process ended.
 
     Attributes:
-        code: its exit code, negative for a signal; null if it was killed at the limit.
+        code: its exit code, negative for a signal; null if it was killed at the time limit.
         output: what it printed.
     """
 
@@ -33,7 +33,7 @@ class Outcome:
 
     @property
     def last_line(self) -> str:
-        """The last thing that it printed, which of a traceback is the exception."""
+        """The last line that it printed, which of a traceback is the exception."""
         lines = [line.strip() for line in self.output.splitlines() if line.strip()]
         return lines[-1] if lines else f"exit code {self.code}"
 
@@ -45,9 +45,9 @@ def run_module(
 
     Args:
         words: the module's name and its arguments.
-        env: on top of this process's environment; an empty text takes a variable out.
-        limit_s: seconds until it is killed, with all that it started.
-        log: what it prints is appended there. A file and no pipe: nobody waits for the end of it.
+        env: variables on top of this process's environment; an empty text removes one.
+        limit_s: seconds until it is killed with all processes that it started.
+        log: the file to which its output is appended.
 
     Returns:
         How it ended.
@@ -58,6 +58,7 @@ def run_module(
     # -P: a folder or file named wandb in the working directory is not the library.
     argv = [sys.executable, "-P", "-c", _BOOT, str(limit_s + _GRACE_S), *words]
     log.parent.mkdir(parents=True, exist_ok=True)
+    # The output goes to a file. A pipe would have to be read until the last grandchild closes it.
     with log.open("ab") as sink:
         begin = sink.tell()
         child = subprocess.Popen(
@@ -66,7 +67,8 @@ def run_module(
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
-            start_new_session=True,  # Ctrl-C is ours to handle
+            # Ctrl-C goes to this process alone, which then kills the child.
+            start_new_session=True,
         )
         try:
             code = child.wait(limit_s)
@@ -77,25 +79,34 @@ def run_module(
                 _kill(child)
     with log.open("rb") as file:
         file.seek(begin)
-        return Outcome(code, file.read().decode(errors="replace"))
+        output = file.read().decode(errors="replace")
+    return Outcome(code, output)
 
 
 def _environment(changes: Mapping[str, str]) -> dict[str, str]:
-    root = str(Path(__file__).resolve().parents[2])  # where this very jaxgen lies
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    merged = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **changes}
-    return {key: value for key, value in merged.items() if value or key not in changes}
+    """Return this process's environment with changes, and this very jaxgen first on the path."""
+    paths = [str(Path(__file__).resolve().parents[2])]
+    inherited = os.environ.get("PYTHONPATH")
+    if inherited:
+        paths.append(inherited)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    for name, value in changes.items():
+        if value:
+            environment[name] = value
+        else:
+            environment.pop(name, None)
+    return environment
 
 
 def _kill(child: subprocess.Popen) -> None:
-    """The child and its descendants, which may have sessions of their own."""
+    """Kill a child and its descendants, which may have sessions of their own."""
     import psutil
 
-    family = []
+    processes = []
     with contextlib.suppress(psutil.NoSuchProcess):
-        own = psutil.Process(child.pid)
-        family = [own, *own.children(recursive=True)]
-    for process in family:
+        parent = psutil.Process(child.pid)
+        processes = [parent, *parent.children(recursive=True)]
+    for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     child.wait()

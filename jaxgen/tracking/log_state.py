@@ -1,4 +1,7 @@
-"""What was logged offline, and where: the file that a later sending reads."""
+"""What was logged offline, and where: the file `wandb/jaxgen.json` of a run folder.
+
+The logging process writes it; a later sending reads it.
+"""
 
 import dataclasses
 import json
@@ -13,7 +16,7 @@ _NAME = "jaxgen.json"
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """What the logging process is told.
+    """What the logging process has to log.
 
     Attributes:
         folder: the run folder.
@@ -35,9 +38,9 @@ class LoggedRun:
     """One wandb run on disk.
 
     Attributes:
-        arm: whose it is.
-        id: wandb's.
-        place: the name of its folder below the run folder's `wandb/`.
+        arm: the arm that it is of.
+        id: wandb's id of it.
+        place: the name of its folder in the run folder's `wandb/`.
     """
 
     arm: str
@@ -50,9 +53,9 @@ class Logged:
     """All that a run folder's `wandb/` holds of its run.
 
     Attributes:
-        order: as it was given.
+        order: what was to be logged.
         server: the address that wandb would send to.
-        runs: those that are whole.
+        runs: the wandb runs that are complete.
         problems: parts that could not be logged.
     """
 
@@ -61,64 +64,67 @@ class Logged:
     runs: tuple[LoggedRun, ...]
     problems: tuple[str, ...]
 
-    def with_run(self, arm: str, *, id: str, place: str, problems: Sequence[str]) -> "Logged":  # noqa: A002 - wandb's word
-        """The same and one run more."""
-        runs = (*self.runs, LoggedRun(arm=arm, id=id, place=place))
-        return dataclasses.replace(self, runs=runs, problems=(*self.problems, *problems))
+    def with_run(self, run: LoggedRun, problems: Sequence[str]) -> "Logged":
+        """Return the same with one run more, and the problems that it had."""
+        return dataclasses.replace(
+            self, runs=(*self.runs, run), problems=(*self.problems, *problems)
+        )
 
 
 def order_of(tracker: Wandb, folder: Path, *, token: str) -> Order:
-    """What `tracker` says of a run folder, with the names that follow from the folder's own."""
+    """Return what to log of a run folder, which gives the names that the tracker leaves open."""
     sweep = sweep_of(folder)
-    own = f"{sweep.name}-{folder.name}" if sweep else folder.name
+    own_name = f"{sweep.name}-{folder.name}" if sweep else folder.name
+    group = (sweep or folder).name
+    # wandb allows 128 characters; the arm is appended to the name.
     return Order(
         folder=str(folder),
         token=token,
         project=tracker.project,
         entity=tracker.entity,
-        group=tracker.group or (sweep or folder).name[:128],
+        group=tracker.group or group[:128],
         tags=list(tracker.tags),
-        name=tracker.name or own[:100],
+        name=tracker.name or own_name[:100],
     )
 
 
 def sweep_of(folder: Path) -> Path | None:
-    """The folder of the sweep that a run belongs to, if it does: its jobs' folders are numbers."""
+    """Return the folder of the sweep that a run belongs to; null if it belongs to none."""
     sweep = folder.parent
-    marked = "sweeps" in sweep.parts or any(
-        (sweep / name).exists() for name in (MULTIRUN, SWEEP)
-    )
-    return sweep if folder.name.isdigit() and marked else None
+    is_sweep = "sweeps" in sweep.parts
+    for name in (MULTIRUN, SWEEP):
+        is_sweep = is_sweep or (sweep / name).exists()
+    # The folders of a sweep's jobs are numbers.
+    return sweep if folder.name.isdigit() and is_sweep else None
 
 
 def write(logged: Logged) -> None:
-    """Into the run folder's `wandb/`, whole or not at all."""
-    path = _path(Path(logged.order.folder))
-    write_atomically(path, json.dumps(dataclasses.asdict(logged), indent=2) + "\n")
+    """Write the file into the run folder's `wandb/`, whole or not at all."""
+    text = json.dumps(dataclasses.asdict(logged), indent=2) + "\n"
+    write_atomically(_path(Path(logged.order.folder)), text)
 
 
 def read(folder: Path) -> Logged | None:
-    """What was written; null where nothing was logged."""
+    """Read the file of a run folder; null where nothing was logged."""
     try:
         plain = json.loads(_path(folder).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    runs = tuple(LoggedRun(**run) for run in plain["runs"])
     return Logged(
         Order(**plain["order"]),
         server=plain["server"],
-        runs=runs,
+        runs=tuple(LoggedRun(**run) for run in plain["runs"]),
         problems=tuple(plain["problems"]),
     )
 
 
 def forget(folder: Path) -> None:
-    """Nothing is logged there any more: an earlier run's notes are not this one's."""
+    """Delete the file, if there is one."""
     _path(folder).unlink(missing_ok=True)
 
 
 def wandb_folder(folder: Path) -> Path:
-    """Where all of wandb's files of a run lie."""
+    """Return the folder of all of wandb's files of a run."""
     return folder / "wandb"
 
 

@@ -1,4 +1,4 @@
-"""The process that logs a run folder offline: started, limited, and its outcome read back."""
+"""The process that logs a run folder offline: how it is started and limited, and how it ended."""
 
 import dataclasses
 import json
@@ -9,27 +9,23 @@ from jaxgen.tracking.child_process import run_module
 from jaxgen.tracking.log_state import Logged, Order
 
 LIMIT_S = 60.0
-"""It takes 2 or 3; on a busy machine or a slow disk most of it is the import of a library."""
+"""It takes 2 or 3 s; on a busy machine or a slow disk most of it is the import of a library."""
 
-_NOT_OURS = (
-    *(
-        "WANDB_SERVICE",
-        "WANDB_MODE",
-        "WANDB_DISABLED",
-        "WANDB_RUN_ID",
-        "WANDB_RESUME",
-        "WANDB_SWEEP_ID",
-    ),
-    *(
-        "WANDB_NAME",
-        "WANDB_RUN_GROUP",
-        "WANDB_JOB_TYPE",
-        "WANDB_TAGS",
-        "WANDB_NOTES",
-        "WANDB_RUN_DIR",
-    ),
+_FOREIGN = (
+    "WANDB_SERVICE",
+    "WANDB_MODE",
+    "WANDB_DISABLED",
+    "WANDB_RUN_ID",
+    "WANDB_RESUME",
+    "WANDB_SWEEP_ID",
+    "WANDB_NAME",
+    "WANDB_RUN_GROUP",
+    "WANDB_JOB_TYPE",
+    "WANDB_TAGS",
+    "WANDB_NOTES",
+    "WANDB_RUN_DIR",
 )
-"""What the environment says of somebody else's wandb run; address, key and entity are the user's to set there."""
+"""Variables about a wandb run that is not ours; address, key and entity are the user's to set."""
 
 
 class NotLogged(Exception):
@@ -37,10 +33,12 @@ class NotLogged(Exception):
 
 
 def log_offline(order: Order) -> Logged:
-    """Log a run folder; what was noted there before stays until the process notes something else.
+    """Log a run folder.
+
+    What an earlier process has written to `wandb/jaxgen.json` stays until this one writes it anew.
 
     Args:
-        order: which, and under which names.
+        order: which folder, and under which names.
 
     Returns:
         What was logged.
@@ -51,41 +49,44 @@ def log_offline(order: Order) -> Logged:
     folder = Path(order.folder)
     words = ["jaxgen.tracking.wandb", json.dumps(dataclasses.asdict(order))]
     outcome = run_module(words, env=environment(folder), limit_s=LIMIT_S, log=log_of(folder))
-    told = log_state.read(folder)
+    logged = log_state.read(folder)
     if outcome.code is None:
         raise NotLogged(f"it was not done after {LIMIT_S:g} s")
-    if outcome.code or told is None:
+    if outcome.code or logged is None:
         raise NotLogged(outcome.last_line)
-    return told
+    return logged
 
 
 def server(folder: Path) -> str:
-    """Where wandb would send to from here and now.
+    """Return the address that wandb would send to from here and now.
 
     Raises:
         NotLogged: wandb does not start.
     """
-    outcome = run_module(
-        ["jaxgen.tracking.wandb"], env=environment(folder), limit_s=LIMIT_S, log=log_of(folder)
-    )
+    words = ["jaxgen.tracking.wandb"]
+    outcome = run_module(words, env=environment(folder), limit_s=LIMIT_S, log=log_of(folder))
     if outcome.code != 0:
         raise NotLogged(outcome.last_line)
     return outcome.last_line
 
 
 def log_of(folder: Path) -> Path:
-    """What the processes that speak wandb print."""
+    """Return the file to which the processes that use wandb print."""
     return log_state.wandb_folder(folder) / "jaxgen.log"
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Keeps all of wandb's files below the run folder, and its telemetry, which blocks where nobody answers, off."""
-    place = log_state.wandb_folder(folder)
-    return dict.fromkeys(_NOT_OURS, "") | {
+    """Return the variables that keep all of wandb's files below the run folder.
+
+    wandb's telemetry, which blocks where nobody answers, is off.
+    """
+    wandb_folder = log_state.wandb_folder(folder)
+    removed = dict.fromkeys(_FOREIGN, "")
+    return removed | {
         "WANDB_DIR": str(folder),
-        "WANDB_DATA_DIR": str(place / "data"),
-        "WANDB_CACHE_DIR": str(place / "cache"),
-        "WANDB_ARTIFACT_DIR": str(place / "artifacts"),
+        "WANDB_DATA_DIR": str(wandb_folder / "data"),
+        "WANDB_CACHE_DIR": str(wandb_folder / "cache"),
+        "WANDB_ARTIFACT_DIR": str(wandb_folder / "artifacts"),
         "WANDB_ERROR_REPORTING": "false",
         "WANDB_SILENT": "",
         "WANDB_QUIET": "",

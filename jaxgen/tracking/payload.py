@@ -1,4 +1,7 @@
-"""What a tracker is told of a run, read from what lies in its folder: plain values, and nothing of any tracker."""
+"""What a tracker is given of a run: plain values, read from the run folder.
+
+Nothing here knows any tracker.
+"""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,116 +25,131 @@ COMPARED = (
     "pairs",
     "blocks",
 )
-"""The columns of the comparison: medians of both arms, and what the pairs say."""
+"""The columns of the comparison: medians of both arms, then what the pairs of trials say."""
 
 _OUTCOME = ("verdict", "verdict_reason", "started_at", "finished_at")
+_IDENTITY = ("run_id", "command", "environment")
 
 
 def read(folder: Path) -> tuple[Result, list[dict[str, str]]]:
-    """The result and the trials of a run folder; no trials where none was made."""
+    """Read the result and the trials of a run folder; no trials where none was made."""
     return read_result(folder / RESULT), read_trial_rows(folder / TRIALS)
 
 
 def config(result: Mapping[str, Any], arm: str) -> dict[str, Any]:
-    """An arm's composed configuration, and what identifies the run."""
-    told = result["arms"][arm]
-    where = {key: result.get(key) for key in ("run_id", "command", "environment")}
-    return known(
-        {
-            **told.get("config", {}),
-            "arm": arm,
-            "choices": told.get("choices"),
-            "weights": told.get("weights"),
-            **where,
-        }
-    )
+    """Return an arm's composed configuration, and what identifies the run."""
+    section = result["arms"][arm]
+    entries = dict(section.get("config", {}))
+    entries["arm"] = arm
+    entries["choices"] = section.get("choices")
+    entries["weights"] = section.get("weights")
+    for key in _IDENTITY:
+        entries[key] = result.get(key)
+    return without_nulls(entries)
 
 
 def history(trials: Iterable[Mapping[str, str | None]], arm: str) -> list[dict[str, Any]]:
-    """One row for each of an arm's trials, the void ones too, in their order; `index` counts them."""
-    mine = [row for row in trials if row.get("arm") == arm]
-    return [
-        {
-            "index": index,
-            **{key: _value(text) for key, text in row.items() if key and key != "arm" and text},
-        }
-        for index, row in enumerate(mine)
-    ]
-
-
-def summary(result: Mapping[str, Any], arm: str) -> dict[str, Any]:
-    """An arm's figures without the samples; the comparison and the verdict too, which are about the candidate."""
-    told = result["arms"][arm]
-    facts: dict[str, Any] = {"status": result["status"]}
-    if arm == "candidate":
-        pairs = spoken(result)
-        facts |= {key: result.get(key) for key in _OUTCOME}
-        facts |= {"agreement": (result.get("agreement") or {}).get("status")}
-        facts |= {"against_baseline": {name: _interval(each) for name, each in pairs.items()}}
-    figures = {
-        "metrics": {name: _figures(metric) for name, metric in told.get("metrics", {}).items()},
-        "startup": {
-            key: value
-            for key, value in told.get("startup", {}).items()
-            if not isinstance(value, list | dict)
-        },
-        "memory": {key: value for key, value in told.get("memory", {}).items() if key != "reasons"},
-        "roofline": {
-            key: told.get("roofline", {}).get(key) for key in ("mbu", "mfu", "bytes_per_step")
-        },
-        "compile": _compiles(told.get("compile", {})),
-        "failure": {
-            key: (told.get("failure") or {}).get(key) for key in ("kind", "message", "signal")
-        },
-    }
-    return known(facts | figures)
-
-
-def comparison(result: Mapping[str, Any]) -> list[list[Any]]:
-    """A row of `COMPARED` for each metric, of each case where the workload has a grid."""
-    blocks = result.get("cases") or [result]
-    return [row for block in blocks for row in _compared(block)]
-
-
-def known(value: Any) -> Any:
-    """The value without what is not known: a tracker would draw a null as it likes."""
-    if not isinstance(value, Mapping):
-        return value
-    kept = {str(key): known(each) for key, each in value.items() if each is not None}
-    return {key: each for key, each in kept.items() if each != {}}
-
-
-def _compared(block: Mapping[str, Any]) -> list[list[Any]]:
-    case = ", ".join(f"{key}={value}" for key, value in block.get("params", {}).items())
-    metrics = {name: arm.get("metrics", {}) for name, arm in block["arms"].items()}
+    """Return a row for each of an arm's trials, the void ones too, numbered by `index`."""
     rows = []
-    for metric, told in metrics.get("candidate", {}).items():
-        pairs = spoken(block).get(metric) or {}
-        low, high = pairs.get("ci95") or (None, None)
-        medians = [
-            metrics.get(name, {}).get(metric, {}).get("median")
-            for name in ("candidate", "baseline")
-        ]
-        numbers = [
-            pairs.get("ratio"),
-            low,
-            high,
-            pairs.get("p_value"),
-            pairs.get("pairs"),
-            pairs.get("blocks"),
-        ]
-        rows.append([case, metric, told.get("unit"), *medians, *numbers])
+    for trial in trials:
+        if trial.get("arm") != arm:
+            continue
+        row: dict[str, Any] = {"index": len(rows)}
+        for key, text in trial.items():
+            # A row that is longer than the header has its rest under the key None.
+            if key and key != "arm" and text:
+                row[key] = _value(text)
+        rows.append(row)
     return rows
 
 
-def _figures(metric: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in metric.items() if key not in ("samples", "better")}
+def summary(result: Mapping[str, Any], arm: str) -> dict[str, Any]:
+    """Return an arm's figures without the samples.
+
+    The comparison and the verdict are about the candidate, and stand in its summary alone.
+    """
+    facts: dict[str, Any] = {"status": result["status"]}
+    if arm == "candidate":
+        facts |= _judgement(result)
+    return without_nulls(facts | _figures(result["arms"][arm]))
 
 
-def _compiles(told: Mapping[str, Any]) -> dict[str, Any]:
-    events = told.get("events_per_trial") or []
-    counted = {"events_in_trials": sum(events), "trials": len(events)} if events else {}
-    return counted | {key: told.get(key) for key in ("warm", "void_trials")}
+def comparison(result: Mapping[str, Any]) -> list[list[Any]]:
+    """Return a row of `COMPARED` for each metric, of each case where the workload has a grid."""
+    rows = []
+    for section in result.get("cases") or [result]:
+        rows += _comparison_rows(section)
+    return rows
+
+
+def without_nulls(value: Any) -> Any:
+    """Return the value without what is unknown: a tracker would draw a null as it likes."""
+    if not isinstance(value, Mapping):
+        return value
+    filled = {}
+    for key, entry in value.items():
+        cleaned = None if entry is None else without_nulls(entry)
+        # A section of nulls alone says nothing either.
+        if cleaned is not None and cleaned != {}:
+            filled[str(key)] = cleaned
+    return filled
+
+
+def _judgement(result: Mapping[str, Any]) -> dict[str, Any]:
+    facts: dict[str, Any] = {key: result.get(key) for key in _OUTCOME}
+    agreement = result.get("agreement") or {}
+    facts["agreement"] = agreement.get("status")
+    # Without a verdict that allows it, no ratio is told anywhere.
+    ratios = spoken(result)
+    facts["against_baseline"] = {metric: _interval(pairs) for metric, pairs in ratios.items()}
+    return facts
+
+
+def _figures(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an arm's section holds that is one number or one word."""
+    metrics = section.get("metrics", {})
+    startup = section.get("startup", {})
+    roofline = section.get("roofline", {})
+    failure = section.get("failure") or {}
+    return {
+        "metrics": {
+            name: _without(metric, ("samples", "better")) for name, metric in metrics.items()
+        },
+        "startup": {
+            key: value for key, value in startup.items() if not isinstance(value, list | dict)
+        },
+        "memory": _without(section.get("memory", {}), ("reasons",)),
+        "roofline": {key: roofline.get(key) for key in ("mbu", "mfu", "bytes_per_step")},
+        "compile": _compiles(section.get("compile", {})),
+        "failure": {key: failure.get(key) for key in ("kind", "message", "signal")},
+    }
+
+
+def _comparison_rows(section: Mapping[str, Any]) -> list[list[Any]]:
+    """Return the rows of a result, or of one case."""
+    case = ", ".join(f"{key}={value}" for key, value in section.get("params", {}).items())
+    metrics = {name: arm.get("metrics", {}) for name, arm in section["arms"].items()}
+    candidate, baseline = metrics.get("candidate", {}), metrics.get("baseline", {})
+    ratios = spoken(section)
+    rows = []
+    for metric, figures in candidate.items():
+        pairs = ratios.get(metric) or {}
+        row = [case, metric, figures.get("unit"), figures.get("median")]
+        row.append(baseline.get(metric, {}).get("median"))
+        row += _interval(pairs).values()
+        row += [pairs.get("pairs"), pairs.get("blocks")]
+        rows.append(row)
+    return rows
+
+
+def _compiles(section: Mapping[str, Any]) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    events = section.get("events_per_trial") or []
+    if events:
+        figures = {"events_in_trials": sum(events), "trials": len(events)}
+    figures["warm"] = section.get("warm")
+    figures["void_trials"] = section.get("void_trials")
+    return figures
 
 
 def _interval(pairs: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,13 +162,17 @@ def _interval(pairs: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _without(section: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if key not in keys}
+
+
 def _value(text: str) -> int | float | str:
-    """A cell of trials.csv as a number, if it is one."""
+    """Return a cell of trials.csv as a number, if it is one."""
     if text in ("True", "False"):
         return int(text == "True")
     for kind in (int, float):
         try:
             return kind(text)
         except ValueError:
-            pass
+            continue
     return text

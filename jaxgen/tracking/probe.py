@@ -1,6 +1,7 @@
-"""Whether a server answers at all: `python -m jaxgen.tracking.probe URL SECONDS`, a process that can be killed.
+"""Whether a server answers at all: `python -m jaxgen.tracking.probe URL SECONDS`.
 
-A name server that is silent blocks without any limit that could be set, so this is nothing to do in the run's process.
+A silent name server blocks without any limit that could be set. So the question is asked in a
+process of its own, which can be killed.
 """
 
 import ssl
@@ -10,17 +11,18 @@ import urllib.request
 
 
 def main(url: str, limit_s: float) -> str | None:
-    """Ask for anything.
+    """Send one request to a server.
 
     Args:
         url: of the server; proxies are taken from the environment.
         limit_s: seconds to wait for each step.
 
     Returns:
-        Why it does not answer; null if it does, be it with a refusal.
+        Why it does not answer; null if it does. A refusal is an answer.
     """
+    request = urllib.request.Request(url, method="HEAD")
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=limit_s):
+        with urllib.request.urlopen(request, timeout=limit_s):
             return None
     except urllib.error.HTTPError:
         return None

@@ -1,6 +1,6 @@
-"""A report for wandb: its specification beside the pages, and the report itself on the server that has its runs.
+"""A report for wandb: its specification beside the pages, and the report itself on the server.
 
-wandb-workspaces, which builds it, is an optional extra and runs in child processes with time limits.
+wandb-workspaces, which builds it, is an optional extra, and runs in child processes with limits.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from jaxgen.tracking.report_sheet import Selection, Sheet, Task
 
 SPEC = "report.wandb.json"
 SAVE_LIMIT_S = 30.0
-"""Of saving, once the server has answered at all; it takes 5."""
+"""The limit of saving, once the server has answered at all; it takes 5 s."""
 
 _EXTRA = "wandb_workspaces"
 
@@ -29,9 +29,9 @@ class Published:
     """What became of a report.
 
     Attributes:
-        spec: the file that holds its specification.
+        spec: the file with its specification.
         url: where it was saved; null where it was not.
-        problem: why it could not be saved; null where it was, or was not to be yet.
+        problem: why it could not be saved; null where it was, or was not to be saved yet.
         later: what to do for it to be saved; null where it was.
     """
 
@@ -42,77 +42,101 @@ class Published:
 
 
 def require() -> None:
-    """Refuse where the extra is not installed.
+    """Check that the extra is installed.
 
     Raises:
         UserError: it is not.
     """
     if importlib.util.find_spec(_EXTRA) is None:
         raise UserError(
-            "--wandb needs wandb-workspaces, which is not installed here; pip install 'jaxgen[wandb-report]' brings it"
+            "--wandb needs wandb-workspaces, which is not installed here; "
+            "pip install 'jaxgen[wandb-report]' brings it"
         )
 
 
 def publish(sheet: Sheet, folders: Sequence[Path], *, home: Path) -> Published:
-    """Write a report's specification, and save the report where all of its runs have been sent to wandb.
+    """Write a report's specification, and save the report if all its runs have been sent to wandb.
+
+    It takes at most `logging_process.LIMIT_S` seconds; with saving, the same again for wandb's own
+    start, and `upload.INIT_TIMEOUT_S` and `SAVE_LIMIT_S` on top.
 
     Args:
-        sheet: what it says.
-        folders: of its runs.
-        home: the folder of the specification.
+        sheet: what the report says.
+        folders: the folders of its runs.
+        home: the folder for the specification.
 
     Returns:
-        How it went. It takes at most `logging_process.LIMIT_S`; with saving, the same again for wandb's own start,
-        `sending.INIT_TIMEOUT_S` and `SAVE_LIMIT_S` on top.
+        What became of it.
 
     Raises:
-        UserError: the runs have nothing in wandb, or not in one project; the specification cannot be made.
+        UserError: the runs have nothing in wandb, or are not in one project of it; or the
+            specification cannot be made.
     """
-    told = {
-        folder: each
-        for folder in folders
-        if (each := log_state.read(folder)) is not None and each.runs
-    }
-    selection, spec = _selection(told), home.absolute() / SPEC
-    outcome = _built(Task(sheet, selection, str(spec)), home, limit_s=logging_process.LIMIT_S)
+    logged = _logged_of(folders)
+    selection = _selection(list(logged.values()))
+    spec = home.absolute() / SPEC
+    # Without a server first: the specification is there whatever becomes of the saving.
+    task = Task(sheet, selection, str(spec))
+    outcome = _build(task, home, limit_s=logging_process.LIMIT_S)
     if outcome.code != 0:
-        raise UserError(
-            f"no report was made for wandb ({_ended(outcome, logging_process.LIMIT_S)})"
-        )
-    runs = [upload.markers(folder, run) for folder, each in told.items() for run in each.runs]
-    unsent = sum(not markers for markers in runs)
+        reason = _failure_of(outcome, logging_process.LIMIT_S)
+        raise UserError(f"no report was made for wandb ({reason})")
+    # Panels of runs that the server does not have would be empty.
+    unsent, total = _count_unsent(logged)
     if unsent:
-        later = "send them with python -m jaxgen.report RUN... --sync, then repeat this"
-        return Published(
-            spec, later=f"{unsent} of its {len(runs)} wandb runs are not sent yet; {later}"
+        later = (
+            f"{unsent} of its {total} wandb runs are not sent yet; "
+            "send them with python -m jaxgen.report RUN... --sync, then repeat this"
         )
-    url, problem = _saved(sheet, selection, home)
+        return Published(spec, later=later)
+    url, problem = _save(sheet, selection, home)
     return Published(spec, url, problem, later=None if url else "repeat this when it answers")
 
 
-def _selection(told: Mapping[Path, Logged]) -> Selection:
-    """All arms of all runs, by arm."""
-    orders = [each.order for each in told.values()]
+def _logged_of(folders: Sequence[Path]) -> dict[Path, Logged]:
+    """Return what each folder's run has logged; folders without a wandb run are left out."""
+    logged = {}
+    for folder in folders:
+        state = log_state.read(folder)
+        if state is not None and state.runs:
+            logged[folder] = state
+    return logged
+
+
+def _count_unsent(logged: Mapping[Path, Logged]) -> tuple[int, int]:
+    """Return how many wandb runs are not sent yet, and of how many."""
+    unsent = total = 0
+    for folder, state in logged.items():
+        for run in state.runs:
+            total += 1
+            unsent += not upload.markers(folder, run)
+    return unsent, total
+
+
+def _selection(states: Sequence[Logged]) -> Selection:
+    """Return all wandb runs, by arm."""
+    orders = [state.order for state in states]
     if not orders:
         raise UserError(
             "--wandb: none of these runs was logged to wandb; a run with tracker=wandb is"
         )
-    places = {(order.project, order.entity) for order in orders}
-    if len(places) > 1:
-        named = ", ".join(sorted(f"{entity or 'your own'}/{project}" for project, entity in places))
+    projects = {(order.project, order.entity) for order in orders}
+    if len(projects) > 1:
+        names = [f"{entity or 'your own'}/{project}" for project, entity in projects]
         raise UserError(
-            f"--wandb: these runs are in several projects of wandb ({named}); give those of one"
+            f"--wandb: these runs are in several projects of wandb ({', '.join(sorted(names))}); "
+            "give those of one"
         )
     runs: dict[str, list[str]] = {}
-    for each in told.values():
-        for run in each.runs:
+    for state in states:
+        for run in state.runs:
             runs.setdefault(run.arm, []).append(run.id)
     groups = list(dict.fromkeys(order.group for order in orders))
     return Selection(project=orders[0].project, entity=orders[0].entity, groups=groups, runs=runs)
 
 
-def _saved(sheet: Sheet, selection: Selection, home: Path) -> tuple[str | None, str | None]:
-    """Where it was saved, or why it was not."""
+def _save(sheet: Sheet, selection: Selection, home: Path) -> tuple[str | None, str | None]:
+    """Save the report on the server; return its address and null, or null and why not."""
     try:
         server = logging_process.server(home)
     except logging_process.NotLogged as error:
@@ -120,22 +144,24 @@ def _saved(sheet: Sheet, selection: Selection, home: Path) -> tuple[str | None, 
     silence = upload.no_answer(server, home, limit_s=upload.INIT_TIMEOUT_S)
     if silence is not None:
         return None, silence
-    outcome = _built(Task(sheet, selection, None), home, limit_s=SAVE_LIMIT_S)
+    outcome = _build(Task(sheet, selection, None), home, limit_s=SAVE_LIMIT_S)
     if outcome.code == 0:
         return outcome.last_line, None
-    return None, f"{server} did not take it ({_ended(outcome, SAVE_LIMIT_S)})"
+    return None, f"{server} did not take it ({_failure_of(outcome, SAVE_LIMIT_S)})"
 
 
-def _built(task: Task, home: Path, *, limit_s: float) -> Outcome:
-    with tempfile.TemporaryDirectory(prefix="jaxgen-") as place:
-        path = Path(place, "task.json")
+def _build(task: Task, home: Path, *, limit_s: float) -> Outcome:
+    """Have the report built in a child process, which gets the task as a file."""
+    with tempfile.TemporaryDirectory(prefix="jaxgen-") as folder:
+        path = Path(folder, "task.json")
         path.write_text(json.dumps(dataclasses.asdict(task)), encoding="utf-8")
         words = ["jaxgen.tracking.workspace", str(path)]
         log = logging_process.log_of(home)
         return run_module(words, env=logging_process.environment(home), limit_s=limit_s, log=log)
 
 
-def _ended(outcome: Outcome, limit_s: float) -> str:
+def _failure_of(outcome: Outcome, limit_s: float) -> str:
+    """Return why a child process has built no report."""
     if outcome.code is None:
         return f"it was not done after {limit_s:g} s"
     if "not logged in" in outcome.output:

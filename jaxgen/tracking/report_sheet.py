@@ -1,4 +1,4 @@
-"""What a wandb report is to say and to show, as plain values: for the process that builds it."""
+"""What a wandb report says and shows, as plain values for the process that builds it."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -10,11 +10,11 @@ class Sheet:
     """The words and the figures of a report.
 
     Attributes:
-        title: of the whole.
+        title: of the whole report.
         opening, closing: Markdown, above and below the panels.
-        metrics: what the trials were logged with, by name, each with its heading.
-        ratios: the metrics that have a ratio to the baseline, by name.
-        several: more than one run, so that no single number stands for all of them.
+        metrics: the metrics of the trials by name, each with its heading.
+        ratios: the names of the metrics that have a ratio to the baseline.
+        several: whether it is of more than one run, so that no single number stands for all.
     """
 
     title: str
@@ -31,7 +31,7 @@ class Selection:
 
     Attributes:
         project, entity: where they are; a null entity is the account's own.
-        groups: that they belong to.
+        groups: the groups that they belong to.
         runs: their ids, by arm.
     """
 
@@ -46,7 +46,9 @@ class Task:
     """One report to build.
 
     Attributes:
-        spec: the file that its specification goes to; null saves it on the server instead.
+        sheet: what it says.
+        selection: the runs that it draws.
+        spec: the file for its specification; null saves the report on the server instead.
     """
 
     sheet: Sheet
@@ -55,5 +57,5 @@ class Task:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Task":
-        """What `dataclasses.asdict` made of one."""
+        """Return the task of which `dataclasses.asdict` has made this."""
         return cls(Sheet(**plain["sheet"]), Selection(**plain["selection"]), spec=plain["spec"])

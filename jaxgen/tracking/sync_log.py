@@ -1,4 +1,4 @@
-"""What `wandb sync` lost without a word: it marks a run as synced even if files of it were refused on the way."""
+"""What `wandb sync` lost: it marks a run as synced even if the server refused files of it."""
 
 import json
 from collections.abc import Iterator, Set
@@ -6,34 +6,36 @@ from pathlib import Path
 from typing import Any
 
 _ABOUT_DATA = ("sender:", "file transfer:", "runfiles:", "filestream:")
-"""How its log's errors begin that cost data; others are about what a server cannot do."""
+"""How errors in its log begin that cost data; others are about what a server does not offer."""
 
 
 def logs_of(wandb_folder: Path) -> frozenset[Path]:
-    """The logs that `wandb sync` has written so far."""
+    """Return the logs that `wandb sync` has written so far."""
     return frozenset((wandb_folder / "logs").glob("debug-sync*.log"))
 
 
-def losses(wandb_folder: Path, *, known: Set[Path]) -> dict[str, str]:
-    """What was lost, by the name of the run's folder.
+def losses(wandb_folder: Path, *, earlier: Set[Path]) -> dict[str, str]:
+    """Return what the last `wandb sync` lost.
 
     Args:
         wandb_folder: that of the run folder.
-        known: `logs_of` it before.
+        earlier: what `logs_of` returned before it.
 
     Returns:
-        The first error about data of each run that has one.
+        The first error about data of each run that has one, by the name of the run's folder.
     """
-    found: dict[str, str] = {}
-    for path in sorted(logs_of(wandb_folder) - known):
+    errors: dict[str, str] = {}
+    for path in sorted(logs_of(wandb_folder) - earlier):
         for entry in _entries(path):
             message = str(entry.get("msg", "")).strip()
             if entry.get("level") == "ERROR" and message.startswith(_ABOUT_DATA):
-                found.setdefault(Path(str(entry.get("sync_path", ""))).parent.name, message)
-    return found
+                run_folder = Path(str(entry.get("sync_path", ""))).parent
+                errors.setdefault(run_folder.name, message)
+    return errors
 
 
 def _entries(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the entries of a log, a JSON object a line."""
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             entry = json.loads(line)

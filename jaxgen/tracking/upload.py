@@ -1,4 +1,7 @@
-"""What lies offline goes to the wandb server, in child processes with time limits; each run is told apart."""
+"""Sends what lies offline to the wandb server, in child processes with time limits.
+
+Each wandb run has an outcome of its own: one can be refused and another accepted.
+"""
 
 import dataclasses
 import enum
@@ -14,15 +17,15 @@ from jaxgen.tracking.child_process import Outcome, run_module
 from jaxgen.tracking.log_state import Logged, LoggedRun
 
 INIT_TIMEOUT_S, FINISH_TIMEOUT_S = 15.0, 300.0
-"""Of a sending that was asked for by itself, which may take its time."""
+"""The limits of a sending that the user asked for by itself, which may take its time."""
 
 
 class State(enum.Enum):
     """What became of one wandb run."""
 
     sent = "sent"
-    before = "sent before"
-    kept = "kept offline"
+    sent_before = "sent before"
+    offline = "kept offline"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +33,10 @@ class Sent:
     """One wandb run that was to be sent.
 
     Attributes:
-        arm: whose it is.
-        id: wandb's.
+        arm: the arm that it is of.
+        id: wandb's id of it.
         state: what became of it.
-        detail: where it can be seen, or why it was kept.
+        detail: where it can be seen, or why it stays offline.
     """
 
     arm: str
@@ -55,115 +58,128 @@ def sync(
 
     Args:
         folder: the run folder.
-        init_timeout_s: how long the server may take to answer at all.
-        finish_timeout_s: how long the sending may take.
+        init_timeout_s: seconds that the server may take to answer at all.
+        finish_timeout_s: seconds that the sending may take.
 
     Returns:
         One row per arm.
 
     Raises:
-        UserError: nothing was logged there.
+        UserError: nothing was logged there, or wandb cannot be used.
     """
     folder = folder.absolute()
-    told = log_state.read(folder)
-    if told is None:
+    logged = log_state.read(folder)
+    if logged is None:
         raise UserError(
             f"{folder} holds nothing for wandb; a run with tracker=wandb leaves it there"
         )
-    whole = _arms_of(folder) <= {run.arm for run in told.runs}
-    if whole and all(markers(folder, run) for run in told.runs):
-        return [Sent(run.arm, run.id, State.before, run.id) for run in told.runs]
+    complete = _arms_of(folder) <= {run.arm for run in logged.runs}
+    if complete and all(markers(folder, run) for run in logged.runs):
+        return [Sent(run.arm, run.id, State.sent_before, run.id) for run in logged.runs]
     try:
-        if whole and Path(told.order.folder) == folder:
-            told = dataclasses.replace(told, server=logging_process.server(folder))
-        else:  # moved since, and wandb has noted absolute paths; or the logging process had died between the arms
-            told = logging_process.log_offline(dataclasses.replace(told.order, folder=str(folder)))
+        if complete and Path(logged.order.folder) == folder:
+            logged = dataclasses.replace(logged, server=logging_process.server(folder))
+        else:
+            # The folder was moved, and wandb writes absolute paths into its files; or the logging
+            # process had died between the arms. Both are mended by logging anew.
+            order = dataclasses.replace(logged.order, folder=str(folder))
+            logged = logging_process.log_offline(order)
     except logging_process.NotLogged as error:
         raise UserError(f"wandb cannot be used on {folder} ({error})") from error
-    return send(told, init_timeout_s=init_timeout_s, finish_timeout_s=finish_timeout_s)
+    return send(logged, init_timeout_s=init_timeout_s, finish_timeout_s=finish_timeout_s)
+
+
+def send(logged: Logged, *, init_timeout_s: float, finish_timeout_s: float) -> list[Sent]:
+    """Send runs that are known to be logged, and to lie where they were logged.
+
+    Args:
+        logged: what a run folder holds.
+        init_timeout_s: seconds that the server may take to answer at all.
+        finish_timeout_s: seconds that the sending may take.
+
+    Returns:
+        One row per arm.
+    """
+    folder = Path(logged.order.folder)
+    waiting = [run for run in logged.runs if not markers(folder, run)]
+    problems: dict[LoggedRun, str] = {}
+    urls: dict[str, str] = {}
+    if waiting:
+        # A silent server must cost its own short limit, not that of the whole sending.
+        silence = no_answer(logged.server, folder, limit_s=init_timeout_s)
+        if silence is not None:
+            problems = dict.fromkeys(waiting, silence)
+        else:
+            problems, urls = _sync(folder, waiting, limit_s=finish_timeout_s, server=logged.server)
+    sent = []
+    for run in logged.runs:
+        if run in problems:
+            row = Sent(run.arm, run.id, State.offline, problems[run])
+        else:
+            state = State.sent if run in waiting else State.sent_before
+            row = Sent(run.arm, run.id, state, urls.get(run.id, run.id))
+        sent.append(row)
+    return sent
+
+
+def markers(folder: Path, run: LoggedRun) -> list[Path]:
+    """Return what `wandb sync` leaves beside a run that it has sent; nothing before."""
+    return list((log_state.wandb_folder(folder) / run.place).glob("*.wandb.synced"))
+
+
+def no_answer(server: str, folder: Path, *, limit_s: float) -> str | None:
+    """Return why a server does not answer; null if it does. A refusal is an answer."""
+    words = ["jaxgen.tracking.probe", server, str(limit_s)]
+    outcome = run_module(words, env={}, limit_s=limit_s, log=logging_process.log_of(folder))
+    if outcome.code is None or "timed out" in outcome.output:
+        return f"{server} gave no answer within {limit_s:g} s"
+    return None if outcome.code == 0 else f"{server} cannot be reached ({outcome.last_line})"
 
 
 def _arms_of(folder: Path) -> set[str]:
-    """The arms that the result has, as far as it can be read."""
+    """Return the arms that the result has, as far as it can be read."""
     try:
         return set(read_result(folder / RESULT)["arms"])
     except (Unreadable, KeyError, TypeError):
         return set()
 
 
-def send(told: Logged, *, init_timeout_s: float, finish_timeout_s: float) -> list[Sent]:
-    """The same of what is known to be logged, where it was logged."""
-    folder = Path(told.order.folder)
-    waiting = [run for run in told.runs if not markers(folder, run)]
-    problems, urls = {}, {}
-    if waiting:
-        silence = no_answer(told.server, folder, limit_s=init_timeout_s)
-        problems = dict.fromkeys(waiting, silence)
-        if silence is None:
-            problems, urls = _send(folder, waiting, limit_s=finish_timeout_s, server=told.server)
-    return [
-        _row(run, before=run not in waiting, problem=problems.get(run), urls=urls)
-        for run in told.runs
-    ]
-
-
-def _row(run: LoggedRun, *, before: bool, problem: str | None, urls: dict[str, str]) -> Sent:
-    if problem is not None:
-        return Sent(run.arm, run.id, State.kept, problem)
-    return Sent(run.arm, run.id, State.before if before else State.sent, urls.get(run.id, run.id))
-
-
-def markers(folder: Path, run: LoggedRun) -> list[Path]:
-    """What `wandb sync` leaves beside a run that it has sent."""
-    return list((log_state.wandb_folder(folder) / run.place).glob("*.wandb.synced"))
-
-
-def no_answer(server: str, folder: Path, *, limit_s: float) -> str | None:
-    """Why a server does not answer; null if it does, be it with a refusal."""
-    outcome = run_module(
-        ["jaxgen.tracking.probe", server, str(limit_s)],
-        env={},
-        limit_s=limit_s,
-        log=logging_process.log_of(folder),
-    )
-    if outcome.code is None or "timed out" in outcome.output:
-        return f"{server} gave no answer within {limit_s:g} s"
-    return None if outcome.code == 0 else f"{server} cannot be reached ({outcome.last_line})"
-
-
-def _send(
+def _sync(
     folder: Path, runs: Sequence[LoggedRun], *, limit_s: float, server: str
-) -> tuple[dict[LoggedRun, str | None], dict[str, str]]:
-    """Why each run was not sent, or null; and where what was sent can be seen, by id."""
-    place = log_state.wandb_folder(folder)
-    known = sync_log.logs_of(place)
+) -> tuple[dict[LoggedRun, str], dict[str, str]]:
+    """Run `wandb sync`; return why runs were not sent, and the addresses of sent ones by id."""
+    wandb_folder = log_state.wandb_folder(folder)
+    earlier = sync_log.logs_of(wandb_folder)
     outcome = run_module(
-        ["wandb", "sync", "--yes", *(str(place / run.place) for run in runs)],
+        ["wandb", "sync", "--yes", *(str(wandb_folder / run.place) for run in runs)],
         env=logging_process.environment(folder),
         limit_s=limit_s,
         log=logging_process.log_of(folder),
     )
-    losses = sync_log.losses(place, known=known)
+    losses = sync_log.losses(wandb_folder, earlier=earlier)
+    problems = {}
     for run in runs:
-        if run.place in losses:  # or the next sending would pass it over
+        if run.place in losses:
+            problems[run] = f"{server} did not take all of it ({losses[run.place]})"
+            # With its marker the next sending would pass the run over.
             for marker in markers(folder, run):
                 marker.unlink()
-    urls = re.findall(r"https?://\S+/runs/[\w-]+", outcome.output)
-    why = _why_not(outcome, server=server, limit_s=limit_s)
-    problems = {
-        run: f"{server} did not take all of it ({losses[run.place]})"
-        if run.place in losses
-        else (None if markers(folder, run) else why)
-        for run in runs
-    }
-    return problems, {url.rsplit("/", 1)[1]: url for url in urls}
+        elif not markers(folder, run):
+            problems[run] = _failure_of(outcome, server=server, limit_s=limit_s)
+    urls = {}
+    for url in re.findall(r"https?://\S+/runs/[\w-]+", outcome.output):
+        urls[url.rsplit("/", 1)[1]] = url
+    return problems, urls
 
 
-def _why_not(outcome: Outcome, *, server: str, limit_s: float) -> str:
+def _failure_of(outcome: Outcome, *, server: str, limit_s: float) -> str:
+    """Return why `wandb sync` left a run without its marker."""
     if outcome.code is None:
         return f"{server} had not taken all after {limit_s:g} s"
     if "No API key" in outcome.output:
         return "there is no API key (wandb login, or WANDB_API_KEY)"
-    errors = [line.partition("ERROR ")[2] for line in outcome.output.splitlines()]
-    said = [error for error in errors if error and not error.startswith("Find detailed error logs")]
-    return f"{server} did not take it ({said[0] if said else outcome.last_line})"
+    for line in outcome.output.splitlines():
+        error = line.partition("ERROR ")[2]
+        if error and not error.startswith("Find detailed error logs"):
+            return f"{server} did not take it ({error})"
+    return f"{server} did not take it ({outcome.last_line})"

@@ -1,8 +1,9 @@
-"""The child process that speaks wandb: it logs a finished run folder, offline, and notes what it has logged.
+"""The child process that uses wandb: it logs a finished run folder offline.
 
-`python -m jaxgen.tracking.wandb ORDER`, started with a time limit and an environment that keeps all of wandb's files
-below the run folder. Nothing here goes over the network; `wandb sync` sends the files. Without an order it prints
-where to.
+`python -m jaxgen.tracking.wandb ORDER` is started with a time limit, and with an environment that
+keeps all of wandb's files below the run folder. What it has logged stands in `wandb/jaxgen.json`.
+Nothing goes over the network; `wandb sync` sends the files. Without an order the process prints the
+address that they would be sent to.
 """
 
 import json
@@ -14,7 +15,7 @@ from typing import Any
 
 from jaxgen.results.files import RESULT, SCORES, TRIALS
 from jaxgen.tracking import payload
-from jaxgen.tracking.log_state import Logged, Order, write
+from jaxgen.tracking.log_state import Logged, LoggedRun, Order, write
 
 _SETTINGS = {
     "silent": True,
@@ -31,7 +32,7 @@ _SETTINGS = {
 """The result says where it was measured; and what is flushed each second survives a kill."""
 
 _UNNEEDED = ("pandas", "chardet")
-"""What wandb imports where it is installed, two seconds each, and makes no use of here."""
+"""Libraries that wandb imports where they are installed, two seconds each, without using them."""
 
 _FILES = (RESULT, TRIALS, SCORES)
 
@@ -40,26 +41,32 @@ def main(order: Order) -> None:
     """Log every arm of a run folder, one wandb run each."""
     result, trials = payload.read(Path(order.folder))
     logged = Logged(order=order, server=server(), runs=(), problems=())
+    # Written before the first run and after each: whenever this process is killed, the file says
+    # which runs are complete.
     write(logged)
     for arm in result["arms"]:
         problems: list[str] = []
-        run = _opened(order, result, arm)
-        place = Path(run.settings.sync_dir).name
+        run = _open_run(order, result, arm)
+        folder_name = Path(run.settings.sync_dir).name
         try:
-            _log(
-                run, order, result, arm=arm, history=payload.history(trials, arm), problems=problems
-            )
+            _log_history(run, payload.history(trials, arm))
+            if arm == "candidate":
+                _log_extras(run, Path(order.folder), result, problems)
+            run.summary.update(payload.summary(result, arm))
         finally:
             failed = result["status"] != "completed" or result["arms"][arm].get("failure")
             run.finish(exit_code=1 if failed else 0)
-        logged = logged.with_run(arm, id=run.id, place=place, problems=problems)
+        logged = logged.with_run(LoggedRun(arm, id=run.id, place=folder_name), problems)
         write(logged)
 
 
-def _opened(order: Order, result: Mapping[str, Any], arm: str) -> Any:
+def _open_run(order: Order, result: Mapping[str, Any], arm: str) -> Any:
+    """Begin a wandb run of its own for an arm."""
     import wandb
 
+    # Settings come and go with wandb's versions; one that it does not know would be an error.
     allowed = type(wandb.Settings()).model_fields
+    settings = {key: value for key, value in _SETTINGS.items() if key in allowed}
     return wandb.init(
         mode="offline",
         dir=order.folder,
@@ -72,33 +79,24 @@ def _opened(order: Order, result: Mapping[str, Any], arm: str) -> Any:
         tags=list(order.tags),
         config=payload.config(result, arm),
         reinit="create_new",
-        settings=wandb.Settings(
-            **{key: value for key, value in _SETTINGS.items() if key in allowed}
-        ),
+        settings=wandb.Settings(**settings),
     )
 
 
-def _log(
-    run: Any,
-    order: Order,
-    result: Mapping[str, Any],
-    *,
-    arm: str,
-    history: list[dict[str, Any]],
-    problems: list[str],
-) -> None:
-    """The numbers first; then what may fail alone."""
+def _log_history(run: Any, history: list[dict[str, Any]]) -> None:
+    """Log an arm's trials, with their index as the x axis."""
     run.define_metric("trial/index")
     run.define_metric("trial/*", step_metric="trial/index", summary="none")
     for row in history:
         run.log({f"trial/{key}": value for key, value in row.items()})
-    if arm == "candidate":
-        folder = Path(order.folder)
-        _attempt("the comparison", lambda: _log_comparison(run, result), problems)
-        for plot in sorted((folder / "plots").glob("*.png")):
-            _attempt(f"plots/{plot.name}", lambda plot=plot: _log_plot(run, plot), problems)
-        _attempt("the files of the result", lambda: _log_files(run, folder, result), problems)
-    run.summary.update(payload.summary(result, arm))
+
+
+def _log_extras(run: Any, folder: Path, result: Mapping[str, Any], problems: list[str]) -> None:
+    """Log the comparison, the plots and the files; each may fail without costing the others."""
+    _attempt("the comparison", lambda: _log_comparison(run, result), problems)
+    for plot in sorted((folder / "plots").glob("*.png")):
+        _attempt(f"plots/{plot.name}", lambda plot=plot: _log_plot(run, plot), problems)
+    _attempt("the files of the result", lambda: _log_files(run, folder, result), problems)
 
 
 def _log_comparison(run: Any, result: Mapping[str, Any]) -> None:
@@ -116,7 +114,7 @@ def _log_plot(run: Any, path: Path) -> None:
 
 
 def _log_files(run: Any, folder: Path, result: Mapping[str, Any]) -> None:
-    """Equal runs are versions of one artifact."""
+    """Log the run's files as an artifact, of which equal runs are versions."""
     import wandb
 
     artifact = wandb.Artifact(name=f"jaxgen-{result['run_id']}", type="result")
@@ -127,7 +125,7 @@ def _log_files(run: Any, folder: Path, result: Mapping[str, Any]) -> None:
 
 
 def _attempt(what: str, step: Callable[[], None], problems: list[str]) -> None:
-    """Whatever a part of wandb raises must not cost the others their place; the log has it, and the note names it."""
+    """Do a step. If it raises, the log has the traceback and the problems name it."""
     try:
         step()
     except Exception as error:
@@ -136,14 +134,14 @@ def _attempt(what: str, step: Callable[[], None], problems: list[str]) -> None:
 
 
 def server() -> str:
-    """The address that wandb sends to: the environment's, the user's settings', or its own."""
+    """Return the address that wandb sends to: the environment's, the settings', or its own."""
     import wandb
 
     return wandb.setup().settings.base_url
 
 
 def entity() -> str:
-    """Whose runs they are that name no entity: as the environment or the user's settings say, or the account's own."""
+    """Return the entity of runs that name none: of the environment, the settings or the account."""
     import wandb
 
     api = wandb.Api()
@@ -151,9 +149,10 @@ def entity() -> str:
 
 
 def without_unneeded() -> None:
-    """To be called before the first import of wandb in a process of its own."""
+    """Keep wandb from importing what it does not need; called before its first import."""
     modules: dict[str, Any] = sys.modules
-    modules.update(dict.fromkeys(_UNNEEDED))  # to import what is None raises ModuleNotFoundError
+    # Importing a module that is None in this table raises ModuleNotFoundError.
+    modules.update(dict.fromkeys(_UNNEEDED))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a tracker is told is what the run folder holds: nothing lost, nothing invented; and when it is told."""
+"""A tracker is given what the run folder holds, nothing lost or invented; and when it is given."""
 
 import json
 
@@ -28,16 +28,17 @@ def result(tmp_path):
 class TestContents:
     def test_a_trial_is_a_row_of_numbers(self, tmp_path):
         record = Record(two_arms(), tmp_path)
+        record.save()
         record.add_trial(trial_row("baseline"))
         record.add_trial(
             trial_row("candidate", metrics={"tokens_per_s": 5e-7, "ttft_s": None}, void=True)
         )
         _, trials = payload.read(tmp_path)
         (row,) = payload.history(trials, "candidate")
-        place = {"case": 0, "process": 0, "block": 0, "pair": 0, "position": 0}
+        position = {"case": 0, "process": 0, "block": 0, "pair": 0, "position": 0}
         assert row == {
             "index": 0,
-            **place,
+            **position,
             "tokens_per_s": 5e-7,
             "compile_events": 0,
             "void": 1,
@@ -52,11 +53,9 @@ class TestContents:
         assert payload.comparison(result) == []
 
     def test_what_is_unknown_is_left_out(self, result):
-        assert payload.known({"a": None, "b": {"c": None}, "d": [None], "e": 0, "f": False}) == {
-            "d": [None],
-            "e": 0,
-            "f": False,
-        }
+        unknown = {"a": None, "b": {"c": None}}
+        values = {"d": [None], "e": 0, "f": False}
+        assert payload.without_nulls(unknown | values) == values
         assert result["arms"]["candidate"]["memory"]["device_peak_bytes"] is None
         assert payload.summary(result, "candidate")["memory"] == {
             "weights_bytes": 4096,
@@ -92,9 +91,9 @@ class TestContents:
     def test_a_candidate_alone_has_medians_and_no_ratio(self, result):
         alone = result | {"arms": {"candidate": result["arms"]["candidate"]}, "comparison": {}}
         (speed, _) = payload.comparison(alone)
-        told = dict(zip(payload.COMPARED, speed, strict=True))
-        assert told["candidate"] > 0
-        assert (told["baseline"], told["ratio"], told["ci_low"]) == (None, None, None)
+        row = dict(zip(payload.COMPARED, speed, strict=True))
+        assert row["candidate"] > 0
+        assert (row["baseline"], row["ratio"], row["ci_low"]) == (None, None, None)
 
 
 class TestNames:
@@ -123,7 +122,7 @@ class TestSyncLog:
         (tmp_path / "logs").mkdir()
         old = tmp_path / "logs" / "debug-sync.1.log"
         old.write_text('{"level":"ERROR","msg":"sender: old","sync_path":"w/one/r.wandb"}\n')
-        known = sync_log.logs_of(tmp_path)
+        earlier = sync_log.logs_of(tmp_path)
         lines = [
             {"level": "ERROR", "msg": "featurechecker: nothing", "sync_path": "w/one/r.wandb"},
             {"level": "INFO", "msg": "sender: fine", "sync_path": "w/one/r.wandb"},
@@ -131,23 +130,23 @@ class TestSyncLog:
         ]
         text = "\n".join([*map(json.dumps, lines), '{"level":"ERR'])
         (tmp_path / "logs" / "debug-sync.2.log").write_text(text)
-        assert sync_log.losses(tmp_path, known=known) == {"two": "sender: failed"}
+        assert sync_log.losses(tmp_path, earlier=earlier) == {"two": "sender: failed"}
 
 
 class TestExperiment:
-    """The tracker is told last, however the run ends, and can change nothing."""
+    """The tracker is called last, however the run ends, and can change nothing."""
 
     @pytest.fixture
-    def told(self, tmp_path, monkeypatch):
-        """What lay on disk when the tracker was told."""
-        seen = []
+    def tracked(self, tmp_path, monkeypatch):
+        """The results that lay on disk when the tracker was called."""
+        results = []
 
-        def tell(tracker, folder):
-            seen.append(read_result(folder))
+        def track_run(tracker, folder):
+            results.append(read_result(folder))
             return ["wandb: a note"]
 
-        monkeypatch.setattr(execute.tracking, "track", tell)
-        return seen
+        monkeypatch.setattr(execute.tracking, "track", track_run)
+        return results
 
     @pytest.mark.parametrize(
         ("ending", "code", "status"),
@@ -159,7 +158,9 @@ class TestExperiment:
         ],
         ids=["completed", "interrupted", "user error", "our error"],
     )
-    def test_it_hears_of_what_is_on_disk(self, ending, code, status, told, tmp_path, monkeypatch):
+    def test_it_finds_the_result_on_disk(
+        self, ending, code, status, tracked, tmp_path, monkeypatch
+    ):
         def story(arms, record, console):
             record.result["verdict"] = "invalid"
             if ending:
@@ -172,11 +173,13 @@ class TestExperiment:
                 execute.execute(experiment_of(), tmp_path)
         else:
             assert execute.execute(experiment_of(), tmp_path) == code
-        assert [(result["status"], result["verdict"]) for result in told] == [(status, "invalid")]
-        assert "wandb: a note" not in told[0]["notes"]
+        assert [(result["status"], result["verdict"]) for result in tracked] == [
+            (status, "invalid")
+        ]
+        assert "wandb: a note" not in tracked[0]["notes"]
         assert "wandb: a note" in read_result(tmp_path)["notes"]
 
-    def test_a_note_that_cannot_be_written_changes_nothing(self, told, tmp_path, monkeypatch):
+    def test_a_note_that_cannot_be_written_changes_nothing(self, tracked, tmp_path, monkeypatch):
         monkeypatch.setitem(
             execute._STORIES, Single, lambda arms, record, console: _spoil(record, monkeypatch)
         )

@@ -1,4 +1,7 @@
-"""What wandb is told of a run, read back by its own tool; whatever goes wrong there costs seconds and no number."""
+"""What wandb holds of a run, read back by its own tool.
+
+Whatever goes wrong there costs seconds and no number.
+"""
 
 import json
 import os
@@ -26,7 +29,7 @@ def _home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def offline(tmp_path_factory, _home):
-    """A run that was logged offline, and what the user was told."""
+    """A run that was logged offline, and the notes for the user."""
     folder = finished_run(tmp_path_factory.mktemp("runs") / NAME)
     return folder, track(Wandb(tags=("a b", "c")), folder)
 
@@ -39,23 +42,18 @@ def read_back(offline):
 
 def inspected(place):
     def read(*flags):
-        argv = [
-            sys.executable,
-            "-P",
-            "-m",
-            "wandb",
-            "leet",
-            "inspect",
-            *flags,
-            "--json",
-            str(place),
-        ]
+        wandb = [sys.executable, "-P", "-m", "wandb"]
         environment = os.environ | {
             "WANDB_CACHE_DIR": str(place / "cache"),
             "WANDB_ERROR_REPORTING": "false",
         }
         return subprocess.run(
-            argv, env=environment, check=True, capture_output=True, text=True, cwd=place
+            [*wandb, "leet", "inspect", *flags, "--json", str(place)],
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=place,
         ).stdout
 
     return json.loads(read("--summary")), [json.loads(line) for line in read().splitlines()]
@@ -69,20 +67,18 @@ class TestOffline:
         ]
 
     def test_wandb_reads_back_which_run_and_arm_it_is(self, read_back):
-        for arm, (told, records) in read_back.items():
-            assert (told["project"], told["tags"], told["state"]) == (
-                "jaxgen",
-                ["a b", "c"],
-                "finished",
-            )
-            assert told["name"] == f"{NAME} {arm}"
-            assert (told["config"]["arm"], told["config"]["choices"]["model"]) == (arm, "tiny")
+        for arm, (run_info, records) in read_back.items():
+            assert (run_info["project"], run_info["state"]) == ("jaxgen", "finished")
+            assert run_info["tags"] == ["a b", "c"]
+            assert run_info["name"] == f"{NAME} {arm}"
+            config = run_info["config"]
+            assert (config["arm"], config["choices"]["model"]) == (arm, "tiny")
             (run,) = [record["run"] for record in records if record["type"] == "run"]
             assert (run["run_group"], run["job_type"]) == (NAME, arm)
 
     def test_wandb_reads_back_every_trial_and_the_summary(self, offline, read_back):
         result = read_result(offline[0])
-        for arm, (told, records) in read_back.items():
+        for arm, (run_info, records) in read_back.items():
             history = [
                 record["history"]["item"] for record in records if record["type"] == "history"
             ]
@@ -91,14 +87,15 @@ class TestOffline:
                 float(row["tokens_per_s"]) for row in trials_of(offline[0]) if row["arm"] == arm
             ]
             metric = result["arms"][arm]["metrics"]["tokens_per_s"]
-            assert told["summary"]["metrics"]["tokens_per_s"]["median"] == metric["median"]
-            assert "device_peak_bytes" not in told["summary"]["memory"]  # unknown, and no zero
+            summary = run_info["summary"]
+            assert summary["metrics"]["tokens_per_s"]["median"] == metric["median"]
+            assert "device_peak_bytes" not in summary["memory"]  # unknown, and no zero
 
     def test_the_candidate_has_the_verdict_the_table_the_plot_and_the_files(
         self, offline, read_back
     ):
-        told, records = read_back["candidate"]
-        summary = told["summary"]
+        run_info, records = read_back["candidate"]
+        summary = run_info["summary"]
         assert (summary["verdict"], summary["agreement"]) == ("faster", "identical")
         media = places_of(offline[0])["candidate"] / "files" / "media"
         (table,) = (json.loads(path.read_text()) for path in media.glob("table/*.json"))
@@ -135,8 +132,8 @@ class TestOffline:
         }
         (folder / "result.json").write_text(json.dumps(result))
         track(Wandb(), folder)
-        told, _ = inspected(places_of(folder)["baseline"])
-        assert (told["exit_code"], told["summary"]["failure"]["kind"]) == (1, "killed")
+        run_info, _ = inspected(places_of(folder)["baseline"])
+        assert (run_info["exit_code"], run_info["summary"]["failure"]["kind"]) == (1, "killed")
 
     def test_what_cannot_be_logged_is_one_line(self, tmp_path, monkeypatch):
         folder = finished_run(tmp_path / "run")
@@ -144,10 +141,8 @@ class TestOffline:
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
         before = (folder / "result.json").read_bytes()
         (note,) = track(Wandb(), folder)
-        assert (
-            note
-            == "wandb could not log this run (ImportError: no wandb here); the run folder has everything"
-        )
+        reason = "(ImportError: no wandb here)"
+        assert note == f"wandb could not log this run {reason}; the run folder has everything"
         assert (folder / "result.json").read_bytes() == before
 
     def test_a_wandb_that_hangs_is_killed(self, tmp_path, monkeypatch):

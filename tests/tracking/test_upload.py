@@ -1,4 +1,7 @@
-"""The way to a wandb server, against a stand-in: all arrives; a bad server costs its time limit and nothing else."""
+"""The way to a wandb server, against a stand-in: everything arrives.
+
+A bad server costs its time limit and nothing else.
+"""
 
 import contextlib
 import json
@@ -39,17 +42,17 @@ def server(monkeypatch):
     with contextlib.ExitStack() as stack:
 
         def open_server(**behaviour):
-            made = stack.enter_context(serving(**behaviour))
-            monkeypatch.setenv("WANDB_BASE_URL", made.url)
+            stand_in = stack.enter_context(serving(**behaviour))
+            monkeypatch.setenv("WANDB_BASE_URL", stand_in.url)
             monkeypatch.setenv("WANDB_API_KEY", KEY)
-            return made
+            return stand_in
 
         yield open_server
 
 
 def states(sent) -> dict[str, State]:
     """{arm: what became of its run}."""
-    return {each.arm: each.state for each in sent}
+    return {run.arm: run.state for run in sent}
 
 
 def test_online_sends_all_of_it(tmp_path, server):
@@ -73,7 +76,7 @@ def test_online_sends_all_of_it(tmp_path, server):
     assert listening.uploads["artifact/result.json"] == (folder / "result.json").read_bytes()
     assert listening.uploads["artifact/trials.csv"] == (folder / "trials.csv").read_bytes()
     assert PNG in listening.uploads.values()
-    assert states(sync(folder)) == {"candidate": State.before, "baseline": State.before}
+    assert states(sync(folder)) == {"candidate": State.sent_before, "baseline": State.sent_before}
 
 
 def test_a_folder_that_was_moved_is_sent_whole_and_under_the_same_ids(offline, tmp_path, server):
@@ -125,7 +128,7 @@ def test_a_bad_server_costs_its_time_limit_and_nothing_else(
     begin = time.monotonic()
     candidate, _ = sync(offline, **limits)
     assert time.monotonic() - begin < 60
-    assert candidate.state is State.kept
+    assert candidate.state is State.offline
     assert f"{listening.url} {reason}" in candidate.detail
     assert servants_of(offline) == []
 
@@ -149,7 +152,7 @@ def test_a_child_ends_by_itself_if_nobody_is_left_to_kill_it(server):
     assert child.wait(60) == -signal.SIGALRM
 
 
-def test_no_network_is_told(offline, monkeypatch):
+def test_a_missing_network_is_named(offline, monkeypatch):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
@@ -162,9 +165,9 @@ def test_no_network_is_told(offline, monkeypatch):
     [("", "there is no API key (wandb login, or WANDB_API_KEY)"), ("short", "API key must have")],
     ids=["no key", "half a key"],
 )
-def test_a_key_that_cannot_be_is_told(key, reason, offline, server, monkeypatch):
+def test_an_impossible_key_is_named(key, reason, offline, server, monkeypatch):
     server()
     monkeypatch.setenv("WANDB_API_KEY", key)
     candidate, _ = sync(offline)
-    assert candidate.state is State.kept
+    assert candidate.state is State.offline
     assert reason in candidate.detail
