@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxgen.caches.page_pools import HeadsFirst, Interleaved, Pool
 from jaxgen.errors import UserError
+from jaxgen.machine.jax_compat import gpu_paged_attention_of_jax
 from jaxgen.ops import gpu_paged_attention, tpu_paged_attention
 from jaxgen.ops.paged_attention import blockwise_attention, gather_attention
 from jaxgen.specs.architecture import Architecture
@@ -137,8 +138,7 @@ class GpuKernel:
     ) -> Float[Array, "B T N H"]:
         """Attend with one query of each row."""
         # Pallas is slow to import, and most runs need none of it.
-        from jax.experimental.pallas.ops.gpu.paged_attention import paged_attention
-
+        paged_attention = gpu_paged_attention_of_jax()
         if q.shape[1] > 1:
             return Reference().attend(pool, q, table=table, positions=positions)
         keys, values = pool.keys, pool.values

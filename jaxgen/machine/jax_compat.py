@@ -8,6 +8,8 @@ import it. jax is imported inside the functions, so that importing this module s
 
 import dataclasses
 import importlib.metadata
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 from jaxgen.errors import UserError
@@ -42,6 +44,17 @@ def distributed_job() -> DistributedJob:
 
     state = distributed.global_state
     return DistributedJob(state.client, state.process_id, state.num_processes)
+
+
+def gpu_paged_attention_of_jax() -> Callable[..., Any]:
+    """Return the paged attention kernel that jax ships for GPUs.
+
+    From 0.11 on, importing its module warns that it is deprecated. It is in all supported versions.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"jax\.experimental\.pallas", DeprecationWarning)
+        from jax.experimental.pallas.ops.gpu.paged_attention import paged_attention
+    return paged_attention
 
 
 def require_fitting_flax() -> None:

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.experimental.pallas.ops.gpu.paged_attention import paged_attention
 from jax.experimental.pallas.ops.tpu import ragged_paged_attention as tpu_kernels
 from jax.sharding import AbstractDevice, AbstractMesh, use_abstract_mesh
 
@@ -16,6 +15,7 @@ from jaxgen.caches.page_kernels import Blockwise, GpuKernel, Reference, TpuKerne
 from jaxgen.caches.paged import PagedCache
 from jaxgen.caches.size import CacheSize
 from jaxgen.errors import UserError
+from jaxgen.machine.jax_compat import gpu_paged_attention_of_jax
 from jaxgen.ops import gpu_paged_attention, tpu_paged_attention
 from jaxgen.specs.cache import Paged, PageKernel
 from support.small_models import FAMILIES
@@ -207,7 +207,7 @@ def test_what_the_gpu_kernel_is_said_to_serve_is_what_can_be_lowered_for_one(
 ):
     def step(q, pool, table, lengths):
         attend = gpu_paged_attention.gpu_paged_attention
-        return attend(paged_attention, q, pool, pool, table=table, lengths=lengths)
+        return attend(gpu_paged_attention_of_jax(), q, pool, pool, table=table, lengths=lengths)
 
     pool = shape(2, 37, page_size, head_dim, dtype=dtype)
     traced = jax.jit(step).trace(
