@@ -167,7 +167,12 @@ def _joined(
         # safetensors has no bfloat16 in numpy, so all become float32.
         part = on_host(captured.values[site].astype(jnp.float32))[:, :prompts]
         missing = steps - part.shape[2]
-        parts.append(np.pad(part, ((0, 0), (0, 0), (0, missing), (0, 0))))
+        parts.append(
+            np.pad(
+                part,
+                ((0, 0), (0, 0), (0, missing), (0, 0)),
+            )
+        )
     tensor = np.concatenate(parts, axis=1)
     for number, row in enumerate(rows):
         # Never computed, or computed for a row that had ended.

@@ -23,10 +23,13 @@ def forced_prefill(
 ) -> tuple[Cache, Float[Array, "B V"]]:
     """Run the right-padded prompts; return log-probabilities of each row's first output token."""
     model = blueprint.structure.model(leaves)
-    hidden, cache = model(prompt, cache, dtype=jnp.dtype(blueprint.activations))
+    activations = jnp.dtype(blueprint.activations)
+    hidden, cache = model(prompt, cache, dtype=activations)
     # Gathered before the head: a head over all positions costs more than the layers.
-    last = jnp.take_along_axis(hidden, (lengths - 1)[:, None, None], axis=1)[:, 0]
-    logits = model.logits(last, dtype=jnp.dtype(blueprint.logits))
+    at_last = (lengths - 1)[:, None, None]
+    last = jnp.take_along_axis(hidden, at_last, axis=1)[:, 0]
+    logits_dtype = jnp.dtype(blueprint.logits)
+    logits = model.logits(last, dtype=logits_dtype)
     return cache.advance(lengths), _logprobs(logits)
 
 
@@ -59,10 +62,18 @@ def forced_steps(
 
     def feed(step, carry):
         cache, logprobs = carry
-        token = jax.lax.dynamic_slice_in_dim(outputs, first + step, 1, axis=1)  # B 1
-        hidden, cache = model(token, cache, dtype=jnp.dtype(blueprint.activations))
-        logits = model.logits(hidden[:, 0], dtype=jnp.dtype(blueprint.logits))
-        logprobs = jax.lax.dynamic_update_index_in_dim(logprobs, _logprobs(logits), step, axis=0)
+        position = first + step
+        token = jax.lax.dynamic_slice_in_dim(outputs, position, 1, axis=1)  # B 1
+        activations = jnp.dtype(blueprint.activations)
+        hidden, cache = model(token, cache, dtype=activations)
+        logits_dtype = jnp.dtype(blueprint.logits)
+        logits = model.logits(hidden[:, 0], dtype=logits_dtype)
+        logprobs = jax.lax.dynamic_update_index_in_dim(
+            logprobs,
+            _logprobs(logits),
+            step,
+            axis=0,
+        )
         # A row without a next token stays where it is, like one that has ended in a generation.
         has_next = first + step + 1 < counts
         return cache.advance(has_next.astype(jnp.int32)), logprobs
@@ -100,11 +111,14 @@ def forced_pass(
         sequence repeats its last position.
     """
     model = blueprint.structure.model(leaves)
-    hidden, _ = model(sequences, cache, dtype=jnp.dtype(blueprint.activations))
-    positions = starts[:, None] + jnp.arange(chunk, dtype=jnp.int32)[None, :]
+    activations = jnp.dtype(blueprint.activations)
+    hidden, _ = model(sequences, cache, dtype=activations)
+    offsets = jnp.arange(chunk, dtype=jnp.int32)
+    positions = starts[:, None] + offsets[None, :]
     positions = jnp.minimum(positions, sequences.shape[1] - 1)
     gathered = jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
-    return _logprobs(model.logits(gathered, dtype=jnp.dtype(blueprint.logits)))
+    logits_dtype = jnp.dtype(blueprint.logits)
+    return _logprobs(model.logits(gathered, dtype=logits_dtype))
 
 
 def _logprobs(
@@ -115,6 +129,14 @@ def _logprobs(
 
 # Static: the blueprint and the size of a chunk; traced: all else. The cache is donated to the two
 # programs that are for caches which are written in place.
-run_prefill = jax.jit(forced_prefill, static_argnums=(0,), donate_argnums=(2,))
-run_steps = jax.jit(forced_steps, static_argnums=(0, 1), donate_argnums=(3,))
+run_prefill = jax.jit(
+    forced_prefill,
+    static_argnums=(0,),
+    donate_argnums=(2,),
+)
+run_steps = jax.jit(
+    forced_steps,
+    static_argnums=(0, 1),
+    donate_argnums=(3,),
+)
 run_pass = jax.jit(forced_pass, static_argnums=(0, 1))

@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 
 from jaxgen.engine.engine import Engine
-from jaxgen.engine.logit_distances import Distances, distances
+from jaxgen.engine.logit_distances import (
+    Distances,
+    distances,
+)
 from jaxgen.engine.reference_logits import (
     read_outputs,
     row_starts,
@@ -129,7 +132,8 @@ def _inside(piece: Piece, divergences: Sequence[Mapping]) -> list[int]:
 def _at_divergence(piece: Piece, reference: np.ndarray, at: Mapping) -> dict[str, Numbers]:
     """Both arms' log-probabilities of the tokens at a divergence, unrounded."""
     # Unrounded: the near-tie is decided by a difference of two of them.
-    offset, tokens = at["position"] - piece.position, at["tokens"]
+    offset = at["position"] - piece.position
+    tokens = at["tokens"]
     both = {
         "candidate": piece.logprobs[offset],
         "baseline": reference[offset],

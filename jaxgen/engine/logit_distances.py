@@ -45,14 +45,16 @@ def distances(reference: np.ndarray, logprobs: np.ndarray) -> Distances:
     # What is no number stays in the figures; `finite` says where they mean nothing.
     with np.errstate(invalid="ignore", over="ignore"):
         count = min(LIKELIEST, reference.shape[1])
-        likeliest = np.argpartition(reference, -count, axis=-1)[:, -count:]
+        likeliest = np.argpartition(reference, -count, axis=-1)
+        likeliest = likeliest[:, -count:]
         apart = reference - logprobs
+        moved = np.take_along_axis(apart, likeliest, axis=-1)
         # Summed in float64: 150 000 small terms lose digits in float32.
         kl = (np.exp(reference) * apart).sum(-1, dtype=np.float64)
         alike = logprobs.argmax(-1) == reference.argmax(-1)
         return Distances(
             kl=np.maximum(kl, 0.0),
-            moved=np.abs(np.take_along_axis(apart, likeliest, axis=-1)).max(-1),
+            moved=np.abs(moved).max(-1),
             logit_error=apart.std(-1, dtype=np.float64),
             alike=alike.astype(np.float64),
             margins=_margins(logprobs),

@@ -84,7 +84,13 @@ def empty_cache(
     # On a single device every array is made where it belongs.
     if layout is None:
         return caches.create(spec, architecture, needed=needed, **sizes)
-    return _sharded_cache(layout, spec, architecture, needed=tuple(needed), **sizes)
+    return _sharded_cache(
+        layout,
+        spec,
+        architecture,
+        needed=tuple(needed),
+        **sizes,
+    )
 
 
 def copy_leaves(leaves: list[jax.Array]) -> Leaves:

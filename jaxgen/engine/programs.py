@@ -77,16 +77,14 @@ def prefill(
     model = blueprint.structure.model(leaves)
     taps = Taps(blueprint.capture) if state.captured else None
     counts = state.lengths - cache.positions(1)[:, 0]  # tokens of each row in `prompt`
-    hidden, cache = model(
-        prompt,
-        cache,
-        dtype=jnp.dtype(blueprint.activations),
-        tap=taps,
-    )
+    activations = jnp.dtype(blueprint.activations)
+    hidden, cache = model(prompt, cache, dtype=activations, tap=taps)
     # The last hidden state is gathered before the head: logits of the whole prompt would cost more
     # than its layers.
-    last = jnp.take_along_axis(hidden, (counts - 1)[:, None, None], axis=1)[:, 0]
-    logits = model.logits(last, dtype=jnp.dtype(blueprint.logits))
+    at_last = (counts - 1)[:, None, None]
+    last = jnp.take_along_axis(hidden, at_last, axis=1)[:, 0]
+    logits_dtype = jnp.dtype(blueprint.logits)
+    logits = model.logits(last, dtype=logits_dtype)
     state = _captured(blueprint, taps, state, positions=state.lengths - 1)
     return cache.advance(counts), _append(blueprint, logits, state)
 
@@ -108,23 +106,22 @@ def step(
         )
     model = blueprint.structure.model(leaves)
     # The newest token alone: what came before is in the cache.
-    newest = jnp.take_along_axis(state.sequence, (state.lengths - 1)[:, None], axis=1)  # B 1
+    at_newest = (state.lengths - 1)[:, None]
+    newest = jnp.take_along_axis(state.sequence, at_newest, axis=1)  # B 1
     taps = Taps(blueprint.capture) if state.captured else None
-    hidden, cache = model(
-        newest,
-        cache,
-        dtype=jnp.dtype(blueprint.activations),
-        tap=taps,
-    )
-    logits = model.logits(hidden[:, 0], dtype=jnp.dtype(blueprint.logits))
+    activations = jnp.dtype(blueprint.activations)
+    hidden, cache = model(newest, cache, dtype=activations, tap=taps)
+    logits_dtype = jnp.dtype(blueprint.logits)
+    logits = model.logits(hidden[:, 0], dtype=logits_dtype)
     state = _captured(
         blueprint,
         taps,
         state,
         positions=jnp.zeros_like(state.lengths),
     )
-    # A row that is done stays where it is: what was written for it is overwritten by the next step.
-    return cache.advance((~state.done).astype(jnp.int32)), _append(blueprint, logits, state)
+    # A row that is done stays where it is: the next step overwrites what was written for it.
+    counts = (~state.done).astype(jnp.int32)
+    return cache.advance(counts), _append(blueprint, logits, state)
 
 
 def loop(

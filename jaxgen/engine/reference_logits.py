@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 
 from jaxgen.engine.engine import Engine
-from jaxgen.engine.teacher_forcing import Reading, forced_logprobs
+from jaxgen.engine.teacher_forcing import (
+    Reading,
+    forced_logprobs,
+)
 from jaxgen.errors import UserError
 from jaxgen.results.files import atomic_path
 
@@ -59,7 +62,12 @@ def write_reference_logits(
     reading = read_outputs(engine, rows, counts, limits=limits)
     try:
         with atomic_path(path) as beside:
-            _write(beside, reading, counts, vocab_size=vocab_size)
+            _write(
+                beside,
+                reading,
+                counts,
+                vocab_size=vocab_size,
+            )
     except OSError as error:
         megabytes = FLOAT_BYTES * vocab_size * sum(counts) / 1e6
         raise UserError(

@@ -19,6 +19,7 @@ has seen grids in training:
 """
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,7 +76,11 @@ def read_tasks(path: str) -> list[tuple[str, Task]]:
             problems.append(f"{file.name} is no ARC task ({error})")
             continue
         test_input, expected = test[0]
-        task = Task(file.stem, expected=expected, num_tasks=len(files))
+        task = Task(
+            file.stem,
+            expected=expected,
+            num_tasks=len(files),
+        )
         tasks.append((_prompt(train, test_input), task))
     if problems:
         raise UserError.collected(f"prompts.path={path}", problems)
@@ -132,7 +137,15 @@ def _pairs(
         pairs = task.get(part)
         if not isinstance(pairs, list) or not pairs:
             raise ValueError(f"it has no list {part}")
-        parts.append([(_grid(pair, "input"), _grid(pair, "output")) for pair in pairs])
+        parts.append(
+            [
+                (
+                    _grid(pair, "input"),
+                    _grid(pair, "output"),
+                )
+                for pair in pairs
+            ]
+        )
     return parts[0], parts[1]
 
 
@@ -155,10 +168,8 @@ def _is_grid(grid: Grid) -> bool:
     widths = {len(row) for row in grid}
     if not 0 < len(grid) <= LARGEST or len(widths) != 1 or not 0 < min(widths) <= LARGEST:
         return False
-    for row in grid:
-        if not all(type(cell) is int and 0 <= cell <= 9 for cell in row):
-            return False
-    return True
+    cells = itertools.chain.from_iterable(grid)
+    return all(type(cell) is int and 0 <= cell <= 9 for cell in cells)
 
 
 def _prompt(train: Sequence[tuple[Grid, Grid]], test_input: Grid) -> str:

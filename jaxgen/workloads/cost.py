@@ -69,7 +69,10 @@ def bytes_of(cache: Cache) -> int | None:
     return None if arrays and not nbytes else nbytes
 
 
-def token_bytes(engine: Engine, architecture: Architecture | None = None) -> int:
+def token_bytes(
+    engine: Engine,
+    architecture: Architecture | None = None,
+) -> int:
     """Return the bytes of one token's keys and values in all layers.
 
     Args:
@@ -132,7 +135,10 @@ def cache_facts(
     for row, length in zip(rows, most, strict=False):
         # The newest token is not in the cache yet; a window keeps no more than its slots.
         tokens = len(row["prompt_tokens"]) + len(row["tokens"]) - 1
-        used += min(tokens, cache.reserved([length], batch.capacity))
+        used += min(
+            tokens,
+            cache.reserved([length], batch.capacity),
+        )
     reserved = cache.reserved(most, batch.capacity)
     bytes_each = token_bytes(engine)
     facts = {
@@ -150,7 +156,10 @@ def cache_facts(
     return facts
 
 
-def _new_tokens(batches: Sequence[Batch], rows: Sequence[Mapping[str, Any]]) -> list[int]:
+def _new_tokens(
+    batches: Sequence[Batch],
+    rows: Sequence[Mapping[str, Any]],
+) -> list[int]:
     """New tokens of the longest row of each batch."""
     if not rows:
         return [batch.new_tokens for batch in batches]

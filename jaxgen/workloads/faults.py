@@ -87,7 +87,10 @@ class Faults:
         last = tokens[-1]
         # A token of the vocabulary in any case: 0 has no neighbour below.
         neighbour = last + 1 if last == 0 else last - 1
-        return [([*tokens[:-1], neighbour], reason), *rows[1:]]
+        return [
+            ([*tokens[:-1], neighbour], reason),
+            *rows[1:],
+        ]
 
     def scores(self, scores: Sequence[float]) -> list[float]:
         """Return the arm's scores of an item: as they are, or with the first one inverted."""
@@ -118,7 +121,9 @@ def _piece_of_work() -> Callable[[], None]:
     return piece
 
 
-def _work(matrix: Float[Array, "64 64"]) -> Float[Array, "64 64"]:
+def _work(
+    matrix: Float[Array, "64 64"],
+) -> Float[Array, "64 64"]:
     def multiply(_, product):
         return product @ matrix * jnp.float32(1 / 64)
 

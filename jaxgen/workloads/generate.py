@@ -21,7 +21,10 @@ from jaxgen.workloads.prompts import Prompt
 from jaxgen.workloads.protocol import Case, OutputRow
 from jaxgen.workloads.timing import METRICS, Timed
 
-METRICS_AT_DEPTH = {"tpot_s": METRICS["tpot_s"], **METRICS}
+METRICS_AT_DEPTH = {
+    "tpot_s": METRICS["tpot_s"],
+    **METRICS,
+}
 """At given depths the decode is what counts, whatever the prefill took."""
 
 
@@ -178,7 +181,8 @@ class Generating:
         engine, faults = self._engine, self._faults
         # Donated caches are made fresh for each call, before the clock starts.
         cache = engine.empty_cache(batch)
-        began_s, start_s = time.perf_counter(), faults.clock()
+        began_s = time.perf_counter()
+        start_s = faults.clock()
         cache, state = engine.prefill(batch, cache)
         jax.block_until_ready(state)
         first_s = faults.clock()
@@ -229,5 +233,7 @@ def at_depth(prompts: Sequence[Prompt], depth: int, *, rows: int) -> list[Prompt
     return deep
 
 
-def _tokens(prompts: Sequence[Prompt]) -> list[tuple[int, ...]]:
+def _tokens(
+    prompts: Sequence[Prompt],
+) -> list[tuple[int, ...]]:
     return [prompt.tokens for prompt in prompts]

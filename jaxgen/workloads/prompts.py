@@ -98,7 +98,10 @@ def _of_json(line: str, codec: Codec) -> Prompt | None:
     if limit is not None and (type(limit) is not int or limit < 1):
         return None
     if isinstance(value.get("prompt"), str):
-        return dataclasses.replace(_encoded(value["prompt"], codec), new_tokens=limit)
+        return dataclasses.replace(
+            _encoded(value["prompt"], codec),
+            new_tokens=limit,
+        )
     tokens = value.get("tokens")
     if isinstance(tokens, list) and all(type(token) is int for token in tokens):
         return Prompt(tokens=tuple(tokens), new_tokens=limit)
@@ -126,7 +129,12 @@ def _synthetic(spec: Synthetic, codec: Codec) -> list[Prompt]:
         )
     prompts = []
     for row, length, limit in zip(ids.tolist(), lengths, limits, strict=True):
-        prompts.append(Prompt(tokens=tuple(row[:length]), new_tokens=limit))
+        prompts.append(
+            Prompt(
+                tokens=tuple(row[:length]),
+                new_tokens=limit,
+            )
+        )
     return prompts
 
 

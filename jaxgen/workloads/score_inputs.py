@@ -5,8 +5,14 @@ import itertools
 import numpy as np
 
 from jaxgen.engine.engine import Engine
-from jaxgen.engine.scoring.encoding import TextOrIds, tokens_of
-from jaxgen.engine.scoring.request import ScoreRequest, make_request
+from jaxgen.engine.scoring.encoding import (
+    TextOrIds,
+    tokens_of,
+)
+from jaxgen.engine.scoring.request import (
+    ScoreRequest,
+    make_request,
+)
 from jaxgen.specs.score import Score
 from jaxgen.workloads.codec import Codec
 

@@ -11,7 +11,10 @@ from jaxgen.workloads.prompts import Prompt
 from jaxgen.workloads.protocol import OutputRow
 
 METRICS: dict[str, dict[str, str]] = {
-    "tokens_per_s": {"unit": "tokens/s", "better": "higher"},
+    "tokens_per_s": {
+        "unit": "tokens/s",
+        "better": "higher",
+    },
     "latency_s": {"unit": "s", "better": "lower"},
     "ttft_s": {"unit": "s", "better": "lower"},
     "tpot_s": {"unit": "s", "better": "lower"},

@@ -1,4 +1,4 @@
-"""Prompts that cannot be served are refused with what would help; those that can are planned in few programs."""
+"""Prompts that do not fit are refused with what would help; others run in few programs."""
 
 import re
 
@@ -26,12 +26,18 @@ ARCHITECTURE = FAMILIES["llama"]  # a vocabulary of 97, a context of 64
         (
             [[1], [1] * 60],
             {"max_new_tokens": 5},
-            "the model's context of 64; shorten the prompt or lower workload.max_new_tokens to 4 or less",
+            (
+                "the model's context of 64; shorten the prompt or lower workload.max_new_tokens to "
+                "4 or less"
+            ),
         ),
         (
             [[1] * 70],
             {"max_new_tokens": 5},
-            "70 prompt tokens + workload.max_new_tokens=5 exceed the model's context of 64; shorten the prompt",
+            (
+                "70 prompt tokens + workload.max_new_tokens=5 exceed the model's context of 64; "
+                "shorten the prompt"
+            ),
         ),
         (
             [[1, 2, 3]],
@@ -97,7 +103,7 @@ def test_steps_that_read_the_same_depth_are_one_segment(cache, plan):
 
 
 def test_no_prefix_is_computed_beyond_the_longest_text():
-    """The longest prompt, of 5 tokens, gets 2 more, the other one, of 1, gets 4: no text has more than 7."""
+    """5 tokens get 2 more, 1 token gets 4 more: no row has more than 7."""
     given = {
         "first_row": 0,
         "capacity": 7,

@@ -1,4 +1,4 @@
-"""Buckets: every shape is compiled ahead, any smaller one is then served by what is there, and nothing is changed."""
+"""Buckets: every shape is compiled ahead, smaller ones are served by it, no output changes."""
 
 import dataclasses
 import re
@@ -158,20 +158,28 @@ def test_making_a_batch_compiles_nothing(ledger):
         (
             [[1] * 9],
             {},
-            "a prompt of 9 tokens does not fit the largest of workload.token_buckets=[4, 8]; add 9 or more",
+            (
+                "a prompt of 9 tokens does not fit the largest of workload.token_buckets=[4, 8]; "
+                "add 9 or more"
+            ),
         ),
         (
             [[1]],
             {"token_buckets": (4, 62)},
             (
-                "the 62 tokens of workload.token_buckets=[4, 62] + workload.max_new_tokens=4 exceed the model's "
-                "context of 64; leave its last number out or lower workload.max_new_tokens to 2 or less"
+                "the 62 tokens of workload.token_buckets=[4, 62] + workload.max_new_tokens=4 "
+                "exceed the model's "
+                "context of 64; leave its last number out or lower workload.max_new_tokens to "
+                "2 or less"
             ),
         ),
         (
             [[1]],
             {"cache": Fixed(max_len=9)},
-            "cache.max_len=9 cannot hold the 8 tokens of workload.token_buckets=[4, 8] + 4 new ones; raise it to 12",
+            (
+                "cache.max_len=9 cannot hold the 8 tokens of workload.token_buckets=[4, 8] + 4 new "
+                "ones; raise it to 12"
+            ),
         ),
     ],
     ids=["prompt", "context", "cache"],

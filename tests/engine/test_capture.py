@@ -1,4 +1,4 @@
-"""Captured activations: those of the model run once over the finished text, at every step, in every loop and cache."""
+"""Captured activations are those of one run over the finished sequence, in every cache."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Continuous batching: every text is what it is alone, whichever row and pages it gets; nothing compiles on the way."""
+"""Continuous batching: every output is what it is alone, and nothing compiles on the way."""
 
 import copy
 import dataclasses
@@ -70,7 +70,7 @@ def engine():
 
 @pytest.fixture(scope="module")
 def alone(engine):
-    """The tokens of each request, generated alone without a cache's rows being shared by anybody."""
+    """The tokens of each request, generated alone, with no row shared."""
 
     def of(asked):
         static = engine(Fixed(bucket=0, max_len=52), batching=Batching.static, batch_size=1)

@@ -1,4 +1,4 @@
-"""Narrow dtypes: how far the four knobs move the log-probabilities, and that they take effect at all."""
+"""Narrow dtypes: how far the four knobs move the log-probabilities, and that they act at all."""
 
 import functools
 
@@ -11,9 +11,10 @@ from jaxgen.specs.cache import Fixed
 from jaxgen.specs.dtype import Dtype, Number
 from support.small_models import FAMILIES, NEW_TOKENS, PROMPTS, engine, run
 
-# Root mean square of the errors over the vocabulary, as a share of the logits' spread. bfloat16 keeps 8 bits: one
-# rounding is 1e-3 in the mean, weights and some sixty activations on the way add up to 1 %, and peaked attention makes
-# a few of it. A part left out of the model is of the size of the spread itself. float16 has three bits more.
+# Root mean square of the errors over the vocabulary, as a share of the logits' spread. bfloat16
+# keeps 8 bits: one rounding is 1e-3 in the mean, weights and some sixty activations on the way add
+# up to 1 %, and peaked attention makes a few of it. A part left out of the model is of the size of
+# the spread itself. float16 has three bits more.
 ROUNDING_SHARES = {Number.bfloat16: 0.1, Number.float16: 0.1 / 8}
 FLOAT32_SHARE = 1e-5  # a smaller change is no sign of a narrow dtype
 CACHE = Fixed(bucket=0)

@@ -1,4 +1,4 @@
-"""Whole generations: every cache and both loops agree, rows end where they should, the batch changes nothing."""
+"""Whole generations: caches and loops agree, rows end where they should, batches are no matter."""
 
 import dataclasses
 
@@ -145,7 +145,7 @@ def test_nothing_goes_to_the_device_in_secret_once_the_batch_is_there(engines, l
 
 
 def test_the_batch_size_does_not_change_greedy_tokens(unending):
-    """Three prompts in batches of two: one batch of two rows and one of a single row, which is written another way."""
+    """Batches of two rows and of one: a single row is written another way."""
     assert tokens(engine(run(cache=Fixed(bucket=0), batch_size=2))) == unending
 
 

@@ -1,4 +1,4 @@
-"""Whole generations against what Hugging Face transformers answered, through conversion, restore, caches and loops."""
+"""Whole generations against Hugging Face transformers, from conversion to the last token."""
 
 import functools
 
@@ -19,16 +19,17 @@ from support import golden_files
 from support.small_models import answers, run, step_logits, with_loop
 
 TOLERANCE = 2e-4  # float32 sums in another order, over logits whose standard deviation is 1 to 3
-# Root mean square of the errors over the vocabulary, as a share of the logits' spread. bfloat16 keeps 8 bits: one
-# rounding is 1e-3 in the mean, weights and some eighty activations on the way add up to 1 %, and these models' peaked
-# attention makes 2 to 7 % of it; rounding the weights alone moves single logits by 0.5 already, so that a bound on the
-# largest says little. A part left out of the model is of the size of the spread itself.
+# Root mean square of the errors over the vocabulary, as a share of the logits' spread. bfloat16
+# keeps 8 bits: one rounding is 1e-3 in the mean, weights and some eighty activations on the way add
+# up to 1 %, and these models' peaked attention makes 2 to 7 % of it; rounding the weights alone
+# moves single logits by 0.5 already, so that a bound on the largest says little. A part left out of
+# the model is of the size of the spread itself.
 BFLOAT16_SHARE = 0.1
 NEW_TOKENS = 32
 
 STATIC = {"fixed": Fixed(bucket=16), "none_padded": NoCache(pad=True)}
-# A program for every token: all tokens of one family, the last few of the others. That these caches agree with the
-# others in every family, from the first token on, is for test_caches.py.
+# A program for every token: all tokens of one family, the last few of the others. That these caches
+# agree with the others in every family, from the first token on, is for test_caches.py.
 GROWING = {"dynamic": Dynamic(), "none": NoCache()}
 FIRST_TOKENS = 8  # each is a program of its own
 LAST_TOKENS = 3
@@ -36,7 +37,7 @@ LAST_TOKENS = 3
 
 @pytest.fixture(scope="module", params=golden_files.FAMILIES)
 def golden(request, tmp_path_factory):
-    """One family: the reference's answers, a function that loads its weights, one that makes (and keeps) engines."""
+    """One family: the reference's answers, a function for its weights, one for its engines."""
     reference = golden_files.load(request.param)
     checkpoint = tmp_path_factory.mktemp("golden") / request.param
     convert(str(reference.folder), checkpoint)
@@ -60,7 +61,7 @@ def golden(request, tmp_path_factory):
 
 
 def expected(reference, *, first):
-    """The prompts with the new tokens before number `first` behind them, and the answers from there on."""
+    """The prompts with the new tokens before number `first`, and the answers from there on."""
     both = zip(reference.prompts, reference.greedy, strict=True)
     prompts = [[*prompt.tolist(), *new[:first].tolist()] for prompt, new in both]
     return prompts, [(new[first:].tolist(), "length") for new in reference.greedy]
@@ -105,7 +106,7 @@ def test_logits_stay_with_the_reference_at_every_step_through_the_cache(golden):
 
 
 def last_logprobs(golden, dtype):
-    """The engine's log-probabilities of the longest prompt's last new token, and the reference's."""
+    """The engine's and the reference's log-probabilities of the longest prompt's last token."""
     reference, _, engine = golden
     model = engine(STATIC["fixed"], max_new_tokens=NEW_TOKENS, dtype=dtype)
     text = [*reference.prompts[-1].tolist(), *reference.greedy[-1][:-1].tolist()]

@@ -1,4 +1,4 @@
-"""int8 weights, activations and caches: near float32 in every family, the same whatever the cache, and small."""
+"""int8 weights, activations and caches: near float32, the same whatever the cache, and small."""
 
 import functools
 import itertools
@@ -17,8 +17,9 @@ from jaxgen.specs.model import Model
 from support.small_models import CACHES, FAMILIES, PROMPTS, engine, run, tokens
 
 WEIGHTS = Dtype(weights=Number.int8)
-# Root mean square over the vocabulary as a share of the logits' spread. int8 with a scale for each channel rounds by
-# 0.4 % of the largest weight, four times bfloat16's 0.1 % in the mean; activations so rounded add as much again.
+# Root mean square over the vocabulary as a share of the logits' spread. int8 with a scale for each
+# channel rounds by 0.4 % of the largest weight, four times bfloat16's 0.1 % in the mean;
+# activations so rounded add as much again.
 SHARES = {
     "weights": (WEIGHTS, 0.15),
     "both": (Dtype(weights=Number.int8, activations=Number.int8), 0.25),

@@ -76,7 +76,7 @@ def test_eager_gives_the_same_tokens_and_compiles_no_program(engines, expected, 
 
 
 def test_captured_alone_carries_the_weights_in_its_program():
-    """The strict settings make a warning of it; every other strategy runs under them without one."""
+    """The strict settings warn of it; every other strategy runs under them without a warning."""
     model = engine(run(cache=CACHE, jit=Strategy.captured, max_new_tokens=1))
     with pytest.warns(UserWarning, match="constants were captured"):
         tokens(model)

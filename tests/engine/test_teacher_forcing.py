@@ -1,4 +1,4 @@
-"""Teacher-forced logits: every cache reads them alike, and what is wrong shows at the positions where it is wrong."""
+"""Teacher-forced logits: every cache reads them alike, and errors show at their positions."""
 
 import dataclasses
 import json
@@ -32,13 +32,15 @@ from support.small_models import (
     weights,
 )
 
-# No arm's own: any token may be read. Of unequal lengths; the longest takes decode steps of two depths.
+# No arm's own: any token may be read. Of unequal lengths; the longest takes decode steps of two
+# depths.
 ANSWERS = ([5, 77], [12, 3, 60, 8], [91, 91, 2])
 ROWS = [
     {"index": index, "prompt_tokens": list(prompt), "tokens": answer}
     for index, (prompt, answer) in enumerate(zip(PROMPTS, ANSWERS, strict=True))
 ]
-ROUNDING = 1e-4  # of float32 log-probabilities; those of the small models are some units wide, and moved by 5e-6
+# Of float32 log-probabilities; those of the small models are some units wide, and moved by 5e-6
+ROUNDING = 1e-4
 WRONG = 1e-2  # a KL divergence that no float32 rounding makes: seen are 3e-7
 UNSLICED = Fixed(bucket=0)
 KNOBS = ("weights", "activations", "kv", "logits")
@@ -63,7 +65,10 @@ def taught(teacher, pupil, path, rows=ROWS, **settings):
 
 @pytest.fixture(scope="module", params=["qwen3"])  # every family through all caches: test_caches.py
 def family(request):
-    """One family's name, and the log-probabilities of the texts run once from end to end, by the model alone."""
+    """One family's name.
+
+    And the log-probabilities of the sequences, run once by the model alone.
+    """
     structure, leaves = weights(FAMILIES[request.param])
     texts = padded([[*row["prompt_tokens"], *row["tokens"]] for row in ROWS], width=7)
     nothing = Recompute(batch=len(ROWS), visible=texts.shape[1], static_shape=False)
@@ -141,7 +146,7 @@ def test_an_answer_that_the_cache_would_not_hold_is_refused(model):
 
 @pytest.mark.parametrize("name", ["fixed_unsliced", "dynamic", "none"])
 def test_prompts_of_limits_of_their_own_need_no_more_room_than_these(name):
-    """A context of 10 has no room for 7 more tokens behind the longest prompt, but for the 2 that it may get."""
+    """A context of 10 has no room for 7 more tokens behind the longest prompt, only for its 2."""
     architecture = dataclasses.replace(FAMILIES["llama"], context=10)
     prompts, answers, limits = ((7,) * 8, (58, 3)), ([5, 77], [12, 3, 60]), (2, 7)
     near, far = (
@@ -166,7 +171,7 @@ class TestWrong:
     """Errors made on purpose, each seen where it is and not before."""
 
     def test_a_wrong_write_shows_from_the_first_step_on(self, monkeypatch, tmp_path):
-        """One slot too early in every decode step: the prompt's own next token is right, what follows is not."""
+        """One slot too early in every decode step: only the prompt's own next token is right."""
         architecture = dataclasses.replace(
             FAMILIES["llama"], context=63
         )  # no other test's compiled programs
@@ -183,7 +188,7 @@ class TestWrong:
         assert all(min(row[1:]) > WRONG for row in found["kl"])
 
     def test_a_wrong_leaf_shows_at_the_positions_that_use_it(self, tmp_path):
-        """The learned position 3 alone is spoilt: texts are right before it, and wrong from there on."""
+        """The learned position 3 is spoilt: rows are right before it, and wrong from there on."""
         spoilt_place = 3
         right = engine(run(architecture=FAMILIES["gpt2"], cache=NoCache()))
         wrong = engine(run(architecture=FAMILIES["gpt2"], cache=UNSLICED))

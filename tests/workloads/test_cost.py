@@ -57,7 +57,7 @@ def test_nothing_kept_is_nothing_told():
 
 @pytest.mark.parametrize("cache", [NoCache(), Dynamic(), Fixed(bucket=4)], ids=str)
 def test_the_mean_step_is_of_the_steps_that_ran(cache):
-    """In batches of two rows, of the 7 tokens that there may be: 3 steps after the first token, and 1."""
+    """In batches of two rows, of 7 planned tokens: 3 steps after the first token, and 1."""
     model = small_models.engine(small_models.run(cache=cache, max_new_tokens=7, batch_size=2))
     batches = model.batches(small_models.PROMPTS)
     rows = [{"tokens": [0] * count} for count in (2, 4, 2)]

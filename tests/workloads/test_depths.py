@@ -110,7 +110,10 @@ def test_prompts_are_repeated_to_the_depth_and_rows_differ(depth, expected):
     [
         (
             {"depths": (0, 60)},
-            "the 60 tokens of workload.depths=[0, 60] + workload.max_new_tokens=7 exceed the model's",
+            (
+                "the 60 tokens of workload.depths=[0, 60] + workload.max_new_tokens=7 exceed the "
+                "model's"
+            ),
         ),
         (
             {"cache": Fixed(max_len=20)},

@@ -1,4 +1,4 @@
-"""What a call of the generation workload yields, its cases, and the arithmetic from its clocks to its metrics."""
+"""What a call of the generation workload yields: its cases, clocks and metrics."""
 
 import dataclasses
 import time

@@ -13,7 +13,10 @@ NAMES = (
 )
 
 # One that comes in two halves, a start and a done, counts once.
-_COLLECTIVE = re.compile(rf"^.* = .*? ({'|'.join(NAMES)})(?:-start)?\(", re.MULTILINE)
+_COLLECTIVE = re.compile(
+    rf"^.* = .*? ({'|'.join(NAMES)})(?:-start)?\(",
+    re.MULTILINE,
+)
 
 
 def collectives(text: str) -> dict[str, int]:

@@ -23,7 +23,13 @@ _NUMBER_BYTES = {
     "u32": 4,
     "s16": 2,
 }
-_WRITERS = ("convert", "copy", "fusion", "multiply", "transpose")
+_WRITERS = (
+    "convert",
+    "copy",
+    "fusion",
+    "multiply",
+    "transpose",
+)
 _INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?[\w.\-]+ = (\(.*?\)|\S+) ([\w\-]+)\(")
 _ARRAY = re.compile(r"(\w+)\[([\d,]+)\]")
 _COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\{$")
@@ -72,7 +78,10 @@ def wide_copies(text: str, arrays: Iterable[Any]) -> dict[str, Any]:
         # An array that is not among the narrow ones counts as eight bytes, which nothing exceeds.
         if number_bytes > narrow_bytes.get(axes_of(written.shape), 8):
             dims = ",".join(map(str, written.shape))
-            key = written.operation, f"{written.dtype}[{dims}]"
+            key = (
+                written.operation,
+                f"{written.dtype}[{dims}]",
+            )
             counts[key] += 1
             sizes[key] += number_bytes * math.prod(written.shape)
     operations = []
@@ -132,7 +141,11 @@ def _written_arrays(text: str) -> Iterator[Written]:
             yield Written(name, dtype, shape)
 
 
-def _name_of(line: str, instruction: str, root_operations: dict[str, str]) -> str:
+def _name_of(
+    line: str,
+    instruction: str,
+    root_operations: dict[str, str],
+) -> str:
     """What an instruction without an operation does: what the root of its fusion does."""
     called = _FUSION.search(line)
     return root_operations.get(called[1], instruction) if called else instruction

@@ -8,7 +8,10 @@ import numpy as np
 from jaxgen.engine.binders import bind
 from jaxgen.engine.engine import Engine
 from jaxgen.engine.scoring import programs
-from jaxgen.engine.scoring.encoding import Encoder, TextOrIds
+from jaxgen.engine.scoring.encoding import (
+    Encoder,
+    TextOrIds,
+)
 from jaxgen.engine.scoring.pairs import Pair, PairEncoder
 from jaxgen.engine.scoring.rows import (
     RowBatch,
@@ -128,7 +131,13 @@ class LikelihoodScorer:
         for batch in batches:
             in_batch = [pairs[number] for number in batch.numbers]
             likelihoods = self._of_batch(batch, in_batch)
-            by_number.update(zip(batch.numbers, likelihoods, strict=True))
+            by_number.update(
+                zip(
+                    batch.numbers,
+                    likelihoods,
+                    strict=True,
+                )
+            )
         return [by_number[number] for number in range(len(pairs))]
 
     def _of_batch(self, batch: RowBatch, pairs: Sequence[Pair]) -> list[Likelihood]:
@@ -149,7 +158,11 @@ class LikelihoodScorer:
             on_device(targets, layout, "batch"),
         )
         lengths = [len(continuation) for continuation in continuations]
-        return _summed(on_host(logprobs), on_host(is_likeliest), lengths)
+        return _summed(
+            on_host(logprobs),
+            on_host(is_likeliest),
+            lengths,
+        )
 
 
 def _summed(

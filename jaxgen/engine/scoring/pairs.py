@@ -2,7 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from jaxgen.engine.scoring.encoding import Encoder, TextOrIds, outside_vocabulary, tokens_of
+from jaxgen.engine.scoring.encoding import (
+    Encoder,
+    TextOrIds,
+    outside_vocabulary,
+    tokens_of,
+)
 from jaxgen.errors import UserError
 from jaxgen.specs.architecture import Architecture
 from jaxgen.specs.score import text_or_id_problems
@@ -46,7 +51,10 @@ class PairEncoder:
             f"context of pair {number}",
             f"continuation of pair {number}",
         )
-        named = {names[0]: context, names[1]: continuation}
+        named = {
+            names[0]: context,
+            names[1]: continuation,
+        }
         self.check(named, may_be_empty=names[0])
         if context and isinstance(context, str) != isinstance(continuation, str):
             raise UserError(
@@ -86,9 +94,16 @@ class PairEncoder:
         """
         problems = []
         for name, value in named.items():
-            problems += text_or_id_problems(value, name, may_be_empty=name == may_be_empty)
+            problems += text_or_id_problems(
+                value,
+                name,
+                may_be_empty=name == may_be_empty,
+            )
         if not problems:
-            problems = outside_vocabulary(named.items(), self._architecture.vocab_size)
+            problems = outside_vocabulary(
+                named.items(),
+                self._architecture.vocab_size,
+            )
         if problems:
             raise UserError.collected("no log-likelihood", problems)
 

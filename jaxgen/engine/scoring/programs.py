@@ -30,7 +30,8 @@ def prefill_query(
 ) -> Cache:
     """Put the right-padded query into the cache; no logits are needed."""
     model = blueprint.structure.model(leaves)
-    _, cache = model(query, cache, dtype=jnp.dtype(blueprint.activations))
+    activations = jnp.dtype(blueprint.activations)
+    _, cache = model(query, cache, dtype=activations)
     return cache.advance(length)
 
 
@@ -48,7 +49,8 @@ def score_labels(
     """
     model = blueprint.structure.model(leaves)
     last = _last_hidden(blueprint, model, cache, tokens, lengths)
-    logits = model.label_logits(last, labels, dtype=jnp.dtype(blueprint.logits))
+    logits_dtype = jnp.dtype(blueprint.logits)
+    logits = model.label_logits(last, labels, dtype=logits_dtype)
     return jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
 
 
@@ -63,7 +65,9 @@ def score_vocabulary(
     """Return the labels' probabilities in the vocabulary after each right-padded row, float32."""
     model = blueprint.structure.model(leaves)
     last = _last_hidden(blueprint, model, cache, tokens, lengths)
-    logits = model.logits(last, dtype=jnp.dtype(blueprint.logits)).astype(jnp.float32)
+    logits_dtype = jnp.dtype(blueprint.logits)
+    logits = model.logits(last, dtype=logits_dtype)
+    logits = logits.astype(jnp.float32)
     # Only the labels' entries of the softmax: the others need no exponent.
     total = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
     return jnp.exp(logits[:, labels] - total)
@@ -90,7 +94,8 @@ def continuation_logprobs(
     """
     model = blueprint.structure.model(leaves)
     view = _view(blueprint, cache, tokens.shape[0])
-    hidden, _ = model(tokens, view, dtype=jnp.dtype(blueprint.activations))
+    activations = jnp.dtype(blueprint.activations)
+    hidden, _ = model(tokens, view, dtype=activations)
     offsets = jnp.arange(targets.shape[1], dtype=jnp.int32)
     positions = firsts[:, None] + offsets[None, :]
     positions = jnp.minimum(positions, tokens.shape[1] - 1)
@@ -102,7 +107,9 @@ def continuation_logprobs(
         (gathered, targets.reshape(-1)),
         batch_size=HEAD_POSITIONS,
     )
-    return logprobs.reshape(targets.shape), is_likeliest.reshape(targets.shape)  # B*C -> B C
+    # B*C -> B C
+    logprobs = logprobs.reshape(targets.shape)
+    return logprobs, is_likeliest.reshape(targets.shape)
 
 
 def _of_position(
@@ -112,7 +119,8 @@ def _of_position(
 ) -> tuple[Array, Array]:
     """The log-probability of one target after one hidden state, and whether it is the likeliest."""
     hidden, target = position
-    logits = model.logits(hidden, dtype=jnp.dtype(blueprint.logits))
+    logits_dtype = jnp.dtype(blueprint.logits)
+    logits = model.logits(hidden, dtype=logits_dtype)
     logits = logits.astype(jnp.float32)
     logprob = logits[target] - jax.nn.logsumexp(logits)
     return logprob, jnp.argmax(logits) == target
@@ -127,8 +135,10 @@ def _last_hidden(
 ) -> Float[Array, "B D"]:
     """The hidden state of each row's last token."""
     view = _view(blueprint, cache, tokens.shape[0])
-    hidden, _ = model(tokens, view, dtype=jnp.dtype(blueprint.activations))
-    return jnp.take_along_axis(hidden, (lengths - 1)[:, None, None], axis=1)[:, 0]
+    activations = jnp.dtype(blueprint.activations)
+    hidden, _ = model(tokens, view, dtype=activations)
+    at_last = (lengths - 1)[:, None, None]
+    return jnp.take_along_axis(hidden, at_last, axis=1)[:, 0]
 
 
 def _view(blueprint: Blueprint, cache: Cache, rows: int) -> Cache:

@@ -131,9 +131,9 @@ def _row(
     """Query and item as one row of tokens."""
     # Joint tokens are those of the text that a user would send, merges across the border included.
     first, second = (item, query) if item_first else (query, item)
-    if isinstance(first, str) and isinstance(second, str):
-        if how == Tokenization.joint.value or not first:
-            return tokens_of(codec, first + second)
+    is_joint = how == Tokenization.joint.value or not first
+    if is_joint and isinstance(first, str) and isinstance(second, str):
+        return tokens_of(codec, first + second)
     # Only the first keeps the tokens that a tokenizer puts before a text.
     return _tokens(codec, first) + _tokens(codec, second, special=False)
 

@@ -101,7 +101,12 @@ def row_count(rows: int, batch_size: int) -> int:
     return min(1 << (rows - 1).bit_length(), batch_size)
 
 
-def padded(rows: Sequence[Sequence[int]], *, count: int, width: int) -> np.ndarray:
+def padded(
+    rows: Sequence[Sequence[int]],
+    *,
+    count: int,
+    width: int,
+) -> np.ndarray:
     """Return the rows as an array (count, width), with zeros behind them and below them."""
     tokens = np.zeros((count, width), np.int32)
     for number, row in enumerate(rows):
@@ -109,6 +114,10 @@ def padded(rows: Sequence[Sequence[int]], *, count: int, width: int) -> np.ndarr
     return tokens
 
 
-def on_device(array: np.ndarray, layout: Layout | None, *axes: str | None) -> jax.Array:
+def on_device(
+    array: np.ndarray,
+    layout: Layout | None,
+    *axes: str | None,
+) -> jax.Array:
     """Return the array where the programs run; it is there before this returns."""
     return jax.block_until_ready(put(array, layout, *axes))

@@ -1,4 +1,4 @@
-"""What an engine's programs are: their identity across strategies and processes, and what looking at them costs."""
+"""What an engine's programs are: their identity, and what it costs to look at them."""
 
 import os
 import subprocess

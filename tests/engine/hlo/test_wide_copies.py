@@ -1,4 +1,4 @@
-"""What counts as a narrow array that a program writes out wide: by a program's text, and by a real one."""
+"""What counts as a narrow array that a program widens, by its text and by a real program."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ HloModule jit_loop
 }
 
 %other (param_0: s8[4,6]) -> (f32[6,4], f32[6]) {
-  ROOT %tuple.1 = (f32[6,4]{1,0}, f32[6]{0}) tuple(%a, %b), metadata={op_name="jit(loop)/while/body/convert"}
+  ROOT %t = (f32[6,4]{1,0}, f32[6]{0}) tuple(%a), metadata={op_name="jit(loop)/while/body/convert"}
 }
 
 %body (arg: (f32[6], s8[4,6])) -> (f32[6], s8[4,6]) {

@@ -1,4 +1,4 @@
-"""Log-likelihoods: the reference's, one token's after another, whatever the batch; whole texts beyond the context."""
+"""Log-likelihoods are the reference's, whatever the batch, for texts beyond the context too."""
 
 import dataclasses
 import functools

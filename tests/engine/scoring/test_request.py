@@ -183,7 +183,10 @@ REFUSED = {
     ),
     "a label of several tokens": (
         TEXT | {"labels": [" to", " allegiance"]},
-        "labels[1]=' allegiance' is 6 tokens (' all' 575, 'e' 69, 'g' 71, 'i' 73, 'an' 276, 'ce' 429)",
+        (
+            "labels[1]=' allegiance' is 6 tokens (' all' 575, 'e' 69, 'g' 71, 'i' 73, 'an' 276, "
+            "'ce' 429)"
+        ),
     ),
 }
 

@@ -28,9 +28,9 @@ from support.small_models import CACHES, FAMILIES, engine, run, with_loop
 
 CLOSE = 1e-5  # absolute, of probabilities in float32: the bound that was asked for
 ROUNDING = 1e-3  # relative: float32 sums in another order, over logits a few units wide
-# bfloat16 against float32, as asked for. The relative bound holds for trained weights alone: in the golden models,
-# peaked random attention makes every logit wrong by 2 to 7 % of a spread of 1 to 3 (see test_golden_engine.py), which
-# is 6 to 19 % of a probability.
+# bfloat16 against float32, as asked for. The relative bound holds for trained weights alone: in the
+# golden models, peaked random attention makes every logit wrong by 2 to 7 % of a spread of 1 to 3
+# (see test_golden_engine.py), which is 6 to 19 % of a probability.
 BFLOAT16_ABSOLUTE, BFLOAT16_RELATIVE, BFLOAT16_FROM = 0.01, 0.05, 1e-3
 NARROW = Dtype(*[Number.bfloat16] * 4)
 
@@ -42,7 +42,7 @@ CAPTURES = "ignore:A large amount of constants were captured:UserWarning"  # wha
 
 
 def asked(items=ITEMS, *, query=QUERY, rows=None, **changed):
-    """A request of token ids; `rows` stand for query and item where a tokenizer has merged across the border."""
+    """A request of token ids; `rows` replace query and item where a tokenizer merges both."""
     joined = rows or tuple((*query, *item) for item in items)
     return ScoreRequest(query=query, rows=joined, **({"labels": LABELS} | changed))
 
@@ -65,7 +65,7 @@ def close(given, expected):
 
 @pytest.fixture(scope="module", params=golden_files.FAMILIES)
 def golden(request, tmp_path_factory):
-    """One family: the request, the reference's answers, and a function that makes (and keeps) scorers."""
+    """One family: the request, the reference's answers, and a function that makes scorers."""
     checkpoint = tmp_path_factory.mktemp("scores") / request.param
     convert(str(golden_files.load(request.param).folder), checkpoint)
 
