@@ -122,11 +122,11 @@ class TestHelp:
     def test_help_gives_defaults_that_are_words_or_lists_and_experiments_none(self, capsys):
         assert main(["--help"]) == ExitCode.OK
         text = " ".join(capsys.readouterr().out.split())
-        for told in (
+        for line in (
             "workload.query='I pledge allegiance'",
             "workload.labels=[' to',' of',' for']",
         ):
-            assert told in text
+            assert line in text
         assert "tracker.project=jaxgen" in text
         assert (
             "none is the default; experiment=NAME"

@@ -31,16 +31,16 @@ def test_each_arm_has_its_own_devices(spread):
 
 def test_the_result_says_how_the_model_is_spread_and_what_that_costs(spread):
     arms = spread[1]["arms"]
-    told = arms["candidate"]["mesh"]
-    assert (told["data"], told["tensor"], told["cut"]["heads"], told["cut"]["batch"]) == (
+    mesh = arms["candidate"]["mesh"]
+    assert (mesh["data"], mesh["tensor"], mesh["cut"]["heads"], mesh["cut"]["batch"]) == (
         1,
         2,
         2,
         1,
     )
-    assert all(counts["all-reduce"] >= 2 for counts in told["collectives"].values())
-    assert told["kv_cache_bytes_per_device"] * 2 == arms["candidate"]["memory"]["kv_cache_bytes"]
-    assert told["weights_bytes_per_device"] < 0.6 * arms["candidate"]["memory"]["weights_bytes"]
+    assert all(counts["all-reduce"] >= 2 for counts in mesh["collectives"].values())
+    assert mesh["kv_cache_bytes_per_device"] * 2 == arms["candidate"]["memory"]["kv_cache_bytes"]
+    assert mesh["weights_bytes_per_device"] < 0.6 * arms["candidate"]["memory"]["weights_bytes"]
     assert arms["baseline"]["mesh"] is None
 
 

@@ -43,7 +43,7 @@ PARAMETERS = {
 
 
 def candidate(*overrides):
-    off = [] if any(each.startswith("baseline") for each in overrides) else ["baseline=off"]
+    off = [] if any(override.startswith("baseline") for override in overrides) else ["baseline=off"]
     return load_experiment([*overrides, *off]).arms["candidate"]
 
 
@@ -62,8 +62,8 @@ class TestTable:
 
     def test_every_experiment_composes(self):
         for path in (conf_dir() / "experiment").glob("*.yaml"):
-            given = ["prompts.path=tasks"] if path.stem == "arc" else []
-            experiment = load_experiment([f"experiment={path.stem}", *given])
+            needed = ["prompts.path=tasks"] if path.stem == "arc" else []
+            experiment = load_experiment([f"experiment={path.stem}", *needed])
             assert experiment.candidate.choices["experiment"] == path.stem
 
     def test_every_file_is_an_option_and_every_option_a_file(self):

@@ -28,8 +28,8 @@ def test_one_device_cuts_nothing():
 
 
 def test_a_part_is_a_smaller_model():
-    found = partition(Mesh(data=2, tensor=4), ARCH)
-    part = found.part(ARCH)
+    parts = partition(Mesh(data=2, tensor=4), ARCH)
+    part = parts.part(ARCH)
     assert (part.num_heads, part.num_kv_heads, part.intermediate_size, part.vocab_size) == (
         2,
         1,
@@ -37,40 +37,40 @@ def test_a_part_is_a_smaller_model():
         25,
     )
     assert part.hidden_size == ARCH.hidden_size
-    assert (found.batch, found.reasons) == (2, ())
+    assert (parts.batch, parts.reasons) == (2, ())
 
 
 def test_fewer_kv_heads_than_devices_are_whole_on_each():
-    found = partition(Mesh(tensor=8), ARCH)
-    assert (found.heads, found.kv_heads) == (8, 1)
-    assert found.part(ARCH).num_kv_heads == 4
-    assert any("its 4 kv heads, fewer than mesh.tensor=8" in reason for reason in found.reasons)
+    parts = partition(Mesh(tensor=8), ARCH)
+    assert (parts.heads, parts.kv_heads) == (8, 1)
+    assert parts.part(ARCH).num_kv_heads == 4
+    assert any("its 4 kv heads, fewer than mesh.tensor=8" in reason for reason in parts.reasons)
 
 
 @pytest.mark.parametrize(
-    ("hidden", "vocab", "table", "told"),
+    ("hidden", "vocab", "table", "how"),
     [(32, 1, 4, "cut along the hidden size"), (30, 1, 1, "whole on every device")],
 )
-def test_a_vocabulary_that_does_not_come_out_even(hidden, vocab, table, told):
-    found = partition(Mesh(tensor=4), dataclasses.replace(ARCH, vocab_size=97, hidden_size=hidden))
-    assert (found.vocab, found.table) == (vocab, table)
+def test_a_vocabulary_that_does_not_come_out_even(hidden, vocab, table, how):
+    parts = partition(Mesh(tensor=4), dataclasses.replace(ARCH, vocab_size=97, hidden_size=hidden))
+    assert (parts.vocab, parts.table) == (vocab, table)
     assert (
-        f"its vocabulary, 97, is not divisible by mesh.tensor=4: its tables are {told}"
-        in found.reasons
+        f"its vocabulary, 97, is not divisible by mesh.tensor=4: its tables are {how}"
+        in parts.reasons
     )
 
 
 def test_an_intermediate_size_that_does_not_come_out_even_is_whole():
-    found = partition(Mesh(tensor=4), dataclasses.replace(ARCH, intermediate_size=50))
-    assert found.intermediate == 1
+    parts = partition(Mesh(tensor=4), dataclasses.replace(ARCH, intermediate_size=50))
+    assert parts.intermediate == 1
     assert (
         "its intermediate size, 50, is not divisible by mesh.tensor=4 and whole on every device"
-        in found.reasons
+        in parts.reasons
     )
 
 
 @pytest.mark.parametrize(
-    ("changed", "ways", "told"),
+    ("changed", "ways", "message"),
     [
         (
             {},
@@ -87,13 +87,13 @@ def test_an_intermediate_size_that_does_not_come_out_even_is_whole():
         ),
     ],
 )
-def test_heads_that_do_not_come_out_even_are_refused(changed, ways, told):
-    with pytest.raises(UserError, match=told):
+def test_heads_that_do_not_come_out_even_are_refused(changed, ways, message):
+    with pytest.raises(UserError, match=message):
         partition(Mesh(tensor=ways), dataclasses.replace(ARCH, **changed))
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         (["mesh=tensor", "mesh.tensor=0"], r"mesh\.tensor=0 must be 1 or more"),
         (["mesh=data", "mesh.data=3"], r"workload\.batch_size=4 is not divisible by mesh\.data=3"),
@@ -145,8 +145,8 @@ def test_heads_that_do_not_come_out_even_are_refused(changed, ways, told):
         (["mesh.tensor=2"], r"mesh=single has no keys at all; mesh=tensor has it"),
     ],
 )
-def test_impossible_meshes_are_refused_with_their_numbers(overrides, told):
-    with pytest.raises(UserError, match=told):
+def test_impossible_meshes_are_refused_with_their_numbers(overrides, message):
+    with pytest.raises(UserError, match=message):
         load_experiment([*overrides, "baseline=off"])
 
 

@@ -11,7 +11,7 @@ from support import small_models
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"cache": Dynamic()}, "needs cache=fixed or cache=paged"),
         ({"shared_prefix": True}, "needs cache=paged: only pages can belong to several texts"),
@@ -26,6 +26,6 @@ from support import small_models
     ],
     ids=["a growing cache", "no pages", "depths", "two regions"],
 )
-def test_what_continuous_batching_cannot_do(changed, said):
-    with pytest.raises(UserError, match=re.escape(said)):
+def test_what_continuous_batching_cannot_do(changed, message):
+    with pytest.raises(UserError, match=re.escape(message)):
         small_models.run(batching=Batching.continuous, **changed)

@@ -17,7 +17,7 @@ def test_every_option_composes_to_its_spec(option, spec):
 
 
 @pytest.mark.parametrize(
-    ("spec", "given", "message"),
+    ("spec", "fields", "message"),
     [
         (
             Calibrate,
@@ -40,6 +40,6 @@ def test_every_option_composes_to_its_spec(option, spec):
         (Selftest, {"slowdown": 0.0}, "study.slowdown=0.0 must be above 0 and below 10"),
     ],
 )
-def test_numbers_that_measure_nothing_are_refused(spec, given, message):
+def test_numbers_that_measure_nothing_are_refused(spec, fields, message):
     with pytest.raises(UserError, match=re.escape(message)):
-        spec(**given)
+        spec(**fields)

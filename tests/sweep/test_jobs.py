@@ -135,17 +135,17 @@ class TestLaunchers:
             main(["-m", f"hydra/launcher={name}", "--cfg", "hydra", "-p", "hydra.launcher"])
             == ExitCode.OK
         )
-        told = capsys.readouterr().out
-        assert "submitit_launcher.SlurmLauncher" in told
-        assert "tasks_per_node: 1\n" in told
+        printed = capsys.readouterr().out
+        assert "submitit_launcher.SlurmLauncher" in printed
+        assert "tasks_per_node: 1\n" in printed
         assert list(place.iterdir()) == []
 
     @with_submitit
     def test_without_a_cluster_there_is_one_line(self, place, executed, capsys):
         assert main(["-m", "hydra/launcher=slurm_cpu", "jit=aot,closure"]) == ExitCode.USER_ERROR
-        told = capsys.readouterr().err
-        assert told.startswith("error: the launcher ended the sweep (Could not detect")
-        assert told.count("\n") == 1
+        printed = capsys.readouterr().err
+        assert printed.startswith("error: the launcher ended the sweep (Could not detect")
+        assert printed.count("\n") == 1
         assert executed.calls == []
 
     @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def stored(experiment, folder, **changed):
         "cpu": provenance.cpu_model(),
         "packages": provenance.packages(),
     }
-    told = {
+    result = {
         "schema_version": SCHEMA_VERSION,
         "status": "completed",
         "verdict": "faster",
@@ -41,10 +41,10 @@ def stored(experiment, folder, **changed):
         "comparison": {},
     }
     folder.mkdir(exist_ok=True)
-    (folder / RESULT).write_text(json.dumps(told | changed))
+    (folder / RESULT).write_text(json.dumps(result | changed))
 
 
-def found(folder, *overrides):
+def decision_of(folder, *overrides):
     return decide(load_experiment([*SMALL, *overrides]), folder)
 
 
@@ -55,24 +55,22 @@ def folder(tmp_path):
 
 
 def test_the_same_again_is_done(folder):
-    assert (found(folder).skip, found(folder).why, found(folder).seconds) == (
-        True,
-        "done before",
-        90.0,
-    )
-    assert found(folder, "tracker=wandb").skip  # who else hears of it does not matter
-    assert found(folder, "console.level=verbose").skip
+    decision = decision_of(folder)
+    assert (decision.skip, decision.why, decision.seconds) == (True, "done before", 90.0)
+    assert decision_of(folder, "tracker=wandb").skip  # who else hears of it does not matter
+    assert decision_of(folder, "console.level=verbose").skip
 
 
 def test_without_a_result_there_is_something_to_do(tmp_path):
-    assert (found(tmp_path).skip, found(tmp_path).why) == (False, "there is no result yet")
+    decision = decision_of(tmp_path)
+    assert (decision.skip, decision.why) == (False, "there is no result yet")
     (tmp_path / RESULT).write_text("{")
-    assert not found(tmp_path).skip
+    assert not decision_of(tmp_path).skip
 
 
 def test_a_result_of_another_version_is_none_and_that_is_told(folder):
     stored(load_experiment(SMALL), folder, schema_version=0)
-    assert (found(folder).skip, found(folder).why) == (
+    assert (decision_of(folder).skip, decision_of(folder).why) == (
         False,
         "its result is of schema_version 0, not 1",
     )
@@ -88,7 +86,8 @@ def test_a_result_of_another_version_is_none_and_that_is_told(folder):
     ids=str,
 )
 def test_another_question_is_asked_anew(overrides, why, folder):
-    assert (found(folder, *overrides).skip, found(folder, *overrides).why) == (False, why)
+    decision = decision_of(folder, *overrides)
+    assert (decision.skip, decision.why) == (False, why)
 
 
 @pytest.mark.parametrize(
@@ -108,33 +107,33 @@ def test_another_code_or_machine_is_asked_anew(changed, why, tmp_path):
         "packages": provenance.packages(),
     }
     stored(experiment, tmp_path, environment=here | changed)
-    assert (found(tmp_path).skip, found(tmp_path).why) == (False, why)
+    assert (decision_of(tmp_path).skip, decision_of(tmp_path).why) == (False, why)
 
 
 def test_newer_weights_are_asked_anew(tmp_path):
     weights = tmp_path / "weights"
     weights.mkdir()
     (weights / "model.safetensors").write_text("")
-    given = [f"model.source={weights}"]
-    stored(load_experiment([*SMALL, *given]), tmp_path)
-    assert found(tmp_path, *given).skip
+    source = f"model.source={weights}"
+    stored(load_experiment([*SMALL, source]), tmp_path)
+    assert decision_of(tmp_path, source).skip
     later = time.time() + 200 * 365 * 86400
     os.utime(weights / "model.safetensors", (later, later))
-    assert found(tmp_path, *given).why == "its weights are newer"
+    assert decision_of(tmp_path, source).why == "its weights are newer"
 
 
 @pytest.mark.parametrize(
-    ("given", "why"),
+    ("overrides", "why"),
     [
         (["prompts=text", "prompts.path={}"], "its prompts are newer"),
         ([*SMALL[4:6], "gate=regression", "gate.against={}"], "its gate's yardstick is newer"),
     ],
     ids=["prompts", "gate"],
 )
-def test_newer_prompts_and_yardsticks_are_asked_anew(given, why, tmp_path):
-    path = tmp_path / "given"
+def test_newer_prompts_and_yardsticks_are_measured_anew(overrides, why, tmp_path):
+    path = tmp_path / "file"
     path.write_text("once upon a time")
-    experiment = load_experiment([*SMALL[:4], *(word.format(path) for word in given)])
+    experiment = load_experiment([*SMALL[:4], *(word.format(path) for word in overrides)])
     stored(experiment, tmp_path)
     assert decide(experiment, tmp_path).skip
     later = time.time() + 200 * 365 * 86400
@@ -165,7 +164,7 @@ def test_changes_that_were_not_committed_are_compared(before, now, same, tmp_pat
     monkeypatch.setattr(provenance, "git", lambda: before)
     stored(load_experiment(SMALL), tmp_path)
     monkeypatch.setattr(provenance, "git", lambda: now)
-    assert found(tmp_path).skip is same
+    assert decision_of(tmp_path).skip is same
 
 
 @pytest.mark.parametrize("name", ["XLA_FLAGS", "JAX_DEFAULT_MATMUL_PRECISION"])
@@ -177,9 +176,9 @@ def test_other_flags_of_the_shell_are_asked_anew(name, tmp_path, monkeypatch):
         "packages": provenance.packages(),
     }
     stored(experiment, tmp_path, environment=here | worker_settings(experiment.candidate.run))
-    assert found(tmp_path).skip
+    assert decision_of(tmp_path).skip
     monkeypatch.setenv(name, "highest")
-    assert found(tmp_path).why == "XLA_FLAGS or JAX_* are others"
+    assert decision_of(tmp_path).why == "XLA_FLAGS or JAX_* are others"
 
 
 @pytest.mark.parametrize(
@@ -195,23 +194,23 @@ def test_other_flags_of_the_shell_are_asked_anew(name, tmp_path, monkeypatch):
 )
 def test_what_is_skipped_counts_as_its_result_says(changed, code, tmp_path):
     stored(load_experiment(SMALL), tmp_path, **changed)
-    assert (found(tmp_path).skip, found(tmp_path).code) == (True, code)
+    assert (decision_of(tmp_path).skip, decision_of(tmp_path).code) == (True, code)
 
 
 def test_what_failed_is_run_again_unless_that_is_not_wanted(tmp_path):
     stored(load_experiment(SMALL), tmp_path, status="failed")
-    assert (found(tmp_path).skip, found(tmp_path).why) == (False, "failed before")
-    assert found(tmp_path, "sweep.retry=none").skip
-    assert found(tmp_path, "sweep.retry=none").code == ExitCode.ARM_FAILED
+    assert (decision_of(tmp_path).skip, decision_of(tmp_path).why) == (False, "failed before")
+    assert decision_of(tmp_path, "sweep.retry=none").skip
+    assert decision_of(tmp_path, "sweep.retry=none").code == ExitCode.ARM_FAILED
     stored(load_experiment(SMALL), tmp_path, status="failed", exit_code=1)
-    assert found(tmp_path, "sweep.retry=none").code == ExitCode.USER_ERROR
+    assert decision_of(tmp_path, "sweep.retry=none").code == ExitCode.USER_ERROR
     stored(load_experiment(SMALL), tmp_path, status="running")
-    assert not found(tmp_path, "sweep.retry=none").skip
+    assert not decision_of(tmp_path, "sweep.retry=none").skip
 
 
 def test_what_was_interrupted_is_never_done(tmp_path):
     stored(load_experiment(SMALL), tmp_path, status="failed", exit_code=130)
-    assert (found(tmp_path, "sweep.retry=none").skip, found(tmp_path).why) == (
+    assert (decision_of(tmp_path, "sweep.retry=none").skip, decision_of(tmp_path).why) == (
         False,
         "stopped before its end",
     )
@@ -274,9 +273,9 @@ class TestCommand:
             ]
         )
         assert code == ExitCode.USER_ERROR
-        told = " ".join(capsys.readouterr().out.split())
-        assert "to be run (there is no result yet)" in told
-        assert "needs cache=fixed or" in told
+        printed = " ".join(capsys.readouterr().out.split())
+        assert "to be run (there is no result yet)" in printed
+        assert "needs cache=fixed or" in printed
         assert not leaving.calls
         assert not list(place.rglob("sweep.json"))
 

@@ -18,19 +18,19 @@ from support.small_runs import VERDICT, finished_result
 @pytest.fixture
 def sweep(tmp_path):
     """Three points: one measured, one that the user got wrong, one whose arm failed."""
-    made = Sweep()
+    points = Sweep()
     (tmp_path / "0").mkdir()
     result = finished_result(tmp_path / "0", **VERDICT)
     (tmp_path / "0" / "result.json").write_text(json.dumps(result))
-    made.add(["cache=fixed", "jit=aot"], tmp_path / "0", PointEnd(ExitCode.OK))
+    points.add(["cache=fixed", "jit=aot"], tmp_path / "0", PointEnd(ExitCode.OK))
     wrong = PointEnd(ExitCode.USER_ERROR, reason="no such thing")
-    made.add(["cache=none", "jit=aot"], tmp_path / "1", wrong)
+    points.add(["cache=none", "jit=aot"], tmp_path / "1", wrong)
     (tmp_path / "2").mkdir()
     result = finished_result(tmp_path / "2")
     result["arms"]["baseline"]["failure"] = {"message": "out of memory"}
     (tmp_path / "2" / "result.json").write_text(json.dumps(result | {"status": "failed"}))
-    made.add(["cache=paged", "jit=aot"], tmp_path / "2", PointEnd(ExitCode.ARM_FAILED))
-    return made
+    points.add(["cache=paged", "jit=aot"], tmp_path / "2", PointEnd(ExitCode.ARM_FAILED))
+    return points
 
 
 def test_every_point_is_a_row_with_its_figures_or_its_reason(sweep, tmp_path):
@@ -63,9 +63,9 @@ def test_the_csv_has_a_column_for_each_key(sweep, tmp_path):
 
 
 def test_the_files_are_there_after_each_point(tmp_path):
-    made = Sweep()
+    points = Sweep()
     for number in range(2):
-        made.add([f"jit={number}"], tmp_path / str(number), PointEnd(ExitCode.OK))
+        points.add([f"jit={number}"], tmp_path / str(number), PointEnd(ExitCode.OK))
         assert len(json.loads((tmp_path / SWEEP).read_text())["points"]) == number + 1
 
 
@@ -81,7 +81,7 @@ def test_the_table_shows_what_varies_and_why_a_point_has_no_figures(sweep):
 
 
 def test_what_a_gate_found_stands_beside_the_verdict(tmp_path):
-    made = Sweep()
+    points = Sweep()
     for number, (status, code) in enumerate(
         {"passed": ExitCode.OK, "regression": ExitCode.REGRESSION}.items()
     ):
@@ -91,22 +91,22 @@ def test_what_a_gate_found_stands_beside_the_verdict(tmp_path):
         (folder / "result.json").write_text(
             json.dumps(finished_result(folder) | VERDICT | {"gate": gate})
         )
-        made.add([f"jit={number}"], folder, PointEnd(code))
+        points.add([f"jit={number}"], folder, PointEnd(code))
     terminal = Terminal(width=150)
     with terminal.capture() as shown:
-        terminal.print(made.table())
+        terminal.print(points.table())
     assert shown.get().count("faster; gate: REGRESSION") == 1
-    assert made.line().startswith("point 1 (jit=1): faster; gate: REGRESSION")
-    assert [row["reason"] for row in made.rows] == [VERDICT["verdict_reason"], "1 is worse"]
+    assert points.line().startswith("point 1 (jit=1): faster; gate: REGRESSION")
+    assert [row["reason"] for row in points.rows] == [VERDICT["verdict_reason"], "1 is worse"]
 
 
 def test_a_result_that_cannot_be_read_is_no_figures(tmp_path):
     (tmp_path / "0").mkdir()
     (tmp_path / "0" / "result.json").write_text("{")
-    made = Sweep()
+    points = Sweep()
     end = PointEnd(ExitCode.USER_ERROR, reason="RuntimeError: a bug")
-    made.add(["jit=aot"], tmp_path / "0", end)
-    assert (made.rows[0]["status"], made.rows[0]["reason"]) == (None, "RuntimeError: a bug")
+    points.add(["jit=aot"], tmp_path / "0", end)
+    assert (points.rows[0]["status"], points.rows[0]["reason"]) == (None, "RuntimeError: a bug")
 
 
 def test_a_sweep_from_the_command_line_leaves_its_record_and_shows_it(place, executed, capsys):
