@@ -1,4 +1,4 @@
-"""Every cache kind of every family against the whole text run at once, and the protocol's promises."""
+"""Every cache of every family against the whole text run at once, and the protocol's promises."""
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +20,9 @@ from support.small_models import (
     weights,
 )
 
-# Logits have a standard deviation of 2 to 4; reordered float32 sums through three layers moved one by 1e-5 at most.
-# The closest two tokens on a greedy path are 500 times farther apart, as a test below asserts.
+# Logits have a standard deviation of 2 to 4; reordered float32 sums through three layers moved one
+# by 1e-5 at most. The closest two tokens on a greedy path are 500 times farther apart, as a test
+# below asserts.
 ROUNDING = 1e-4
 NEAR_TIE = 5e-2
 MIN_KINDS = 10  # of token among the new ones: a model stuck on a few would hide a wrong cache
@@ -30,8 +31,11 @@ LONGEST = max(map(len, PROMPTS))
 
 @pytest.fixture(scope="module", params=DEEP_FAMILIES)
 def family(request):
-    """One family's name, its greedy tokens by the growing prefix without a cache, and the logits of the finished texts
-    run once from end to end."""
+    """Return a family's name, its greedy tokens without a cache, and the logits at each of them.
+
+    The tokens come from the growing prefix, the logits from the finished texts, run once from end
+    to end.
+    """
     structure, leaves = weights(DEEP_FAMILIES[request.param])
     tokens = step_logits(structure, leaves, NoCache(), PROMPTS, count=NEW_TOKENS).argmax(-1)
     texts = padded(
@@ -45,11 +49,8 @@ def family(request):
     return request.param, tokens, np.take_along_axis(np.asarray(logits), at[:, :, None], axis=1)
 
 
-ONE_FAMILY = (
-    "none",
-    "none_padded",
-    "fixed_unsliced",
-)  # others of their kinds are asked of all families
+# Others of their kinds are tested with all families.
+ONE_FAMILY = ("none", "none_padded", "fixed_unsliced")
 
 
 @pytest.mark.parametrize(
@@ -63,10 +64,11 @@ ONE_FAMILY = (
     indirect=["family"],
 )
 def test_every_cache_agrees_with_none_at_every_step(family, name):
-    which, tokens, logits = family
-    given = step_logits(*weights(DEEP_FAMILIES[which]), CACHES[name], PROMPTS, count=NEW_TOKENS)
-    np.testing.assert_array_equal(given.argmax(-1), tokens)
-    np.testing.assert_allclose(given, logits, rtol=0, atol=ROUNDING)
+    family_name, tokens, logits = family
+    structure, leaves = weights(DEEP_FAMILIES[family_name])
+    actual = step_logits(structure, leaves, CACHES[name], PROMPTS, count=NEW_TOKENS)
+    np.testing.assert_array_equal(actual.argmax(-1), tokens)
+    np.testing.assert_allclose(actual, logits, rtol=0, atol=ROUNDING)
 
 
 def test_the_greedy_paths_are_varied_and_free_of_near_ties(family):
@@ -103,10 +105,8 @@ def test_keys_and_values_are_kept_in_the_cache_s_dtype(name, dtype):
     q = jnp.ones((2, 3, architecture.num_heads, architecture.head_dim))
     kv = q[:, :, : architecture.num_kv_heads]
     _, written = cache.attend(0, q, kv, kv)
-    kept = [
-        leaf.dtype for leaf in jax.tree.leaves(written) if jnp.issubdtype(leaf.dtype, jnp.floating)
-    ]
-    assert all(kind == dtype for kind in kept)
+    dtypes = [leaf.dtype for leaf in jax.tree.leaves(written)]
+    assert all(kind == dtype for kind in dtypes if jnp.issubdtype(kind, jnp.floating))
 
 
 FIXED, UNSLICED = Fixed(bucket=128), Fixed(bucket=0)

@@ -1,4 +1,4 @@
-"""The two orders of a buffer's axes: what goes in comes out the same, and who decides between them."""
+"""The two orders of a buffer's axes: both read the same, and who decides between them."""
 
 import jax
 import jax.numpy as jnp
@@ -22,18 +22,18 @@ def numbers(*shape):
     return jax.random.normal(jax.random.key(sum(shape)), shape)
 
 
-def made(kind, dtype):
+def empty_buffer(kind, dtype):
     return kind.empty(LLAMA, batch=ROWS, slots=SLOTS, dtype=jnp.dtype(dtype))
 
 
-def plain(kept):
-    return np.asarray(kept.astype(jnp.float32))
+def plain(array):
+    return np.asarray(array.astype(jnp.float32))
 
 
 @pytest.fixture(params=["float32", "int8"])
 def both(request):
-    """An empty buffer of either order."""
-    return [made(kind, request.param) for kind in KINDS.values()]
+    """Return an empty buffer of either order."""
+    return [empty_buffer(kind, request.param) for kind in KINDS.values()]
 
 
 @pytest.mark.parametrize(
@@ -63,10 +63,10 @@ def test_the_first_slots_and_each_row_s_choice_of_them(both):
     ("kind", "axes"), [(NHD, (ROWS, SLOTS, 2)), (HND, (ROWS, 2, SLOTS))], ids=KINDS
 )
 def test_how_it_lies_in_memory(kind, axes):
-    assert made(kind, "float32").array.shape == (*axes, LLAMA.head_dim)
-    kept = made(kind, "int8").array
-    assert isinstance(kept, Quantised)
-    assert (kept.numbers.shape, kept.scales.shape) == ((*axes, LLAMA.head_dim), (*axes, 1))
+    assert empty_buffer(kind, "float32").array.shape == (*axes, LLAMA.head_dim)
+    array = empty_buffer(kind, "int8").array
+    assert isinstance(array, Quantised)
+    assert (array.numbers.shape, array.scales.shape) == ((*axes, LLAMA.head_dim), (*axes, 1))
 
 
 @pytest.mark.parametrize("regions", [1, 2])

@@ -1,4 +1,4 @@
-"""The fixed cache is written in place: what the compiled decode programs alias, copy and need beside it."""
+"""The fixed cache is written in place: what compiled decode programs alias, copy and need."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The kernels that JAX ships, called as they want to be, against the plain reference; and which one is taken where."""
+"""The kernels that JAX ships against the plain reference, and which one is chosen where."""
 
 import dataclasses
 import functools
@@ -112,7 +112,7 @@ def test_pallas_is_refused_when_the_cache_is_made():
 
 
 def filled(kernel, *, dtype, seed=0, **sizes):
-    """Three rows with 4 or 5 pages of 4 slots in any order; and what a call of some width brings."""
+    """Return three rows with 4 or 5 pages of 4 slots in any order, and what a call brings."""
     rng = np.random.default_rng(seed)
     arch = architecture(num_layers=1, **sizes)
     size = CacheSize(batch=3, capacity=20, dtype=jnp.dtype(dtype), needed=(16, 20, 20))
@@ -139,9 +139,13 @@ def filled(kernel, *, dtype, seed=0, **sizes):
 
 @functools.cache
 def contexts(kernel, **given):
-    """Of a prompt of 13 tokens, of which the rows keep 1, 9 and 13, then of a step; and what is kept."""
+    """Return the contexts of a prompt and of a step, and what the cache holds after them.
+
+    The prompt has 13 tokens, of which the rows keep 1, 9 and 13.
+    """
     cache, incoming = filled(kernel, **given)
-    # Static: the layer. The TPU kernel's plain counterpart reads lengths on the host, and so cannot be traced.
+    # Static: the layer. The TPU kernel's plain counterpart reads lengths on the host, and so cannot
+    # be traced.
     attend = (
         PagedCache.attend
         if isinstance(kernel, TpuKernel)

@@ -1,4 +1,4 @@
-"""Pages: who has them, what is refused when they run out, and attention through tables in any order."""
+"""Pages: who has them, what is refused when they run out, and attention through tables."""
 
 import dataclasses
 

@@ -116,7 +116,7 @@ class TestPageManager:
 
     @pytest.mark.parametrize("seed", range(5))
     def test_no_page_is_written_by_two_texts(self, seed):
-        """Texts that begin alike come and go at random: what a text writes is in no other text's pages."""
+        """Let texts that begin alike come and go: what one writes is in no other's pages."""
         random = np.random.default_rng(seed)
         manager = PageManager(Paged(page_size=4), num_pages=40, share=True)
         going = []

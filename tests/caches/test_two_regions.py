@@ -1,4 +1,4 @@
-"""`cache.regions=2`: what a step writes and where, and that nothing else can tell it from one region."""
+"""`cache.regions=2`: what a step writes and where; nothing else can tell it from one region."""
 
 import functools
 import re
@@ -26,21 +26,18 @@ REGIONS = Fixed(bucket=8, regions=2)
 
 
 def before_a_step(cache, **changed):
-    """An engine, its batch, and the shapes of its cache as the first step gets it."""
+    """Return an engine, its batch, and the shapes of its cache as the first step gets it."""
     model = engine(run(cache=cache, **changed))
     (batch,) = model.batches(PROMPTS)
-    kept = generation_uses(model, batch)[1].cache
-    return model, batch, kept
+    shapes = generation_uses(model, batch)[1].cache
+    return model, batch, shapes
 
 
 def cache_writes(cache):
-    """How often a step updates a slice of a (3, 2, S, 10) buffer of its cache, and how often it scatters into one."""
-    model, batch, kept = before_a_step(cache, architecture=DEEP_LLAMA)
-    text = str(
-        jax.make_jaxpr(functools.partial(programs.step, model.blueprint))(
-            model.leaves, kept, batch.state
-        )
-    )
+    """Count a step's updates of slices of its (3, 2, S, 10) buffers, and its scatters into one."""
+    model, batch, shapes = before_a_step(cache, architecture=DEEP_LLAMA)
+    step = functools.partial(programs.step, model.blueprint)
+    text = str(jax.make_jaxpr(step)(model.leaves, shapes, batch.state))
     return tuple(
         len(re.findall(rf":f32\[3,2,\d+,10\] = {name}\b", text))
         for name in ("dynamic_update_slice", "scatter")
@@ -54,21 +51,21 @@ def test_a_step_writes_one_slice_a_buffer_where_one_region_scatters():
 
 @pytest.mark.parametrize("program", [programs.step, programs.loop], ids=["step", "loop"])
 def test_both_regions_are_aliased_whole(program):
-    model, batch, kept = before_a_step(REGIONS)
+    model, batch, shapes = before_a_step(REGIONS)
     steps = (jnp.int32(3),) if program is programs.loop else ()
     bound = bind(Strategy.closure, program, model.blueprint, leaves=model.leaves, donate=True)
-    needs = bound.lower(model.leaves, kept, batch.state, *steps).compile().memory_analysis()
+    needs = bound.lower(model.leaves, shapes, batch.state, *steps).compile().memory_analysis()
     assert needs.alias_size_in_bytes == sum(
-        leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(kept)
+        leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes)
     )
 
 
 def test_the_programs_that_are_examined_are_those_that_run():
-    model, batch, kept = before_a_step(REGIONS, architecture=LLAMA)
+    model, batch, shapes = before_a_step(REGIONS, architecture=LLAMA)
     cache, _ = model.prefill(batch, model.empty_cache(batch))
     as_it_is = cache.with_depth(batch.segments[0].depth)
-    assert jax.tree.structure(kept) == jax.tree.structure(as_it_is)
-    assert [leaf.shape for leaf in jax.tree.leaves(kept)] == [
+    assert jax.tree.structure(shapes) == jax.tree.structure(as_it_is)
+    assert [leaf.shape for leaf in jax.tree.leaves(shapes)] == [
         leaf.shape for leaf in jax.tree.leaves(as_it_is)
     ]
 

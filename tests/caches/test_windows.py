@@ -1,4 +1,4 @@
-"""A sliding window through every cache, the scores and the arithmetic: no token sees more, and fewer slots are kept."""
+"""A sliding window through every cache, the scores and the arithmetic: no token sees more."""
 
 import dataclasses
 import re
@@ -32,8 +32,8 @@ from support.small_models import (
     weights,
 )
 
-ROUNDING = 1e-4  # as in test_caches.py
-TOLERANCE = 2e-4  # as in test_golden_engine.py
+ROUNDING = 1e-4  # as in test_against_none.py
+TOLERANCE = 2e-4  # as in tests/engine/test_golden.py
 WINDOW = 4
 PROMPTS = (
     (41,),

@@ -535,10 +535,8 @@ def test_the_command_says_what_it_made_and_how_to_run_it(folder, tmp_path, capsy
     shown = capsys.readouterr()
     assert shown.err == ""
     tensors = arrays(tmp_path / "my out")
-    assert (
-        f"{len(tensors)} tensors, {sum(array.nbytes for array in tensors.values()):,} bytes, bfloat16"
-        in shown.out
-    )
+    nbytes = sum(array.nbytes for array in tensors.values())
+    assert f"{len(tensors)} tensors, {nbytes:,} bytes, bfloat16" in shown.out
     assert f"python -m jaxgen model=hf 'model.checkpoint={tmp_path / 'my out'}'" in shown.out
 
 

@@ -138,7 +138,10 @@ def test_progress_counts_every_tensor(intact):
 
 
 def _embedding(path):
-    """The file and the offset of the embedding: which arrays share a file, and what else stands there, is chance."""
+    """Return the file and the offset of the embedding.
+
+    Which arrays share a file, and what else stands there, is chance.
+    """
     embedding = checkpoint_folders.tensors("qwen3")["model.embed_tokens.weight"].tobytes()
     files = (path / "state" / "ocdbt.process_0" / "d").iterdir()
     return next(

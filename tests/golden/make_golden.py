@@ -1,9 +1,10 @@
-"""Makes the golden files: what Hugging Face transformers says small random models answer.
+"""Makes the golden files: what Hugging Face transformers answers with small random models.
 
-The outside judge of jaxgen's models: it shares no code with jaxgen, and the tests only read what it wrote. Each family
-gets `<family>/` (a checkpoint as `save_pretrained` writes it) and `<family>.npz` (prompts, logits, greedy tokens).
+It is the outside judge of jaxgen's models: it shares no code with jaxgen, and the tests only read
+what it wrote. Each family gets `<family>/` (a checkpoint as `save_pretrained` writes it) and
+`<family>.npz` (prompts, logits, greedy tokens).
 
-Run in an environment with torch and transformers, which jaxgen itself never needs (half a minute, no network):
+Run it in an environment with torch, which jaxgen itself never needs (half a minute, no network):
 
     python tests/golden/make_golden.py [FAMILY...]
 """
@@ -20,14 +21,15 @@ from transformers import PreTrainedConfig, PreTrainedModel
 HERE = Path(__file__).parent
 PROMPT_LENGTHS = (3, 7, 12, 17)  # ragged on purpose: no two alike, none a power of two
 NEW_TOKENS = 32
-MIN_MARGIN = 1e-2  # between the first and the second logit at every greedy step: rounding must not change a token
-MIN_DISTINCT = (
-    32  # kinds among the 128 greedy tokens: a model stuck on a few would hide a wrong cache
-)
+# Between the first and the second logit at every greedy step: rounding must not change a token.
+MIN_MARGIN = 1e-2
+# Kinds among the 128 greedy tokens: a model stuck on a few would hide a wrong cache.
+MIN_DISTINCT = 32
 MAX_SEEDS = 100  # about one seed in ten will do
 
-# Odd sizes, so that no two axes can be confused; eps, theta and scaling unlike every usual default and large enough to
-# matter at these lengths, so that a hard-coded default shows in the logits. Only llama's head is untied.
+# Odd sizes, so that no two axes can be confused; eps, theta and scaling unlike every usual default
+# and large enough to matter at these lengths, so that a hard-coded default shows in the logits.
+# Only llama's head is untied.
 ROPE_FAMILY = {"num_key_value_heads": 2, "max_position_embeddings": 128, "rms_norm_eps": 2e-3}
 GPT2 = transformers.GPT2Config(
     vocab_size=131,
@@ -47,7 +49,8 @@ LLAMA = transformers.LlamaConfig(
     num_hidden_layers=4,
     num_attention_heads=4,
     **ROPE_FAMILY,
-    # Wavelengths 6.3, 15.8, 39.6, 99.6, 250: the first is kept, the second is blended, the others are stretched by 4.
+    # Wavelengths 6.3, 15.8, 39.6, 99.6, 250: the first stays, the second is blended, the others are
+    # stretched by 4.
     rope_parameters={
         "rope_type": "llama3",
         "rope_theta": 100.0,
@@ -100,7 +103,7 @@ CONFIGS: dict[str, PreTrainedConfig] = {
 
 @torch.no_grad()
 def main() -> None:
-    """Writes the checkpoint and golden outputs of the families asked for, or of all, beside this file."""
+    """Write checkpoint and golden outputs beside this file, of the named families or of all."""
     torch.set_num_threads(1)
     for family in sys.argv[1:] or CONFIGS:
         config = CONFIGS[family]
@@ -116,7 +119,7 @@ def main() -> None:
 def first_decisive(
     config: PreTrainedConfig,
 ) -> tuple[PreTrainedModel, dict[str, np.ndarray], dict[str, object]]:
-    """Returns the model, outputs and meta of the first seed whose greedy path is varied and free of near-ties."""
+    """Return model, outputs and meta of the first seed with a varied path free of near-ties."""
     for seed in range(MAX_SEEDS):
         model = random_model(config, seed)
         arrays = golden_outputs(model, seed)
@@ -143,7 +146,10 @@ def first_decisive(
 
 
 def random_model(config: PreTrainedConfig, seed: int) -> PreTrainedModel:
-    """Builds a float32 model with every parameter random, biases and norms too, so that a dropped one is noticed."""
+    """Build a float32 model with every parameter random.
+
+    Biases and norms are random too, so that a dropped one is noticed.
+    """
     model = transformers.AutoModelForCausalLM.from_config(
         config, dtype=torch.float32, attn_implementation="eager"
     )
@@ -156,7 +162,7 @@ def random_model(config: PreTrainedConfig, seed: int) -> PreTrainedModel:
 
 
 def random_weight(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Draws one parameter, scaled so that attention is peaked and logits have a standard deviation of 1 to 3."""
+    """Draw one parameter, scaled so that attention is peaked and logits deviate by 1 to 3."""
     noise = rng.standard_normal(shape)
     if len(shape) == 1:  # a bias or a norm's weight
         return 0.2 * noise if name.endswith(".bias") else 1 + 0.3 * noise
@@ -168,7 +174,10 @@ def random_weight(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -
 
 
 def golden_outputs(model: PreTrainedModel, seed: int) -> dict[str, np.ndarray]:
-    """Answers each prompt alone: no padding, no cache (the whole prefix again for each token), and no stop at EOS."""
+    """Answer each prompt alone: no padding, no cache, and no stop at EOS.
+
+    Without a cache the whole prefix is run again for each token.
+    """
     rng = np.random.default_rng([seed, 1])
     arrays = {}
     for i, length in enumerate(PROMPT_LENGTHS):
@@ -185,7 +194,7 @@ def golden_outputs(model: PreTrainedModel, seed: int) -> dict[str, np.ndarray]:
 
 
 def logits(model: PreTrainedModel, tokens: np.ndarray) -> np.ndarray:
-    """Runs one unpadded sequence, (T,) ids to (T, V) logits."""
+    """Run one unpadded sequence, (T,) ids to (T, V) logits."""
     return model(input_ids=torch.from_numpy(tokens)[None], use_cache=False).logits[0].numpy()
 
 

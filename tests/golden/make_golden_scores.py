@@ -1,9 +1,10 @@
-"""Makes scores.json: what Hugging Face transformers says of labels after a query and each of some items.
+"""Makes scores.json: how likely transformers finds labels after a query and each of some items.
 
-Reads the checkpoints beside it that make_golden.py wrote. Each row is run alone, unpadded, without a cache and in
-float64, so that the file holds the model's answer and not one library's rounding.
+It reads the checkpoints beside it that make_golden.py wrote. Each row is run alone, unpadded,
+without a cache and in float64, so that the file holds the model's answer and not one library's
+rounding.
 
-Run in an environment with torch and transformers, which jaxgen itself never needs (seconds, no network):
+Run it in an environment with torch, which jaxgen itself never needs (seconds, no network):
 
     python tests/golden/make_golden_scores.py
 """
@@ -24,7 +25,7 @@ SEED = 20
 
 @torch.no_grad()
 def main() -> None:
-    """Writes the file."""
+    """Write the file."""
     torch.set_num_threads(1)
     golden = {family: family_scores(family) for family in FAMILIES}
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
@@ -34,7 +35,10 @@ def main() -> None:
 
 
 def family_scores(family: str) -> dict:
-    """A request with both ends of the vocabulary and a duplicate among its labels, and its four answers."""
+    """Return a request and its four answers.
+
+    Its labels have both ends of the vocabulary and a duplicate.
+    """
     model = transformers.AutoModelForCausalLM.from_pretrained(
         HERE / family, dtype=torch.float64, attn_implementation="eager"
     ).eval()
@@ -67,30 +71,29 @@ def family_scores(family: str) -> dict:
 
 
 def last_logits(model, row: list[int]) -> torch.Tensor:
-    """Logits (V,) after one unpadded row."""
+    """Return the logits (V,) after one unpadded row."""
     return model(input_ids=torch.tensor([row]), use_cache=False).logits[0, -1]
 
 
 def token_logprobs(model, context: list[int], continuation: list[int]) -> list[float]:
-    """The log-probability of each token of a continuation."""
+    """Return the log-probability of each token of a continuation."""
     logits = (
         model(input_ids=torch.tensor([context + continuation]), use_cache=False)
         .logits[0]
         .log_softmax(-1)
     )
     first = len(context) - 1
-    return rounded(
-        torch.stack([logits[first + place, token] for place, token in enumerate(continuation)])
-    )
+    picks = [logits[first + number, token] for number, token in enumerate(continuation)]
+    return rounded(torch.stack(picks))
 
 
 def picked(probabilities: torch.Tensor, labels: list[int]) -> list[float]:
-    """One number per label."""
+    """Return one number per label."""
     return rounded(probabilities[labels])
 
 
 def rounded(values: torch.Tensor) -> list[float]:
-    """Nine digits: float32 holds no more."""
+    """Round to nine digits: float32 holds no more."""
     return [float(f"{value:.9g}") for value in values.tolist()]
 
 

@@ -1,4 +1,4 @@
-"""A model on two and on four devices says what it says on one: every family, every cache, tokens and scores."""
+"""A model on two and on four devices gives what it gives on one: tokens and scores."""
 
 import dataclasses
 import functools
@@ -34,7 +34,8 @@ SIX_PLACES = 1e-6  # of a probability in float32: sums over parts come in anothe
 FLOAT32, INT8 = Dtype(), Dtype(weights=Number.int8, kv=Number.int8)
 INT8_APART = 0.1  # a sum in another order may round a key to the next of its 255 steps
 
-# Vocabularies that come out even; gpt2's does not, like the true one of 50257, and its table is cut the other way.
+# Vocabularies that come out even; gpt2's does not, like the true one of 50257, and its table is cut
+# the other way.
 EVEN = {
     name: dataclasses.replace(each, vocab_size=100)
     for name, each in FAMILIES.items()
@@ -75,7 +76,7 @@ def scores(of, *, apply_softmax=False, query=(3, 1, 4), items=((9,), (2, 6), (5,
 
 
 EVERY_WAY = [("gpt2", BY_BOTH), ("llama", BY_BOTH), ("llama", FEW_KV_HEADS)]
-"""A table that is cut the other way, and heads that are shared, fewer than the devices of one mesh."""
+"""A table that is cut the other way, and shared heads, fewer than the devices of one mesh."""
 
 
 @pytest.mark.parametrize(

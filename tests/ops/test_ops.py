@@ -1,4 +1,4 @@
-"""The array functions against plain numpy: rotary positions, norms and attention (sampling: test_ops_sampling.py)."""
+"""The array functions against plain numpy: rotary positions, norms and attention."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +9,9 @@ from jaxgen.ops.attention import attention, causal_mask
 from jaxgen.ops.norms import layer_norm, rms_norm
 from jaxgen.specs.architecture import RopeScaling
 
-ROUNDING = 1e-5  # float32 against float64 over sums of at most 16 numbers of size 1 to 4: some ten roundings of 6e-8
-# Published for Llama 3.2; the planes of 64-wide heads cover the kept, the blended and the stretched.
+# float32 against float64 over sums of at most 16 numbers of size 1 to 4: some ten roundings of 6e-8
+ROUNDING = 1e-5
+# Published for Llama 3.2; the planes of 64-wide heads cover those that stay, blend and stretch.
 LLAMA3 = RopeScaling(factor=32.0, low_freq_factor=1.0, high_freq_factor=4.0, original_context=8192)
 RNG_SEED = 20
 
@@ -61,7 +62,7 @@ def test_frequencies_fall_by_powers_of_theta():
 
 
 def test_llama3_scaling_agrees_with_the_formula_by_wavelength():
-    """Written by wavelengths, as the published reference is; the code works with turns per context."""
+    """Compute by wavelengths, as the published reference does; the code has turns per context."""
     expected = []
     for plane in range(32):
         wavelength = 2 * np.pi * 500000.0 ** (2 * plane / 64)

@@ -33,25 +33,25 @@ class TestQuantise:
         )
 
     def test_zeros_stay_zeros(self):
-        kept = Quantised(*quantise(jnp.zeros((2, 4))))
-        assert np.asarray(kept.astype(jnp.float32)).tolist() == np.zeros((2, 4)).tolist()
+        array = Quantised(*quantise(jnp.zeros((2, 4))))
+        assert np.asarray(array.astype(jnp.float32)).tolist() == np.zeros((2, 4)).tolist()
 
 
-class TestKept:
+class TestQuantised:
     def test_an_array_is_cut_with_its_scales(self):
-        kept = Quantised(*quantise(jnp.asarray(noise(3, 5, 8))))
-        assert (kept.shape, kept.dtype) == ((3, 5, 8), jnp.int8)
-        whole = np.asarray(kept.astype(jnp.float32))
-        np.testing.assert_array_equal(np.asarray(kept[:, 1:3].astype(jnp.float32)), whole[:, 1:3])
+        array = Quantised(*quantise(jnp.asarray(noise(3, 5, 8))))
+        assert (array.shape, array.dtype) == ((3, 5, 8), jnp.int8)
+        plain = np.asarray(array.astype(jnp.float32))
+        np.testing.assert_array_equal(np.asarray(array[:, 1:3].astype(jnp.float32)), plain[:, 1:3])
 
-    def test_new_numbers_are_kept_as_those_there(self):
+    def test_new_numbers_are_stored_as_those_there(self):
         new = jnp.asarray(noise(2, 4))
         assert isinstance(cast_like(new, empty((2, 4), "int8")), Quantised)
         assert cast_like(new, empty((2, 4), "bfloat16")).dtype == jnp.bfloat16
 
 
 ERRORS = {False: 5e-5, True: 0.02}
-"""Root mean square, as a share of the results': two digits have 16 bits of the largest, one has 8."""
+"""Root mean square, as a share of the results': two digits have 16 bits, one has 8."""
 
 
 @pytest.mark.parametrize("narrow", ERRORS)

@@ -12,8 +12,9 @@ from jaxgen.specs.workload import Sampling
 
 VOCABULARY = 23
 DRAWS = 4096
-# Of a count with probability p, DRAWS tries have a standard deviation of sqrt(DRAWS p (1 - p)); five of them are left
-# behind once in two million tries. The seed is fixed: a failure is a wrong distribution, not bad luck.
+# Of a count with probability p, DRAWS tries have a standard deviation of sqrt(DRAWS p (1 - p));
+# five of them are left behind once in two million tries. The seed is fixed: a failure is a wrong
+# distribution, not bad luck.
 DEVIATIONS = 5
 
 
