@@ -1,4 +1,8 @@
-"""A against itself, again and again: how far apart equal arms seem here, and how often that passes for a verdict."""
+"""A against itself, again and again: how far apart equal arms seem on this machine.
+
+The result is the machine's noise floor, the smallest difference that later runs take for one, and
+how often equal arms would pass for different ones.
+"""
 
 import datetime
 import time
@@ -8,6 +12,7 @@ from jaxgen.console.progress import Console
 from jaxgen.errors import ExitCode, UserError
 from jaxgen.executor.pool import Pool, start_order
 from jaxgen.experiment.judge import DEFAULT_MARGIN, floor_key
+from jaxgen.experiment.machine_load import NOISY_SHARE
 from jaxgen.experiment.repetitions import Repetitions, require_same
 from jaxgen.experiment.session import Session
 from jaxgen.machine import cpu_load
@@ -18,11 +23,14 @@ from jaxgen.results.schema import Repetition
 from jaxgen.specs.experiment import Experiment
 from jaxgen.specs.study import Calibrate
 
-_BUSY = 0.05  # of the processor, by other programs
-
 
 def calibrate(experiment: Experiment, record: Record, console: Console) -> ExitCode:
-    """Measure, keep the noise floor in the user's data directory, and say what was seen (`study=calibrate`).
+    """Measure, and keep the noise floor in the user's data directory (`study=calibrate`).
+
+    Args:
+        experiment: two equal arms, and how often they are measured.
+        record: gets every comparison, and the noise floor.
+        console: shows the progress.
 
     Raises:
         UserError: the arms are not the same, or every measurement was spoilt.
@@ -32,17 +40,76 @@ def calibrate(experiment: Experiment, record: Record, console: Console) -> ExitC
     study = experiment.study
     assert isinstance(study, Calibrate)
     before = cpu_load.snapshot()
-    comparisons = _comparisons(experiment, study, record, console)
-    share = cpu_load.foreign_cpu_share(before, cpu_load.snapshot())
-    record.add_to_environment({"foreign_cpu_share": share})
-    if share is not None and share > _BUSY:
-        record.note(
-            f"other programs used {share:.0%} of the processor: the noise floor is that of a busy machine"
-        )
+    comparisons = _measure_all(experiment, study, record, console)
+    _note_cpu_load(record, before)
     if not comparisons:
         raise UserError(
-            "study=calibrate measured nothing that counts, so no noise floor is kept; the notes say why"
+            "study=calibrate measured nothing that counts, so no noise floor is kept; "
+            "the notes say why"
         )
+    _keep_floor(experiment, record, comparisons)
+    return ExitCode.OK
+
+
+def _measure_all(
+    experiment: Experiment, study: Calibrate, record: Record, console: Console
+) -> list[Repetition]:
+    """Return the comparison of every measurement that counts; each is on disk at once."""
+    comparisons: list[Repetition] = []
+    record.result["calibration"] = {"comparisons": comparisons}
+    plan = experiment.measure
+    measured = 0
+    start = time.monotonic()
+    for process in range(study.processes):
+        # Each pair of processes gets its share of the time, however slow an earlier one was.
+        until = start + study.max_seconds * (process + 1) / study.processes
+        arms = start_order(experiment.arms, process)
+        with Pool(arms, isolation=plan.isolation, log=record.folder / LOG) as pool:
+            if process == 0:
+                record.environment(pool.environments, isolation=pool.isolation)
+                # A file of noise floors that is damaged is refused now, not after minutes.
+                noise_floor.find(floor_key(experiment.candidate, record.result["environment"]))
+            session = Session(arms, pool, record, console, plan=plan, process=process)
+            repetitions = Repetitions(
+                arms, pool, session, record, plan=plan, first=measured, process=process
+            )
+            repetitions.load()
+            for number in range(study.repetitions):
+                if number and time.monotonic() > until:
+                    break
+                measured += 1
+                comparison = _measure_one(repetitions, record)
+                if comparison is None:
+                    continue
+                comparisons.append(cast(Repetition, {"process": process, **comparison}))
+                record.save()
+                total = study.processes * study.repetitions
+                console.repetition(len(comparisons), total, study="calibrate")
+    return comparisons
+
+
+def _measure_one(repetitions: Repetitions, record: Record) -> dict | None:
+    """Return the comparison of one measurement; null, and a note, where it was spoilt."""
+    comparison, dirty = repetitions.measure()
+    if dirty or comparison is None:
+        reason = "; ".join(dirty) or "no pair of trials was measured"
+        record.note(f"a measurement was spoilt: {reason}")
+        return None
+    return {**comparison}
+
+
+def _note_cpu_load(record: Record, before: dict) -> None:
+    share = cpu_load.foreign_cpu_share(before, cpu_load.snapshot())
+    record.add_to_environment({"foreign_cpu_share": share})
+    if share is not None and share > NOISY_SHARE:
+        record.note(
+            f"other programs used {share:.0%} of the processor: the noise floor is that of a busy "
+            "machine"
+        )
+
+
+def _keep_floor(experiment: Experiment, record: Record, comparisons: list[Repetition]) -> None:
+    """Save the noise floor for later runs, and put it into the record."""
     floor = noise_floor.floor_from([comparison.get("ratio", 1.0) for comparison in comparisons])
     rates = {
         "at_default_margin": noise_floor.false_verdicts(comparisons, DEFAULT_MARGIN),
@@ -67,41 +134,3 @@ def calibrate(experiment: Experiment, record: Record, console: Console) -> ExitC
         "false_verdict_rates": rates,
         "default_margin": DEFAULT_MARGIN,
     }
-    return ExitCode.OK
-
-
-def _comparisons(
-    experiment: Experiment, study: Calibrate, record: Record, console: Console
-) -> list[Repetition]:
-    """Every repetition's comparison, each on disk as soon as it is made."""
-    done: list[Repetition] = []
-    plan = experiment.measure
-    record.result["calibration"] = {"comparisons": done}
-    tried, total, start = 0, study.processes * study.repetitions, time.monotonic()
-    for process in range(study.processes):
-        until = start + study.max_seconds * (process + 1) / study.processes
-        turn = start_order(experiment.arms, process)
-        with Pool(turn, isolation=plan.isolation, log=record.folder / LOG) as pool:
-            if process == 0:
-                record.environment(pool.environments, isolation=pool.isolation)
-                noise_floor.find(
-                    floor_key(experiment.candidate, record.result["environment"])
-                )  # may be damaged
-            session = Session(turn, pool, record, console, plan=plan, process=process)
-            repetitions = Repetitions(
-                turn, pool, session, record, plan=plan, first=tried, process=process
-            )
-            for number in range(study.repetitions):
-                if number and time.monotonic() > until:
-                    break
-                comparison, dirty = repetitions.once()
-                tried += 1
-                if dirty or comparison is None:
-                    record.note(
-                        f"a measurement was spoilt: {'; '.join(dirty) or 'no pair of trials was measured'}"
-                    )
-                    continue
-                done.append(cast(Repetition, {"process": process, **comparison}))
-                record.save()
-                console.repetition(len(done), total, study="calibrate")
-    return done

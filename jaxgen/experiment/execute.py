@@ -1,10 +1,14 @@
-"""Floor 7: the whole story of a run, from two composed arms to a result on disk and an exit code. No jax here."""
+"""The whole story of a run, top to bottom: from a composed experiment to a result on disk.
+
+`execute` opens the record and sees that it is closed, whatever happens. `measure_once` is what
+happens in between, step by step. A job of several processes, in which all of that happens once and
+the other processes follow, comes last. No jax here: workers hold the devices.
+"""
 
 import contextlib
 import functools
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -13,16 +17,22 @@ from jaxgen.console.progress import Console
 from jaxgen.console.sweep_board import Board
 from jaxgen.errors import ExitCode, UserError
 from jaxgen.executor import job
-from jaxgen.executor.pool import ArmFailed
+from jaxgen.executor.pool import ArmFailed, Pool, start_order
 from jaxgen.executor.worker_group import WorkerGroup
-from jaxgen.experiment import calibration, selftest, single
-from jaxgen.results.files import LOG
+from jaxgen.experiment import calibration, judge, machine_load, programs, selftest
+from jaxgen.experiment.session import Session
+from jaxgen.experiment.signals import terminated_like_interrupted
+from jaxgen.experiment.startup import startups
+from jaxgen.gate import regression
+from jaxgen.gate.score_csv import score_table
+from jaxgen.measure.case import Outcome
+from jaxgen.results.files import LOG, SCORES
 from jaxgen.results.record import Record
-from jaxgen.results.schema import Failure
+from jaxgen.results.schema import Failure, Startup
 from jaxgen.specs.experiment import Experiment
 from jaxgen.specs.study import Calibrate, Selftest, Single
 
-Story = Callable[[Experiment, Record, Console], ExitCode]
+Study = Callable[[Experiment, Record, Console], ExitCode]
 
 
 def execute(
@@ -33,87 +43,201 @@ def execute(
     Args:
         experiment: the arms, and how they are measured.
         folder: the run folder, made by Hydra.
-        pages: write report.md, report.html and plots/ as well, if the run was not interrupted.
+        pages: write report.md, report.html and plots/ too, if the run was not interrupted.
         board: of the sweep that this is a point of, where one is shown.
 
     Returns:
-        The exit code: what was measured is on disk whatever it is. In a job of several processes, process 0 alone
-        writes; the others do as it does and leave the folder as it is.
+        The exit code. What was measured is on disk whatever it is. In a job of several processes,
+        process 0 alone writes; the others follow it and leave the folder as it is.
 
     Raises:
-        UserError: found by a worker, such as a checkpoint that is missing; noted in the result first.
+        UserError: found by a worker, such as a checkpoint that is missing; the result has it too.
     """
-    try:
-        if not job.joins_a_job(experiment.arms):
-            return _story(experiment, folder, pages=pages, board=board, group=None)
-        with job.joined_group(experiment.arms, folder / LOG) as group:
-            if group.leads:
-                return _story(experiment, folder, pages=pages, board=board, group=group)
-            job.follow(group)
-            return ExitCode.OK
-    except ArmFailed as failure:  # before there was a record, or while another's was made
-        print(f"jaxgen: {failure.record['message']}", file=sys.stderr)
-        return ExitCode.ARM_FAILED
+    if job.joins_a_job(experiment.arms):
+        return _execute_in_a_job(experiment, folder, pages=pages, board=board)
+    study = _STUDIES[type(experiment.study)]
+    return _execute_recorded(study, experiment, folder, pages=pages, board=board)
 
 
-def _story(
-    experiment: Experiment,
-    folder: Path,
-    *,
-    pages: bool,
-    board: Board | None,
-    group: WorkerGroup | None,
+def _execute_recorded(
+    study: Study, experiment: Experiment, folder: Path, *, pages: bool, board: Board | None
 ) -> ExitCode:
-    """From the first entry of the record to the last."""
+    """Open the record, run the study, close the record, report and track."""
+    # 1. The record. Its first result.json says `running`: what a killed run leaves is known by it.
     record = Record(experiment.arms, folder)
-    record.start()  # so that a run which is killed early is recognisable
+    record.start()
     console = Console(experiment, folder, board=board)
-    story = (
-        _STORIES[type(experiment.study)]
-        if group is None
-        else functools.partial(_JOINED, group=group)
-    )
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_terminated_like_interrupted())
+        # A cluster's SIGTERM ends a run as Ctrl-C does: what was measured is kept.
+        stack.enter_context(terminated_like_interrupted())
+        # However the run ends, the tracker hears of it; last, when all files are there.
         stack.callback(_track, experiment, record)
         stack.enter_context(console)
-        try:
-            code = story(experiment, record, console)
-            record.finish("completed", code)
-        except UserError as error:
-            record.note(str(error))
-            record.finish("failed", ExitCode.USER_ERROR)
-            raise
-        except ArmFailed as failure:
-            record.result["arms"][failure.arm]["failure"] = cast(Failure, failure.record)
-            record.note(f"the {failure.arm} arm failed: {failure.record['message']}")
-            code = ExitCode.ARM_FAILED
-            record.finish("failed", code)
-        except KeyboardInterrupt:
-            record.note("interrupted: what was measured until then is kept")
-            code = ExitCode.INTERRUPTED
-            record.finish("failed", code)
-        except BaseException:
-            record.finish("failed", ExitCode.USER_ERROR)
-            raise
+        # 2. The study: mostly one measurement, as `measure_once` tells.
+        code = _run_and_close(study, experiment, record, console)
+        # 3. The report, before the tracker, which sends the plots.
         if pages and code != ExitCode.INTERRUPTED:
-            _report(record)  # before the tracker, which sends the plots
+            _report(record)
     console.summary(record.result)
     return code
 
 
+def _run_and_close(
+    study: Study, experiment: Experiment, record: Record, console: Console
+) -> ExitCode:
+    """Run the study; whatever ends it, the record says so."""
+    try:
+        code = study(experiment, record, console)
+        record.finish("completed", code)
+        return code
+    except UserError as error:
+        record.note(str(error))
+        record.finish("failed", ExitCode.USER_ERROR)
+        raise
+    except ArmFailed as failure:
+        # The other arm's figures stand, so this is a result, and not a traceback.
+        record.result["arms"][failure.arm]["failure"] = cast(Failure, failure.record)
+        record.note(f"the {failure.arm} arm failed: {failure.record['message']}")
+        record.finish("failed", ExitCode.ARM_FAILED)
+        return ExitCode.ARM_FAILED
+    except KeyboardInterrupt:
+        record.note("interrupted: what was measured until then is kept")
+        record.finish("failed", ExitCode.INTERRUPTED)
+        return ExitCode.INTERRUPTED
+    except BaseException:
+        record.finish("failed", ExitCode.USER_ERROR)
+        raise
+
+
+def measure_once(
+    experiment: Experiment, record: Record, console: Console, *, group: WorkerGroup | None = None
+) -> ExitCode:
+    """Make one measurement and judge it (`study=single`).
+
+    Args:
+        experiment: the arms, and how they are measured.
+        record: gets every figure as it comes.
+        console: shows the progress.
+        group: has joined a job for the arms; null starts workers here.
+
+    Returns:
+        0, 20 where the measurement is invalid, 10 where the gate found a regression.
+
+    Raises:
+        UserError, ArmFailed: what was measured until then is in the record.
+    """
+    plan = experiment.measure
+    # First what the gate compares with: a file that cannot be read must not cost a measurement.
+    stored_result = regression.yardstick(experiment.gate)
+    # The load of others, while no worker of this run loads the machine itself.
+    load = machine_load.before_workers()
+
+    # Each pair of processes is a start of its own, which can move a ratio by itself.
+    outcomes: list[Outcome] = []
+    for process in range(plan.processes):
+        arms = start_order(experiment.arms, process)
+        log = record.folder / LOG
+        with Pool(arms, isolation=plan.isolation, log=log, group=group) as pool:
+            session = Session(arms, pool, record, console, plan=plan, process=process)
+            if process == 0:
+                record.environment(pool.environments, isolation=pool.isolation)
+                # A noise floor that cannot be read is refused now, not after the trials.
+                judge.margin_of(experiment, record.result["environment"])
+            session.load()
+            if not outcomes:
+                outcomes = [session.outcome() for _ in session.cases]
+            load = load.with_cpu()
+            for case, outcome in enumerate(outcomes):
+                _measure_case(session, outcome, case=case, short_warmup=plan.short_warmup)
+                record.write_outputs([finished.answers for finished in outcomes])
+            if process == 0:
+                # After the trials: to look at programs may compile, and takes memory.
+                facts = session.examine(case=0)
+                programs.describe_arms(arms, record, facts, isolation=pool.isolation)
+    machine_load.note(record, load)
+
+    # Startups are measured alone, in processes that find nothing compiled.
+    if plan.startup is not None:
+        log = record.folder / LOG
+        measured = startups(experiment.arms, plan.startup, log=log, console=console)
+        for arm, startup in measured.items():
+            record.result["arms"][arm]["startup"].update(cast(Startup, startup))
+
+    return _judge(experiment, record, outcomes, stored_result)
+
+
+def _measure_case(
+    session: Session, outcome: Outcome, *, case: int, short_warmup: bool = False
+) -> None:
+    """Warm up, compare the outputs, and make the trials of one case in one pair of processes."""
+    # Warm-up calls have the trials' own shapes, so that nothing compiles inside the clock.
+    session.warm_up(case)
+    if short_warmup:
+        # What the user left cold on purpose must be cold in the trials: they come first.
+        trials = session.run_trials(outcome, case=case, call_s=None)
+        session.compare_outputs(outcome, case=case)
+    else:
+        # The outputs come first: a speed-up of wrong outputs is none, even if the trials fail.
+        call_s = session.compare_outputs(outcome, case=case)
+        trials = session.run_trials(outcome, case=case, call_s=call_s)
+    # Probed before and after: the machine may have been disturbed at either time.
+    session.probe(outcome, case=case)
+    session.capture(case)
+    session.add_trials(outcome, trials)
+
+
+def _judge(
+    experiment: Experiment,
+    record: Record,
+    outcomes: list[Outcome],
+    stored_result: tuple[regression.Stored, float] | None,
+) -> ExitCode:
+    """Say what may be said of the measurement, and hold it against the gate."""
+    for case, outcome in enumerate(outcomes):
+        judge.judge_case(experiment, record, outcome, case=case)
+    judge.advise(record)
+    if record.result["cases"]:
+        judge.judge_grid(record)
+        if experiment.candidate.run.workload.output_key == "scores":
+            record.write(SCORES, score_table(record.result))
+    if stored_result is None:
+        return judge.exit_code(record.result)
+    return _judge_gate(experiment, record, stored_result)
+
+
+def _judge_gate(
+    experiment: Experiment, record: Record, stored_result: tuple[regression.Stored, float]
+) -> ExitCode:
+    """Return the gate's exit code; an invalid measurement passes none."""
+    stored, threshold = stored_result
+    margin, _ = judge.margin_of(experiment, record.result["environment"])
+    gate = regression.block(record.result, stored, threshold=threshold, noise_floor=margin)
+    record.result["gate"] = gate
+    return judge.exit_code(record.result, [regression.exit_code(gate)])
+
+
+_STUDIES: dict[type, Study] = {
+    Single: measure_once,
+    Calibrate: calibration.calibrate,
+    # A fault must be found by the very measurement that users make.
+    Selftest: functools.partial(selftest.selftest, measure_once=measure_once),
+}
+
+
 def _report(record: Record) -> None:
+    """Write the pages; a page that cannot be written is a note, as the numbers are there."""
     problem = report.attempt(record.folder).problem
-    _note(record, [problem] if problem else [])
+    if problem:
+        _add_notes(record, [problem])
 
 
 def _track(experiment: Experiment, record: Record) -> None:
-    """However the run ended: the tracker hears of what is on disk, and adds nothing but notes."""
-    _note(record, tracking.track(experiment.tracker, record.folder))
+    """Tell the tracker what is on disk; it adds nothing but notes."""
+    _add_notes(record, tracking.track(experiment.tracker, record.folder))
 
 
-def _note(record: Record, notes: Sequence[str]) -> None:
-    """Behind the last word."""
+def _add_notes(record: Record, notes: list[str]) -> None:
+    """Add notes to a record that is closed already."""
     for note in notes:
         record.note(note)
     if notes:
@@ -121,28 +245,20 @@ def _note(record: Record, notes: Sequence[str]) -> None:
             record.save()
 
 
-@contextlib.contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does: workers end, and what was measured is kept."""
+def _execute_in_a_job(
+    experiment: Experiment, folder: Path, *, pages: bool, board: Board | None
+) -> ExitCode:
+    """Run as one of several processes that others start too.
 
-    def interrupt(*_signal):
-        raise KeyboardInterrupt
-
+    A job is joined once, so that its study is always one measurement.
+    """
     try:
-        previous = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread: somebody else handles signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-_STORIES: dict[type, Story] = {
-    Single: single.measure,
-    Calibrate: calibration.calibrate,
-    Selftest: selftest.selftest,
-}
-_JOINED = single.measure
-"""The story of a job of several processes; others would need to join it more than once."""
+        with job.joined_group(experiment.arms, folder / LOG) as group:
+            if not group.leads:
+                job.follow(group)
+                return ExitCode.OK
+            study = functools.partial(measure_once, group=group)
+            return _execute_recorded(study, experiment, folder, pages=pages, board=board)
+    except ArmFailed as failure:  # here there is no record, or it is process 0's
+        print(f"jaxgen: {failure.record['message']}", file=sys.stderr)
+        return ExitCode.ARM_FAILED

@@ -1,4 +1,8 @@
-"""How the arms' answers are compared: token by token or score by score, with what the workers are asked beside."""
+"""How the arms' outputs are compared, token by token or score by score.
+
+Where tokens are compared, both arms also compute the logits of the baseline's outputs: what they
+say there tells a rounding error from a fault.
+"""
 
 import math
 import tempfile
@@ -10,66 +14,75 @@ from jaxgen.agreement import scores, tokens
 from jaxgen.executor.pool import Pool
 from jaxgen.results.schema import Agreement
 from jaxgen.specs.arm import Arm
-from jaxgen.specs.score import Score
 
 Rows = list[dict[str, Any]]
 
 _KNOBS = ("weights", "activations", "kv", "logits")
 
-_PRODUCTS = {"gpu": "tensorfloat32", "tpu": "bfloat16"}
-"""What JAX's default precision makes of float32 operands of a matrix product, by platform (`jax.lax.Precision`)."""
-_WHOLE = ("highest", "float32")
+_PRODUCT_DTYPES = {"gpu": "tensorfloat32", "tpu": "bfloat16"}
+"""What JAX's default precision makes of float32 operands of a matrix product, by platform
+(`jax.lax.Precision`)."""
+_FULL_PRECISION = ("highest", "float32")
 
 
 def agreement_of(
     arms: Mapping[str, Arm], pool: Pool, rows: Mapping[str, Rows], *, case: int
 ) -> Agreement | None:
-    """The block `agreement` of a case; null with one arm alone.
+    """Compare the outputs of a case.
 
     Args:
         arms: by name.
         pool: their workers.
-        rows: what each arm answered.
-        case: its number.
+        rows: the outputs of each arm.
+        case: the number of the case.
+
+    Returns:
+        The section `agreement` of the result; null with one arm alone.
     """
     if len(rows) < 2:
         return None
     dtypes = {name: computed_in(arm, pool.environments[name]) for name, arm in arms.items()}
     workloads = [arm.run.workload for arm in arms.values()]
-    if any(isinstance(work, Score) for work in workloads):
+    if any(workload.output_key == "scores" for workload in workloads):
         return scores.compare(rows["candidate"], rows["baseline"], dtypes=dtypes)
 
     divergences = _divergences(rows)
-    forced = _forced(pool, rows["baseline"], divergences, case=case)
-    answers = _answers(rows["baseline"], divergences, forced["divergences"])
+    forced = _compare_logits(pool, rows["baseline"], divergences, case=case)
+    known = _logprobs_by_prefix(rows["baseline"], divergences, forced["divergences"])
 
-    def logprobs(arm: str, tokens: list[int], candidates: list[int]) -> list[float]:
+    def logprobs(arm: str, prefix: list[int], candidates: list[int]) -> list[float]:
         # The teacher-forced pass has them, but for positions that it had to leave out.
-        answer = answers.get((arm, *tokens, *candidates))
-        return answer or pool.call(arm, "logprobs", tokens=tokens, candidates=candidates)
+        values = known.get((arm, *prefix, *candidates))
+        return values or pool.call(arm, "logprobs", tokens=prefix, candidates=candidates)
 
     return tokens.compare(
         rows["candidate"],
         rows["baseline"],
         dtypes=dtypes,
-        greedy=all(work.sampling.greedy for work in workloads if not isinstance(work, Score)),
+        greedy=all(workload.greedy for workload in workloads),
         logprobs=logprobs,
         forced=forced,
     )
 
 
 def computed_in(arm: Arm, environment: Mapping[str, Any]) -> list[str]:
-    """The names of all that an arm stores or computes in, its device's float32 products among them."""
-    dtypes = {knob: getattr(arm.run.dtype, knob).value for knob in _KNOBS}
-    products = _PRODUCTS.get(environment.get("platform", "cpu"))
+    """Return the names of all dtypes that an arm stores or computes in.
+
+    Args:
+        arm: with its four dtype knobs.
+        environment: of its worker; on a GPU or TPU, products of float32 are made of narrower parts.
+    """
+    names = [getattr(arm.run.dtype, knob).value for knob in _KNOBS]
+    product_dtype = _PRODUCT_DTYPES.get(environment.get("platform", "cpu"))
     precision = (environment.get("jax_config") or {}).get("jax_default_matmul_precision")
-    multiplied = "float32" in (dtypes["activations"], dtypes["logits"])
-    narrowed = [products] if products and multiplied and precision not in _WHOLE else []
-    return [*dtypes.values(), *narrowed]
+    operands = (arm.run.dtype.activations.value, arm.run.dtype.logits.value)
+    if product_dtype and "float32" in operands and precision not in _FULL_PRECISION:
+        names.append(product_dtype)
+    return names
 
 
 def _divergences(rows: Mapping[str, Rows]) -> list[dict[str, Any]]:
-    """Where the arms part, and the two tokens there; one that has ended has no token."""
+    """Return where the arms part, and the two tokens there; an arm that has ended has none."""
     divergences = []
     pairs = zip(rows["candidate"], rows["baseline"], strict=True)
     for row, (candidate, baseline) in enumerate(pairs):
@@ -80,29 +93,34 @@ def _divergences(rows: Mapping[str, Rows]) -> list[dict[str, Any]]:
     return divergences
 
 
-def _answers(
+def _logprobs_by_prefix(
     baseline: Rows, divergences: list[dict[str, Any]], logprobs: list[dict[str, Any] | None]
 ) -> dict[tuple[Any, ...], list[float]]:
-    """The log-probabilities by arm, tokens before and tokens asked for; NaN for no number."""
-    answers = {}
+    """Return log-probabilities by (arm, tokens before, tokens wanted); NaN for no number."""
+    known = {}
     for at, by_arm in zip(divergences, logprobs, strict=True):
         row = baseline[at["row"]]
-        before = [*row["prompt_tokens"], *row["tokens"][: at["position"]]]
+        prefix = [*row["prompt_tokens"], *row["tokens"][: at["position"]]]
         for arm, values in (by_arm or {}).items():
             numbers = [math.nan if value is None else value for value in values]
-            answers[arm, *before, *at["tokens"]] = numbers
-    return answers
+            known[arm, *prefix, *at["tokens"]] = numbers
+    return known
 
 
-def _forced(
-    pool: Pool, teacher: Rows, divergences: list[dict[str, Any]], *, case: int
+def _compare_logits(
+    pool: Pool, baseline: Rows, divergences: list[dict[str, Any]], *, case: int
 ) -> dict[str, Any]:
-    """Both arms' logits on the baseline's own answers, through a file: they are too many for the pipe."""
+    """Compare both arms' logits on the baseline's outputs.
+
+    They go through a file: a hundred positions over a large vocabulary are too many for the pipe.
+    """
+    rows = []
+    for row in baseline:
+        rows.append({"prompt_tokens": row["prompt_tokens"], "tokens": row["tokens"]})
     with tempfile.TemporaryDirectory(prefix="jaxgen-") as folder:
         path = str(Path(folder) / "reference.npy")
-        rows = [{key: row[key] for key in ("prompt_tokens", "tokens")} for row in teacher]
-        taught = pool.call("baseline", "write_reference_logits", case=case, rows=rows, path=path)
-        learnt = pool.call(
+        written = pool.call("baseline", "write_reference_logits", case=case, rows=rows, path=path)
+        compared = pool.call(
             "candidate",
             "compare_logits",
             case=case,
@@ -110,5 +128,5 @@ def _forced(
             path=path,
             divergences=divergences,
         )
-    methods = {"baseline": taught["forced"], **learnt["forced"]}
-    return {**learnt, "forced": methods, "positions_total": taught["positions_total"]}
+    methods = {"baseline": written["forced"], **compared["forced"]}
+    return {**compared, "forced": methods, "positions_total": written["positions_total"]}

@@ -1,4 +1,4 @@
-"""The same measurement again and again in one pair of processes: what calibration and self-test are made of."""
+"""The same measurement again and again in one pair of processes, for calibration and self-test."""
 
 import itertools
 from collections.abc import Mapping
@@ -8,7 +8,6 @@ from jaxgen.errors import UserError
 from jaxgen.executor.pool import Pool
 from jaxgen.experiment.session import Session
 from jaxgen.experiment.trials import Trials
-from jaxgen.measure.samples import Samples
 from jaxgen.results.record import Record
 from jaxgen.results.schema import Comparison
 from jaxgen.specs.arm import Arm
@@ -16,14 +15,14 @@ from jaxgen.specs.measure import Measure
 
 
 class Repetitions:
-    """Measurements of the first case of loaded, warm arms; each has trials, blocks and an interval of its own.
+    """Measurements of the first case; each has trials, blocks and an interval of its own.
 
     Args:
         arms: by name, both.
         pool: their workers.
-        session: of the pool; it loads and warms the arms.
-        plan: of every measurement.
+        session: of the pool.
         record: keeps each trial; `case` in trials.csv is the number of the measurement.
+        plan: of every measurement.
         first: the number of the first measurement.
         process: the number of the pair of processes.
     """
@@ -47,21 +46,28 @@ class Repetitions:
         self._process = process
         self._numbers = itertools.count(first)
         self._blocks = 0
-        session.load()
-        session.prepare(0)
-        self._call_s = {
-            arm: answer["call_s"] for arm, answer in pool.call_all("outputs", case=0).items()
-        }
+        self._call_s: dict[str, float] = {}
 
-    def once(self, **fault: Any) -> tuple[Comparison | None, list[str]]:
-        """One measurement, with a fault in the candidate if one is given.
+    def load(self) -> None:
+        """Load and warm both arms, and time one call of each for planning."""
+        self._session.load()
+        self._session.warm_up(0)
+        answers = self._pool.call_all("outputs", case=0)
+        self._call_s = {arm: answer["call_s"] for arm, answer in answers.items()}
+
+    def measure(self, **fault: Any) -> tuple[Comparison | None, list[str]]:
+        """Make one measurement, with a fault in the candidate if one is given.
+
+        Args:
+            **fault: fields of `specs.fault.Fault`.
 
         Returns:
-            The comparison of the workload's first metric, null where no pair was measured; and what spoilt it.
+            The comparison of the workload's first metric, null where no pair was measured; and
+            what spoilt the measurement.
         """
         number = next(self._numbers)
         self._pool.call("candidate", "inject_fault", fault=fault)
-        samples: Samples = self._session.outcome().samples
+        samples = self._session.outcome().samples
         trials = Trials(
             self._arms,
             self._pool,
@@ -73,17 +79,23 @@ class Repetitions:
             on_block=lambda _number, _pairs: None,
         )
         trials.run(call_s=self._call_s)
+        # Blocks are counted on: with few of them, an order that began anew would favour one arm.
         self._blocks += trials.blocks
         return samples.compare().get(samples.primary), [*trials.dirty, *samples.problems()]
 
 
 def require_same(arms: Mapping[str, Arm], *, study: str) -> None:
-    """Refuse arms that differ: what is asked is how far apart equal ones seem.
+    """Refuse arms that differ: the study asks how far apart equal arms seem.
+
+    Args:
+        arms: by name.
+        study: its name, for the message.
 
     Raises:
         UserError: they differ, or there is one only.
     """
     if len(arms) < 2 or arms["candidate"].run != arms["baseline"].run:
         raise UserError(
-            f"study={study} measures an arm against itself: it needs baseline=same, with nothing changed"
+            f"study={study} measures an arm against itself: it needs baseline=same, with nothing "
+            "changed"
         )

@@ -1,25 +1,21 @@
-"""The benchmark benchmarked: equal arms, a known slowdown, and every fault that must end a run as invalid."""
+"""The benchmark benchmarked: equal arms, a known slowdown, and every fault that must be found."""
 
 import dataclasses
-import json
 from collections import Counter
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxgen.console.progress import Console
-from jaxgen.errors import ExitCode, UserError
+from jaxgen.errors import ExitCode
 from jaxgen.executor.pool import Pool, start_order
-from jaxgen.experiment import single
+from jaxgen.experiment import selftest_continued
 from jaxgen.experiment.judge import margin_of
 from jaxgen.experiment.repetitions import Repetitions, require_same
+from jaxgen.experiment.selftest_continued import Earlier
 from jaxgen.experiment.session import Session
-from jaxgen.measure.case import Facts
 from jaxgen.measure.verdict import verdict
 from jaxgen.results import schema
 from jaxgen.results.files import LOG, RESULT
-from jaxgen.results.identity import comparable_config
-from jaxgen.results.reading import Unreadable, read_result
 from jaxgen.results.record import Record
 from jaxgen.specs.experiment import Experiment
 from jaxgen.specs.fault import Fault
@@ -34,17 +30,24 @@ FAULTS: dict[str, tuple[Fault, str]] = {
 """Each fault, and what the reason of the verdict must say of it."""
 
 GOOD_RATE = 0.95
-_MACHINE = ("cpu", "cores", "device_kind", "device_count")
-_PACKAGES = ("jaxgen", "jax", "jaxlib")
-"""What must be the same for measurements of two runs to count together, beside all that was asked."""
+
+MeasureOnce = Callable[[Experiment, Record, Console], ExitCode]
 
 
-def selftest(experiment: Experiment, record: Record, console: Console) -> ExitCode:
+def selftest(
+    experiment: Experiment, record: Record, console: Console, *, measure_once: MeasureOnce
+) -> ExitCode:
     """Measure, and say how often jaxgen was right (`study=selftest`).
 
+    Args:
+        experiment: two equal arms, and how often they are measured.
+        record: gets every verdict.
+        console: shows the progress.
+        measure_once: makes one whole measurement; a fault must make it invalid.
+
     Returns:
-        0 where equal arms were left alone and the slowdown was found in 95 % of the measurements, and every fault was
-        found; else 20.
+        0 where equal arms were left alone and the slowdown was found in 95 % of the measurements,
+        and every fault was found; else 20.
 
     Raises:
         UserError: the arms are not the same.
@@ -53,25 +56,28 @@ def selftest(experiment: Experiment, record: Record, console: Console) -> ExitCo
     require_same(experiment.arms, study="selftest")
     study = experiment.study
     assert isinstance(study, Selftest)
-    told: schema.Selftest = {
+    section: schema.Selftest = {
         "same": [],
         "slowed": [],
         "slowdown": study.slowdown,
         "faults": {},
     }
-    record.result["selftest"] = told
-    earlier = _earlier(study, record)
-    left = study.repetitions - len(earlier.get("same", ()))
+    record.result["selftest"] = section
+    earlier = selftest_continued.earlier(study, record)
+    left = study.repetitions - (len(earlier.same) if earlier else 0)
     for process in range(min(study.processes, left)):
         count = len(range(process, left, study.processes))
-        _repeat(experiment, study, record, console, process=process, count=count, earlier=earlier)
+        _measure_verdicts(
+            experiment, record, console, process=process, count=count, earlier=earlier
+        )
     if study.faults:
         for name, (fault, words) in FAULTS.items():
-            told["faults"][name] = _with_fault(
-                experiment, name, fault, words, record=record, console=console
+            folder_record = _faulty_record(experiment, name, fault, record=record)
+            section["faults"][name] = _measure_fault(
+                *folder_record, name=name, words=words, console=console, measure_once=measure_once
             )
             record.save()
-    failures = _failures(told)
+    failures = _failures(section)
     if not failures:
         return ExitCode.OK
     record.result["verdict"] = "invalid"
@@ -79,191 +85,127 @@ def selftest(experiment: Experiment, record: Record, console: Console) -> ExitCo
     return ExitCode.INVALID
 
 
-def _failures(told: Mapping[str, Any]) -> list[str]:
-    """What was not as it should be."""
-    words = {
-        "same_left_alone": "equal arms were left alone",
-        "slowdown_found": f"a slowdown of {100 * told['slowdown']:.3g} % was found",
-    }
-    rates = {words[name]: rate for name, rate in told["rates"].items() if rate < GOOD_RATE}
-    missed = [name for name, fault in told["faults"].items() if not fault["found"]]
-    return [
-        *(f"{what} in {100 * rate:.3g} % of the measurements only" for what, rate in rates.items()),
-        *(f"the fault {name} was not found" for name in missed),
-    ]
-
-
-def _repeat(
+def _measure_verdicts(
     experiment: Experiment,
-    study: Selftest,
     record: Record,
     console: Console,
     *,
     process: int,
     count: int,
-    earlier: Facts,
+    earlier: Earlier | None,
 ) -> None:
-    """One pair of processes' share: equal arms and the slowed candidate in turn, so many times."""
-    told = record.result.get("selftest")
-    assert told is not None
-    number = 1 + max(
-        (each.get("process", -1) for each in (told["same"] or earlier.get("same", ()))), default=-1
-    )
-    turn = start_order(experiment.arms, number)
-    plan = experiment.measure
-    with Pool(turn, isolation=plan.isolation, log=record.folder / LOG) as pool:
+    """Measure equal arms and the slowed candidate in turn, in one pair of processes."""
+    study, plan = experiment.study, experiment.measure
+    section = record.result.get("selftest")
+    assert isinstance(study, Selftest)
+    assert section is not None
+    # An earlier run's pairs of processes count too, so their numbers go on.
+    before = section["same"] or (earlier.same if earlier else [])
+    number = 1 + max((measured.get("process", -1) for measured in before), default=-1)
+    arms = start_order(experiment.arms, number)
+    with Pool(arms, isolation=plan.isolation, log=record.folder / LOG) as pool:
         if process == 0:
             record.environment(pool.environments, isolation=pool.isolation)
         margin, _ = margin_of(experiment, record.result["environment"])
-        told["margin"] = margin
+        section["margin"] = margin
         if process == 0 and earlier:
-            _take_in(earlier, record)
-        session = Session(turn, pool, record, console, plan=plan, process=process)
-        measured = len(told["same"]) + len(told["slowed"])
+            selftest_continued.add(earlier, record)
+        session = Session(arms, pool, record, console, plan=plan, process=process)
+        first = len(section["same"]) + len(section["slowed"])
         repetitions = Repetitions(
-            turn, pool, session, record, plan=plan, first=measured, process=number
+            arms, pool, session, record, plan=plan, first=first, process=number
         )
-        for fault in (
-            {"slowdown": study.slowdown},
-            {},
-        ):  # the candidate's extra work is compiled in both processes
-            pool.call("baseline", "inject_fault", fault=fault)
+        repetitions.load()
+        # The candidate's extra work is compiled in both processes, so that they stay alike.
+        pool.call("baseline", "inject_fault", fault={"slowdown": study.slowdown})
+        pool.call("baseline", "inject_fault", fault={})
         for _ in range(count):
-            for kind, fault in (("same", {}), ("slowed", {"slowdown": study.slowdown})):
-                comparison, dirty = repetitions.once(**fault)
-                word, reason = verdict(
-                    comparison, margin=margin, agreement="identical", dirty=dirty
-                )
-                told[kind].append(
-                    {"process": number, "verdict": word, "reason": reason, **(comparison or {})}
-                )
-            told["rates"] = _rates(
-                told
-            )  # so that a run which is stopped has those of what it measured
+            same = _judged(repetitions, {}, number=number, margin=margin)
+            section["same"].append(same)
+            slowed = _judged(
+                repetitions, {"slowdown": study.slowdown}, number=number, margin=margin
+            )
+            section["slowed"].append(slowed)
+            # Now, so that a run which is stopped has the rates of what it measured.
+            section["rates"] = _rates(section)
             record.save()
-            console.repetition(len(told["same"]), study.repetitions, study="selftest")
+            console.repetition(len(section["same"]), study.repetitions, study="selftest")
 
 
-def _earlier(study: Selftest, record: Record) -> Facts:
-    """What a self-test that was stopped has measured, by the same plan; nothing where none is continued.
-
-    Raises:
-        UserError: there is no such result, or its plan is another.
-    """
-    if study.continues is None:
-        return {}
-    try:
-        result = read_result(Path(study.continues).expanduser() / RESULT)
-        told = result.get("selftest")
-        problem = None if told else "it is of no self-test"
-    except Unreadable as error:
-        result, told, problem = record.result, None, error
-    if told is None:
-        raise UserError(
-            f"study.continues={study.continues} cannot be continued: {problem}; give the run folder of a self-test "
-            "that was stopped"
-        )
-    theirs, ours = (_asked(each) for each in (result, record.result))
-    others = sorted(group for group in {*theirs, *ours} if theirs.get(group) != ours.get(group))
-    others += [] if told.get("slowdown") == study.slowdown else ["study.slowdown"]
-    if others:
-        raise UserError(
-            f"study.continues={study.continues} was measured with another {', '.join(others)}"
-        )
-    whole = min(
-        len(told["same"]), len(told["slowed"])
-    )  # stopped between the two, it has one more of the first
-    if whole >= study.repetitions:
-        raise UserError(
-            f"study.continues={study.continues} has {whole} measurements: raise study.repetitions"
-        )
-    return {
-        "same": told["same"][:whole],
-        "slowed": told["slowed"][:whole],
-        "judged": _judged_by(result),
-    }
+def _judged(
+    repetitions: Repetitions, fault: dict[str, Any], *, number: int, margin: float
+) -> schema.Repetition:
+    """Make one measurement; return its comparison and the verdict on it."""
+    comparison, dirty = repetitions.measure(**fault)
+    word, reason = verdict(comparison, margin=margin, agreement="identical", dirty=dirty)
+    judged: schema.Repetition = {"process": number, "verdict": word, "reason": reason}
+    if comparison is not None:
+        judged.update(comparison)  # type: ignore[typeddict-item]  # has the same keys
+    return judged
 
 
-def _asked(result: Mapping[str, Any]) -> dict[str, Any]:
-    """A self-test's configuration, as far as it is about what is measured."""
-    config = comparable_config(json.loads(json.dumps(result["arms"]["candidate"]["config"])))
-    return {group: values for group, values in config.items() if group != "study"}
-
-
-def _judged_by(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The margin of a self-test, and the machine and the packages that it ran on; null where it does not say."""
-    environment = result["environment"] or {}
-    packages = environment.get("packages") or {}
-    known = {key: environment.get(key) for key in _MACHINE} | {
-        key: packages.get(key) for key in _PACKAGES
-    }
-    return {"margin": result["selftest"].get("margin"), **known}
-
-
-def _take_in(earlier: Facts, record: Record) -> None:
-    """Measurements of before count if machine and packages are the same and they were judged by the same margin.
-
-    Raises:
-        UserError: one of them is not.
-    """
-    here = _judged_by(record.result)
-    apart = [
-        f"{key} {was}, not {here[key]}"
-        for key, was in earlier["judged"].items()
-        if was != here[key]
-    ]
-    if apart:
-        raise UserError(f"study.continues was measured elsewhere: with {', '.join(apart)}")
-    told = record.result.get("selftest")
-    assert told is not None
-    for kind in ("same", "slowed"):
-        told[kind] += earlier[kind]
-    record.note(
-        f"{len(earlier['same'])} of the measurements of each kind are of an earlier run, which was stopped"
-    )
-
-
-def _with_fault(
-    experiment: Experiment,
-    name: str,
-    fault: Fault,
-    words: str,
-    *,
-    record: Record,
-    console: Console,
-) -> schema.InjectedFault:
-    """One whole measurement with the fault in the candidate, in a folder of its own."""
+def _faulty_record(
+    experiment: Experiment, name: str, fault: Fault, *, record: Record
+) -> tuple[Experiment, Record]:
+    """Return the experiment with the fault in its candidate, and a record of its own."""
     folder = record.folder / "faults" / name
     folder.mkdir(parents=True, exist_ok=True)
     candidate = experiment.candidate
     faulty = dataclasses.replace(candidate, run=dataclasses.replace(candidate.run, fault=fault))
     broken = dataclasses.replace(experiment, arms={**experiment.arms, "candidate": faulty})
-    own = Record(broken.arms, folder)
+    return broken, Record(broken.arms, folder)
+
+
+def _measure_fault(
+    broken: Experiment,
+    own: Record,
+    *,
+    name: str,
+    words: str,
+    console: Console,
+    measure_once: MeasureOnce,
+) -> schema.InjectedFault:
+    """Make one whole measurement with a fault; return whether its reason names the fault."""
     own.start()
     try:
-        code = single.measure(broken, own, console)
+        code = measure_once(broken, own, console)
     except BaseException:
         own.finish("failed", ExitCode.ARM_FAILED)
         raise
     own.finish("completed", code)
     reason = own.result["verdict_reason"] or ""
-    found = own.result["verdict"] == "invalid" and words in reason
     return {
         "verdict": own.result["verdict"],
         "reason": reason,
-        "found": found,
+        "found": own.result["verdict"] == "invalid" and words in reason,
         "result": f"faults/{name}/{RESULT}",
     }
 
 
-def _rates(told: Mapping[str, Any]) -> dict[str, float]:
-    """Of the measurements so far, how many ended as they should."""
+def _failures(section: Mapping[str, Any]) -> list[str]:
+    """Return what was not as it should be."""
+    texts = {
+        "same_left_alone": "equal arms were left alone",
+        "slowdown_found": f"a slowdown of {100 * section['slowdown']:.3g} % was found",
+    }
+    failures = []
+    for name, rate in section["rates"].items():
+        if rate < GOOD_RATE:
+            failures.append(f"{texts[name]} in {100 * rate:.3g} % of the measurements only")
+    for name, fault in section["faults"].items():
+        if not fault["found"]:
+            failures.append(f"the fault {name} was not found")
+    return failures
+
+
+def _rates(section: Mapping[str, Any]) -> dict[str, float]:
+    """Return how many of the measurements so far ended as they should, as shares."""
     return {
-        "same_left_alone": _rate(told["same"], "equivalent", "inconclusive"),
-        "slowdown_found": _rate(told["slowed"], "slower"),
+        "same_left_alone": _rate(section["same"], "equivalent", "inconclusive"),
+        "slowdown_found": _rate(section["slowed"], "slower"),
     }
 
 
 def _rate(measured: list[dict[str, Any]], *right: str) -> float:
-    counted = Counter(each["verdict"] for each in measured)
-    return sum(counted[word] for word in right) / len(measured)
+    counts = Counter(judged["verdict"] for judged in measured)
+    return sum(counts[word] for word in right) / len(measured)

@@ -1,12 +1,12 @@
-"""One pair of worker processes, from their start to their last trial; every figure goes into the record as it comes."""
+"""One pair of worker processes, from loading to the last trial; figures go to disk as they come."""
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 from jaxgen.console.progress import Console
-from jaxgen.errors import UserError
 from jaxgen.executor.pool import Pool
-from jaxgen.experiment import output_check
+from jaxgen.experiment import loaded_arms, output_check
 from jaxgen.experiment.trials import Trials
 from jaxgen.measure.case import Facts, Outcome, better
 from jaxgen.measure.samples import Samples
@@ -14,19 +14,19 @@ from jaxgen.results.record import Record
 from jaxgen.results.schema import TrialRow
 from jaxgen.specs.arm import Arm, names_of
 from jaxgen.specs.measure import Measure
-from jaxgen.specs.workload import Generate
 
 
 class Session:
-    """Drives one pool.
+    """Drives the workers of one pool through the steps of a measurement.
 
     Args:
-        arms: by name.
+        arms: by name, in the order in which they load and warm up.
         pool: their workers, started.
         record: of the run.
         console: of the run.
         plan: of the measurement.
-        process: the number of this pair of processes; the first one also fills the record's facts about the arms.
+        process: the number of this pair of processes. The first one also fills the record's facts
+            about the arms.
 
     Attributes:
         cases: the parameters of each case, once the arms are loaded.
@@ -47,65 +47,88 @@ class Session:
         self._pool = pool
         self._record = record
         self._console = console
-        self._process = process
-        self._metrics: dict[str, dict[str, str]] = {}
         self._plan = plan
+        self._process = process
+        self._names = names_of(arms)
+        self._metrics: dict[str, dict[str, str]] = {}
         self.cases: list[Facts] = []
         self.peaks: dict[str, Facts] = {arm: {} for arm in arms}
 
     def load(self) -> None:
-        """Load every arm, and see that they are asked the same.
+        """Load every arm, and check that all get the same inputs.
 
         Raises:
-            UserError: they are not, or an arm found something that the user can mend.
+            UserError: they do not, or an arm found something that the user can mend.
         """
         facts = {}
         for arm in self._arms:
             with self._console.stage(arm, "load") as progress:
                 facts[arm] = self._pool.load(arm, progress)
-        if any(other["questions"] != facts["candidate"]["questions"] for other in facts.values()):
-            raise UserError(
-                "the arms would answer different questions: their prompts, items or tokenizers differ; compare arms of "
-                "one tokenizer, or give token ids: prompts=synthetic, prompts=jsonl, workload.item_tokens"
-            )
-        if self._comparable:
-            self._record.note(
-                f"{', '.join(self._comparable)} alone is compared: latency, ttft and tpot are a batch's in one arm, "
-                "and a prompt's, its wait for a row included, in the other"
-            )
-        self.cases, self._metrics = facts["candidate"]["cases"], facts["candidate"]["metrics"]
-        if self._process:
-            return
-        for arm, each in facts.items():
-            self._record.loaded(arm, each)
-            for reason in (each["mesh"] or {}).get("reasons", []):
-                self._record.note(f"{names_of(self._arms)[arm]}: {reason}")
-            if each["weights"]["random"]:
-                self._record.note(
-                    "random weights: speed and memory are those of the true shapes, text means nothing"
-                )
-            if each["weights"]["random"] and not each["tokenizer"]:
-                self._record.note(
-                    "random weights have no tokenizer: prompts are UTF-8 bytes, nothing is decoded"
-                )
+        loaded_arms.check_equal_inputs(facts)
+        self.cases = facts["candidate"]["cases"]
+        self._metrics = facts["candidate"]["metrics"]
+        loaded_arms.note_comparable_metrics(self._record, self._arms)
+        if self._process == 0:
+            loaded_arms.note_loaded(self._record, self._arms, facts)
 
     def outcome(self) -> Outcome:
-        """An empty one, for one case."""
-        return Outcome(Samples(self._arms, self._metrics, comparable=self._comparable))
+        """Return an empty outcome, for one case."""
+        comparable = loaded_arms.comparable_metrics(self._arms)
+        return Outcome(Samples(self._arms, self._metrics, comparable=comparable))
 
-    @property
-    def _comparable(self) -> tuple[str, ...]:
-        """Metrics that mean the same in both arms; empty is all."""
-        works = [arm.run.workload for arm in self._arms.values()]
-        return (
-            ("tokens_per_s",)
-            if len({work.batching for work in works if isinstance(work, Generate)}) > 1
-            else ()
-        )
+    def warm_up(self, case: int) -> None:
+        """Compile and warm up, one arm after the other: two at once would share the clock."""
+        for arm in self._arms:
+            with self._console.stage(arm, "compile and warm up"):
+                answer = self._pool.call(
+                    arm,
+                    "prepare",
+                    case=case,
+                    warmup=self._plan.warmup,
+                    warmup_tokens=self._plan.warmup_tokens,
+                )
+            calls = answer["calls"]
+            self._console.compiled(arm, calls)
+            if self._process == 0:
+                self._record.warmed(arm, calls)
 
-    def measure(self, outcome: Outcome, *, case: int) -> None:
-        """Warm up, answer, compare, and then the trials of one case."""
-        self.prepare(case)
+    def compare_outputs(self, outcome: Outcome, *, case: int) -> dict[str, float]:
+        """Have each arm answer every prompt or item once; compare the arms' outputs.
+
+        Only those of the first processes are compared; those of later ones must equal them.
+
+        Args:
+            outcome: of the case; gets the outputs and the agreement.
+            case: the number of the case.
+
+        Returns:
+            Of each arm, what one call takes, in seconds.
+        """
+        answers = {}
+        for arm in self._arms:
+            with self._console.stage(arm, "answer the questions"):
+                answers[arm] = self._pool.call(arm, "outputs", case=case)
+        # Looked at before the comparison and the probes, which may need more memory.
+        self._keep_peaks("device_peak_bytes")
+        if self._process:
+            self._check_against_first_processes(outcome, answers)
+        else:
+            self._record_outputs(outcome, answers, case=case)
+        return {arm: answer["call_s"] for arm, answer in answers.items()}
+
+    def run_trials(
+        self, outcome: Outcome, *, case: int, call_s: Mapping[str, float] | None
+    ) -> Trials:
+        """Make the trials of a case.
+
+        Args:
+            outcome: of the case; its samples get every trial.
+            case: the number of the case.
+            call_s: what one call of each arm takes, in seconds; null where the arms are not warm.
+
+        Returns:
+            The finished trials.
+        """
         trials = Trials(
             self._arms,
             self._pool,
@@ -117,18 +140,14 @@ class Session:
             on_trial=self._after_trial,
             on_block=functools.partial(self._after_block, outcome, case=case),
         )
-        if trials.short_warmup:  # an agreement run would warm what is left cold on purpose
-            self._pool.call_all("reset_peaks")
-            trials.run(call_s=None)
-            self._keep_peaks("host_peak_rss_bytes")
-            answers = self.answer(outcome, case=case)
-        else:
-            answers = self.answer(outcome, case=case)
-            self._pool.call_all("reset_peaks")
-            trials.run(call_s={arm: answer["call_s"] for arm, answer in answers.items()})
-            self._keep_peaks("host_peak_rss_bytes")
-        self._probe(outcome, case=case)  # again: the machine may have been disturbed before
-        self._capture(case)
+        # The account of the process's memory is begun anew: it is to be that of the trials alone.
+        self._pool.call_all("reset_peaks")
+        trials.run(call_s=call_s)
+        self._keep_peaks("host_peak_rss_bytes")
+        return trials
+
+    def add_trials(self, outcome: Outcome, trials: Trials) -> None:
+        """Add to a case's outcome what its trials in this pair of processes were like."""
         outcome.dirty += [*trials.dirty, *trials.changed_outputs(outcome.answers)]
         outcome.blocks += trials.blocks
         outcome.repeats = trials.repeats
@@ -136,104 +155,93 @@ class Session:
         for note in trials.notes:
             self._record.note(note)
 
-    def prepare(self, case: int) -> None:
-        """Compile and warm up, one arm after the other, so that neither disturbs the other's clock."""
+    def probe(self, outcome: Outcome, *, case: int) -> None:
+        """Measure the device's rates, for one arm after the other: two would halve each other's."""
         for arm in self._arms:
-            with self._console.stage(arm, "compile and warm up"):
-                calls = self._pool.call(
-                    arm,
-                    "prepare",
-                    case=case,
-                    warmup=self._plan.warmup,
-                    warmup_tokens=self._plan.warmup_tokens,
-                )["calls"]
-            self._console.compiled(arm, calls)
-            if not self._process:
-                self._record.warmed(arm, calls)
+            scale = self._pool.call(arm, "scale", case=case)
+            earlier = outcome.scale.get(arm)
+            if earlier is not None:
+                # The best of both times: a probe can be disturbed, but not too fast.
+                scale = {**earlier, "probe": better(earlier["probe"], scale["probe"])}
+            outcome.scale[arm] = scale
 
-    def answer(self, outcome: Outcome, *, case: int) -> dict[str, Facts]:
-        """Every question once, by each arm; the first processes' answers are compared and kept."""
-        answers = {}
-        for arm in self._arms:
-            with self._console.stage(arm, "answer the questions"):
-                answers[arm] = self._pool.call(arm, "outputs", case=case)
-        self._keep_peaks(
-            "device_peak_bytes"
-        )  # before the comparison and the probes, which may need more
-        rows = {arm: answer["rows"] for arm, answer in answers.items()}
-        if self._process:
-            names = names_of(self._arms)
-            outcome.dirty += [
-                f"{names[arm]} wrote other outputs in process pair {self._process + 1} than in the first"
-                for arm in rows
-                if rows[arm] != outcome.answers[arm]
-            ]
-            return answers
-        for arm, answer in answers.items():
-            self._record.answered(arm, answer["call"], facts=answer["facts"], case=case)
-        outcome.answers = rows
-        with self._console.stage("both", "compare the outputs"):
-            outcome.agreed = output_check.agreement_of(self._arms, self._pool, rows, case=case)
-            self._record.agreed(outcome.agreed, case=case)
-            self._probe(outcome, case=case)
-        return answers
-
-    def examine(self, *, case: int) -> dict[str, Facts]:
-        """Programs and memory of each arm, after its trials; a profile and the programs' text where asked for."""
-        folder, plan = self._record.folder, self._plan
-        with self._console.stage("both", "look at the programs"):
-            dumps = {
-                arm: str(folder / "hlo" / arm) if plan.dump_hlo else None for arm in self._arms
-            }
-            examined = self._pool.call_all(
-                "examine", by_arm={arm: {"dump": dumps[arm]} for arm in dumps}, case=case
-            )
-        facts = {
-            arm: {"peaks": self.peaks[arm], "examined": examined[arm], "profile": None}
-            for arm in self._arms
-        }
-        if plan.profile:
-            for arm in self._arms:
-                with self._console.stage(arm, "profile one more trial"):
-                    where = folder / "profile" / arm
-                    told = self._pool.call(arm, "profile", case=case, folder=str(where))
-                    facts[arm]["profile"] = told
-        return facts
-
-    def _probe(self, outcome: Outcome, *, case: int) -> None:
-        """Each arm's work and the device's rates, one arm after the other: two at once would halve each other's."""
-        for arm in self._arms:
-            told, known = self._pool.call(arm, "scale", case=case), outcome.scale.get(arm)
-            outcome.scale[arm] = (
-                told if known is None else {**known, "probe": better(known["probe"], told["probe"])}
-            )
-
-    def _keep_peaks(self, name: str) -> None:
-        """The most until now. A device's account cannot be begun anew: a later case's may be that of earlier probes."""
-        for arm, told in self._pool.call_all("peaks").items():
-            both = [each for each in (self.peaks[arm].get(name), told[name]) if each is not None]
-            self.peaks[arm] |= {
-                "device_reason": told["device_reason"],
-                name: max(both, default=None),
-            }
-
-    def _capture(self, case: int) -> None:
-        """Files with the activations of the arms that keep any, from the first processes."""
+    def capture(self, case: int) -> None:
+        """Have the first processes write the activations of the arms that keep any."""
         if self._process:
             return
-        name = f"_{case}" if len(self.cases) > 1 else ""
+        suffix = f"_{case}" if len(self.cases) > 1 else ""
         for arm in self._arms:
-            path = self._record.folder / "activations" / f"{arm}{name}.safetensors"
-            kept = self._pool.call(arm, "capture", case=case, path=str(path))
-            if kept is not None:
-                self._record.arm_section(arm, case=case)["capture"] = kept
+            path = self._record.folder / "activations" / f"{arm}{suffix}.safetensors"
+            facts = self._pool.call(arm, "capture", case=case, path=str(path))
+            if facts is not None:
+                self._record.arm_section(arm, case=case)["capture"] = facts
+
+    def examine(self, *, case: int) -> dict[str, Facts]:
+        """Examine each arm's programs; profile one more call of each where the plan says so.
+
+        Returns:
+            Of each arm `{peaks, examined, profile}`.
+        """
+        folder = self._record.folder
+        dumps: dict[str, dict[str, Any]] = {arm: {"dump": None} for arm in self._arms}
+        if self._plan.dump_hlo:
+            dumps = {arm: {"dump": str(folder / "hlo" / arm)} for arm in self._arms}
+        with self._console.stage("both", "look at the programs"):
+            examined = self._pool.call_all("examine", by_arm=dumps, case=case)
+        facts = {}
+        for arm in self._arms:
+            facts[arm] = {"peaks": self.peaks[arm], "examined": examined[arm], "profile": None}
+        if self._plan.profile:
+            for arm in self._arms:
+                with self._console.stage(arm, "profile one more trial"):
+                    where = str(folder / "profile" / arm)
+                    facts[arm]["profile"] = self._pool.call(arm, "profile", case=case, folder=where)
+        return facts
+
+    def _record_outputs(self, outcome: Outcome, answers: Mapping[str, Facts], *, case: int) -> None:
+        """Keep the outputs of the first processes, and compare them."""
+        for arm, answer in answers.items():
+            self._record.answered(arm, answer["call"], facts=answer["facts"], case=case)
+        outputs = {arm: answer["rows"] for arm, answer in answers.items()}
+        outcome.answers = outputs
+        with self._console.stage("both", "compare the outputs"):
+            agreement = output_check.agreement_of(self._arms, self._pool, outputs, case=case)
+            outcome.agreed = agreement
+            # On disk before the trials: it is known whatever becomes of them.
+            self._record.agreed(agreement, case=case)
+            self.probe(outcome, case=case)
+
+    def _check_against_first_processes(
+        self, outcome: Outcome, answers: Mapping[str, Facts]
+    ) -> None:
+        """Note arms whose outputs changed from one pair of processes to another."""
+        for arm, answer in answers.items():
+            if answer["rows"] != outcome.answers[arm]:
+                outcome.dirty.append(
+                    f"{self._names[arm]} wrote other outputs in process pair {self._process + 1} "
+                    "than in the first"
+                )
+
+    def _keep_peaks(self, name: str) -> None:
+        """Keep the most memory until now.
+
+        A device's account cannot be begun anew: a later case's may be that of earlier probes.
+        """
+        for arm, latest in self._pool.call_all("peaks").items():
+            values = []
+            for value in (self.peaks[arm].get(name), latest[name]):
+                if value is not None:
+                    values.append(value)
+            self.peaks[arm]["device_reason"] = latest["device_reason"]
+            self.peaks[arm][name] = max(values, default=None)
 
     def _after_trial(self, row: TrialRow) -> None:
         self._record.add_trial(row)
         self._console.trial(row)
 
     def _after_block(self, outcome: Outcome, number: int, pairs: int, *, case: int) -> None:
-        self._record.show(outcome.samples.summaries(), outcome.samples.compare(), case=case)
+        samples = outcome.samples
+        self._record.show(samples.summaries(), samples.compare(), case=case)
         self._console.block(
             number + 1, pairs=pairs, plan=self._plan, process=self._process, case=case
         )

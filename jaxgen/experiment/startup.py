@@ -1,4 +1,4 @@
-"""Startup as a measurement: fresh processes over an empty and over a filled persistent compilation cache."""
+"""Startup as a measurement: fresh processes over an empty and a filled compilation cache."""
 
 import tempfile
 from collections.abc import Mapping
@@ -10,72 +10,82 @@ from jaxgen.executor.pool import Pool
 from jaxgen.specs.arm import Arm
 from jaxgen.specs.measure import Startup
 
-_PARTS = ("trace_s", "lower_s", "compile_s")
+_COMPILING = ("trace_s", "lower_s", "compile_s")
 
 
 def startups(
-    arms: Mapping[str, Arm], asked: Startup, *, log: Path, console: Console
+    arms: Mapping[str, Arm], startup: Startup, *, log: Path, console: Console
 ) -> dict[str, dict[str, Any]]:
-    """Start each arm alone, in processes of its own, once over an empty cache folder and once more over what that left.
+    """Start each arm alone over an empty cache folder, and once more over what that left there.
 
     Args:
         arms: by name.
-        asked: what to report; a warm start needs a cold one before it all the same.
+        startup: what to report; a warm start needs a cold one before it all the same.
         log: gets what the processes print.
         console: shows the progress.
 
     Returns:
-        By arm: `cold` and `warm`, each `{import_s, load_s, first_call, second_call}` or null, with a call's facts as
-        `LoadedArm.prepare` has them; `precompile_ratio`, cold over warm, of trace, lower and compile seconds; and
-        `second_precompile`, what a second warm-up in the same process compiled: `{events, ratio}`, where the ratio is
-        null for a second one that compiled nothing at all.
+        By arm: `cold` and `warm`, each `{import_s, load_s, first_call, second_call}` or null, with
+        a call's facts as `LoadedArm.prepare` has them; `precompile_ratio`, cold over warm, of
+        trace, lower and compile seconds; and `second_precompile`, what a second warm-up in the
+        same process compiled: `{events, ratio}`, where the ratio is null for a second one that
+        compiled nothing at all.
     """
-    return {
-        name: _startup(name, arm, asked, log=log, console=console) for name, arm in arms.items()
-    }
+    measured = {}
+    for name, arm in arms.items():
+        measured[name] = _startup_of(name, arm, startup, log=log, console=console)
+    return measured
 
 
-def _startup(name: str, arm: Arm, asked: Startup, *, log: Path, console: Console) -> dict[str, Any]:
+def _startup_of(
+    name: str, arm: Arm, startup: Startup, *, log: Path, console: Console
+) -> dict[str, Any]:
+    """Measure the startup of one arm."""
+    warm = None
     with tempfile.TemporaryDirectory(prefix="jaxgen-compiled-") as folder:
-        starts = {}
-        for kind in (Startup.cold, Startup.warm)[: 1 if asked is Startup.cold else 2]:
-            with console.stage(name, f"{kind.value} start"):
-                starts[kind] = _start(name, arm, folder, log=log)
-    cold, warm = starts[Startup.cold], starts.get(Startup.warm)
+        with console.stage(name, "cold start"):
+            cold = _start(name, arm, folder, log=log)
+        if startup is not Startup.cold:
+            with console.stage(name, "warm start"):
+                warm = _start(name, arm, folder, log=log)
+    first_s = _compiling_s(cold["first_call"])
+    warm_s = _compiling_s(warm["first_call"]) if warm else 0.0
+    second = cold["second_call"]
     return {
-        "cold": cold if asked is not Startup.warm else None,
+        "cold": None if startup is Startup.warm else cold,
         "warm": warm,
-        "precompile_ratio": _ratio(
-            _compiling_s(cold["first_call"]), _compiling_s(warm["first_call"]) if warm else 0
-        ),
+        "precompile_ratio": _ratio(first_s, warm_s),
         "second_precompile": {
-            "events": cold["second_call"]["events"],
-            "ratio": _ratio(_compiling_s(cold["first_call"]), _compiling_s(cold["second_call"])),
+            "events": second["events"],
+            "ratio": _ratio(first_s, _compiling_s(second)),
         },
     }
 
 
 def _start(name: str, arm: Arm, cache: str, *, log: Path) -> dict[str, Any]:
+    """Start an arm's process over a cache folder; return how long each step took."""
     environment = {
         "JAX_COMPILATION_CACHE_DIR": cache,
         "JAX_ENABLE_COMPILATION_CACHE": "true",
+        # Else jax keeps only programs that took long to compile.
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
     with Pool({name: arm}, log=log, environment=environment) as pool:
         facts = pool.load(name, lambda *_progress: None)
-        calls = [pool.call(name, "precompile", case=0) for _ in range(2)]
+        first_call = pool.call(name, "precompile", case=0)
+        second_call = pool.call(name, "precompile", case=0)
         import_s = pool.environments[name]["import_s"]
     return {
         "import_s": import_s,
         "load_s": facts["load_s"],
-        "first_call": calls[0],
-        "second_call": calls[1],
+        "first_call": first_call,
+        "second_call": second_call,
     }
 
 
 def _compiling_s(call: Mapping[str, Any]) -> float:
-    return sum(call[part] for part in _PARTS)
+    return sum(call[part] for part in _COMPILING)
 
 
 def _ratio(before_s: float, after_s: float) -> float | None:

@@ -13,9 +13,7 @@ from jaxgen.specs.arm import Arm, names_of
 from jaxgen.specs.measure import Measure
 
 MAX_VOIDS = 3
-"""So many trials spoilt by a compile make the measurement invalid."""
-
-Row = dict[str, Any]
+"""So many trials of an arm that compiled make the measurement invalid."""
 
 
 class Trials:
@@ -29,12 +27,10 @@ class Trials:
         case: the number of the case.
         process: the number of the pair of processes.
         first_block: the number of the first block, counted over all processes.
-        on_trial: told of each trial as it ends, for the disk.
-        on_block: told after each block, with its number and the pairs in it.
+        on_trial: called with each trial as it ends, for the disk.
+        on_block: called after each block, with its number and the pairs in it.
 
     Attributes:
-        plan: of the measurement.
-        names: what to call each arm in a sentence.
         repeats: calls in a trial, the same in both arms.
         blocks: how many were measured.
         stopped_because: why no further block was measured.
@@ -58,103 +54,112 @@ class Trials:
         self._arms = arms
         self._pool = pool
         self._samples = samples
+        self._plan = plan
         self._case = case
         self._process = process
         self._first_block = first_block
         self._on_trial = on_trial
         self._on_block = on_block
+        self._names = names_of(arms)
         self._voids = dict.fromkeys(arms, 0)
-        self._answers: dict[str, list] = {arm: [] for arm in arms}
-        self.plan = plan
-        self.names = names_of(arms)
+        self._distinct_outputs: dict[str, list] = {arm: [] for arm in arms}
         self.repeats = 1
         self.blocks = 0
         self.stopped_because: str | None = None
         self.dirty: list[str] = []
         self.notes: list[str] = []
 
-    @property
-    def short_warmup(self) -> bool:
-        """The warm-up was cut short on purpose: compiles in the clock are shown, not repeated."""
-        return self.plan.warmup == 0 or self.plan.warmup_tokens is not None
-
     def run(self, *, call_s: Mapping[str, float] | None) -> None:
         """Measure blocks until the schedule says enough.
 
         Args:
-            call_s: what one call of each arm takes, in seconds, for planning; null where the arms are not warm.
+            call_s: what one call of each arm takes, in seconds, for planning; null where the arms
+                are not warm.
         """
-        pairs = self._sized(call_s)
+        pairs = self._plan.trials
+        if call_s is not None:
+            self.repeats = self._repeats_for(call_s)
+            pairs = self._pairs_for(call_s)
         start = time.monotonic()
         for number in itertools.count():
             self._block(self._first_block + number, pairs=pairs)
             self.blocks = number + 1
             self._on_block(number, pairs)
-            self.stopped_because = (
-                "the measurement is spoilt"
-                if self._too_many_voids()
-                else schedule.enough(
-                    self._samples.compare(process=self._process).get(self._samples.primary),
-                    blocks_done=self.blocks,
-                    blocks=self.plan.blocks,
-                    elapsed_s=time.monotonic() - start,
-                    max_seconds=self.plan.max_seconds,
-                    target_ci=self.plan.target_ci,
-                )
-            )
+            self.stopped_because = self._reason_to_stop(elapsed_s=time.monotonic() - start)
             if self.stopped_because:
                 break
         self._explain_compiles()
 
-    def changed_outputs(self, answers: Mapping[str, list[Row]]) -> list[str]:
-        """Arms that wrote other tokens, or gave other scores, in any trial than in their answers for the agreement."""
-        expected = {
-            arm: [row.get("tokens", row.get("scores")) for row in rows]
-            for arm, rows in answers.items()
-        }
-        return [
-            f"{self.names[arm]} wrote other outputs in the trials than when the outputs were compared"
-            for arm in answers
-            if any(given != expected[arm] for given in self._answers[arm])
-        ]
+    def changed_outputs(self, outputs: Mapping[str, list[dict[str, Any]]]) -> list[str]:
+        """Return a sentence for each arm that wrote something else in a trial.
 
-    def _sized(self, call_s: Mapping[str, float] | None) -> int:
-        """Set the repeats; return the pairs in a block, fewer where a full block would eat the whole time."""
-        if call_s is None:
-            return self.plan.trials
-        fast, slow = min(call_s.values()), max(call_s.values())
-        least_blocks = min(schedule.MIN_BLOCKS_IN_TIME, self.plan.blocks)
-        self.repeats = schedule.repeats(
-            fast,
-            slow,
-            min_trial_s=self.plan.min_trial_s,
-            max_seconds=self.plan.max_seconds,
-            min_pairs=least_blocks * min(2, self.plan.trials),
+        Args:
+            outputs: of each arm, what it wrote when the outputs were compared.
+        """
+        sentences = []
+        for arm, rows in outputs.items():
+            key = self._arms[arm].run.workload.output_key
+            expected = [row[key] for row in rows]
+            if any(written != expected for written in self._distinct_outputs[arm]):
+                sentences.append(
+                    f"{self._names[arm]} wrote other outputs in the trials than when the outputs "
+                    "were compared"
+                )
+        return sentences
+
+    def _repeats_for(self, call_s: Mapping[str, float]) -> int:
+        """Return how often a trial repeats its call, so that the clock can resolve it."""
+        return schedule.repeats(
+            min(call_s.values()),
+            max(call_s.values()),
+            min_trial_s=self._plan.min_trial_s,
+            max_seconds=self._plan.max_seconds,
+            min_pairs=self._least_blocks * min(2, self._plan.trials),
         )
+
+    def _pairs_for(self, call_s: Mapping[str, float]) -> int:
+        """Return the pairs in a block, fewer where full blocks would take the whole time."""
         pair_s = self.repeats * sum(call_s.values())
-        affordable = int(self.plan.max_seconds / (least_blocks * pair_s))
-        return max(1, min(self.plan.trials, affordable))
+        affordable = int(self._plan.max_seconds / (self._least_blocks * pair_s))
+        return max(1, min(self._plan.trials, affordable))
+
+    @property
+    def _least_blocks(self) -> int:
+        return min(schedule.MIN_BLOCKS_IN_TIME, self._plan.blocks)
+
+    def _reason_to_stop(self, *, elapsed_s: float) -> str | None:
+        """Return why no further block is measured; null where one is."""
+        if self._too_many_voids():
+            return "the measurement is spoilt"
+        # One interval of one metric decides; the others and the p-value can wait for the end.
+        return schedule.enough(
+            self._samples.interval(process=self._process),
+            blocks_done=self.blocks,
+            blocks=self._plan.blocks,
+            elapsed_s=elapsed_s,
+            max_seconds=self._plan.max_seconds,
+            target_ci=self._plan.target_ci,
+        )
 
     def _block(self, block: int, *, pairs: int) -> None:
-        planned = schedule.block_plan(block, pairs=pairs, seed=self.plan.seed)
+        """Measure a few pairs on one placement of the weights and caches in memory."""
+        planned = schedule.block_plan(block, pairs=pairs, seed=self._plan.seed)
+        # Where buffers lie is worth 1 to 3 %, so every block draws a new place for them.
         for arm in planned.placement:
             if arm in self._arms:
                 self._pool.call(arm, "move_to_new_buffers")
         for pair, order in enumerate(planned.pairs):
-            for position, arm in enumerate(arm for arm in order if arm in self._arms):
+            measured = [arm for arm in order if arm in self._arms]
+            for position, arm in enumerate(measured):
                 self._trial(arm, block=block, pair=pair, position=position)
                 if self._too_many_voids():
                     return
 
     def _trial(self, arm: str, *, block: int, pair: int, position: int) -> None:
-        """One trial that counts; a void one is kept in the file and measured again."""
+        """Make one trial that counts; a void one is kept in the file and made again."""
         while True:
-            sample = self._pool.call(arm, "trial", case=self._case, repeats=self.repeats)
-            void = (
-                bool(sample["compile_events"])
-                and not self.short_warmup
-                and not self._recompiles(arm)
-            )
+            trial = self._pool.call(arm, "trial", case=self._case, repeats=self.repeats)
+            void = self._is_void(arm, trial["compile_events"])
             row: TrialRow = {
                 "process": self._process,
                 "block": block,
@@ -164,20 +169,25 @@ class Trials:
                 "arm": arm,
                 "void": void,
                 "repeats": self.repeats,
-                "compile_events": sample["compile_events"],
-                "functions": sample["functions"],
-                "metrics": sample["metrics"],
-                "call_s": sample["call_s"],
+                "compile_events": trial["compile_events"],
+                "functions": trial["functions"],
+                "metrics": trial["metrics"],
+                "call_s": trial["call_s"],
             }
             self._samples.add(row)
             self._on_trial(row)
-            if sample["answers"] not in self._answers[arm]:
-                self._answers[arm].append(sample["answers"])
+            if trial["answers"] not in self._distinct_outputs[arm]:
+                self._distinct_outputs[arm].append(trial["answers"])
             if not void:
                 return
             self._voids[arm] += 1
             if self._too_many_voids():
                 return
+
+    def _is_void(self, arm: str, compile_events: int) -> bool:
+        """Return whether a trial compiled although its arm should be warm."""
+        should_be_warm = not self._plan.short_warmup and not self._recompiles(arm)
+        return compile_events > 0 and should_be_warm
 
     def _recompiles(self, arm: str) -> bool:
         return self._arms[arm].run.jit.recompiles
@@ -186,32 +196,36 @@ class Trials:
         return max(self._voids.values()) >= MAX_VOIDS
 
     def _explain_compiles(self) -> None:
-        """Put into words what was compiled inside the clock, and whether that spoils the measurement."""
+        """Say what was compiled inside the clock, and whether that spoils the measurement."""
         for arm in self._arms:
-            facts = self._samples.summary(arm)["compile"]
-            events, name = facts["events_per_trial"], self.names[arm]
-            spoilt = sum(bool(count) for count in events)
-            functions = ", ".join(sorted(facts["functions"])) or "nothing by name"
-            if self._recompiles(arm):
-                kinds = len(facts["functions"])
-                self.notes.append(
-                    f"{name} recompiled {kinds} functions in every trial: {functions}"
-                )
-            elif self._voids[arm] >= MAX_VOIDS:
-                self.dirty.append(
-                    f"{name} compiled in {self._voids[arm]} trials although it was warmed up"
-                )
-            elif spoilt:
-                cut = (
-                    f"measure.warmup_tokens={self.plan.warmup_tokens}"
-                    if self.plan.warmup
-                    else "measure.warmup=0"
-                )
-                self.dirty.append(
-                    f"{name} compiled inside the clock in {spoilt} of {len(events)} trials ({max(events)} compile "
-                    f"events in the worst), because {cut} leaves shapes of the trials cold"
-                )
-        if self.short_warmup:
+            self._explain_compiles_of(arm)
+        if self._plan.short_warmup:
             self.notes.append(
-                "the warm-up was shorter than the trials: this shows what that does, and is no way to measure"
+                "the warm-up was shorter than the trials: this shows what that does, and is no way "
+                "to measure"
+            )
+
+    def _explain_compiles_of(self, arm: str) -> None:
+        name = self._names[arm]
+        compiled = self._samples.summary(arm)["compile"]
+        events, functions = compiled["events_per_trial"], compiled["functions"]
+        spoilt = sum(count > 0 for count in events)
+        if self._recompiles(arm):
+            # Its nature, such as that of jit=partial: timed as it is, and said.
+            listed = ", ".join(sorted(functions)) or "nothing by name"
+            self.notes.append(
+                f"{name} recompiled {len(functions)} functions in every trial: {listed}"
+            )
+        elif self._voids[arm] >= MAX_VOIDS:
+            self.dirty.append(
+                f"{name} compiled in {self._voids[arm]} trials although it was warmed up"
+            )
+        elif spoilt:
+            cause = "measure.warmup=0"
+            if self._plan.warmup:
+                cause = f"measure.warmup_tokens={self._plan.warmup_tokens}"
+            self.dirty.append(
+                f"{name} compiled inside the clock in {spoilt} of {len(events)} trials "
+                f"({max(events)} compile events in the worst), because {cause} leaves shapes of "
+                "the trials cold"
             )

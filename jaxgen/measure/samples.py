@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxgen.measure.drift import drift
 from jaxgen.measure.outliers import outliers
-from jaxgen.measure.statistics import Pair, compare, summarise
+from jaxgen.measure.statistics import Pair, compare, interval, summarise
 from jaxgen.results.schema import Comparison, MeasuredArm
 
 
@@ -85,6 +85,15 @@ class Samples:
             if pairs:
                 compared[metric] = compare(pairs, better=facts["better"])
         return compared
+
+    def interval(self, *, process: int) -> dict[str, Any] | None:
+        """Return `{ratio, ci95}` of the primary metric in one process; None where nothing pairs."""
+        if len(self._arms) < 2 or self.primary not in self._comparable:
+            return None
+        pairs = [pair for pair in self._pairs(self.primary) if pair.process == process]
+        if not pairs:
+            return None
+        return interval(pairs, better=self._metrics[self.primary]["better"])
 
     def drift(self) -> dict[str, Any]:
         """Whether an arm became faster or slower from its first trial to its last."""

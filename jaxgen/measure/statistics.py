@@ -120,20 +120,31 @@ def compare(
     """
     logs = _nested(pairs, better)
     units, blocks = _unit_means(logs), sum(map(len, logs))
-    interval = (
-        None
-        if blocks < 2
-        else [math.exp(end) for end in _log_interval(logs, confidence, resamples, seed)]
-    )
     return {
-        "ratio": math.exp(units.mean()) if units.size else None,
-        f"ci{100 * confidence:g}": interval,
+        **_ratio_and_interval(logs, confidence, resamples, seed),
         "blocks": blocks,
         "pairs": len(pairs),
         "p_value": _signed_rank_p(units),
         "processes": len(logs),
         "spread": spread_by_level(logs),
     }
+
+
+def interval(pairs: Sequence[Pair], *, better: Direction) -> dict[str, Any]:
+    """Return `ratio` and `ci95` of `compare` alone: what decides after a block whether to go on."""
+    return _ratio_and_interval(_nested(pairs, better), confidence=0.95, resamples=2000, seed=0)
+
+
+def _ratio_and_interval(
+    logs: Nested, confidence: float, resamples: int, seed: int
+) -> dict[str, Any]:
+    """Return the estimate and its interval, which is None below two blocks."""
+    units = _unit_means(logs)
+    ends = None
+    if sum(map(len, logs)) >= 2:
+        ends = [math.exp(end) for end in _log_interval(logs, confidence, resamples, seed)]
+    ratio = math.exp(units.mean()) if units.size else None
+    return {"ratio": ratio, f"ci{100 * confidence:g}": ends}
 
 
 def _nested(pairs: Sequence[Pair], better: Direction) -> Nested:

@@ -99,6 +99,11 @@ class Measure:
             raise UserError.collected("impossible measurement", problems)
 
     @property
+    def short_warmup(self) -> bool:
+        """Whether the warm-up is cut short on purpose: compiles in the clock are then shown."""
+        return self.warmup == 0 or self.warmup_tokens is not None
+
+    @property
     def limited_by_time(self) -> bool:
         """Whether `max_seconds` ends the measurement; else its calls are counted."""
         return self.max_seconds < _NO_LIMIT_S

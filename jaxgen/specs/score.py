@@ -3,7 +3,7 @@
 import dataclasses
 import enum
 import numbers
-from typing import Any
+from typing import Any, ClassVar
 
 from jaxgen.errors import UserError
 
@@ -40,6 +40,11 @@ class Score:
         item_tokens: items of so many random token ids instead of `items`, of which then only the
             number counts.
     """
+
+    output_key: ClassVar[str] = "scores"
+    """What the outputs of two arms are compared by."""
+    greedy: ClassVar[bool] = True
+    times_are_of_a_prompt: ClassVar[bool] = False
 
     query: str | tuple[int, ...] = "I pledge allegiance"
     items: tuple[str | tuple[int, ...], ...] = (

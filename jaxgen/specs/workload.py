@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+from typing import ClassVar
 
 from jaxgen.errors import UserError
 
@@ -118,6 +119,9 @@ class Generate:
             where no layer is named.
     """
 
+    output_key: ClassVar[str] = "tokens"
+    """What the outputs of two arms are compared by."""
+
     batch_size: int = 4
     max_new_tokens: int = 24
     batching: Batching = Batching.static
@@ -207,6 +211,16 @@ class Generate:
                     f"workload.{key}; set workload.{remedy}"
                 )
         return problems
+
+    @property
+    def greedy(self) -> bool:
+        """Whether tokens are chosen without chance."""
+        return self.sampling.greedy
+
+    @property
+    def times_are_of_a_prompt(self) -> bool:
+        """Whether a time is that of one prompt, its wait for a row included; else of a batch."""
+        return self.batching is Batching.continuous
 
     @property
     def fixed_calls(self) -> int | None:

@@ -168,7 +168,7 @@ class LoadedArm:
             "metrics": self.workload.measured(calls),
             "compile_events": window.events,
             "functions": window.functions,
-            "answers": [row.get("tokens", row.get("scores")) for row in rows],
+            "answers": [row[self.run.workload.output_key] for row in rows],
             "call_s": [self.workload.call_s(call) for call in calls],
         }
 

@@ -8,8 +8,8 @@ from jaxgen import calibrate
 from jaxgen.config.experiment import load_experiment
 from jaxgen.console.progress import Console
 from jaxgen.errors import ExitCode, UserError
-from jaxgen.experiment import calibration, judge, single
-from jaxgen.experiment.execute import execute
+from jaxgen.experiment import calibration, judge
+from jaxgen.experiment.execute import execute, measure_once
 from jaxgen.measure import noise_floor
 from jaxgen.results.record import Record
 from jaxgen.specs.study import Calibrate, Single
@@ -71,7 +71,7 @@ def test_each_trial_has_a_place_of_its_own_spoilt_measurements_included(tmp_path
 
 @pytest.mark.parametrize(
     ("story", "study"),
-    [(calibration.calibrate, STUDY), (single.measure, Single())],
+    [(calibration.calibrate, STUDY), (measure_once, Single())],
     ids=["calibrate", "single"],
 )
 def test_floors_that_cannot_be_read_are_refused_before_any_trial(
@@ -80,8 +80,7 @@ def test_floors_that_cannot_be_read_are_refused_before_any_trial(
     path = noise_floor.save(KEY, {"floor": 0.02})
     path.write_text("{")
     monkeypatch.setattr(
-        single,
-        "Pool",
+        "jaxgen.experiment.execute.Pool",
         lambda arms, *, isolation, log, group: Machine(seed=1).pool(
             arms, isolation=isolation, log=log
         ),
@@ -138,16 +137,16 @@ def test_spoilt_measurements_keep_no_floor_and_say_why(tmp_path, monkeypatch):
 def test_an_interrupt_keeps_what_was_measured_and_no_floor(tmp_path, monkeypatch):
     machine, experiment = Machine(seed=1), same_experiment(STUDY, **PLAN)
     monkeypatch.setattr(calibration, "Pool", machine.pool)
-    once = calibration.Repetitions.once
+    measure = calibration.Repetitions.measure
     made = []
 
     def interrupted(self, **fault):
         if len(made) == 3:
             raise KeyboardInterrupt
-        made.append(once(self, **fault))
+        made.append(measure(self, **fault))
         return made[-1]
 
-    monkeypatch.setattr(calibration.Repetitions, "once", interrupted)
+    monkeypatch.setattr(calibration.Repetitions, "measure", interrupted)
     assert execute(experiment, tmp_path) is ExitCode.INTERRUPTED
     result = read_result(tmp_path)
     assert result["status"] == "failed"

@@ -5,14 +5,15 @@ import dataclasses
 import pytest
 
 from jaxgen.errors import ExitCode
-from jaxgen.experiment import judge
+from jaxgen.experiment import judge, programs
 from jaxgen.experiment.judge import DEFAULT_MARGIN
 from jaxgen.measure import noise_floor
 from jaxgen.measure.case import Outcome
+from jaxgen.measure.samples import Samples
 from jaxgen.results.record import Record
 from jaxgen.specs.measure import Isolation, Measure
 from jaxgen.specs.model import Weights
-from support.small_runs import experiment_of, loaded_facts, paired, two_arms
+from support.small_runs import METRICS, experiment_of, loaded_facts, paired, two_arms
 
 AGREED = {"status": "identical", "reasons": [], "warnings": []}
 HERE = {"device_kind": "cpu", "cpu": "EPYC 9R14"}
@@ -38,7 +39,8 @@ def judged(tmp_path):
             record.loaded(name, loaded_facts(cases=grid or [{}]))
         record.result["environment"] = dict(HERE)
         record.result["measurement"] = {"isolation": "separate"}
-        found = Outcome(samples or paired(2.0), **({"agreed": AGREED} | outcome))
+        samples = samples or paired(2.0, samples=Samples(arms, METRICS))
+        found = Outcome(samples, **({"agreed": AGREED} | outcome))
         judge.judge_case(experiment, record, found, case=case)
         return record.section(case), record.result
 
@@ -313,7 +315,7 @@ class TestArms:
             arms = two_arms()
             found = {"candidate": candidate} | ({"baseline": baseline} if baseline else {})
             record = Record({name: arms[name] for name in found}, tmp_path)
-            judge.describe_arms(
+            programs.describe_arms(
                 {name: arms[name] for name in found}, record, found, isolation=isolation
             )
             return record.result

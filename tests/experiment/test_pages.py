@@ -11,13 +11,13 @@ from support.small_runs import experiment_of, finished_result, read_result
 
 @pytest.fixture
 def measured(monkeypatch):
-    """A story that ends as a measurement does."""
+    """A study that ends as a measurement does."""
 
-    def story(arms, record, console):
+    def study(experiment, record, console):
         record.result.update(finished_result(record.folder))
         return ExitCode.OK
 
-    monkeypatch.setitem(execute._STORIES, Single, story)
+    monkeypatch.setitem(execute._STUDIES, Single, study)
 
 
 def test_a_finished_run_has_pages_and_plots(measured, tmp_path):
@@ -42,9 +42,9 @@ def test_pages_that_fail_cost_nothing_but_a_note(problem, measured, tmp_path, mo
 
 
 def test_an_interrupted_run_ends_at_once(monkeypatch, tmp_path):
-    def story(arms, record, console):
+    def study(experiment, record, console):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(execute._STORIES, Single, story)
+    monkeypatch.setitem(execute._STUDIES, Single, study)
     assert execute.execute(experiment_of(), tmp_path) == ExitCode.INTERRUPTED
     assert not (tmp_path / "report.html").exists()

@@ -27,10 +27,10 @@ REASONS = {
 def self_tested(folder, monkeypatch, study, *, machine=None, faulty=None, **plan):
     """Runs the self-test; `faulty` takes the place of a whole measurement with a fault."""
     monkeypatch.setattr(selftest, "Pool", (machine or Machine(seed=7)).pool)
-    monkeypatch.setattr(selftest.single, "measure", faulty or _faulty)
     experiment = same_experiment(study, **(PLAN | plan))
     record, console = Record(experiment.arms, folder), Console(experiment, folder)
-    return selftest.selftest(experiment, record, console), record.result, console
+    code = selftest.selftest(experiment, record, console, measure_once=faulty or _faulty)
+    return code, record.result, console
 
 
 def _faulty(experiment, record, console):
@@ -218,4 +218,5 @@ def test_arms_that_differ_are_refused(tmp_path, monkeypatch):
     both = same_experiment(Selftest())
     alone = dataclasses.replace(both, arms={"candidate": both.candidate})
     with pytest.raises(UserError, match="study=selftest measures an arm against itself"):
-        selftest.selftest(alone, Record(alone.arms, tmp_path), Console(alone, tmp_path))
+        record, console = Record(alone.arms, tmp_path), Console(alone, tmp_path)
+        selftest.selftest(alone, record, console, measure_once=_faulty)

@@ -8,6 +8,7 @@ import pytest
 from jaxgen.console.progress import Console
 from jaxgen.executor.pool import ArmFailed
 from jaxgen.experiment import output_check
+from jaxgen.experiment.execute import _measure_case
 from jaxgen.experiment.session import Session
 from jaxgen.results.record import Record
 from jaxgen.specs.study import Single
@@ -77,7 +78,7 @@ def measured(tmp_path, monkeypatch):
         outcome = session.outcome()
         outcome.answers = {arm: [{"tokens": [1]}] for arm in arms}
         with contextlib.suppress(ArmFailed):
-            session.measure(outcome, case=0)
+            _measure_case(session, outcome, case=0)
         return pool, session
 
     return measure

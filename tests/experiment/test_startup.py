@@ -9,7 +9,7 @@ from jaxgen.errors import ExitCode
 from jaxgen.experiment import startup
 from jaxgen.experiment.startup import startups
 from jaxgen.specs.measure import Startup
-from support.small_runs import ALONE, execute_small, two_arms, warm_call
+from support.small_runs import ALONE, execute_small, experiment_of, two_arms, warm_call
 
 NOTHING = {"trace_s": 0.0, "lower_s": 0.0, "compile_s": 0.0, "events": 0}
 CACHED = {
@@ -63,7 +63,9 @@ class _Process:
 def started(monkeypatch, tmp_path, asked, **second):
     pools, arms = Pools(**second), two_arms()
     monkeypatch.setattr(startup, "Pool", pools)
-    return startups(arms, asked, log=tmp_path / "log", console=Console(arms, tmp_path)), pools
+    return startups(
+        arms, asked, log=tmp_path / "log", console=Console(experiment_of(arms), tmp_path)
+    ), pools
 
 
 def test_each_arm_starts_alone_twice_over_a_folder_of_its_own(tmp_path, monkeypatch):

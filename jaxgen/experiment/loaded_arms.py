@@ -1,0 +1,68 @@
+"""What the workers say of the arms that they have loaded: checked, and noted in the record."""
+
+from collections.abc import Mapping
+
+from jaxgen.errors import UserError
+from jaxgen.measure.case import Facts
+from jaxgen.results.record import Record
+from jaxgen.specs.arm import Arm, names_of
+
+
+def check_equal_inputs(facts: Mapping[str, Facts]) -> None:
+    """Refuse arms that would get different prompts or items.
+
+    A ratio of two different amounts of work would mean nothing.
+
+    Args:
+        facts: of each arm, as `LoadedArm.facts` has them.
+
+    Raises:
+        UserError: the inputs differ.
+    """
+    expected = facts["candidate"]["questions"]
+    if any(other["questions"] != expected for other in facts.values()):
+        raise UserError(
+            "the arms would answer different questions: their prompts, items or tokenizers differ; "
+            "compare arms of one tokenizer, or give token ids: prompts=synthetic, prompts=jsonl, "
+            "workload.item_tokens"
+        )
+
+
+def comparable_metrics(arms: Mapping[str, Arm]) -> tuple[str, ...]:
+    """Return the metrics that mean the same in all arms; empty where every one does."""
+    times_are_of_a_prompt = {arm.run.workload.times_are_of_a_prompt for arm in arms.values()}
+    return ("tokens_per_s",) if len(times_are_of_a_prompt) > 1 else ()
+
+
+def note_comparable_metrics(record: Record, arms: Mapping[str, Arm]) -> None:
+    """Say which metrics are left out of the comparison, if any are."""
+    comparable = comparable_metrics(arms)
+    if comparable:
+        record.note(
+            f"{', '.join(comparable)} alone is compared: latency, ttft and tpot are a batch's in "
+            "one arm, and a prompt's, its wait for a row included, in the other"
+        )
+
+
+def note_loaded(record: Record, arms: Mapping[str, Arm], facts: Mapping[str, Facts]) -> None:
+    """Put the facts of the loaded arms into the record.
+
+    Args:
+        record: of the run.
+        arms: by name.
+        facts: of each arm, as `LoadedArm.facts` has them.
+    """
+    names = names_of(arms)
+    for arm, loaded in facts.items():
+        record.loaded(arm, loaded)
+        for reason in (loaded["mesh"] or {}).get("reasons", []):
+            record.note(f"{names[arm]}: {reason}")
+        if not loaded["weights"]["random"]:
+            continue
+        record.note(
+            "random weights: speed and memory are those of the true shapes, text means nothing"
+        )
+        if not loaded["tokenizer"]:
+            record.note(
+                "random weights have no tokenizer: prompts are UTF-8 bytes, nothing is decoded"
+            )

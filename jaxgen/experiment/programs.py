@@ -1,0 +1,89 @@
+"""What the arms' programs are: their size, their memory, and whether both arms run the same one."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from jaxgen.measure import roofline
+from jaxgen.measure.case import Facts
+from jaxgen.results import schema
+from jaxgen.results.record import Record
+from jaxgen.specs.arm import Arm, names_of
+from jaxgen.specs.measure import Isolation
+
+_PROGRAM = (
+    "stablehlo_sha256",
+    "module_bytes",
+    "programs",
+    "cost",
+    "copies",
+    "wide_copies",
+    "captured_bytes",
+)
+_PROGRAM_MEMORY = ("program_temp_bytes", "program_alias_bytes")
+_PEAKS = ("device_peak_bytes", "host_peak_rss_bytes")
+_OF_BOTH = "both arms share a process; measure.isolation=separate tells them apart"
+
+
+def describe_arms(
+    arms: Mapping[str, Arm], record: Record, facts: Mapping[str, Facts], *, isolation: Isolation
+) -> None:
+    """Put programs, memory and profile of each arm into the record.
+
+    Args:
+        arms: by name.
+        record: of the run.
+        facts: of each arm `{peaks, examined, profile}`, as `Session.examine` has them.
+        isolation: whether each arm has a process of its own, and so a peak of its own.
+    """
+    own_process = len(arms) == 1 or isolation is Isolation.separate
+    for arm, facts_of_arm in facts.items():
+        _describe_arm(record.result["arms"][arm], facts_of_arm, own_process=own_process)
+        _note_cost(record, names_of(arms)[arm], facts_of_arm["examined"])
+    if len(facts) < 2:
+        record.result["same_program"] = None
+        return
+    hashes = {facts_of_arm["examined"]["stablehlo_sha256"] for facts_of_arm in facts.values()}
+    if None in hashes:
+        record.result["same_program"] = None
+        return
+    same = len(hashes) == 1
+    record.result["same_program"] = same
+    if same:
+        # Whatever their ratio says then, it says it of the noise.
+        record.note("the two arms are the same program: their lowered StableHLO is equal")
+
+
+def _describe_arm(section: schema.ArmResult, facts: Facts, *, own_process: bool) -> None:
+    """Fill an arm's section; what is not known is null, with its reason beside it."""
+    examined, peaks = facts["examined"], facts["peaks"]
+    program: dict[str, Any] = {key: examined[key] for key in _PROGRAM}
+    memory: dict[str, Any] = {**section["memory"]}
+    for key in _PROGRAM_MEMORY:
+        memory[key] = examined[key]
+    for key in _PEAKS:
+        memory[key] = peaks[key] if own_process else None
+    reasons = {**examined["reasons"], "device_peak_bytes": peaks["device_reason"]}
+    if not own_process:
+        reasons["host_peak_rss_bytes"] = _OF_BOTH
+        reasons["device_peak_bytes"] = peaks["device_reason"] or _OF_BOTH
+    memory["reasons"] = {key: why for key, why in reasons.items() if why and key in memory}
+    program["reasons"] = {key: why for key, why in reasons.items() if why and key in program}
+    section["memory"] = cast(schema.Memory, memory)
+    section["program"] = cast(schema.Program, program)
+    if section["mesh"] is not None:
+        section["mesh"] |= examined.get("mesh", {})
+    if facts["profile"] is not None:
+        section["profile"] = facts["profile"]
+
+
+def _note_cost(record: Record, name: str, examined: Facts) -> None:
+    """Say where jaxgen's count of a step's work and XLA's own lie far apart."""
+    step = None
+    if examined["last_step"]:
+        last_step = examined["last_step"]
+        step = roofline.Step(nbytes=last_step["bytes"], flops=last_step["flops"])
+    disagreement = roofline.cost_disagreement(step, examined["cost"])
+    if disagreement:
+        record.note(
+            f"{name}: {disagreement}; its shares of bandwidth and FLOP/s are rough for that"
+        )
