@@ -10,6 +10,7 @@ from jaxgen.errors import ExitCode, UserError
 from jaxgen.experiment import selftest
 from jaxgen.experiment.selftest import FAULTS
 from jaxgen.results.record import Record
+from jaxgen.specs.fault import Fault
 from jaxgen.specs.study import Selftest
 from support.small_runs import trials_of
 from support.stand_in_machine import Machine, same_experiment
