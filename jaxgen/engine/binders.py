@@ -157,6 +157,7 @@ class _Aot:
     def __call__(self, *args):
         # The weights never change their shapes, so they are no part of the signature.
         flat, treedef = jax.tree.flatten(args[CACHE_ARGUMENT:])
+        # By shapes and dtypes as jit would do it, but without its dispatch.
         signature = (
             treedef,
             tuple((leaf.shape, leaf.dtype) for leaf in flat),

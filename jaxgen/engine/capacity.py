@@ -23,6 +23,7 @@ def smallest_bucket(needed: int, buckets: Sequence[int], *, key: str, what: str)
         UserError: none does. No other shape is compiled: serving it would put a compile into the
             clock.
     """
+    # Ascending, so the first that holds it is the smallest.
     for size in buckets:
         if size >= needed:
             return size
@@ -99,6 +100,7 @@ def padded_width(tokens: int, *, limit: int) -> int:
         >>> [padded_width(tokens, limit=100) for tokens in (1, 16, 17, 33, 80)]
         [16, 16, 32, 64, 100]
     """
+    # Doubling wastes at most half of a prompt and needs a program only for each power of two.
     width = LEAST_WIDTH
     while width < tokens:
         width *= 2
@@ -125,6 +127,7 @@ def _check_tokens(prompts: Sequence[Sequence[int]], architecture: Architecture) 
     """Collect all that is wrong with the prompts, so that the user mends it in one go."""
     vocab_size = architecture.vocab_size
     problems = [] if prompts else ["there are none"]
+    # jax reports no index that is out of range, so it has to be found here.
     for number, prompt in enumerate(prompts):
         if not prompt:
             problems.append(f"prompt {number} is empty")

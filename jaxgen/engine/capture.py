@@ -166,6 +166,7 @@ def _joined(
     for captured, prompts in batches:
         # safetensors has no bfloat16 in numpy, so all become float32.
         part = on_host(captured.values[site].astype(jnp.float32))[:, :prompts]
+        # Batches may differ in steps where prompts have limits of their own.
         missing = steps - part.shape[2]
         parts.append(
             np.pad(
@@ -189,6 +190,7 @@ def _index(
     """What the axes of the tensors stand for."""
     row_facts = []
     for row in rows:
+        # The first new token is predicted at the prompt's last position.
         first = len(row["prompt_tokens"]) - 1
         positions = list(range(first, first + len(row["tokens"])))
         row_facts.append(

@@ -105,6 +105,7 @@ class Continuous:
         def depth(use: Use) -> int:
             return int(use.variant) if use.program == "serve" else 0
 
+        # The deepest decode last: what is examined is the last program.
         return sorted(self.uses.values(), key=depth)
 
     def use(

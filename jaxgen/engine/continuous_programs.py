@@ -86,6 +86,7 @@ def _with_row(state: State, slot: Int[Array, ""], row: State) -> State:
     def put(all_rows: Array, one_row: Array) -> Array:
         return all_rows.at[slot].set(one_row[0])
 
+    # The other rows go on where they are; seed and captured buffers belong to all.
     return dataclasses.replace(
         state,
         sequence=put(state.sequence, row.sequence),

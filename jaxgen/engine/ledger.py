@@ -111,6 +111,7 @@ class Ledger:
         jax.monitoring.unregister_event_listener(self._on_event)
 
     def _on_duration(self, event: str, duration_secs: float, **details) -> None:
+        # Every other event of jax is none of the ledger's business.
         if event in _KINDS:
             name = str(details.get("fun_name", "unknown"))
             self._entries.append(

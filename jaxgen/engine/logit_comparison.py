@@ -148,6 +148,7 @@ def _report(
     method: str | None,
 ) -> dict[str, Any]:
     """The distances as rows of numbers, each row as long as the reference's."""
+    # How wide the logits are decides how far rounding may move them.
     spreads: list[float] = []
     broken = set()
     for pieces in by_row:

@@ -52,6 +52,7 @@ def generation_uses(engine: Engine, batch: Batch) -> list[Use]:
 
     A cache that grows has a program for every step: only the last is among them.
     """
+    # The true cache, not only its shapes: where it lies is part of the program.
     empty = engine.empty_cache(batch)
     leaves, state = engine.leaves, batch.state
     arguments = (leaves, shapes_of(empty), batch.prompt, state)
@@ -60,6 +61,7 @@ def generation_uses(engine: Engine, batch: Batch) -> list[Use]:
     # A growing cache has a program for every step: the last one is the largest.
     segments = batch.segments if empty.static_shape else batch.segments[-1:]
     for segment in segments:
+        # At each depth the cache reads another number of slots: that is another program.
         cache = _before_step(engine, batch, empty, depth=segment.depth)
         variant = str(segment.depth)
         if in_loop:

@@ -35,6 +35,7 @@ def run_batch(
     Raises:
         UserError: no bucket holds the prompts, or the model has no layer that is captured.
     """
+    # All that a batch needs of the run, so that the engine itself stays short.
     structure = blueprint.structure
     if new_tokens is None:
         new_tokens = workload.max_new_tokens

@@ -59,12 +59,12 @@ def read_tasks(path: str) -> list[tuple[str, Task]]:
     Raises:
         UserError: there is none, or a file is no task; every such file is named.
     """
-    place = Path(path)
-    if not place.exists():
+    source = Path(path)
+    if not source.exists():
         raise UserError(
             f"prompts.path={path} does not exist (relative paths start at {Path.cwd()})"
         )
-    files = sorted(place.rglob("*.json")) if place.is_dir() else [place]
+    files = sorted(source.rglob("*.json")) if source.is_dir() else [source]
     if not files:
         raise UserError(f"prompts.path={path} holds no .json file; ARC tasks are one file each")
     tasks, problems = [], []
@@ -75,6 +75,7 @@ def read_tasks(path: str) -> list[tuple[str, Task]]:
         except (OSError, ValueError) as error:
             problems.append(f"{file.name} is no ARC task ({error})")
             continue
+        # Of several test pairs the first alone is asked: one prompt, one output.
         test_input, expected = test[0]
         task = Task(
             file.stem,
@@ -152,6 +153,7 @@ def _pairs(
 def _grid(pair: Any, side: str) -> Grid:
     """One side of a pair, checked."""
     rows = pair.get(side) if isinstance(pair, dict) else None
+    # JSON may hold anything: only lists of lists are looked at further.
     grid: Grid = ()
     if isinstance(rows, list) and all(isinstance(row, list) for row in rows):
         grid = tuple(map(tuple, rows))

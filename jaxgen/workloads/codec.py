@@ -51,6 +51,7 @@ class Codec:
                 "the checkpoint has no tokenizer.json, so text prompts cannot be read; "
                 'use prompts=synthetic, or prompts=jsonl with {"tokens": [...]} lines'
             )
+        # Random weights make no sense of any text, but the same text has the same ids in every arm.
         return [byte % self.vocab_size for byte in utf8]
 
     def decode(self, tokens: Sequence[int]) -> str | None:

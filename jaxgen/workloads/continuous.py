@@ -63,6 +63,7 @@ class Serving:
         requests = []
         for prompt, limit in zip(prompts, limits, strict=True):
             requests.append(Request(prompt.tokens, limit))
+        # Requests and programs are shared by all calls, so that a second call compiles nothing.
         self._shared = Continuous(engine, requests)
         self.metrics = METRICS
         self.cases = (Case(),)

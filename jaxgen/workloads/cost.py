@@ -139,6 +139,7 @@ def cache_facts(
             tokens,
             cache.reserved([length], batch.capacity),
         )
+    # What a row reserves is decided by the most that it may become, not by what it wrote.
     reserved = cache.reserved(most, batch.capacity)
     bytes_each = token_bytes(engine)
     facts = {

@@ -29,6 +29,7 @@ def create(engine: Engine, codec: Codec, *, faults: Faults) -> Workload:
 
 
 def _generating(engine: Engine, codec: Codec, faults: Faults) -> Workload:
+    # Read in the worker, with the tokenizer of the checkpoint that the arm has loaded.
     of_run = prompts.read(engine.run.prompts, codec)
     if engine.generation.batching is Batching.continuous:
         return Serving(engine, of_run, codec, faults=faults)

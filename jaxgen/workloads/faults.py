@@ -61,6 +61,7 @@ class Faults:
             outputs: of the call; waited for where the extra work must know how long it took.
             began_s: when the call began, by `time.perf_counter`.
         """
+        # Inside the clock on purpose: the ledger and the trials have to notice it.
         if self.fault.recompile:
             _compile_one_more()
         if not self.fault.slowdown:

@@ -68,6 +68,7 @@ class Generating:
         self._capacity = max(capacities)
         # Inputs are on the device before any clock starts.
         self._batches = [self._make_batches(case) for case in range(len(self._prompts))]
+        # Of one batch: the others reuse its memory.
         self.kv_cache_bytes = cost.kv_cache_bytes(engine, self._batches[0][0])
 
     def inputs(self) -> list[list[int]]:
@@ -181,6 +182,7 @@ class Generating:
         engine, faults = self._engine, self._faults
         # Donated caches are made fresh for each call, before the clock starts.
         cache = engine.empty_cache(batch)
+        # Two clocks: the arm's own may be wrong on purpose, the extra work needs a true one.
         began_s = time.perf_counter()
         start_s = faults.clock()
         cache, state = engine.prefill(batch, cache)

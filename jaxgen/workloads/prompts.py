@@ -70,6 +70,7 @@ def _text(spec: Text, codec: Codec) -> list[Prompt]:
 
 
 def _jsonl(spec: Jsonl, codec: Codec) -> list[Prompt]:
+    # Every bad line is named at once, with its number.
     prompts, problems = [], []
     for number, line in enumerate(_lines(spec.path or ""), start=1):
         if not line.strip():
@@ -102,6 +103,7 @@ def _of_json(line: str, codec: Codec) -> Prompt | None:
             _encoded(value["prompt"], codec),
             new_tokens=limit,
         )
+    # bool is an int in Python, and true is no token.
     tokens = value.get("tokens")
     if isinstance(tokens, list) and all(type(token) is int for token in tokens):
         return Prompt(tokens=tuple(tokens), new_tokens=limit)

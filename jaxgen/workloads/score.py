@@ -68,6 +68,7 @@ class Scoring:
         grid = grid_of(spec)
         cases = [Case({"batch_size": items, "num_labels": labels}) for items, labels in grid]
         self.cases = tuple(cases) or (Case(),)
+        # Bound once for all cases: cases of the same shapes share their programs.
         self._scorer = Scorer(
             engine,
             batch_size=spec.batch_size,
@@ -137,6 +138,7 @@ class Scoring:
         scores[0] = self._faults.scores(scores[0])
         rows = []
         for number, of_item in enumerate(scores):
+            # JSON has no NaN: what is no number is null.
             row = {
                 "index": number,
                 "item": item_of(self._engine, request, number),

@@ -94,6 +94,7 @@ def item_of(engine: Engine, request: ScoreRequest, number: int) -> str | list[in
 
 def _random_items(count: int, tokens: int, vocab_size: int) -> tuple[TextOrIds, ...]:
     """Seeded items, the same for all arms."""
+    # One seed: both arms have to score the same items.
     rng = np.random.default_rng(0)
     ids = rng.integers(0, vocab_size, (count, tokens)).tolist()
     return tuple(tuple(item) for item in ids)

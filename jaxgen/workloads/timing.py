@@ -86,6 +86,7 @@ def output_rows(
         codec: decodes them.
     """
     rows = []
+    # In the order of the prompts, whatever the batches were: the arms are compared row by row.
     for index, (prompt, (tokens, reason)) in enumerate(zip(prompts, outputs, strict=True)):
         text = codec.decode(tokens)
         row = {
@@ -104,6 +105,7 @@ def output_rows(
 
 def arc_facts(prompts: Sequence[Prompt], rows: Sequence[OutputRow]) -> dict[str, object]:
     """Return how many ARC tasks were solved, where there were any."""
+    # Prompts are tasks of ARC all together or not at all.
     tasks = [prompt.task for prompt in prompts if prompt.task]
     return {"grids": arc.tally(rows, num_tasks=tasks[0].num_tasks)} if tasks else {}
 

@@ -62,7 +62,7 @@ def embedded_model() -> dict[str, Any]:
     """Return the names that the examples use: the embedded model's engine, codec and others."""
     import jaxgen
     from jaxgen.caches.none import Recompute
-    from jaxgen.engine.scoring.request import Request
+    from jaxgen.engine.scoring.request import ScoreRequest
 
     model = jaxgen.load("cache=fixed", "workload.max_new_tokens=8")
     return {
@@ -70,7 +70,9 @@ def embedded_model() -> dict[str, Any]:
         "Recompute": Recompute,
         "engine": model._engine,
         "codec": model._codec,
-        "request": Request(query=(5, 6, 7), rows=((5, 6, 7, 8), (5, 6, 7, 9)), labels=(10, 11)),
+        "request": ScoreRequest(
+            query=(5, 6, 7), rows=((5, 6, 7, 8), (5, 6, 7, 9)), labels=(10, 11)
+        ),
         "architecture": model._engine.blueprint.structure.architecture,
         "tokens": jnp.array([[5, 6, 7, 8]], jnp.int32),
     }

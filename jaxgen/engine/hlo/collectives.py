@@ -25,5 +25,6 @@ def collectives(text: str) -> dict[str, int]:
     Args:
         text: HLO of the program. An instruction in a loop counts once, as the loop's steps do.
     """
+    # By name and not by line: how often a loop runs is not in the text.
     names = _COLLECTIVE.findall(text)
     return dict(sorted(collections.Counter(names).items()))

@@ -127,6 +127,7 @@ def dump(engine: Engine, uses: Sequence[Use], folder: Path) -> list[Path]:
     texts: dict[str, str] = {}
     for use in uses:
         lowered = use.lower()
+        # Under `eager` there is no program to write.
         if lowered is None:
             continue
         if _captured_bytes(engine) <= MOST_CONSTANTS_BYTES:
@@ -153,6 +154,7 @@ def meanings(uses: Sequence[Use]) -> dict[str, str]:
 
 def _captured_bytes(engine: Engine) -> int:
     """Weights that stand in the text of each program."""
+    # Under every other strategy the weights are arguments.
     if engine.run.jit.strategy is not Strategy.captured:
         return 0
     return sum(leaf.nbytes for leaf in engine.leaves)
@@ -225,6 +227,7 @@ def _mesh_facts(lowered: Mapping[str, Lowered | None], cache: Any) -> dict[str, 
     for name, program in lowered.items():
         if program is not None:
             by_program[name] = collectives(program.compile().as_text() or "")
+    # Keys and values alone: four axes each.
     nbytes = 0
     for leaf in jax.tree.leaves(cache):
         if leaf.ndim == 4:

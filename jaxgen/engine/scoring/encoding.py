@@ -49,6 +49,7 @@ def outside_vocabulary(arguments: Iterable[tuple[str, TextOrIds]], vocab_size: i
     for name, ids in arguments:
         if isinstance(ids, str):
             continue
+        # Negative ids are refused with the types, before this.
         for position, token in enumerate(ids):
             if token >= vocab_size:
                 problems.append(

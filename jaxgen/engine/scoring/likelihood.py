@@ -60,6 +60,7 @@ class LikelihoodScorer:
         self.engine = engine
         self.batch_size = batch_size
         self._pairs = PairEncoder(codec, engine.blueprint.structure.architecture)
+        # Nothing is donated: there is no cache to write to.
         self._logprobs = bind(
             engine.run.jit.strategy,
             programs.continuation_logprobs,
@@ -148,6 +149,7 @@ class LikelihoodScorer:
         # The token after the context's last position is the continuation's first.
         firsts = np.zeros((count,), np.int32)
         firsts[: len(pairs)] = [len(context) - 1 for context, _ in pairs]
+        # Continuations are padded on their own: most are far shorter than their contexts.
         columns = row_width(max(map(len, continuations)), longest=width)
         targets = padded(continuations, count=count, width=columns)
         logprobs, is_likeliest = self._logprobs(

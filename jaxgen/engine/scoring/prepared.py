@@ -76,6 +76,7 @@ def divide(request: ScoreRequest, *, can_reuse: bool) -> tuple[Rows, Rows, Reuse
     Returns:
         The rows that continue the query, those computed whole, and the count of each kind.
     """
+    # With the item first the rows have no common beginning.
     can_reuse = can_reuse and not request.item_first and bool(request.query)
     continued: Rows = {}
     whole: Rows = {}

@@ -143,6 +143,7 @@ def _label_ids(codec: Encoder, labels: Sequence[str]) -> tuple[int, ...]:
     ids, problems = [], []
     for number, label in enumerate(labels):
         tokens = tokens_of(codec, label, special=False)
+        # All labels are looked at before anything is refused.
         ids += tokens[:1]
         if len(tokens) != 1:
             problems.append(
@@ -172,6 +173,7 @@ def _length_problems(
 ) -> list[str]:
     problems = []
     for number, row in enumerate(rows):
+        # One problem a row: the first of them explains the others.
         both, length = f"query and items[{number}]", len(row)
         if not row:
             problems.append(f"{both} become no token at all: give a text that the tokenizer keeps")

@@ -64,6 +64,7 @@ def make_row_batches(
         if layout is not None:
             count = layout.cut.rows(count)
         width = row_width(max(map(len, in_batch)), longest=longest)
+        # A row of padding has one token, so that its last position exists.
         lengths = np.ones((count,), np.int32)
         lengths[: len(in_batch)] = [len(row) for row in in_batch]
         batch = RowBatch(

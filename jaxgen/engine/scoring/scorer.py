@@ -177,6 +177,7 @@ class Scorer:
         Returns:
             Rows in the order of the items, columns in that of the labels.
         """
+        # Batches are in the order of lengths, items in the order of the request.
         by_item: dict[int, list[float]] = {}
         batches = (*prepared.continued, *prepared.whole)
         for batch, of_batch in zip(batches, scores, strict=True):
