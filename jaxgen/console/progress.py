@@ -1,8 +1,8 @@
-"""What the person at the terminal sees: progress while it runs, one table and one sentence when it is done."""
+"""What the person at the terminal sees: progress while a run goes on, and its outcome at last."""
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,12 @@ from rich.text import Text
 from jaxgen.console import summary
 from jaxgen.console.sweep_board import COLOURS, Board
 from jaxgen.results import formatting
+from jaxgen.results.schema import Result
 from jaxgen.specs.console import Level
 from jaxgen.specs.experiment import Experiment
 from jaxgen.specs.measure import Measure
+
+_COMPILING = ("trace", "lower", "compile")
 
 
 class Console:
@@ -25,7 +28,8 @@ class Console:
     Args:
         experiment: the one that runs.
         folder: the run folder, named at the end.
-        board: of the sweep that the run is a point of; the progress goes below it, and the outcome into its row.
+        board: of the sweep that the run is a point of; the progress goes below it, and the outcome
+            into its row.
     """
 
     def __init__(self, experiment: Experiment, folder: Path, *, board: Board | None = None):
@@ -33,8 +37,13 @@ class Console:
         self._folder = folder
         self._board = board
         self._level = experiment.console.level
-        self._out = terminal() if board is None else board.screen
-        self._err = terminal(stderr=True) if board is None else board.screen
+        if board is None:
+            self._out = terminal()
+            self._err = terminal(stderr=True)
+        else:
+            self._out = board.screen
+            self._err = board.screen
+        is_shown = self._err.is_terminal and self._level is not Level.quiet
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -43,7 +52,7 @@ class Console:
             TimeElapsedColumn(),
             console=self._err,
             transient=True,
-            disable=not self._err.is_terminal or self._level is Level.quiet,
+            disable=not is_shown,
             refresh_per_second=4,  # drawing takes processor time from the trials
         )
         self._trials: TaskID | None = None
@@ -61,85 +70,124 @@ class Console:
 
     @contextlib.contextmanager
     def stage(self, arm: str, text: str) -> Iterator[Callable[[str, int, int], None]]:
-        """Show one arm's step while it lasts; yields what to call with (stage, done, total)."""
-        task = self._progress.add_task(f"{arm:<9} {text}", total=None, detail="")
+        """Show one arm's step while it lasts.
+
+        Args:
+            arm: its name.
+            text: what is done.
+
+        Yields:
+            A function of (stage, done, total), to be called as the step goes on.
+        """
+        description = f"{arm:<9} {text}"
+        task = self._progress.add_task(description, total=None, detail="")
         begin = time.monotonic()
 
         def advance(stage: str, done: int, total: int) -> None:
-            self._progress.update(
-                task, completed=done, total=total, detail=f"{stage} {done}/{total}"
-            )
+            detail = f"{stage} {done}/{total}"
+            self._progress.update(task, completed=done, total=total, detail=detail)
 
         yield advance
         self._progress.update(task, completed=1, total=1, detail="done")
-        self._say(f"{arm:<9} {text}: {formatting.seconds(time.monotonic() - begin)}")
+        seconds = formatting.seconds(time.monotonic() - begin)
+        self._say(f"{description}: {seconds}")
 
     def compiled(self, arm: str, calls: Sequence[Mapping[str, Any]]) -> None:
-        """What the calls of a warm-up compiled, for those who asked to hear it."""
+        """Say what the calls of a warm-up compiled, to those who asked to hear it.
+
+        Args:
+            arm: its name.
+            calls: what was watched of each call, in order.
+        """
         for number, call in enumerate(calls, 1):
-            parts = ", ".join(
-                f"{part} {formatting.seconds(call[f'{part}_s'])}"
-                for part in ("trace", "lower", "compile")
-            )
-            told = (
-                f"{call['events']} compile events{_names(call)}"
-                if call["events"]
-                else "nothing compiled"
-            )
-            self._say(
-                f"{arm:<9} call {number} of the warm-up: {formatting.seconds(call['seconds'])}, {told}; {parts}"
-            )
+            total = formatting.seconds(call["seconds"])
+            outcome = _events(call["events"], call["functions"])
+            parts = []
+            for part in _COMPILING:
+                seconds = formatting.seconds(call[f"{part}_s"])
+                parts.append(f"{part} {seconds}")
+            call_name = f"call {number} of the warm-up"
+            self._say(f"{arm:<9} {call_name}: {total}, {outcome}; {', '.join(parts)}")
 
     def trial(self, row: Mapping[str, Any]) -> None:
-        """What a trial compiled, for those who asked to hear it."""
-        if row["compile_events"]:
-            void = ", so it is void" if row["void"] else ""
-            place = f"block {row['block'] + 1}, pair {row['pair'] + 1}"
-            self._say(
-                f"{row['arm']:<9} trial in {place}: {row['compile_events']} compile events{_names(row)}{void}"
-            )
+        """Say what a trial compiled, to those who asked to hear it.
+
+        Args:
+            row: the trial as it is recorded.
+        """
+        if not row["compile_events"]:
+            return
+        # People count from 1.
+        block, pair = row["block"] + 1, row["pair"] + 1
+        events = _events(row["compile_events"], row["functions"])
+        void = ", so it is void" if row["void"] else ""
+        self._say(f"{row['arm']:<9} trial in block {block}, pair {pair}: {events}{void}")
 
     def block(self, done: int, *, pairs: int, plan: Measure, process: int, case: int) -> None:
-        """Show how many blocks are done, of at most how many."""
+        """Show how many blocks are done, of at most how many.
+
+        Args:
+            done: how many blocks of this case in these processes.
+            pairs: how many each block has.
+            plan: how the run is measured.
+            process: the number of the processes, from 0.
+            case: the number of the case, from 0.
+        """
         if self._trials is None:
             self._trials = self._progress.add_task("trials", total=plan.blocks, detail="")
-        where = f", processes {process + 1} of {plan.processes}" if plan.processes > 1 else ""
-        where += f", case {case + 1}" if case else ""
-        detail = f"block {done} of at most {plan.blocks}, {pairs} pairs each{where}"
+        detail = f"block {done} of at most {plan.blocks}, {pairs} pairs each"
+        if plan.processes > 1:
+            detail += f", processes {process + 1} of {plan.processes}"
+        if case:
+            detail += f", case {case + 1}"
         self._progress.update(self._trials, completed=done, detail=detail)
         self._say(f"trials    {detail}")
 
     def repetition(self, done: int, total: int, *, study: str) -> None:
-        """Show how many measurements of a study are done."""
+        """Show how many measurements of a study are done.
+
+        Args:
+            done: how many.
+            total: how many there will be.
+            study: its name.
+        """
         if self._trials is None:
             self._trials = self._progress.add_task(study, total=total, detail="")
         detail = f"{done} of {total} measurements"
         self._progress.update(self._trials, completed=done, total=total, detail=detail)
         self._say(f"{study:<9} {detail}")
 
-    def summary(self, result: Mapping[str, Any]) -> None:
-        """The tables, the notes, the verdict, the folder; below a sweep's board nothing, unless all is asked for."""
+    def summary(self, result: Result) -> None:
+        """Show the tables, the notes, the verdict and the folder.
+
+        Args:
+            result: of the run, finished or failed.
+        """
+        # A sweep's board has the outcome in its row; only who wants all of it gets the tables too.
         if self._board is not None and self._level is not Level.verbose:
             return
-        parts = list(
-            summary.brief(result)
-            if self._level is Level.quiet
-            else summary.parts(self._arms, result)
-        )
+        if self._level is Level.quiet:
+            parts = list(summary.brief(result))
+        else:
+            parts = list(summary.parts(self._arms, result))
         if parts:
             self._out.print(Group(*parts))
-        verdict = result["verdict"]
+        self._print_outcome(result)
+        # A path and a reason are copied from the terminal: they have no line breaks of ours.
+        folder = Text(str(self._folder), style="dim")
+        self._out.print(folder, soft_wrap=True)
+
+    def _print_outcome(self, result: Result) -> None:
+        """Show the verdict or the failure; a run may have neither."""
         if result["status"] == "failed":
-            self._out.print(
-                Text("the run failed; what was measured until then is kept", style="bold red")
-            )
-        elif verdict:
-            style = COLOURS[verdict]
-            self._out.print(
-                Text.assemble((f" {verdict} ", style), " ", result["verdict_reason"] or ""),
-                soft_wrap=True,
-            )
-        self._out.print(Text(str(self._folder), style="dim"), soft_wrap=True)
+            message = "the run failed; what was measured until then is kept"
+            self._out.print(Text(message, style="bold red"))
+            return
+        verdict = result["verdict"]
+        if verdict:
+            label = (f" {verdict} ", COLOURS[verdict])
+            reason = result["verdict_reason"] or ""
+            self._out.print(Text.assemble(label, " ", reason), soft_wrap=True)
 
     def _say(self, text: str) -> None:
         if self._level is Level.verbose:
@@ -147,16 +195,23 @@ class Console:
 
 
 def terminal(*, stderr: bool = False) -> Terminal:
-    """Standard output or error; with NO_COLOR, no escape codes at all."""
-    terminal = Terminal(highlight=False, stderr=stderr)
-    return (
-        Terminal(highlight=False, stderr=stderr, color_system=None)
-        if terminal.no_color
-        else terminal
-    )
+    """Return standard output or error as a terminal; with NO_COLOR, without any escape codes.
+
+    Args:
+        stderr: whether it is standard error.
+    """
+    coloured = Terminal(highlight=False, stderr=stderr)
+    # By NO_COLOR alone, rich still writes bold and dim.
+    if coloured.no_color:
+        return Terminal(highlight=False, stderr=stderr, color_system=None)
+    return coloured
 
 
-def _names(told: Mapping[str, Any]) -> str:
-    """The functions that were compiled, in brackets."""
-    names = sorted(told["functions"])
-    return f" ({', '.join(names)})" if names else ""
+def _events(count: int, functions: Iterable[str]) -> str:
+    """Write how many compile events there were, and of which functions: `2 compile events (f)`."""
+    if not count:
+        return "nothing compiled"
+    names = sorted(functions)
+    if not names:
+        return f"{count} compile events"
+    return f"{count} compile events ({', '.join(names)})"

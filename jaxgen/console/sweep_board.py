@@ -1,4 +1,4 @@
-"""A sweep on the screen while it runs: a row for every point, and below them the steps of the running job."""
+"""A sweep on the screen while it runs: a row for each point, and the running job's steps below."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,9 +7,9 @@ from rich.console import Console as Terminal
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.segment import Segments
-from rich.table import Table
 from rich.text import Text
 
+from jaxgen.console.plain_table import plain_table
 from jaxgen.errors import ExitCode
 from jaxgen.results import formatting
 
@@ -20,7 +20,7 @@ COLOURS = {
     "inconclusive": "bold yellow",
     "invalid": "bold white on red",
 }
-"""Of the verdicts, wherever they are shown."""
+"""The style of each verdict, wherever the terminal shows it."""
 
 _STATES = {
     ExitCode.REGRESSION: ("REGRESSION", "bold red"),
@@ -28,30 +28,42 @@ _STATES = {
     ExitCode.ARM_FAILED: ("failed", "red"),
     ExitCode.INTERRUPTED: ("interrupted", "red"),
 }
-_BELOW = 14  # lines for the steps of the running job, the heading, and what is printed in between
+"""The state of a point by its exit code, where that is not simply done, and its style."""
+
+_LINES_BELOW = 14
+"""Lines for the steps of the running job, the heading, and what is printed in between."""
+
+_LEAST_ROWS = 3
+
+Overrides = Mapping[str, str | None]
+"""What a point of a sweep overrides, by key."""
 
 
 class Board:
     """Draws below everything that is printed with its terminal or by `print`; a context manager.
 
     Args:
-        points: the overrides of each point, in the order of the jobs, as far as they are known before.
+        points: the overrides of each point, in the order of the jobs, as far as they are known.
         screen: where to draw.
 
     Attributes:
         screen: for whoever has something to say while the board is shown.
     """
 
-    def __init__(self, points: Sequence[Mapping[str, str | None]], screen: Terminal):
-        self._points = [dict(point) for point in points]
+    def __init__(self, points: Sequence[Overrides], screen: Terminal):
+        self._points: list[Overrides] = [dict(point) for point in points]
         self.screen = screen
         self._rows: dict[int, Mapping[str, Any]] = {}
         self._running: int | None = None
         self._steps: RenderableType = ""
-        self._drawn: tuple[tuple[int, int], Segments] | None = None
+        self._table: Segments | None = None
+        self._size = (0, 0)
         # Four times a second, for the steps' sake: the table is set anew only when it changes.
         self._live = Live(
-            get_renderable=self._shown, console=screen, refresh_per_second=4, transient=True
+            get_renderable=self._shown,
+            console=screen,
+            refresh_per_second=4,
+            transient=True,
         )
 
     def __enter__(self) -> "Board":
@@ -61,88 +73,142 @@ class Board:
     def __exit__(self, *_exception) -> None:
         self._live.stop()
 
-    def begin(self, number: int, overrides: Mapping[str, str | None]) -> None:
-        """A point's job begins."""
-        self._points += [{} for _ in range(number + 1 - len(self._points))]
+    def begin(self, number: int, overrides: Overrides) -> None:
+        """Show that a point's job has begun.
+
+        Args:
+            number: that of the job, from 0; the board grows if it did not know of it.
+            overrides: those of the point.
+        """
+        while len(self._points) <= number:
+            self._points.append({})
         self._points[number] = dict(overrides)
         self._running = number
         self._redraw()
 
     def end(self, row: Mapping[str, Any]) -> None:
-        """A point's job has ended; its row is as `Sweep.rows` has it."""
+        """Show how a point's job has ended.
+
+        Args:
+            row: the point's, as `Sweep.rows` has it.
+        """
         self._rows[row["number"]] = row
-        self._running, self._steps = None, ""
+        self._running = None
+        self._steps = ""
         self._redraw()
 
     def show(self, steps: RenderableType) -> None:
-        """What is drawn below the table until the job ends."""
+        """Set what is drawn below the table until the job ends."""
         self._steps = steps
 
     def table(self) -> Group:
-        """A heading, and the rows around the running one, as many as the screen has room for."""
-        keys = list(dict.fromkeys(key for point in self._points for key in point))
-        varying = [key for key in keys if len({point.get(key) for point in self._points}) > 1]
-        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        for key in ("#", *varying, "state", "verdict", "ratio"):
-            table.add_column(key, no_wrap=True, justify="right" if key == "ratio" else "left")
-        table.add_column("reason")  # the one column that gives way
-        first, last = _window(len(self._points), self._at, size=max(self.screen.height - _BELOW, 3))
-        beside = f", those from {first} to {last - 1}" if last - first < len(self._points) else ""
-        heading = Text(
-            f"the sweep: {len(self._rows)} of {len(self._points)} points are done{beside}",
-            style="bold",
-        )
+        """Make a heading, and the rows around the running one that the screen has room for."""
+        varying = self._varying_keys()
+        table = plain_table()
+        for key in ("#", *varying, "state", "verdict"):
+            table.add_column(key, no_wrap=True)
+        table.add_column("ratio", no_wrap=True, justify="right")
+        # On a narrow screen this is the one column that gives way.
+        table.add_column("reason")
+        total = len(self._points)
+        room = self.screen.height - _LINES_BELOW
+        first, last = _window(total, self._current, size=max(room, _LEAST_ROWS))
         for number in range(first, last):
-            given = [str(self._points[number].get(key, "-")) for key in varying]
-            table.add_row(str(number), *given, *self._told(number))
-        return Group(heading, table)
+            cells = [str(number)]
+            for key in varying:
+                value = self._points[number].get(key, "-")
+                cells.append(str(value))
+            table.add_row(*cells, *self._outcome(number))
+        return Group(self._heading(first, last), table)
+
+    def _varying_keys(self) -> list[str]:
+        """Return the overrides in which the points differ."""
+        keys: dict[str, None] = {}
+        for point in self._points:
+            keys.update(dict.fromkeys(point))
+        varying = []
+        for key in keys:
+            values = {point.get(key) for point in self._points}
+            if len(values) > 1:
+                varying.append(key)
+        return varying
+
+    def _heading(self, first: int, last: int) -> Text:
+        done = len(self._rows)
+        total = len(self._points)
+        heading = f"the sweep: {done} of {total} points are done"
+        if last - first < total:
+            heading += f", those from {first} to {last - 1}"
+        return Text(heading, style="bold")
 
     @property
-    def _at(self) -> int:
-        return max(self._rows, default=0) if self._running is None else self._running
+    def _current(self) -> int:
+        """The number of the running point; between two jobs, that of the last one."""
+        if self._running is None:
+            return max(self._rows, default=0)
+        return self._running
 
-    def _told(self, number: int) -> list[Text]:
+    def _outcome(self, number: int) -> list[Text]:
+        """Return the cells of a point behind its overrides: state, verdict, ratio and reason."""
         row = self._rows.get(number)
-        if row is None:
-            state = (
-                Text("running", style="bold")
-                if number == self._running
-                else Text("waiting", style="dim")
-            )
-            return [state, Text(), Text(), Text()]
-        state, style = _STATES.get(
-            ExitCode(row["exit_code"]), ("kept" if row.get("kept") else "done", "green")
-        )
-        interval = None if row["low"] is None else [row["low"], row["high"]]
-        ratio = formatting.ratio_and_interval(
-            {"ratio": row["ratio"], "ci95": interval} if row["ratio"] else None
-        )
-        verdict = row["verdict"] or ""
-        reason = Text(" ".join(str(row["reason"] or "").split()), no_wrap=True, overflow="ellipsis")
-        return [
-            Text(state, style=style),
-            Text(verdict, style=COLOURS.get(verdict, "")),
-            Text(ratio),
-            reason,
-        ]
+        if row is not None:
+            return _outcome_of(row)
+        state = Text("waiting", style="dim")
+        if number == self._running:
+            state = Text("running", style="bold")
+        return [state, Text(), Text(), Text()]
 
     def _shown(self) -> RenderableType:
+        """Return the table, set anew only where it or the screen's size has changed."""
         size = (self.screen.width, self.screen.height)
-        if self._drawn is None or self._drawn[0] != size:
-            self._drawn = size, Segments(list(self.screen.render(self.table())))
-        return Group(self._drawn[1], self._steps)
+        if self._table is None or self._size != size:
+            segments = self.screen.render(self.table())
+            self._table = Segments(list(segments))
+            self._size = size
+        return Group(self._table, self._steps)
 
     def _redraw(self) -> None:
-        self._drawn = None
+        self._table = None
         self._live.refresh()
 
 
+def _outcome_of(row: Mapping[str, Any]) -> list[Text]:
+    """Return the state, the verdict, the ratio and the reason of a point that has ended."""
+    code = ExitCode(row["exit_code"])
+    # A resumed sweep has points that an earlier start of it measured.
+    done = "kept" if row.get("kept") else "done"
+    state, style = _STATES.get(code, (done, "green"))
+    verdict = row["verdict"] or ""
+    reason = str(row["reason"] or "")
+    one_line = " ".join(reason.split())
+    return [
+        Text(state, style=style),
+        Text(verdict, style=COLOURS.get(verdict, "")),
+        Text(_ratio_of(row)),
+        Text(one_line, no_wrap=True, overflow="ellipsis"),
+    ]
+
+
+def _ratio_of(row: Mapping[str, Any]) -> str:
+    """Write the ratio of a point and its interval; nothing where there is none."""
+    if not row["ratio"]:
+        return ""
+    interval = None
+    if row["low"] is not None:
+        interval = [row["low"], row["high"]]
+    comparison = {"ratio": row["ratio"], "ci95": interval}
+    return formatting.ratio_and_interval(comparison)
+
+
 def _window(count: int, at: int, *, size: int) -> tuple[int, int]:
-    """The rows to show, of so many: the one at `at` and what is around it.
+    """Return the first row to show and the one behind the last: `at` and what is around it.
 
     Example:
         >>> _window(100, 50, size=10)
         (45, 55)
     """
-    first = max(0, min(at - size // 2, count - size))
-    return first, min(first + size, count)
+    first = at - size // 2
+    # At both ends of the sweep the window stays full.
+    first = max(0, min(first, count - size))
+    last = min(first + size, count)
+    return first, last

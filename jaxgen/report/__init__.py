@@ -1,6 +1,15 @@
-"""Finished results as pages that people read: `report.md`, one self-contained `report.html`, and every plot as a file.
+"""Finished results as pages that people read: `report.md`, `report.html`, and plots.
 
-Everything is made from what a run left on disk: nothing is measured, nothing is fetched, and jax is not imported.
+Everything is made from what a run left on disk: nothing is measured, nothing is fetched, and jax is
+not imported. The way of a report through this package:
+
+    results.collection   which runs, read and checked
+    points               each run or case, with the settings that tell it from the others
+    sentences, run_facts, tables/   what is said of the points
+    plots/               what is drawn of them
+    page                 all of it, gathered once
+    rendering            the page as Markdown and HTML, by templates/
+    writing              the files
 """
 
 import dataclasses
@@ -20,8 +29,16 @@ class Attempt:
 
 
 def attempt(folder: Path) -> Attempt:
-    """Pages and plots of a run or a sweep that has just ended; the numbers are on disk, whatever becomes of these."""
-    from jaxgen.report.writing import write_report
+    """Write pages and plots of a run or a sweep that has just ended.
+
+    Args:
+        folder: of the run or the sweep.
+
+    Returns:
+        The page or the problem. Nothing is raised: the numbers are on disk, and a report that
+        cannot be written must not make a finished measurement fail.
+    """
+    from jaxgen.report.writing import write_report  # a run needs it at its end alone
 
     try:
         return Attempt(write_report([folder]).html, None)
@@ -29,5 +46,5 @@ def attempt(folder: Path) -> Attempt:
         return Attempt(None, f"no report was written: {error}")
     except Exception as error:
         logging.getLogger(__name__).exception("the report ended with an error of jaxgen's own")
-        told = f"{type(error).__name__}: {error}"
-        return Attempt(None, f"no report was written ({told}); the traceback is in {LOG}")
+        name = f"{type(error).__name__}: {error}"
+        return Attempt(None, f"no report was written ({name}); the traceback is in {LOG}")

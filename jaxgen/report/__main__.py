@@ -1,4 +1,4 @@
-"""The command `python -m jaxgen.report RUN_OR_SWEEP...`: pages and plots of finished runs; with `--list`, all runs."""
+"""The command `python -m jaxgen.report RUN_OR_SWEEP...`: report finished runs, or list all runs."""
 
 import argparse
 import sys
@@ -11,6 +11,25 @@ from jaxgen.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
     from jaxgen.report.writing import Written
+
+_EPILOG = (
+    "examples: python -m jaxgen.report runs/sweeps/2026-11-21/10-00-00 | "
+    "python -m jaxgen.report --list runs --where cache=fixed --where verdict=faster"
+)
+_HELP = {
+    "paths": "run folders, folders of runs (a sweep's) or result.json files; "
+    "with --list one folder (default: runs)",
+    "out": "where to write (default: the folder of the one run or sweep; "
+    "of several, report/ in the folder they share)",
+    "wandb": "the same report for wandb: report.wandb.json, "
+    "and on the server once the runs are there",
+    "sync": "send what the runs logged to wandb offline, and no more",
+    "list": "a table of all runs in a folder and below it",
+    "where": "with --list: only such runs, as verdict=faster, model=gpt2*, cache=fixed, "
+    "baseline.cache=none, dtype.kv=bfloat16",
+}
+_PIPE_COLUMNS = 200
+"""How wide the list is where no terminal says how wide it may be."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,59 +58,48 @@ def _parser() -> argparse.ArgumentParser:
     parser = cli.Parser(
         prog="python -m jaxgen.report",
         description="Write report.md, report.html and plots/ of finished runs; or list them.",
-        epilog="examples: python -m jaxgen.report runs/sweeps/2026-11-21/10-00-00 | "
-        "python -m jaxgen.report --list runs --where cache=fixed --where verdict=faster",
+        epilog=_EPILOG,
         allow_abbrev=False,
     )
-    what = "run folders, folders of runs (a sweep's) or result.json files; with --list one folder (default: runs)"
-    parser.add_argument("paths", metavar="RUN_OR_SWEEP", nargs="*", help=what)
-    home = "where to write (default: the folder of the one run or sweep; of several, report/ in the folder they share)"
-    parser.add_argument("--out", metavar="DIR", type=Path, help=home)
-    beside = (
-        "the same report for wandb: report.wandb.json, and on the server once the runs are there"
-    )
-    parser.add_argument("--wandb", action="store_true", help=beside)
+    parser.add_argument("paths", metavar="RUN_OR_SWEEP", nargs="*", help=_HELP["paths"])
+    parser.add_argument("--out", metavar="DIR", type=Path, help=_HELP["out"])
+    for flag in ("wandb", "sync", "list"):
+        parser.add_argument(f"--{flag}", action="store_true", help=_HELP[flag])
     parser.add_argument(
-        "--sync",
-        action="store_true",
-        help="send what the runs logged to wandb offline, and no more",
-    )
-    parser.add_argument(
-        "--list", action="store_true", help="a table of all runs in a folder and below it"
-    )
-    where = "only such runs, as verdict=faster, model=gpt2*, cache=fixed, baseline.cache=none, dtype.kv=bfloat16"
-    parser.add_argument(
-        "--where", metavar="KEY=VALUE", action="append", default=[], help=f"with --list: {where}"
+        "--where", metavar="KEY=VALUE", action="append", default=[], help=_HELP["where"]
     )
     return parser
 
 
 def _report(options: argparse.Namespace) -> int:
+    """Write a report and say where it lies."""
     if options.where:
         raise UserError("--where filters the list of runs; add --list")
     if not options.paths:
         raise UserError(
-            "nothing to report: give run folders, a sweep's folder or result.json files; --list shows runs"
+            "nothing to report: give run folders, a sweep's folder or result.json files; "
+            "--list shows runs"
         )
     from jaxgen.report.writing import write_report
     from jaxgen.tracking import publishing
 
+    # What is missing for wandb is said before a minute of drawing, not after it.
     if options.wandb:
         publishing.require()
     written = write_report(options.paths, out=options.out)
-    for each in written.unread:
-        print(f"not shown: {each.name}: {each.reason}", file=sys.stderr)
+    for run in written.unread:
+        print(f"not shown: {run.name}: {run.reason}", file=sys.stderr)
     print(written.html)
     print(written.markdown)
     if written.plots:
         print(f"{written.plots[0].parent} ({len(written.plots)} plots, each as PNG and SVG)")
-    for left in written.left_out:
-        print(f"left out: {left.subject}: {left.reason}")
+    for plot in written.left_out:
+        print(f"left out: {plot.subject}: {plot.reason}")
     return _publish(written) if options.wandb else ExitCode.OK
 
 
 def _publish(written: "Written") -> int:
-    """The report for wandb; 1 if it should have been saved there and was not."""
+    """Give the report to wandb; return 1 if it should have been saved there and was not."""
     from jaxgen.report.wandb_sheet import sheet_of
     from jaxgen.tracking import publishing
 
@@ -106,39 +114,41 @@ def _publish(written: "Written") -> int:
 
 
 def _sync(options: argparse.Namespace) -> int:
-    """Every run's offline files to wandb; 1 if any could not be sent."""
+    """Send every run's offline files to wandb; return 1 if any could not be sent."""
     from jaxgen.tracking import State, sync
 
     if options.where or options.wandb or options.out is not None or not options.paths:
         raise UserError("--sync takes run folders, and none of --out, --wandb and --where")
-    sent = [each for path in options.paths for each in sync(Path(path))]
-    for each in sent:
-        print(each)
-    return ExitCode.USER_ERROR if any(each.state is State.offline for each in sent) else ExitCode.OK
+    sent = [run for path in options.paths for run in sync(Path(path))]
+    for run in sent:
+        print(run)
+    remain = any(run.state is State.offline for run in sent)
+    return ExitCode.USER_ERROR if remain else ExitCode.OK
 
 
 def _list(options: argparse.Namespace) -> None:
+    """Print the table of all runs that pass the filters."""
     if options.out is not None or options.wandb or len(options.paths) > 1:
         raise UserError("--list takes one folder, and neither --out nor --wandb")
     from rich.console import Console
 
     from jaxgen.report import run_list
-    from jaxgen.results.collection import Unread
+    from jaxgen.report.run_filters import Filter, passing
 
     root = Path(*options.paths) if options.paths else Path("runs")
-    filters = [run_list.Filter.parse(typed) for typed in options.where]
-    every = run_list.find(root)
-    found = run_list.filtered(every, filters)
-    if filters:  # which may have passed, if only they could be read
-        for each in every:
-            if isinstance(each, Unread):
-                print(f"not shown: {each.name}: {each.reason}", file=sys.stderr)
-    if not found:
+    filters = [Filter.parse(text) for text in options.where]
+    runs, unread = run_list.find(root)
+    if filters:
+        runs = passing(runs, filters)
+        # They may have passed, if only they could be read.
+        for run in unread:
+            print(f"not shown: {run.name}: {run.reason}", file=sys.stderr)
+        unread = []
+    if not runs and not unread:
         print(f"no run in {root}{' passes' if filters else ''}", file=sys.stderr)
         return
-    Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(
-        run_list.table(found)
-    )
+    width = None if sys.stdout.isatty() else _PIPE_COLUMNS
+    Console(highlight=False, width=width).print(run_list.table(runs, unread))
 
 
 if __name__ == "__main__":

@@ -1,23 +1,22 @@
 """The list of runs: what was measured when, with what verdict, and where it lies."""
 
-import dataclasses
-import fnmatch
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
 from jaxgen.errors import UserError
-from jaxgen.report import words
-from jaxgen.report.points import Point, as_text, at, differences
+from jaxgen.report import run_facts
+from jaxgen.report.points import whole_run
+from jaxgen.report.run_filters import verdict_or_status
+from jaxgen.report.settings import sides
 from jaxgen.results import formatting
 from jaxgen.results.collection import StoredRun, Unread
 from jaxgen.results.files import RESULT
 from jaxgen.results.reading import Unreadable, read_finished_result
 
-_PLAIN = ("date", "model", "verdict", "status", "run_id", "folder")
 _STYLES = {
     "faster": "green",
     "slower": "red",
@@ -27,168 +26,94 @@ _STYLES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Filter:
-    """`key=pattern`; the pattern is the value, or has `*` and `?` in it."""
+def find(root: Path) -> tuple[list[StoredRun], list[Unread]]:
+    """Find all runs in a folder and below it.
 
-    key: str
-    pattern: str
+    Args:
+        root: the folder; its runs are named from there.
 
-    @classmethod
-    def parse(cls, typed: str) -> "Filter":
-        """From the command line.
+    Returns:
+        The runs from the oldest to the newest, without their trials; and those that cannot be read.
 
-        Raises:
-            UserError: it is not of that form.
-        """
-        key, equals, pattern = typed.partition("=")
-        if not equals or not key:
-            raise UserError(
-                f"--where {typed} is no key=value; try --where verdict=faster or --where cache=fixed"
-            )
-        return cls(key, pattern)
-
-    def holds(self, run: StoredRun) -> bool:
-        """Whether a run passes; a key that the run does not have never does."""
-        value = _value(run, self.key)
-        return value is not None and fnmatch.fnmatchcase(value, self.pattern)
-
-
-def find(root: Path) -> list[StoredRun | Unread]:
-    """All runs in a folder and below it, the oldest first; what cannot be read stands at the end."""
+    Raises:
+        UserError: there is no such folder.
+    """
     if not root.is_dir():
         raise UserError(
-            f"{root} is no folder (relative paths start at {Path.cwd()}); give the folder of your runs"
+            f"{root} is no folder (relative paths start at {Path.cwd()}); "
+            "give the folder of your runs"
         )
-    found: list[StoredRun | Unread] = []
-    for folder in _folders(root):
+    runs: list[StoredRun] = []
+    unread: list[Unread] = []
+    for folder in _run_folders(root):
         name = folder.relative_to(root).as_posix()
         try:
             result = read_finished_result(folder / RESULT)
-            found.append(StoredRun(folder, name, result, (), None))
         except Unreadable as problem:
-            found.append(Unread(folder, name, str(problem)))
-    return sorted(found, key=lambda each: (isinstance(each, Unread), _when(each), str(each.folder)))
+            unread.append(Unread(folder, name, str(problem)))
+        else:
+            runs.append(StoredRun(folder, name, result, (), None))
+    runs.sort(key=_start_and_folder)
+    unread.sort(key=lambda run: str(run.folder))
+    return runs, unread
 
 
-def filtered(
-    found: Iterable[StoredRun | Unread], filters: Sequence[Filter]
-) -> list[StoredRun | Unread]:
-    """The runs that pass every filter; without filters, the unreadable ones as well.
-
-    Raises:
-        UserError: a key that no run has.
-    """
-    everything = list(found)
-    runs = [each for each in everything if isinstance(each, StoredRun)]
-    for each in filters:
-        if runs and all(_value(run, each.key) is None for run in runs) and each.key not in _PLAIN:
-            known = ", ".join(
-                [*_PLAIN, *sorted({group for run in runs for group in _choices(run)})]
-            )
-            raise UserError(
-                f"--where {each.key}={each.pattern}: no run has {each.key}; try {known}, or a whole key"
-            )
-    return (
-        [run for run in runs if all(each.holds(run) for each in filters)] if filters else everything
+def table(runs: Sequence[StoredRun], unread: Sequence[Unread] = ()) -> Table:
+    """Make the table with one row for each run; those that cannot be read stand at the end."""
+    table = Table(
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+        padding=(0, 2, 0, 0),
     )
-
-
-def table(found: Sequence[StoredRun | Unread]) -> Table:
-    """One row per run."""
-    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in ("date", "model", "arms", "verdict", "ratio", "folder"):
-        made.add_column(column, justify="right" if column == "ratio" else "left", overflow="fold")
-    for each in found:
-        if isinstance(each, Unread):
-            made.add_row(
-                "",
-                "",
-                "",
-                Text("not shown", style="dim"),
-                "",
-                Text(f"{each.name}: {each.reason}", style="dim"),
-            )
-            continue
-        verdict = _verdict(each)
-        cells = (words.date_of(each), words.model_of(each), _arms(each))
-        made.add_row(
-            *map(Text, cells),
+    for column in ("date", "model", "arms", "verdict"):
+        table.add_column(column, overflow="fold")
+    table.add_column("ratio", justify="right", overflow="fold")
+    table.add_column("folder", overflow="fold")
+    for run in runs:
+        verdict = verdict_or_status(run)
+        table.add_row(
+            Text(run_facts.date_of(run)),
+            Text(run_facts.model_of(run)),
+            Text(_arms_of(run)),
             Text(verdict, style=_STYLES.get(verdict, "")),
-            _ratio(each),
-            Text(each.name),
+            _ratio_of(run),
+            Text(run.name),
         )
-    return made
+    for run in unread:
+        reason = Text(f"{run.name}: {run.reason}", style="dim")
+        table.add_row("", "", "", Text("not shown", style="dim"), "", reason)
+    return table
 
 
-def _folders(root: Path) -> Iterator[Path]:
-    """A run's own folder is not searched any further."""
-    for place, below, files in os.walk(root):
+def _start_and_folder(run: StoredRun) -> tuple[str, str]:
+    """Return what runs are sorted by."""
+    started_at = run.result.get("started_at") or ""
+    return started_at, str(run.folder)
+
+
+def _run_folders(root: Path) -> Iterator[Path]:
+    """Yield the folders with a result; what lies inside of a run's own folder is not searched."""
+    for path, below, files in os.walk(root):
         if RESULT in files:
+            yield Path(path)
             below.clear()
-            yield Path(place)
-        below[:] = sorted(name for name in below if not name.startswith("."))
+        # os.walk goes into what is left in the list, in its order.
+        visible = [name for name in below if not name.startswith(".")]
+        below[:] = sorted(visible)
 
 
-def _when(each: StoredRun | Unread) -> str:
-    return str(each.result.get("started_at") or "") if isinstance(each, StoredRun) else ""
-
-
-def _value(run: StoredRun, key: str) -> str | None:
-    """What a filter's key means: a column, an option, a key of the configuration; of the baseline with its prefix."""
-    plain = {
-        "date": words.date_of(run),
-        "verdict": _verdict(run),
-        "status": str(run.result["status"]),
-        "run_id": str(run.result.get("run_id")),
-        "folder": run.name,
-    }
-    if key == "date":  # a day means all of its runs
-        return plain["date"][:10]
-    if key in plain:
-        return plain[key]
-    arm, rest = "candidate", key
-    if key.startswith("baseline.") and "baseline" in run.result["arms"]:
-        arm, rest = "baseline", key.removeprefix("baseline.")
-    facts = run.result["arms"][arm]
-    option = at(facts, "choices", rest)
-    value = at(facts, "config", *rest.split(".")) if option is None and "." in rest else option
-    return (
-        None if value is None and not _has(facts.get("config"), rest.split(".")) else as_text(value)
-    )
-
-
-def _has(config: object, path: Sequence[str]) -> bool:
-    """Whether a key is there, though its value be null."""
-    above = at(config, *path[:-1])
-    return len(path) > 1 and isinstance(above, dict) and path[-1] in above
-
-
-def _choices(run: StoredRun) -> list[str]:
-    return list(run.result["arms"]["candidate"].get("choices") or {})
-
-
-def _verdict(run: StoredRun) -> str:
-    if run.result["status"] == "failed":
-        return "failed"
-    study = next((study for study in ("calibration", "selftest") if study in run.result), None)
-    return str(run.result.get("verdict") or study or at(run.result, "gate", "status") or "-")
-
-
-def _arms(run: StoredRun) -> str:
-    point = Point(run, 0, {}, run.result)
-    if "baseline" not in point.arms:
+def _arms_of(run: StoredRun) -> str:
+    arms = whole_run(run).arms
+    if "baseline" not in arms:
         return "candidate alone"
-    told = differences(point)
-    shown = [
-        " ".join(f"{key}={each[arm]}" for key, each in list(told.items())[:2])
-        for arm in ("candidate", "baseline")
-    ]
-    return " / ".join(shown) if told else "the same"
+    described = sides(arms, most=2)
+    return " / ".join(described) or "the same"
 
 
-def _ratio(run: StoredRun) -> str:
-    point = Point(run, 0, {}, run.result)
-    if run.result.get("cases"):
-        return f"{len(run.result['cases'])} cases"
-    return formatting.ratio_and_interval(point.ratio) or "-"
+def _ratio_of(run: StoredRun) -> str:
+    cases = run.result.get("cases")
+    if cases:
+        return f"{len(cases)} cases"
+    ratio = whole_run(run).ratio
+    return formatting.ratio_and_interval(ratio) or "-"

@@ -1,14 +1,16 @@
-"""The same report for wandb: the words and tables of the pages, and the metrics that its panels are to draw."""
+"""The same report for wandb: the words and tables of the page, and the metrics to be drawn."""
 
-from jaxgen.report import pages
-from jaxgen.report.pages import Page
+from collections.abc import Sequence
+
+from jaxgen.report import rendering
+from jaxgen.report.page import Page
 from jaxgen.report.points import Point, points_of
 from jaxgen.results import formatting
 from jaxgen.tracking.report_sheet import Sheet
 
 
 def sheet_of(page: Page) -> Sheet:
-    """What is told of a page's runs to whoever reads it in wandb.
+    """Return what a page says, for whoever reads it in wandb.
 
     Args:
         page: as it was written.
@@ -17,29 +19,33 @@ def sheet_of(page: Page) -> Sheet:
         The verdict and the tables, then the panels, then the environment and how to reproduce it.
     """
     points = points_of([part.run for part in page.runs])
-    # In a grid each case has a ratio of its own, which the table tells; a wandb run has none then.
-    ratios = [
-        point.primary for point in points if point.ratio and not point.params and point.primary
-    ]
     return Sheet(
         title=page.title,
-        opening=pages.opening(page),
-        closing=pages.closing(page),
+        opening=rendering.wandb_opening(page),
+        closing=rendering.wandb_closing(page),
         metrics=_headings(points),
-        ratios=list(dict.fromkeys(ratios)),
+        ratios=_metrics_with_ratio(points),
         several=len(page.runs) > 1,
     )
 
 
-def _headings(points: list[Point]) -> dict[str, str]:
-    """Every metric that was measured, with the words for it."""
-    found: dict[str, str] = {}
+def _metrics_with_ratio(points: Sequence[Point]) -> list[str]:
+    """Return the metrics of the verdicts whose ratio is a value of a wandb run."""
+    metrics = []
     for point in points:
-        for name, block in point.arms["candidate"].get("metrics", {}).items():
-            in_seconds = (
-                f"{name.removesuffix('_s')}, s"  # as wandb has them: it is told the plain numbers
-            )
-            found.setdefault(
-                name, in_seconds if block["unit"] == "s" else formatting.heading(name, block)
-            )
-    return found
+        # In a grid each case has a ratio, which the table shows; a wandb run has none then.
+        if point.ratio and point.primary and not point.params:
+            metrics.append(point.primary)
+    return list(dict.fromkeys(metrics))
+
+
+def _headings(points: Sequence[Point]) -> dict[str, str]:
+    """Return every metric that was measured, with its heading."""
+    headings = {}
+    for point in points:
+        for name, figures in point.arms["candidate"].get("metrics", {}).items():
+            # wandb is sent the numbers as they are, so that times stay in seconds there.
+            in_seconds = f"{name.removesuffix('_s')}, s"
+            heading = in_seconds if figures["unit"] == "s" else formatting.heading(name, figures)
+            headings.setdefault(name, heading)
+    return headings

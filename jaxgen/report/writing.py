@@ -1,22 +1,26 @@
-"""From paths to files: read, draw, set, write."""
+"""From paths to files: read the runs, draw the plots, gather the page, write it in each form."""
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from jaxgen.errors import UserError
-from jaxgen.report import pages
+from jaxgen.report import rendering
+from jaxgen.report.page import Page, page_of
 from jaxgen.report.plots import choose
-from jaxgen.report.plots.drawing import Drawing, LeftOut, Plot, render
+from jaxgen.report.plots.drawing import Drawing, LeftOut, Plot
+from jaxgen.report.plots.render import render
 from jaxgen.report.points import Point, points_of
-from jaxgen.results.collection import Unread, collect
+from jaxgen.results.collection import StoredRun, Unread, collect
 from jaxgen.results.files import write_atomically
 
 MARKDOWN, HTML, PLOTS = "report.md", "report.html", "plots"
-_OURS = re.compile(
-    r"(trials|ratios|heat-map|scaling|latency|startup|memory|roofline|run-.+-(trials|ratios))\.(png|svg)"
+_PLOT_FILES = re.compile(
+    r"(trials|ratios|repetitions|heat-map|scaling|latency|startup|memory|roofline"
+    r"|run-.+-(trials|ratios|repetitions))\.(png|svg)"
 )
+"""The names of plots that a report may have written; a user's own files in the folder stay."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,12 +29,14 @@ class Written:
 
     Attributes:
         page: what it says.
+        markdown: the page as Markdown.
+        html: the page as HTML.
         plots: the PNG files; beside each lies an SVG.
         left_out: plots that could not be drawn, with the reason.
         unread: runs of a folder that could not be shown, with the reason.
     """
 
-    page: pages.Page
+    page: Page
     markdown: Path
     html: Path
     plots: tuple[Path, ...]
@@ -38,74 +44,95 @@ class Written:
     unread: tuple[Unread, ...]
 
 
+@dataclasses.dataclass
+class _Plots:
+    """The plots of a report, those of each run by its name, and what could not be drawn."""
+
+    overview: list[Plot] = dataclasses.field(default_factory=list)
+    of_runs: dict[str, list[Plot]] = dataclasses.field(default_factory=dict)
+    left_out: list[LeftOut] = dataclasses.field(default_factory=list)
+
+
 def write_report(paths: Sequence[str | Path], *, out: str | Path | None = None) -> Written:
-    """Writes `report.md`, `report.html` and `plots/*.png` and `*.svg` of finished runs.
+    """Write `report.md`, `report.html` and `plots/*.png` and `*.svg` of finished runs.
 
     Args:
         paths: run folders, folders of runs (such as a sweep's) or result.json files.
-        out: the folder to write to. By default that of the one run or sweep; of several, `report` in the folder that
-            they have in common.
+        out: the folder to write to. By default that of the one run or sweep; of several, `report`
+            in the folder that they have in common.
 
     Returns:
         Where everything lies.
 
     Raises:
-        UserError: there is nothing that can be shown, a run that was named cannot be, or the folder is not writable.
+        UserError: there is nothing that can be shown, a run that was named cannot be, or the folder
+            is not writable.
     """
     collection = collect(paths)
     points = points_of(collection.runs)
-    drawn, left_out = _drawn(choose.overview(points))
-    plots_of_runs: dict[str, list[Plot]] = {}
-    by_run = [[point for point in points if point.run is run] for run in collection.runs]
-    if len(points) > 1 and len(by_run) <= choose.MOST_RUNS:
-        for own in by_run:
-            plots_of_runs[own[0].run.name], missing = _drawn(choose.of_run(own))
-            left_out += _named(missing, own, alone=len(by_run) == 1)
-    elif len(points) > 1:
-        reason = (
-            f"{len(by_run)} runs are more than {choose.MOST_RUNS}; report one to see its trials"
-        )
-        left_out.append(LeftOut("run-trials", "the trials of each run", reason))
-    page = pages.page_of(
+    plots = _plots_of(points, collection.runs)
+    page = page_of(
         points,
         unread=collection.unread,
-        plots=drawn,
-        plots_of_runs=plots_of_runs,
-        left_out=left_out,
+        plots=plots.overview,
+        plots_of_runs=plots.of_runs,
+        left_out=plots.left_out,
     )
+    drawn = list(plots.overview)
+    for of_run in plots.of_runs.values():
+        drawn += of_run
     folder = collection.home if out is None else Path(out)
-    every = [*drawn, *(plot for plots in plots_of_runs.values() for plot in plots)]
-    return _write(folder, page, every)
+    return _write(folder, page, drawn)
 
 
-def _drawn(described: Sequence[Drawing | LeftOut]) -> tuple[list[Plot], list[LeftOut]]:
-    drawings = [each for each in described if isinstance(each, Drawing)]
-    return render(drawings), [each for each in described if isinstance(each, LeftOut)]
+def _plots_of(points: Sequence[Point], runs: Sequence[StoredRun]) -> _Plots:
+    """Draw what there is to draw of all points together and of each run."""
+    plots = _Plots()
+    plots.overview, plots.left_out = _drawn(choose.overview(points))
+    # The plots of the only point are those of the overview.
+    if len(points) == 1:
+        return plots
+    if len(runs) > choose.MOST_RUNS:
+        reason = f"{len(runs)} runs are more than {choose.MOST_RUNS}; report one to see its trials"
+        plots.left_out.append(LeftOut("run-trials", "the trials of each run", reason))
+        return plots
+    for run in runs:
+        own = [point for point in points if point.run is run]
+        plots.of_runs[run.name], left_out = _drawn(choose.of_run(own))
+        plots.left_out += left_out if len(runs) == 1 else _of_run(left_out, run)
+    return plots
 
 
-def _named(missing: Sequence[LeftOut], points: Sequence[Point], *, alone: bool) -> list[LeftOut]:
-    """Says of which run a plot is missing."""
-    name = points[0].run.name
-    return [
-        each if alone else dataclasses.replace(each, subject=f"{each.subject}, run {name}")
-        for each in missing
-    ]
+def _drawn(described: Iterable[Drawing | LeftOut]) -> tuple[list[Plot], list[LeftOut]]:
+    drawings: list[Drawing] = []
+    left_out: list[LeftOut] = []
+    for plot in described:
+        if isinstance(plot, Drawing):
+            drawings.append(plot)
+        else:
+            left_out.append(plot)
+    return render(drawings), left_out
 
 
-def _write(folder: Path, page: pages.Page, plots: Sequence[Plot]) -> Written:
+def _of_run(left_out: Sequence[LeftOut], run: StoredRun) -> list[LeftOut]:
+    """Say of which run a plot is missing."""
+    named = []
+    for plot in left_out:
+        named.append(dataclasses.replace(plot, subject=f"{plot.subject}, run {run.name}"))
+    return named
+
+
+def _write(folder: Path, page: Page, plots: Sequence[Plot]) -> Written:
     files: dict[Path, bytes] = {}
     for plot in plots:
         files[folder / PLOTS / f"{plot.name}.png"] = plot.png
         files[folder / PLOTS / f"{plot.name}.svg"] = plot.svg
-    files[folder / MARKDOWN] = pages.markdown(page).encode()
-    files[folder / HTML] = pages.html(page).encode()
+    # The pages come last: they name the pictures, which must be there by then.
+    files[folder / MARKDOWN] = rendering.markdown(page).encode()
+    files[folder / HTML] = rendering.html(page).encode()
     try:
         (folder / PLOTS).mkdir(parents=True, exist_ok=True)
-        for old in (
-            folder / PLOTS
-        ).iterdir():  # of an earlier report, whose plots this one may not have
-            if _OURS.fullmatch(old.name) and old not in files:
-                old.unlink()
+        _remove_old_plots(folder / PLOTS, new=files)
         for path, contents in files.items():
             write_atomically(path, contents)
     except OSError as error:
@@ -113,7 +140,19 @@ def _write(folder: Path, page: pages.Page, plots: Sequence[Plot]) -> Written:
         raise UserError(
             f"{folder} cannot be written ({reason}); make room, or choose another with --out DIR"
         ) from error
-    pictures = tuple(path for path in files if path.suffix == ".png")
     return Written(
-        page, folder / MARKDOWN, folder / HTML, pictures, tuple(page.left_out), page.unread
+        page=page,
+        markdown=folder / MARKDOWN,
+        html=folder / HTML,
+        plots=tuple(path for path in files if path.suffix == ".png"),
+        left_out=tuple(page.left_out),
+        unread=page.unread,
     )
+
+
+def _remove_old_plots(folder: Path, *, new: Iterable[Path]) -> None:
+    """Remove the plots of an earlier report that this one does not have."""
+    kept = set(new)
+    for path in folder.iterdir():
+        if _PLOT_FILES.fullmatch(path.name) and path not in kept:
+            path.unlink()

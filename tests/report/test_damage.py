@@ -7,7 +7,8 @@ import re
 import pytest
 
 from jaxgen.errors import UserError
-from jaxgen.report import pages
+from jaxgen.report import rendering
+from jaxgen.report.page import page_of
 from jaxgen.report.plots import choose
 from jaxgen.report.plots.drawing import Drawing
 from jaxgen.report.points import points_of
@@ -96,10 +97,8 @@ def test_no_damage_breaks_a_report(tmp_path, value):
 def shown(runs: tuple[StoredRun, ...], path) -> None:
     try:
         left_out = [each for each in described(runs) if not isinstance(each, Drawing)]
-        page = pages.page_of(
-            points_of(runs), unread=(), plots=[], plots_of_runs={}, left_out=left_out
-        )
-        assert pages.html(page)
-        assert pages.markdown(page)
+        page = page_of(points_of(runs), unread=(), plots=[], plots_of_runs={}, left_out=left_out)
+        assert rendering.html(page)
+        assert rendering.markdown(page)
     except Exception as error:
         raise AssertionError(f"a change at {path} breaks the report") from error

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from jaxgen.errors import UserError
 from jaxgen.report import writing
-from jaxgen.report.plots import choose, drawing
+from jaxgen.report.plots import choose, render, style
 from jaxgen.report.plots.drawing import Drawing, Plot
 from jaxgen.report.points import points_of
 from jaxgen.report.writing import write_report
@@ -277,7 +277,7 @@ def test_drawing_leaves_matplotlib_as_it_was(tmp_path):
 
     before = dict(matplotlib.rcParams)
     described = choose.overview(points_of(collect([write(tmp_path / "run")]).runs))
-    drawing.render([each for each in described if isinstance(each, Drawing)])
+    render.render([each for each in described if isinstance(each, Drawing)])
     assert dict(matplotlib.rcParams) == before
 
 
@@ -287,8 +287,8 @@ def test_the_key_of_a_plot_stays_inside_the_picture(tmp_path):
     baseline = stored_runs.arm(1.0, cache="dynamic", jit="captured", model="qwen2_5_0_5b")
     folder = write(tmp_path / "run", result(arms={"candidate": candidate, "baseline": baseline}))
     trials = choose.overview(points_of(collect([folder]).runs))[0]
-    figure = Figure(figsize=(drawing.WIDTH_IN, trials.height_in), layout="constrained")
-    with matplotlib.rc_context(drawing._RC):
+    figure = Figure(figsize=(style.WIDTH_IN, trials.height_in), layout="constrained")
+    with matplotlib.rc_context(style.RC):
         trials.put(figure)
         FigureCanvasAgg(figure).draw()
     (axes,) = figure.axes

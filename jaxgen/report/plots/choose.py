@@ -3,7 +3,18 @@
 import re
 from collections.abc import Sequence
 
-from jaxgen.report.plots import heat_map, over_time, ratios, roofline, scaling, stacks, studies
+from jaxgen.report.plots import (
+    heat_map,
+    intervals,
+    latency,
+    memory,
+    over_time,
+    pairs,
+    roofline,
+    scaling,
+    startup,
+    studies,
+)
 from jaxgen.report.plots.drawing import Drawing, LeftOut
 from jaxgen.report.points import Point
 
@@ -12,42 +23,53 @@ MOST_RUNS = 24
 
 
 def overview(points: Sequence[Point]) -> list[Drawing | LeftOut]:
-    """The plots of the whole report."""
+    """Describe the plots of the whole report.
+
+    Args:
+        points: those of all runs.
+
+    Returns:
+        The plots in the order of the page; a plot that cannot be drawn has its place too.
+    """
     if len(points) == 1:
-        return [
-            over_time.draw(points[0].run, points, name="trials"),
-            _ratios(points[0], ""),
-            *_common(points),
+        point = points[0]
+        own = [over_time.draw(point.run, points, name="trials"), _ratios(point, prefix="")]
+    else:
+        own = [
+            intervals.draw(points, name="ratios"),
+            heat_map.draw(points, name="heat-map"),
+            scaling.draw(points, name="scaling"),
         ]
     return [
-        ratios.draw_intervals(points, name="ratios"),
-        heat_map.draw(points, name="heat-map"),
-        scaling.draw(points, name="scaling"),
-        *_common(points),
+        *own,
+        latency.draw(points, name="latency"),
+        startup.draw(points, name="startup"),
+        memory.draw(points, name="memory"),
+        roofline.draw(points, name="roofline"),
     ]
 
 
 def of_run(points: Sequence[Point]) -> list[Drawing | LeftOut]:
-    """The plots of one run among several, or of a run with cases: its trials; its pairs, where it has one point."""
+    """Describe the plots of one run among several, or of a run with cases.
+
+    Args:
+        points: those of the run.
+
+    Returns:
+        Its trials, and its pairs where it has one point.
+    """
     run = points[0].run
+    # A run's name may be a path, and the plot's name is that of a file.
     stem = re.sub(r"[^\w.-]+", "_", run.name)
-    drawn = [over_time.draw(run, points, name=f"run-{stem}-trials")]
+    prefix = f"run-{stem}-"
+    drawn = [over_time.draw(run, points, name=f"{prefix}trials")]
     if len(points) == 1:
-        drawn.append(_ratios(points[0], f"run-{stem}-"))
+        drawn.append(_ratios(points[0], prefix=prefix))
     return drawn
 
 
-def _ratios(point: Point, prefix: str) -> Drawing | LeftOut:
-    """The pairs of a measurement, or the measurements of a study."""
+def _ratios(point: Point, *, prefix: str) -> Drawing | LeftOut:
+    """Describe the pairs of a measurement, or the measurements of a study."""
     if studies.repetitions(point.run) is not None:
         return studies.draw(point.run, name=f"{prefix}repetitions")
-    return ratios.draw_pairs(point, name=f"{prefix}ratios")
-
-
-def _common(points: Sequence[Point]) -> list[Drawing | LeftOut]:
-    return [
-        stacks.draw_latency(points, name="latency"),
-        stacks.draw_startup(points, name="startup"),
-        stacks.draw_memory(points, name="memory"),
-        roofline.draw(points, name="roofline"),
-    ]
+    return pairs.draw(point, name=f"{prefix}ratios")

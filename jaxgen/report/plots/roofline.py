@@ -1,20 +1,24 @@
-"""The roofline: how far each arm is from what the machine's memory and arithmetic allow, as its own probes found it."""
+"""The roofline: how far each arm is from what the machine's memory and arithmetic allow.
+
+The roof is what the machine's own probes found, in the worker of each arm.
+"""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from jaxgen.report.plots.drawing import (
+from jaxgen.report.lookup import number_at, value_at
+from jaxgen.report.plots.drawing import Drawing, LeftOut
+from jaxgen.report.plots.style import (
     ACCENT,
     MUTED,
     PLAIN,
     SMALL_PT,
-    Drawing,
-    LeftOut,
     axes_of,
     legend_above,
+    log_ticks,
 )
-from jaxgen.report.points import Point, at, number_at
+from jaxgen.report.points import Point
 from jaxgen.results import formatting
 
 if TYPE_CHECKING:
@@ -22,163 +26,225 @@ if TYPE_CHECKING:
 
 _SUBJECT = "roofline position"
 _MOST_NAMED = 4
+"""With more marks than that, the key would be larger than the picture."""
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_POWERS = range(-6, 18)
+
+Roof = tuple[float, float]
+"""The probed bandwidth in bytes/s and the probed peak in FLOP/s."""
 
 
 @dataclasses.dataclass(frozen=True)
-class _Place:
-    """A phase of an arm: FLOPs per byte, FLOP/s reached, and the roof of its own probes."""
+class _Mark:
+    """One phase of an arm: what it does for each byte, how fast, and under which roof."""
 
     label: str
     phase: str
     is_candidate: bool
-    intensity: float
+    flops_per_byte: float
     flops_per_s: float
-    bandwidth_bytes_per_s: float
-    peak_flops_per_s: float
+    roof: Roof
     mbu: float | None
 
 
 def draw(points: Sequence[Point], *, name: str) -> Drawing | LeftOut:
-    """Decode steps, and prefill where it is known."""
-    places = [place for point in points for arm in point.arms for place in _places(point, arm)]
-    if not places:
-        return LeftOut(
-            name,
-            _SUBJECT,
-            "no arm has bytes and FLOPs of a step together with the machine's probes",
-        )
-    roofs = sorted(
-        {(each.bandwidth_bytes_per_s, each.peak_flops_per_s) for each in places},
-        key=lambda roof: roof[1],
-    )
-    ends = [each.intensity for each in places] + [peak / bandwidth for bandwidth, peak in roofs]
-    low, high = min(ends) / 3, max(ends) * 4
+    """Draw the decode steps of all arms, and the prefill where it is known.
 
-    def put(figure) -> None:
-        axes = axes_of(figure, grid="both")
-        axes.set(xscale="log", yscale="log", xlim=(low, high))
-        for bandwidth, peak in (roofs[0], roofs[-1]) if len(roofs) > 1 else roofs:
-            axes.plot(
-                [low, peak / bandwidth, high],
-                [low * bandwidth, peak, peak],
-                color=MUTED,
-                linewidth=1.0,
-            )
-        bandwidth, peak = roofs[-1]
-        told = f"{formatting.size(int(bandwidth))}/s, {_rate(peak)}"
-        place: Any = {"xytext": (-2, 4), "textcoords": "offset points", "ha": "right"}
-        axes.annotate(told, (high, peak), color=MUTED, fontsize=SMALL_PT, **place)
-        for each in places:
-            colour = ACCENT if each.is_candidate else PLAIN
-            told = f"{'candidate' if each.is_candidate else 'baseline'}, {each.phase}"
-            style = {"color": colour, "markersize": 6, "markeredgewidth": 0}
-            marker = "D" if each.phase == "prefill" else "o"
-            axes.plot([each.intensity], [each.flops_per_s], marker, label=told, **style)
-        if len(places) <= _MOST_NAMED:
-            legend_above(axes, columns=2)
-        _plain_ticks(axes)
-        axes.set_xlabel("FLOP per byte that must be moved")
-        axes.set_ylabel("FLOP/s")
-
-    alt = "; ".join(_told(each) for each in places) + "."
-    missing = [arm for point in points for arm in point.arms if not list(_places(point, arm))]
-    note = f"{len(missing)} arms have no roofline and are not drawn." if missing else ""
-    note += (
-        " The lines are the roofs that the arms' own probes found, the lowest and the highest."
-        if len(roofs) > 1
-        else ""
+    Args:
+        points: those of the report.
+        name: that of the plot's files.
+    """
+    marks, missing = [], 0
+    for point in points:
+        for arm in point.arms:
+            of_arm = _marks_of(point, arm)
+            marks += of_arm
+            missing += not of_arm
+    if not marks:
+        reason = "no arm has bytes and FLOPs of a step together with the machine's probes"
+        return LeftOut(name, _SUBJECT, reason)
+    roofs = list({mark.roof for mark in marks})
+    roofs.sort(key=lambda roof: roof[1])
+    texts = [_in_words(mark) for mark in marks]
+    return Drawing(
+        name,
+        title=_title(points),
+        alt="; ".join(texts) + ".",
+        put=lambda figure: _put(axes_of(figure, grid="both"), marks, roofs),
+        height_in=2.9,
+        note=_note(marks, roofs, missing=missing),
     )
-    note += (
-        " Discs are decode steps in the arm's colour, diamonds are prefill."
-        if len(places) > _MOST_NAMED
-        else ""
-    )
-    return Drawing(name, _title(points), alt, put, height_in=2.9, note=note.strip() or None)
 
 
-def _places(point: Point, arm: str) -> list[_Place]:
-    block = at(point.arms[arm], "roofline") or {}
-    bandwidth, peak = (
-        number_at(block, key) for key in ("bandwidth_bytes_per_s", "peak_flops_per_s")
-    )
+def _marks_of(point: Point, arm: str) -> list[_Mark]:
+    """Return the phases of an arm that can be drawn; none where the machine was not probed."""
+    roofline = value_at(point.arms[arm], "roofline") or {}
+    bandwidth = number_at(roofline, "bandwidth_bytes_per_s")
+    peak = number_at(roofline, "peak_flops_per_s")
     if not bandwidth or not peak:
         return []
-    label = arm if not point.settings else f"{arm} {point.label}"
-    phases = {
-        "decode" if str(block.get("of", "tpot_s")).startswith("tpot") else "call": _phase(
-            block, "_per_step"
-        ),
-        "prefill": _phase(at(block, "prefill") or {}, ""),
-    }
-    return [
-        _Place(label, phase, arm == "candidate", flops / moved, mfu * peak, bandwidth, peak, mbu)
-        for phase, (moved, flops, mfu, mbu) in phases.items()
-        if moved and flops and mfu
+    # A workload that scores has no decode steps: its work is that of a call.
+    has_steps = str(roofline.get("of", "tpot_s")).startswith("tpot")
+    phases = [
+        ("decode" if has_steps else "call", roofline, "_per_step"),
+        ("prefill", value_at(roofline, "prefill"), ""),
     ]
-
-
-def _phase(
-    block: Mapping[str, Any], ending: str
-) -> tuple[float | None, float | None, float | None, float | None]:
-    moved, flops = number_at(block, f"bytes{ending}"), number_at(block, f"flops{ending}")
-    return moved, flops, number_at(block, "mfu"), number_at(block, "mbu")
+    marks = []
+    for phase, work, ending in phases:
+        moved = number_at(work, f"bytes{ending}")
+        flops = number_at(work, f"flops{ending}")
+        mfu = number_at(work, "mfu")
+        if moved and flops and mfu:
+            mark = _Mark(
+                label=f"{arm} {point.label}" if point.settings else arm,
+                phase=phase,
+                is_candidate=arm == "candidate",
+                flops_per_byte=flops / moved,
+                flops_per_s=mfu * peak,
+                roof=(bandwidth, peak),
+                mbu=number_at(work, "mbu"),
+            )
+            marks.append(mark)
+    return marks
 
 
 def _title(points: Sequence[Point]) -> str:
-    shares = {arm: number_at(facts, "roofline", "mbu") for arm, facts in points[0].arms.items()}
-    told = [
-        f"{formatting.percent(share)} ({arm})" for arm, share in shares.items() if share is not None
-    ]
-    if len(points) == 1 and told:
-        return f"Of the memory's bandwidth a step uses {' and '.join(told)}"
-    known = [
-        mbu
-        for p in points
-        if (mbu := number_at(p.arms["candidate"], "roofline", "mbu")) is not None
-    ]
-    span = (
-        f": from {formatting.percent(min(known))} to {formatting.percent(max(known))} of the bandwidth"
-        if known
-        else ""
+    """Say which shares of the bandwidth are reached."""
+    if len(points) == 1:
+        shares = _shares_of_arms(points[0])
+        if shares:
+            return f"Of the memory's bandwidth a step uses {' and '.join(shares)}"
+    known = []
+    for point in points:
+        candidate = point.arms["candidate"]
+        mbu = number_at(candidate, "roofline", "mbu")
+        if mbu is not None:
+            known.append(mbu)
+    title = "Where the candidates lie under the machine's roof"
+    if not known:
+        return title
+    low = formatting.percent(min(known))
+    high = formatting.percent(max(known))
+    return f"{title}: from {low} to {high} of the bandwidth"
+
+
+def _shares_of_arms(point: Point) -> list[str]:
+    """Write each arm's share of the bandwidth: `40 % (candidate)`."""
+    shares = []
+    for name, arm in point.arms.items():
+        mbu = number_at(arm, "roofline", "mbu")
+        if mbu is not None:
+            percent = formatting.percent(mbu)
+            shares.append(f"{percent} ({name})")
+    return shares
+
+
+def _in_words(mark: _Mark) -> str:
+    intensity = formatting.number(mark.flops_per_byte, digits=3)
+    rate = _rate(mark.flops_per_s)
+    text = f"{mark.label}, {mark.phase}: {intensity} FLOP a byte, {rate}"
+    if mark.mbu is None:
+        return text
+    percent = formatting.percent(mark.mbu)
+    return f"{text}, {percent} of the bandwidth"
+
+
+def _note(marks: Sequence[_Mark], roofs: Sequence[Roof], *, missing: int) -> str | None:
+    notes = []
+    if missing:
+        notes.append(f"{missing} arms have no roofline and are not drawn.")
+    if len(roofs) > 1:
+        notes.append(
+            "The lines are the roofs that the arms' own probes found, the lowest and the highest."
+        )
+    if len(marks) > _MOST_NAMED:
+        notes.append("Discs are decode steps in the arm's colour, diamonds are prefill.")
+    return " ".join(notes) or None
+
+
+def _put(axes: "Axes", marks: Sequence[_Mark], roofs: Sequence[Roof]) -> None:
+    intensities = [mark.flops_per_byte for mark in marks]
+    _put_roofs(axes, intensities, roofs)
+    for mark in marks:
+        axes.plot(
+            [mark.flops_per_byte],
+            [mark.flops_per_s],
+            "D" if mark.phase == "prefill" else "o",
+            label=f"{'candidate' if mark.is_candidate else 'baseline'}, {mark.phase}",
+            color=ACCENT if mark.is_candidate else PLAIN,
+            markersize=6,
+            markeredgewidth=0,
+        )
+    if len(marks) <= _MOST_NAMED:
+        legend_above(axes, columns=2)
+    _set_ticks(axes)
+    axes.set_xlabel("FLOP per byte that must be moved")
+    axes.set_ylabel("FLOP/s")
+
+
+def _put_roofs(axes: "Axes", intensities: Sequence[float], roofs: Sequence[Roof]) -> None:
+    """Set the x axis, and draw the lowest and the highest roof."""
+    # The ridge of each roof lies in the picture: left of it memory limits, right of it arithmetic.
+    ridges = [peak / bandwidth for bandwidth, peak in roofs]
+    shown = [*intensities, *ridges]
+    low, high = min(shown) / 3, max(shown) * 4
+    axes.set(xscale="log", yscale="log", xlim=(low, high))
+    lowest_and_highest = dict.fromkeys((roofs[0], roofs[-1]))
+    for bandwidth, peak in lowest_and_highest:
+        axes.plot(
+            [low, peak / bandwidth, high],
+            [low * bandwidth, peak, peak],
+            color=MUTED,
+            linewidth=1.0,
+        )
+    bandwidth, peak = roofs[-1]
+    bandwidth_per_s = formatting.size(int(bandwidth))
+    axes.annotate(
+        f"{bandwidth_per_s}/s, {_rate(peak)}",
+        (high, peak),
+        xytext=(-2, 4),
+        textcoords="offset points",
+        ha="right",
+        color=MUTED,
+        fontsize=SMALL_PT,
     )
-    return f"Where the candidates lie under the machine's roof{span}"
 
 
-def _told(each: _Place) -> str:
-    share = f", {formatting.percent(each.mbu)} of the bandwidth" if each.mbu is not None else ""
-    intensity = formatting.number(each.intensity, digits=3)
-    return f"{each.label}, {each.phase}: {intensity} FLOP a byte, {_rate(each.flops_per_s)}{share}"
+def _set_ticks(axes: "Axes") -> None:
+    """Write the ticks in words: with mathematics off, matplotlib's own show their mark-up."""
+    x = _ticks(axes.get_xlim())
+    x_labels = [f"{value:g}" for value in x]
+    axes.xaxis.set_ticks(x, x_labels)
+    axes.xaxis.set_ticks([], minor=True)
+    y = _ticks(axes.get_ylim())
+    y_labels = [_short_rate(value) for value in y]
+    axes.yaxis.set_ticks(y, y_labels)
+    axes.yaxis.set_ticks([], minor=True)
 
 
-def _plain_ticks(axes: "Axes") -> None:
-    """Ticks in words: with mathematics off, matplotlib's own are shown as they are written."""
-    for axis, (low, high), form in (
-        (axes.xaxis, axes.get_xlim(), _plain),
-        (axes.yaxis, axes.get_ylim(), _short),
-    ):
-        for steps in ((1,), (1, 2, 5)):
-            ticks = [
-                step * 10.0**power
-                for power in range(-6, 18)
-                for step in steps
-                if low <= step * 10.0**power <= high
-            ]
-            if len(ticks) > 1:
-                break
-        axis.set_ticks(ticks, [form(value) for value in ticks])
-        axis.set_ticks([], minor=True)
+def _ticks(ends: Iterable[float]) -> list[float]:
+    """Return the powers of ten on an axis; with fewer than two of them, more round values."""
+    low, high = ends
+    powers = log_ticks(low, high, (1,), _POWERS)
+    if len(powers) > 1:
+        return powers
+    return log_ticks(low, high, (1, 2, 5), _POWERS)
 
 
-def _plain(value: float) -> str:
-    return f"{value:g}"
-
-
-def _short(flops_per_s: float) -> str:
-    scale, prefix = next((each for each in _PREFIXES if flops_per_s >= each[0]), (1.0, ""))
-    return f"{flops_per_s / scale:g} {prefix}".strip()
+def _short_rate(flops_per_s: float) -> str:
+    value, prefix = _scaled(flops_per_s)
+    return f"{value:g} {prefix}".strip()
 
 
 def _rate(flops_per_s: float) -> str:
-    scale, prefix = next((each for each in _PREFIXES if flops_per_s >= each[0]), (1.0, ""))
-    return f"{formatting.number(flops_per_s / scale, digits=3)} {prefix}FLOP/s"
+    value, prefix = _scaled(flops_per_s)
+    number = formatting.number(value, digits=3)
+    return f"{number} {prefix}FLOP/s"
+
+
+def _scaled(rate: float) -> tuple[float, str]:
+    """Return a rate in the largest unit in which it is at least 1, and that unit's prefix."""
+    for scale, prefix in _PREFIXES:
+        if rate >= scale:
+            return rate / scale, prefix
+    return rate, ""

@@ -1,103 +1,140 @@
-"""The measurements of a study, each with its interval: how often those of equal arms hold 1, and how far they stray."""
+"""The measurements of a study, each with its interval.
+
+They show how often the interval of equal arms holds 1, and how far the ratios stray from it.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
-from jaxgen.report.plots.drawing import ACCENT, PLAIN, Drawing, LeftOut, axes_of, legend_above
-from jaxgen.report.plots.ratios import axis_of_ratios, mark_margin
-from jaxgen.report.points import at, number_at
+from jaxgen.report.lookup import number_at
+from jaxgen.report.plots.drawing import Drawing, LeftOut
+from jaxgen.report.plots.ratio_axis import axis_of_ratios, mark_margin
+from jaxgen.report.plots.style import ACCENT, PLAIN, axes_of, legend_above
 from jaxgen.results import formatting
 from jaxgen.results.collection import StoredRun
+from jaxgen.results.schema import Repetition
 
-SUBJECT = "intervals of the repetitions"
-EQUAL = "equal arms"
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-Compared = Mapping[str, Any]
+_SUBJECT = "intervals of the repetitions"
+_EQUAL = "equal arms"
+
+Measured = tuple[float, float, float]
+"""A ratio, and the lower and the upper end of its interval."""
+
+Series = dict[str, list[Measured]]
+"""The measurements of a study by what was compared."""
 
 
-def repetitions(run: StoredRun) -> dict[str, list[Compared]] | None:
-    """The comparisons of a study by what was compared, those that have an interval; null for any other run."""
-    calibration, selftest = at(run.result, "calibration"), at(run.result, "selftest")
+def repetitions(run: StoredRun) -> Series | None:
+    """Return the comparisons of a study that have an interval, sorted by ratio.
+
+    Args:
+        run: any run.
+
+    Returns:
+        The comparisons by what was compared; None for a run that is no study.
+    """
+    selftest = run.result.get("selftest")
     if selftest:
-        slowed = f"{formatting.percent(selftest.get('slowdown'))} more work in the candidate"
-        found = {EQUAL: selftest["same"], slowed: selftest["slowed"]}
-    elif calibration:
-        found = {EQUAL: calibration["comparisons"]}
-    else:
-        return None
-    return {
-        name: [each for each in compared if each["ratio"] and each["ci95"]]
-        for name, compared in found.items()
-    }
+        slowdown = formatting.percent(selftest.get("slowdown"))
+        return {
+            _EQUAL: _measured(selftest["same"]),
+            f"{slowdown} more work in the candidate": _measured(selftest["slowed"]),
+        }
+    calibration = run.result.get("calibration")
+    if calibration:
+        return {_EQUAL: _measured(calibration["comparisons"])}
+    return None
 
 
 def draw(run: StoredRun, *, name: str) -> Drawing | LeftOut:
-    """Every interval of a study, those of each kind in the order of their ratios."""
-    series = {
-        kind: sorted(each, key=_ratio) for kind, each in (repetitions(run) or {}).items() if each
-    }
+    """Draw every interval of a study, those of each kind in the order of their ratios.
+
+    Args:
+        run: a study.
+        name: that of the plot's files.
+    """
+    series: Series = {}
+    spans = []
+    count = 0
+    for kind, measured in (repetitions(run) or {}).items():
+        if not measured:
+            continue
+        series[kind] = measured
+        count += len(measured)
+        smallest, largest = measured[0][0], measured[-1][0]
+        spans.append(f"{kind}: ratios from {smallest:.3f} to {largest:.3f}")
     if not series:
-        return LeftOut(name, SUBJECT, "no repetition has an interval")
-    margin = number_at(run.result, "selftest", "margin") or number_at(
-        run.result, "calibration", "floor"
-    )
-    count = sum(map(len, series.values()))
-
-    def put(figure) -> None:
-        axes = axes_of(figure, grid="x")
-        axis_of_ratios(
-            axes,
-            [
-                1.0,
-                *(end for each in series.values() for compared in each for end in compared["ci95"]),
-            ],
-        )
-        mark_margin(axes, margin)
-        first = 1
-        for (kind, compared), colour in zip(series.items(), (PLAIN, ACCENT), strict=False):
-            rows = range(first, first + len(compared))
-            lows, highs = zip(*(each["ci95"] for each in compared), strict=True)
-            axes.hlines(rows, lows, highs, color=colour, linewidth=1.0, alpha=0.6)
-            axes.plot(
-                [_ratio(each) for each in compared],
-                rows,
-                "o",
-                color=colour,
-                markersize=2.4,
-                label=kind,
-            )
-            first += len(compared)
-        axes.set_ylim(count + 1, 0)
-        axes.set_yticks([])
-        axes.set_xlabel("candidate / baseline, 95 % interval")
-        legend_above(axes, columns=2)
-
-    told = [
-        f"{kind}: ratios from {_ratio(each[0]):.3f} to {_ratio(each[-1]):.3f}"
-        for kind, each in series.items()
-    ]
-    note = "Black: equal, and grey what counts as equal." if margin else "Black: equal."
+        return LeftOut(name, _SUBJECT, "no repetition has an interval")
+    margin = number_at(run.result, "selftest", "margin")
+    margin = margin or number_at(run.result, "calibration", "floor")
     return Drawing(
         name,
-        _title(series),
-        "; ".join(told) + ".",
-        put,
+        title=_title(series),
+        alt="; ".join(spans) + ".",
+        put=lambda figure: _put(axes_of(figure, grid="x"), series, margin),
         height_in=min(1.6 + 0.03 * count, 5.0),
-        note=note,
+        note="Black: equal, and grey what counts as equal." if margin else "Black: equal.",
     )
 
 
-def _title(series: Mapping[str, Sequence[Compared]]) -> str:
-    equal, slowed = (
-        series.get(EQUAL, []),
-        [each for kind, of in series.items() if kind != EQUAL for each in of],
-    )
-    held = sum(each["ci95"][0] <= 1 <= each["ci95"][1] for each in equal)
-    told = [f"{held} of {len(equal)} intervals of equal arms hold 1"] if equal else []
-    below = sum(each["ci95"][1] < 1 for each in slowed)
-    told += [f"{below} of {len(slowed)} with more work end below it"] if slowed else []
-    return ", ".join(told)
+def _measured(comparisons: Sequence[Repetition]) -> list[Measured]:
+    measured = []
+    for comparison in comparisons:
+        ratio = comparison.get("ratio")
+        interval = comparison.get("ci95")
+        if ratio and interval:
+            low, high = interval
+            measured.append((ratio, low, high))
+    return sorted(measured, key=lambda comparison: comparison[0])
 
 
-def _ratio(compared: Compared) -> float:
-    return compared["ratio"]
+def _put(axes: "Axes", series: Mapping[str, Sequence[Measured]], margin: float | None) -> None:
+    ends = [1.0]
+    for measured in series.values():
+        for _, low, high in measured:
+            ends += [low, high]
+    axis_of_ratios(axes, ends)
+    mark_margin(axes, margin)
+    first = 1
+    colours = (PLAIN, ACCENT)
+    for kind, colour in zip(series, colours, strict=False):
+        measured = series[kind]
+        rows = range(first, first + len(measured))
+        axes.hlines(
+            rows,
+            [low for _, low, _ in measured],
+            [high for _, _, high in measured],
+            color=colour,
+            linewidth=1.0,
+            alpha=0.6,
+        )
+        axes.plot(
+            [ratio for ratio, _, _ in measured],
+            rows,
+            "o",
+            color=colour,
+            markersize=2.4,
+            label=kind,
+        )
+        first += len(measured)
+    axes.set_ylim(first, 0)
+    axes.set_yticks([])  # the order is that of the ratios and says nothing of time
+    axes.set_xlabel("candidate / baseline, 95 % interval")
+    legend_above(axes, columns=2)
+
+
+def _title(series: Mapping[str, Sequence[Measured]]) -> str:
+    """Say how many intervals of equal arms hold 1, and how many of slowed ones end below it."""
+    parts = []
+    for kind, measured in series.items():
+        total = len(measured)
+        if kind == _EQUAL:
+            holding = [low for _, low, high in measured if low <= 1 <= high]
+            parts.append(f"{len(holding)} of {total} intervals of equal arms hold 1")
+        else:
+            below = [high for _, _, high in measured if high < 1]
+            parts.append(f"{len(below)} of {total} with more work end below it")
+    return ", ".join(parts)

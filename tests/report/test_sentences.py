@@ -1,9 +1,9 @@
-"""What a report says in one sentence of runs that are no plain comparison, and of all points together."""
+"""What a report says in one sentence: of runs that are no plain comparison, and of all points."""
 
 import pytest
 
-from jaxgen.report import words
-from jaxgen.report.points import arm_name, differences, points_of
+from jaxgen.report import sentences
+from jaxgen.report.points import points_of
 from jaxgen.results import formatting
 from jaxgen.results.collection import collect
 from support import stored_runs
@@ -45,9 +45,8 @@ RUNS = {
     "a selftest": (
         result(**ALONE, selftest={"rates": RATES, "slowdown": 0.05, "faults": FAULTS}),
         (
-            "Equal arms were left alone in 95 % of the measurements, a slowdown of 5 % was found in 100 %, "
-            "and 1 of 2 faults "
-            "were found."
+            "Equal arms were left alone in 95 % of the measurements, "
+            "a slowdown of 5 % was found in 100 %, and 1 of 2 faults were found."
         ),
     ),
     "a failure": (
@@ -61,7 +60,7 @@ RUNS = {
 def test_every_kind_of_run_has_its_sentence(tmp_path, what):
     told, sentence = RUNS[what]
     (run,) = collect([write(tmp_path / "run", told)]).runs
-    assert words.sentence_of(run) == sentence
+    assert sentences.sentence_of(run) == sentence
 
 
 def test_what_a_gate_notes_stands_among_the_warnings(tmp_path):
@@ -74,7 +73,7 @@ def test_what_a_gate_notes_stands_among_the_warnings(tmp_path):
         }
     )
     (run,) = collect([write(tmp_path / "run", told)]).runs
-    assert words.warnings_of(run) == ["A note of the run.", "The model differs."]
+    assert sentences.warnings_of(run) == ["A note of the run.", "The model differs."]
 
 
 def test_a_regression_among_several_points_is_named(tmp_path):
@@ -87,14 +86,14 @@ def test_a_regression_among_several_points_is_named(tmp_path):
             tmp_path / str(number),
             result(arms=arms, gate={"rows": [], "status": status, "reason": "why"}),
         )
-    told = words.sentence_of_all(points_of(collect([tmp_path]).runs), unread=0)
+    told = sentences.sentence_of_all(points_of(collect([tmp_path]).runs), unread=0)
     assert "; the gate found a regression at jit=1. Note" in told
 
 
 def test_the_largest_gain_is_told_of_points_that_stand(tmp_path):
     """The invalid point of the sweep has eight times the baseline's speed."""
     collection = collect([sweep(tmp_path)])
-    sentence = words.sentence_of_all(points_of(collection.runs), unread=len(collection.unread))
+    sentence = sentences.sentence_of_all(points_of(collection.runs), unread=len(collection.unread))
     assert sentence.endswith(
         "the largest gain is 3.00 [2.85, 3.15] times, at cache=fixed dtype=int8."
     )
@@ -107,31 +106,3 @@ def test_baselines_that_differ_are_told():
     assert told is not None
     assert told.startswith("the points' baselines differ in dtype, ")
     assert "baseline.dtype=OPTION" in told
-
-
-def test_what_follows_from_an_option_is_no_difference_of_its_own(tmp_path):
-    """`cache.max_len` is a key of the fixed cache alone; `workload.batch_size` differs by itself."""
-    told = result()
-    told["arms"]["baseline"]["config"] = {"cache": {"pad": False}, "workload": {"batch_size": 8}}
-    (point,) = points_of(collect([write(tmp_path / "run", told)]).runs)
-    assert list(differences(point)) == ["cache", "workload.batch_size", "model.weights"]
-    assert arm_name(point, "baseline").startswith("baseline (cache=none, workload.batch_size=8")
-
-
-def test_a_varied_baseline_is_a_setting_unless_it_follows_the_candidate(tmp_path):
-    for number, dtype in enumerate(("float32", "bfloat16")):
-        arms = {
-            "candidate": arm(2.0, dtype=dtype),
-            "baseline": arm(1.0, dtype=dtype, jit=str(number)),
-        }
-        write(tmp_path / str(number), result(arms=arms))
-    labels = [point.label for point in points_of(collect([tmp_path]).runs)]
-    assert labels == ["dtype=float32 baseline.jit=0", "dtype=bfloat16 baseline.jit=1"]
-
-
-def test_the_environment_names_what_differs_between_runs(tmp_path):
-    for number, cpu in enumerate(("EPYC", "Xeon")):
-        write(tmp_path / str(number), result(environment=stored_runs.ENVIRONMENT | {"cpu": cpu}))
-    told = dict(words.environment_rows(collect([tmp_path]).runs))
-    assert told["host"] == "EPYC, 2 cores, 25.00 GB; Xeon, 2 cores, 25.00 GB"
-    assert told["device"] == "1 x cpu"

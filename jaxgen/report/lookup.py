@@ -1,0 +1,46 @@
+"""Look up values in the sections of a result, where any part of a path may be missing or null."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from jaxgen.results import formatting
+
+
+def value_at(section: object, *path: str) -> Any:
+    """Return the value at the end of a path of keys; None where a part of the path is missing."""
+    value = section
+    for key in path:
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(key)
+    return value
+
+
+def number_at(section: object, *path: str) -> float | None:
+    """Return the number at the end of a path; None where there is none, or none that is finite."""
+    value = value_at(section, *path)
+    # A truth value is an int to Python; as a figure it would be damage.
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float) and math.isfinite(value):
+        return value
+    return None
+
+
+def median_of(arm: Mapping[str, Any], metric: str | None) -> float | None:
+    """Return the median of an arm's metric, in the metric's own unit."""
+    if metric is None:
+        return None
+    return number_at(arm, "metrics", metric, "median")
+
+
+def median_with_unit(arm: Mapping[str, Any], metric: str | None) -> str:
+    """Write the median of an arm's metric with its unit: `955 tokens/s`, `3.29 ms`."""
+    value = median_of(arm, metric)
+    if value is None or metric is None:
+        return "unknown"
+    unit = arm["metrics"][metric]["unit"]
+    if unit == "s":
+        return f"{formatting.number(1e3 * value, digits=3)} ms"
+    return f"{formatting.number(value, digits=3)} {unit}"

@@ -1,0 +1,263 @@
+"""What a report says in sentences: how runs came out, and what to be wary of in their figures."""
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxgen.report.lookup import median_with_unit, number_at, value_at
+from jaxgen.report.points import Point
+from jaxgen.results import formatting
+from jaxgen.results.collection import StoredRun
+from jaxgen.results.schema import ArmResult, Result, Selftest
+from jaxgen.specs.fault import Fault
+
+
+def sentence_of(run: StoredRun) -> str:
+    """Say how one run came out.
+
+    Args:
+        run: a run that ended.
+
+    Returns:
+        Of a failed run, which arm failed with what; else the verdict and the gate's outcome, or
+        what a study found.
+    """
+    result = run.result
+    if result["status"] == "failed":
+        return _failed_run(result)
+    gate = _gate_outcome(result)
+    verdict = result.get("verdict")
+    if verdict:
+        sentence = _as_sentence(result.get("verdict_reason") or verdict)
+        return f"{sentence} {gate}" if gate else sentence
+    study = _study_outcome(result)
+    return study or gate or _candidate_alone(result)
+
+
+def sentence_of_all(points: Sequence[Point], *, unread: int) -> str:
+    """Say how many points came out in which way, and which stand out.
+
+    Args:
+        points: those of all runs.
+        unread: how many runs cannot be shown.
+    """
+    total = len(points) + unread
+    noun = "point" if total == 1 else "points"
+    parts = [f"{total} {noun}: {_outcomes(points, unread)}"]
+    best = _largest_gain(points)
+    if best is not None:
+        ratio = formatting.ratio_and_interval(best.ratio)
+        parts.append(f"the largest gain is {ratio} times, at {best.label}")
+    regressions = _regressions(points)
+    if regressions:
+        parts.append(f"the gate found a regression at {', '.join(regressions)}")
+    text = "; ".join(parts)
+    # Ratios against different baselines stand in one column, and yet cannot be compared.
+    baselines = []
+    for point in points:
+        choices = value_at(point.arms, "baseline", "choices")
+        if choices:
+            baselines.append(choices)
+    apart = formatting.baselines_apart(baselines)
+    if apart:
+        text += f". Note: {apart}"
+    return _as_sentence(text)
+
+
+def badge(runs: Sequence[StoredRun]) -> str | None:
+    """Return the one word for the top of the page; None where several runs need more."""
+    if len(runs) != 1:
+        return None
+    result = runs[0].result
+    if result["status"] == "failed":
+        return "failed"
+    return result.get("verdict")
+
+
+def warnings_of(run: StoredRun) -> list[str]:
+    """Return all that a reader must see beside the figures: faults, failures and notes."""
+    result = run.result
+    notes = [str(note) for note in result.get("notes", [])]
+    notes += [str(note) for note in value_at(result, "gate", "notes") or []]
+    # A note of the run says already which arm has random weights, and what that means.
+    noted = any("random weights" in note.lower() for note in notes)
+    texts = []
+    for name, arm in result["arms"].items():
+        faults = _injected_faults(arm)
+        if faults:
+            texts.append(f"a fault was put into the {name} on purpose: {', '.join(faults)}")
+        if value_at(arm, "weights", "random") and not noted:
+            texts.append(f"the {name} has random weights")
+    for name, arm in failed_arms(result).items():
+        texts.append(f"the {name} failed: {failure_of(arm)}")
+    for name in _undetected_faults(result):
+        texts.append(f"{name} was not found by the selftest")
+    texts += notes
+    return [_as_sentence(text) for text in texts]
+
+
+def failed_arms(result: Result) -> dict[str, ArmResult]:
+    """Return the arms that failed, by name."""
+    failed = {}
+    for name, arm in result["arms"].items():
+        failure = arm.get("failure")
+        if isinstance(failure, dict):
+            failed[name] = arm
+    return failed
+
+
+def failure_of(arm: ArmResult) -> str | None:
+    """Return the kind of a failure and the first line of its message; None where there is none."""
+    failure = arm.get("failure")
+    if not isinstance(failure, dict):
+        return None
+    parts = []
+    kind = failure.get("kind")
+    if kind:
+        parts.append(str(kind))
+    message = str(failure.get("message") or "").strip()
+    if message:
+        parts.append(message.splitlines()[0])
+    return ": ".join(parts)
+
+
+def tracebacks(run: StoredRun) -> list[tuple[str, str]]:
+    """Return each failed arm's name with its traceback, or what else it left behind."""
+    texts = []
+    for name, arm in failed_arms(run.result).items():
+        failure: Mapping[str, Any] = arm["failure"] or {}
+        text = failure.get("traceback") or failure.get("message") or failure.get("kind")
+        texts.append((name, str(text)))
+    return texts
+
+
+def _failed_run(result: Result) -> str:
+    failures = []
+    for name, arm in failed_arms(result).items():
+        failures.append(f"the {name}: {failure_of(arm)}")
+    reason = "; ".join(failures) or "no arm says why: see its jaxgen.log"
+    return _as_sentence(f"the run failed; {reason}")
+
+
+def _gate_outcome(result: Result) -> str | None:
+    """Say what the gate found; None without a gate."""
+    status = value_at(result, "gate", "status")
+    reason = value_at(result, "gate", "reason")
+    if not reason:
+        return None
+    if status == "passed":
+        return _as_sentence(f"the gate passed: {reason}")
+    outcome = "a regression" if status == "regression" else status
+    return _as_sentence(f"the gate found {outcome}: {reason}")
+
+
+def _study_outcome(result: Result) -> str | None:
+    """Say what a study found; None for any other run, and for a study that did not come so far."""
+    calibration = result.get("calibration")
+    floor = number_at(calibration, "floor")
+    if calibration and floor is not None:
+        percent = f"{100 * floor:.2f} %"
+        key = calibration.get("key")
+        count = calibration.get("repetitions", "several")
+        return _as_sentence(f"the noise floor of {key} is {percent}, by {count} measurements")
+    selftest = result.get("selftest")
+    if selftest and selftest.get("rates"):
+        return _as_sentence(_rates_of(selftest))
+    return None
+
+
+def _rates_of(selftest: Selftest) -> str:
+    """Say how often a selftest was right."""
+    rates = selftest.get("rates", {})
+    faults = selftest.get("faults") or {}
+    left_alone = formatting.percent(rates.get("same_left_alone"))
+    slowdown = formatting.percent(selftest.get("slowdown"))
+    slowdown_found = formatting.percent(rates.get("slowdown_found"))
+    found = [name for name, fault in faults.items() if fault.get("found")]
+    return (
+        f"equal arms were left alone in {left_alone} of the measurements, "
+        f"a slowdown of {slowdown} was found in {slowdown_found}, "
+        f"and {len(found)} of {len(faults)} faults were found"
+    )
+
+
+def _candidate_alone(result: Result) -> str:
+    candidate = result["arms"]["candidate"]
+    metrics = candidate.get("metrics", {})
+    primary = next(iter(metrics), None)
+    if primary is None:
+        return _as_sentence("no verdict")
+    median = median_with_unit(candidate, primary)
+    return _as_sentence(f"one arm was measured, without a baseline: {median}")
+
+
+def _outcomes(points: Sequence[Point], unread: int) -> str:
+    """Count the verdicts, the most frequent first: `2 faster, 1 invalid, 1 not shown`."""
+    counts: Counter[str] = Counter()
+    for point in points:
+        if point.run.result["status"] == "failed":
+            counts["failed"] += 1
+        else:
+            counts[point.verdict or "no verdict"] += 1
+    if unread:
+        counts["not shown"] = unread
+    outcomes = []
+    for outcome, count in counts.most_common():
+        outcomes.append(f"{count} {outcome}")
+    return ", ".join(outcomes)
+
+
+def _largest_gain(points: Sequence[Point]) -> Point | None:
+    """Return the point with the largest ratio among those whose gain is beyond doubt."""
+    best, largest = None, 0.0
+    for point in points:
+        comparison = point.ratio
+        if comparison is None or point.verdict != "faster":
+            continue
+        if comparison["ratio"] > largest:
+            best, largest = point, comparison["ratio"]
+    return best
+
+
+def _regressions(points: Sequence[Point]) -> list[str]:
+    """Name the points whose gate found a regression; a run with cases once, as its gate is one."""
+    names = []
+    for point in points:
+        result = point.run.result
+        if value_at(result, "gate", "status") != "regression":
+            continue
+        has_cases = bool(result.get("cases"))
+        names.append(point.run.name if has_cases else point.label)
+    return list(dict.fromkeys(names))
+
+
+def _injected_faults(arm: ArmResult) -> list[str]:
+    """Name the faults of an arm's configuration, each with its value."""
+    without_fault = dataclasses.asdict(Fault())
+    configured = value_at(arm, "config", "fault") or {}
+    faults = []
+    for key, value in configured.items():
+        if value != without_fault.get(key):
+            faults.append(f"{key}={json.dumps(value)}")
+    return faults
+
+
+def _undetected_faults(result: Result) -> list[str]:
+    """Name the faults that a selftest injected and did not find."""
+    injected = value_at(result, "selftest", "faults") or {}
+    names = []
+    for name, fault in injected.items():
+        if not fault.get("found"):
+            names.append(f"fault.{name}")
+    return names
+
+
+def _as_sentence(text: str) -> str:
+    """Begin with a capital, but for a setting such as `cache=fixed`, and end with a full stop."""
+    text = " ".join(text.split())
+    first_word = text.split(" ", 1)[0]
+    if "=" not in first_word:
+        text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else f"{text}."
