@@ -84,8 +84,12 @@ class Console:
         begin = time.monotonic()
 
         def advance(stage: str, done: int, total: int) -> None:
-            detail = f"{stage} {done}/{total}"
-            self._progress.update(task, completed=done, total=total, detail=detail)
+            self._progress.update(
+                task,
+                completed=done,
+                total=total,
+                detail=f"{stage} {done}/{total}",
+            )
 
         yield advance
         self._progress.update(task, completed=1, total=1, detail="done")
@@ -106,8 +110,9 @@ class Console:
             for part in _COMPILING:
                 seconds = formatting.seconds(call[f"{part}_s"])
                 parts.append(f"{part} {seconds}")
-            call_name = f"call {number} of the warm-up"
-            self._say(f"{arm:<9} {call_name}: {total}, {outcome}; {', '.join(parts)}")
+            what = f"{arm:<9} call {number} of the warm-up"
+            times = ", ".join(parts)
+            self._say(f"{what}: {total}, {outcome}; {times}")
 
     def trial(self, row: Mapping[str, Any]) -> None:
         """Say what a trial compiled, to those who asked to hear it.
@@ -120,8 +125,10 @@ class Console:
         # People count from 1.
         block, pair = row["block"] + 1, row["pair"] + 1
         events = _events(row["compile_events"], row["functions"])
-        void = ", so it is void" if row["void"] else ""
-        self._say(f"{row['arm']:<9} trial in block {block}, pair {pair}: {events}{void}")
+        what = f"{row['arm']:<9} trial in block {block}, pair {pair}"
+        if row["void"]:
+            events += ", so it is void"
+        self._say(f"{what}: {events}")
 
     def block(self, done: int, *, pairs: int, plan: Measure, process: int, case: int) -> None:
         """Show how many blocks are done, of at most how many.
@@ -134,7 +141,11 @@ class Console:
             case: the number of the case, from 0.
         """
         if self._trials is None:
-            self._trials = self._progress.add_task("trials", total=plan.blocks, detail="")
+            self._trials = self._progress.add_task(
+                "trials",
+                total=plan.blocks,
+                detail="",
+            )
         detail = f"block {done} of at most {plan.blocks}, {pairs} pairs each"
         if plan.processes > 1:
             detail += f", processes {process + 1} of {plan.processes}"
@@ -152,9 +163,18 @@ class Console:
             study: its name.
         """
         if self._trials is None:
-            self._trials = self._progress.add_task(study, total=total, detail="")
+            self._trials = self._progress.add_task(
+                study,
+                total=total,
+                detail="",
+            )
         detail = f"{done} of {total} measurements"
-        self._progress.update(self._trials, completed=done, total=total, detail=detail)
+        self._progress.update(
+            self._trials,
+            completed=done,
+            total=total,
+            detail=detail,
+        )
         self._say(f"{study:<9} {detail}")
 
     def summary(self, result: Result) -> None:

@@ -131,13 +131,13 @@ def _environment(environment: Mapping[str, Any]) -> Iterator[Fact]:
     yield "jax settings", _jax_settings(environment)
     yield "code", _code(environment)
     for when in ("before", "after"):
-        loads = []
-        for load in environment.get(f"load_average_{when}") or []:
-            if load is not None:
-                loads.append(f"{load:.2f}")
-        yield f"load average {when}", ", ".join(loads)
+        loads = environment.get(f"load_average_{when}") or []
+        known = [f"{load:.2f}" for load in loads if load is not None]
+        yield f"load average {when}", ", ".join(known)
     share = number_at(environment, "foreign_cpu_share")
-    percent = "" if share is None else formatting.percent(share)
+    percent = ""
+    if share is not None:
+        percent = formatting.percent(share)
     yield "CPU used by other programs", percent
 
 
@@ -173,7 +173,8 @@ def _host(environment: Mapping[str, Any]) -> str:
 def _packages(environment: Mapping[str, Any]) -> str:
     """Write the versions of Python and of the packages that are installed."""
     packages = environment.get("packages") or {}
-    installed = [f"Python {environment.get('python')}"]
+    python = environment.get("python")
+    installed = [f"Python {python}"]
     for name, version in packages.items():
         if version:
             installed.append(f"{name} {version}")
@@ -187,8 +188,10 @@ def _jax_settings(environment: Mapping[str, Any]) -> str:
     settings.update(environment.get("jax_config") or {})
     shown = []
     for key, value in settings.items():
-        if value is not None:
-            shown.append(f"{key}={json.dumps(value)}")
+        if value is None:
+            continue
+        text = json.dumps(value)
+        shown.append(f"{key}={text}")
     return ", ".join(shown)
 
 

@@ -3,8 +3,7 @@
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from jaxgen.report.lookup import median_with_unit, number_at, value_at
 from jaxgen.report.points import Point
@@ -79,17 +78,21 @@ def badge(runs: Sequence[StoredRun]) -> str | None:
 def warnings_of(run: StoredRun) -> list[str]:
     """Return all that a reader must see beside the figures: faults, failures and notes."""
     result = run.result
+    gate_notes = value_at(result, "gate", "notes") or []
     notes = [str(note) for note in result.get("notes", [])]
-    notes += [str(note) for note in value_at(result, "gate", "notes") or []]
+    notes += [str(note) for note in gate_notes]
     # A note of the run says already which arm has random weights, and what that means.
-    noted = any("random weights" in note.lower() for note in notes)
+    is_noted = "random weights" in "\n".join(notes).lower()
     texts = []
     for name, arm in result["arms"].items():
         faults = _injected_faults(arm)
         if faults:
-            texts.append(f"a fault was put into the {name} on purpose: {', '.join(faults)}")
-        if value_at(arm, "weights", "random") and not noted:
+            listed = ", ".join(faults)
+            texts.append(f"a fault was put into the {name} on purpose: {listed}")
+        has_random_weights = value_at(arm, "weights", "random")
+        if has_random_weights and not is_noted:
             texts.append(f"the {name} has random weights")
+    # The figures of an arm that failed are of the trials before that.
     for name, arm in failed_arms(result).items():
         texts.append(f"the {name} failed: {failure_of(arm)}")
     for name in _undetected_faults(result):
@@ -127,8 +130,12 @@ def tracebacks(run: StoredRun) -> list[tuple[str, str]]:
     """Return each failed arm's name with its traceback, or what else it left behind."""
     texts = []
     for name, arm in failed_arms(run.result).items():
-        failure: Mapping[str, Any] = arm["failure"] or {}
-        text = failure.get("traceback") or failure.get("message") or failure.get("kind")
+        failure = arm["failure"]
+        if failure is None:
+            continue
+        # A process that was killed has no traceback, and its message says the signal.
+        text = failure.get("traceback") or failure.get("message")
+        text = text or failure.get("kind")
         texts.append((name, str(text)))
     return texts
 
@@ -258,6 +265,9 @@ def _as_sentence(text: str) -> str:
     """Begin with a capital, but for a setting such as `cache=fixed`, and end with a full stop."""
     text = " ".join(text.split())
     first_word = text.split(" ", 1)[0]
+    # A key is typed as it is, and has no capitals.
     if "=" not in first_word:
         text = text[:1].upper() + text[1:]
-    return text if text.endswith((".", "!", "?")) else f"{text}."
+    if text.endswith((".", "!", "?")):
+        return text
+    return f"{text}."

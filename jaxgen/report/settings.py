@@ -134,8 +134,9 @@ def as_text(value: Any) -> str:
 
 def _leaves(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the dotted key and the value of everything below a section."""
-    for key, value in section.items():
-        if not isinstance(value, Mapping):
-            yield f"{prefix}{key}", value
-        elif value:
-            yield from _leaves(value, f"{prefix}{key}.")
+    for name, value in section.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{key}.")
+        else:
+            yield key, value

@@ -1,4 +1,4 @@
-"""What the person at the terminal reads beside the tables: progress, verdict, folder, and colours where they fit."""
+"""What a terminal shows beside the tables: progress, verdict, folder, and colours."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ ESCAPE = "\x1b"
 
 @pytest.fixture
 def shown(tmp_path, capsys):
-    """Prints a summary after some progress; returns its lines."""
+    """Print a summary after some progress; return its lines."""
 
     def show(result, *, arms=None):
         with (
@@ -90,7 +90,7 @@ class TestTerminal:
 class TestProgress:
     @pytest.fixture
     def progress(self, tmp_path, monkeypatch):
-        """Does something with a console whose standard error is a terminal; returns what was drawn."""
+        """Do something with a console whose standard error is a terminal; return what was drawn."""
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setenv("COLUMNS", "160")
         monkeypatch.delenv("NO_COLOR", raising=False)
@@ -105,7 +105,7 @@ class TestProgress:
         return drawn
 
     @pytest.mark.parametrize(
-        ("plan", "place", "told"),
+        ("plan", "position", "words"),
         [
             ({}, {"process": 0, "case": 0}, "block 2 of at most 12, 3 pairs each"),
             ({"processes": 2}, {"process": 1, "case": 0}, "3 pairs each, processes 2 of 2"),
@@ -113,10 +113,13 @@ class TestProgress:
         ],
         ids=["alone", "processes", "cases"],
     )
-    def test_blocks_are_counted_with_their_processes_and_cases(self, plan, place, told, progress):
-        assert told in progress(
-            lambda console: console.block(2, pairs=3, plan=Measure(**plan), **place)
+    def test_blocks_are_counted_with_their_processes_and_cases(
+        self, plan, position, words, progress
+    ):
+        drawn = progress(
+            lambda console: console.block(2, pairs=3, plan=Measure(**plan), **position)
         )
+        assert words in drawn
 
     def test_the_measurements_of_a_study_are_counted(self, progress):
         assert "3 of 20 measurements" in progress(
@@ -171,7 +174,8 @@ class TestLevels:
         go_through(Console(at_level(Level.verbose), tmp_path))
         first, second, trial, block, stage = capsys.readouterr().err.splitlines()
         assert first == (
-            "candidate call 1 of the warm-up: 1.2 s, 6 compile events (loop); trace 0.5 s, lower 0.2 s, compile 0.1 s"
+            "candidate call 1 of the warm-up: 1.2 s, 6 compile events (loop); "
+            "trace 0.5 s, lower 0.2 s, compile 0.1 s"
         )
         assert "nothing compiled" in second
         assert trial == "baseline  trial in block 1, pair 1: 2 compile events (step), so it is void"

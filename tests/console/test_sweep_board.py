@@ -1,4 +1,4 @@
-"""A sweep on the screen: what each row says, and that a long sweep and other output find their place."""
+"""A sweep on the screen: what each row says, and that it leaves room for other output."""
 
 import io
 import re
@@ -19,9 +19,15 @@ def terminal(*, height=40):
 
 
 def row(number, code=ExitCode.OK, **changed):
-    """As a sweep has it."""
-    told = {"verdict": "faster", "ratio": 2.0, "low": 1.9, "high": 2.1, "reason": "it is\nfaster"}
-    return {"number": number, "exit_code": int(code)} | told | changed
+    """A row as `Sweep.rows` has it."""
+    outcome = {
+        "verdict": "faster",
+        "ratio": 2.0,
+        "low": 1.9,
+        "high": 2.1,
+        "reason": "it is\nfaster",
+    }
+    return {"number": number, "exit_code": int(code)} | outcome | changed
 
 
 def lines_of(board):
@@ -36,13 +42,13 @@ def board():
     """Four points: one done, one refused, one running, one to come."""
     screen = terminal()
     nothing = dict.fromkeys(("verdict", "ratio", "low", "high"))
-    with Board(POINTS, screen) as made:
-        made.begin(0, POINTS[0])
-        made.end(row(0))
-        made.begin(1, POINTS[1])
-        made.end(row(1, ExitCode.USER_ERROR, reason="no such thing", **nothing))
-        made.begin(2, POINTS[2])
-        yield made
+    with Board(POINTS, screen) as board:
+        board.begin(0, POINTS[0])
+        board.end(row(0))
+        board.begin(1, POINTS[1])
+        board.end(row(1, ExitCode.USER_ERROR, reason="no such thing", **nothing))
+        board.begin(2, POINTS[2])
+        yield board
 
 
 def test_every_point_has_a_row_with_its_state(board):
@@ -84,7 +90,7 @@ def test_of_a_long_sweep_the_rows_around_the_running_one_are_shown():
         board.begin(50, {"jit": "50"})
         title, _, *rows = lines_of(board)
     assert title == "the sweep: 0 of 100 points are done, those from 44 to 55"
-    assert [each.split()[0] for each in rows] == [str(number) for number in range(44, 56)]
+    assert [line.split()[0] for line in rows] == [str(number) for number in range(44, 56)]
 
 
 def test_it_is_redrawn_in_place_and_gone_at_the_end():
@@ -101,7 +107,7 @@ def test_it_is_redrawn_in_place_and_gone_at_the_end():
 class TestCommand:
     @pytest.fixture
     def on_a_terminal(self, place, monkeypatch):
-        """Runs a command; returns its exit code, and what its standard output and error got."""
+        """Run a command; return its exit code, and what its standard output and error got."""
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setenv("COLUMNS", "150")
         monkeypatch.delenv("NO_COLOR", raising=False)
@@ -140,9 +146,9 @@ class TestCommand:
     def test_in_a_pipe_each_point_is_a_line(self, place, executed, capsys):
         assert main(["-m", "jit=closure,aot"]) == ExitCode.OK
         assert executed.boards == [None, None]
-        told = capsys.readouterr()
-        assert [line.split(":")[0] for line in told.err.splitlines()] == [
+        printed = capsys.readouterr()
+        assert [line.split(":")[0] for line in printed.err.splitlines()] == [
             "point 0 (jit=closure)",
             "point 1 (jit=aot)",
         ]
-        assert "\x1b" not in told.out + told.err
+        assert "\x1b" not in printed.out + printed.err

@@ -1,4 +1,4 @@
-"""`python -m jaxgen.report` as it is typed: exit codes, one line for a mistake, the list of runs and its filters."""
+"""`python -m jaxgen.report` as it is typed: exit codes, mistakes, the list and its filters."""
 
 import os
 import subprocess
@@ -43,9 +43,10 @@ def listed(capsys, *argv):
 def test_a_report_names_the_files_that_it_wrote(tmp_path, capsys):
     folder = sweep(tmp_path / "sweep")
     assert main([str(folder)]) == 0
-    told = capsys.readouterr()
-    assert told.out.splitlines()[:2] == [str(folder / "report.html"), str(folder / "report.md")]
-    assert told.err == "not shown: 3: its run is still running, or was killed\n"
+    printed = capsys.readouterr()
+    pages = [str(folder / "report.html"), str(folder / "report.md")]
+    assert printed.out.splitlines()[:2] == pages
+    assert printed.err == "not shown: 3: its run is still running, or was killed\n"
 
 
 MISTAKES = {
@@ -64,10 +65,10 @@ MISTAKES = {
 def test_a_mistake_is_one_line_and_exit_code_1(runs, capsys, mistake):
     argv, words = MISTAKES[mistake]
     assert main(argv) == 1
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert words in told.err
-    assert told.err.count("\n") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert words in printed.err
+    assert printed.err.count("\n") == 1
 
 
 def test_the_list_shows_every_run_from_the_oldest(runs, capsys):
@@ -99,8 +100,11 @@ def test_the_list_shows_every_run_from_the_oldest(runs, capsys):
     ],
 )
 def test_filters_are_anded(runs, capsys, filters, expected):
-    typed = [word for each in filters for word in ("--where", each)]
-    assert [row.split("/")[-1].strip() for row in listed(capsys, "runs", *typed)] == expected
+    options = []
+    for condition in filters:
+        options += ["--where", condition]
+    rows = listed(capsys, "runs", *options)
+    assert [row.split("/")[-1].strip() for row in rows] == expected
 
 
 def test_a_filter_that_nothing_passes_says_so(runs, capsys):
@@ -120,21 +124,43 @@ def test_an_old_result_is_listed_with_the_reason_why_it_is_not_shown(runs, capsy
 def test_what_a_filter_cannot_be_asked_of_is_named_beside_the_list(runs, capsys):
     write(runs / "old", result(schema_version=0))
     assert main(["--list", "--where", "verdict=slower"]) == 0
-    told = capsys.readouterr()
-    assert len(told.out.splitlines()) == 2
-    assert [line.split(":")[1] for line in told.err.splitlines()] == [" broken", " old"]
-    assert "its schema_version is 0" in told.err
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 2
+    assert [line.split(":")[1] for line in printed.err.splitlines()] == [" broken", " old"]
+    assert "its schema_version is 0" in printed.err
+
+
+WITHOUT_VERDICT = {
+    "nothing": ({}, "-"),
+    "a gate": ({"gate": {"rows": [], "status": "passed", "reason": "no row is worse"}}, "passed"),
+    "a calibration": ({"calibration": {"comparisons": []}}, "calibration"),
+    "a selftest": ({"selftest": {"same": [], "slowed": []}}, "selftest"),
+}
+
+
+@pytest.mark.parametrize("what", WITHOUT_VERDICT)
+def test_a_run_without_a_verdict_is_listed_by_what_else_it_found(what, tmp_path, capsys):
+    found, shown = WITHOUT_VERDICT[what]
+    write(tmp_path / "one", result(verdict=None, verdict_reason=None, comparison={}, **found))
+    (row,) = listed(capsys, str(tmp_path))
+    assert row.split()[-3:] == [shown, "-", "one"]
+    assert main(["--list", str(tmp_path), "--where", f"verdict={shown}"]) == 0
+    assert "one" in capsys.readouterr().out
 
 
 def test_the_command_works_where_no_jax_is(runs, tmp_path):
-    """And matplotlib is not imported for a list."""
+    """A list does not import matplotlib either."""
     code = (
         "import sys; sys.modules.update(jax=None, matplotlib=None);"
         "from jaxgen.report.__main__ import main; sys.exit(main(['--list', 'runs']))"
     )
-    path = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     ended = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=path, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "2026-11-20/one" in ended.stdout

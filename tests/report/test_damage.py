@@ -1,4 +1,4 @@
-"""Results that are hostile, poor or damaged: a report shows them as they are or refuses them by name."""
+"""Results that are hostile, poor or damaged: a report shows them as they are, or refuses them."""
 
 import copy
 import json
@@ -22,15 +22,12 @@ HOSTILE = "<script>alert(1)</script>|`*_$x$\n# h <img src=x onerror=alert(1)> âœ
 
 
 def test_whatever_stands_in_a_result_is_text(tmp_path):
-    told = result(notes=[HOSTILE], command=HOSTILE, verdict_reason=HOSTILE)
-    told["arms"]["candidate"] = arm(2.0, cache=HOSTILE, model=HOSTILE)
-    told["arms"]["candidate"]["failure"] = {
-        "kind": HOSTILE,
-        "message": HOSTILE,
-        "traceback": HOSTILE,
-    }
-    told["environment"] = told["environment"] | {"cpu": HOSTILE}
-    pages = texts(write(tmp_path / "run", told))
+    hostile = result(notes=[HOSTILE], command=HOSTILE, verdict_reason=HOSTILE)
+    failure = dict.fromkeys(("kind", "message", "traceback"), HOSTILE)
+    candidate = arm(2.0, cache=HOSTILE, model=HOSTILE) | {"failure": failure}
+    hostile["arms"]["candidate"] = candidate
+    hostile["environment"] = hostile["environment"] | {"cpu": HOSTILE}
+    pages = texts(write(tmp_path / "run", hostile))
     parsed = outline(pages["html"])
     assert len(parsed.of("script")) == 1
     assert not parsed.of("img")
@@ -42,61 +39,62 @@ def test_whatever_stands_in_a_result_is_text(tmp_path):
 
 
 def test_what_is_null_is_left_out_and_not_drawn_as_zero(tmp_path):
-    told = result()
-    for each in told["arms"].values():
-        each["memory"] = dict.fromkeys(each["memory"])
-        each["roofline"] = dict.fromkeys(each["roofline"])
-        each["startup"]["compile_s"] = None
-        del each["metrics"]["ttft_s"]
-    written = write_report([write(tmp_path / "run", told)])
-    assert {each.name for each in written.left_out} == {"memory", "roofline", "latency"}
+    poor = result()
+    for candidate_or_baseline in poor["arms"].values():
+        candidate_or_baseline["memory"] = dict.fromkeys(candidate_or_baseline["memory"])
+        candidate_or_baseline["roofline"] = dict.fromkeys(candidate_or_baseline["roofline"])
+        candidate_or_baseline["startup"]["compile_s"] = None
+        del candidate_or_baseline["metrics"]["ttft_s"]
+    written = write_report([write(tmp_path / "run", poor)])
+    assert {plot.name for plot in written.left_out} == {"memory", "roofline", "latency"}
     page = written.markdown.read_text()
     assert "Not known of every arm, and missing in its bar: compile, first calls." in page
     assert " 0 " not in page.split("## Environment")[0]
 
 
 def described(runs):
-    """Every plot of some runs, not yet drawn."""
+    """Describe every plot of some runs; none is drawn."""
     points = points_of(runs)
-    return [
-        *choose.overview(points),
-        *choose.of_run([point for point in points if point.run is runs[0]]),
-    ]
+    of_first_run = [point for point in points if point.run is runs[0]]
+    return [*choose.overview(points), *choose.of_run(of_first_run)]
 
 
-def places(block, above=()):
-    """The path to everything in a result."""
-    for key, value in block.items() if isinstance(block, dict) else enumerate(block):
-        yield (*above, key)
+def paths(section, above=()):
+    """Yield the path to everything in a result."""
+    members = section.items() if isinstance(section, dict) else enumerate(section)
+    for key, value in members:
+        path = (*above, key)
+        yield path
         if isinstance(value, dict) or (isinstance(value, list) and len(value) < 4):
-            yield from places(value, (*above, key))
+            yield from paths(value, path)
 
 
 @pytest.mark.parametrize("value", [None, "x", {}, "gone"], ids=repr)
 def test_no_damage_breaks_a_report(tmp_path, value):
-    """Each place of a result in turn is something else: it is refused by name, or shown without what is missing."""
+    """Something else stands at each key of a result in turn: it is refused, or shown without it."""
     whole = result(cases=stored_runs.cases((1, 2)))
     folder = write(tmp_path / "run")
-    for path in list(places(whole)):
-        told = copy.deepcopy(whole)
-        at = told
-        for key in path[:-1]:
-            at = at[key]
+    for path in list(paths(whole)):
+        damaged = copy.deepcopy(whole)
+        section = damaged
+        *above, last = path
+        for key in above:
+            section = section[key]
         if value == "gone":
-            del at[path[-1]]
+            del section[last]
         else:
-            at[path[-1]] = value
-        (folder / "result.json").write_text(json.dumps(told))
+            section[last] = value
+        (folder / "result.json").write_text(json.dumps(damaged))
         try:
             runs = collect([folder]).runs
         except UserError:
             continue
-        shown(runs, path)
+        show(runs, path)
 
 
-def shown(runs: tuple[StoredRun, ...], path) -> None:
+def show(runs: tuple[StoredRun, ...], path) -> None:
     try:
-        left_out = [each for each in described(runs) if not isinstance(each, Drawing)]
+        left_out = [plot for plot in described(runs) if not isinstance(plot, Drawing)]
         page = page_of(points_of(runs), unread=(), plots=[], plots_of_runs={}, left_out=left_out)
         assert rendering.html(page)
         assert rendering.markdown(page)

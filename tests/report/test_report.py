@@ -1,4 +1,4 @@
-"""A report from run folders: what its pages say, what they must not say, and which files there are."""
+"""A report from run folders: what its pages say and must not say, and which files there are."""
 
 import re
 
@@ -23,13 +23,14 @@ SPEED_UP = re.compile(r"\d(\.\d+)?x\b|times faster|% faster|\[\d+\.\d+,\s\d+\.\d
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Plots that are described and not drawn, where a test reads the words alone."""
+    """Plots are described and not drawn, where a test reads the words alone."""
 
     def sketched(drawings):
-        return [
-            Plot(each.name, each.title, each.alt, each.note, b"", b"", "<svg></svg>")
-            for each in drawings
-        ]
+        plots = []
+        for drawing in drawings:
+            words = (drawing.name, drawing.title, drawing.alt, drawing.note)
+            plots.append(Plot(*words, png=b"", svg=b"", inline="<svg></svg>"))
+        return plots
 
     monkeypatch.setattr(writing, "render", sketched)
 
@@ -51,7 +52,7 @@ def many(tmp_path_factory):
 @pytest.mark.parametrize("form", ["md", "html"])
 def test_a_report_says_all_that_a_decision_needs(one, form):
     page = " ".join(plain(one[1][form]).split())
-    for told in (
+    for words in (
         "cache=fixed is 2.00x faster than cache=none",
         RATIO,
         "identical (91 tokens)",
@@ -63,7 +64,7 @@ def test_a_report_says_all_that_a_decision_needs(one, form):
         "python -m jaxgen cache=fixed jit=closure",
         "a" * 40,
     ):
-        assert told in page, told
+        assert words in page, words
 
 
 def test_only_settings_that_vary_are_columns(one, many):
@@ -91,19 +92,19 @@ def test_the_page_needs_no_other_file_and_no_network(one, many):
         assert not parsed.of("img")
         assert all("src" not in attributes for attributes in parsed.of("script"))
         targets = re.findall(r"(?:href|src)=\"([^\"]*)\"|url\(([^)]*)\)", page["html"])
-        assert all((one or two).startswith("#") for one, two in targets)
+        assert all((link or url).startswith("#") for link, url in targets)
         assert "http:" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", page["html"])
-        policy = [each["content"] for each in parsed.of("meta") if "http-equiv" in each]
-        assert policy[0].startswith("default-src 'none'")
+        (policy,) = [meta["content"] for meta in parsed.of("meta") if "http-equiv" in meta]
+        assert policy.startswith("default-src 'none'")
 
 
 def test_tables_and_pictures_can_be_heard(many):
     parsed = outline(many[1]["html"])
     assert len(parsed.of("caption")) == len(parsed.of("table"))
-    assert all(each["scope"] in ("col", "row") for each in parsed.of("th"))
-    pictures = [each for each in parsed.of("div") if each.get("role") == "img"]
+    assert all(head["scope"] in ("col", "row") for head in parsed.of("th"))
+    pictures = [div for div in parsed.of("div") if div.get("role") == "img"]
     assert len(pictures) == len(parsed.of("svg"))
-    assert all(len(each["aria-label"]) > 40 for each in pictures)
+    assert all(len(picture["aria-label"]) > 40 for picture in pictures)
     ids = [attributes["id"] for _, attributes in parsed.seen if "id" in attributes]
     assert len(ids) == len(set(ids))
 
@@ -114,9 +115,8 @@ def test_an_invalid_result_has_no_speed_up_anywhere(tmp_path, form):
     page = plain(texts(folder)[form])
     page = page.replace(" ± 2.00", "")
     assert "outputs differ" in page
-    assert not SPEED_UP.search(page.split("Environment")[0]), SPEED_UP.search(
-        page.split("Environment")[0]
-    )
+    said = page.split("Environment")[0]
+    assert not SPEED_UP.search(said), SPEED_UP.search(said)
     assert not (folder / "plots" / "ratios.png").exists()
     assert "distribution of ratios: the measurement is invalid" in page
 
@@ -126,9 +126,8 @@ def test_an_invalid_result_has_no_speed_up_anywhere(tmp_path, form):
 )
 def test_a_comparison_that_no_verdict_covers_is_not_told(undrawn, tmp_path, changes):
     """Older files keep one in invalid results, and failed runs keep what they had until then."""
-    for page in texts(
-        write(tmp_path / "run", result(**changes) | {"verdict_reason": None})
-    ).values():
+    folder = write(tmp_path / "run", result(**changes) | {"verdict_reason": None})
+    for page in texts(folder).values():
         assert RATIO not in plain(page)
 
 
@@ -152,21 +151,20 @@ def test_a_sweep_shows_every_point_with_its_verdict_or_its_reason(many):
 
 
 def test_a_grid_is_a_table_with_curves_whose_slope_is_named(tmp_path):
-    told = result(cases=stored_runs.cases((0, 16, 64, 256)))
-    for name in told["arms"]:
-        told["arms"][name]["metrics"] = {}
-    page = texts(write(tmp_path / "run", told | {"comparison": {}}))["md"]
+    grid = result(cases=stored_runs.cases((0, 16, 64, 256)), comparison={})
+    for arm in grid["arms"].values():
+        arm["metrics"] = {}
+    page = texts(write(tmp_path / "run", grid))["md"]
     assert "| depth | verdict |" in page
     assert "over depth: slope \\-0.50" in page or "over depth: slope -0.50" in page
-    assert "Without a place on these axes (0, invalid or failed): depth=0." in page.replace(
-        "\\", ""
-    )
+    without_marks = page.replace("\\", "")
+    assert "Without a place on these axes (0, invalid or failed): depth=0." in without_marks
     assert (tmp_path / "run" / "plots" / "scaling.svg").exists()
 
 
 def test_a_run_without_trials_says_which_plots_are_missing(undrawn, tmp_path):
     written = write_report([write(tmp_path / "run", trials=False)])
-    assert {(each.subject, each.reason) for each in written.left_out} == {
+    assert {(plot.subject, plot.reason) for plot in written.left_out} == {
         ("paired trials over time", "there is no trials.csv"),
         ("distribution of ratios", "there is no trials.csv"),
     }
@@ -182,15 +180,14 @@ def test_a_trial_that_compiled_is_marked_and_makes_no_pair(undrawn, tmp_path):
 
 def test_very_many_trials_are_drawn_in_groups_and_what_compiled_stays_marked(tmp_path):
     folder = write(tmp_path / "run")
-    trials = (folder / "trials.csv").read_text().splitlines()
-    rows = [row.split(",") for row in trials[1:] * 200]
-    place = trials[0].split(",").index("block")
-    for at, row in enumerate(rows):
-        row[place] = str(at // 2)
-    rows[7][trials[0].split(",").index("compile_events")] = "3"
-    (folder / "trials.csv").write_text(
-        "\n".join([trials[0], *(",".join(row) for row in rows)]) + "\n"
-    )
+    header, *lines = (folder / "trials.csv").read_text().splitlines()
+    columns = header.split(",")
+    rows = [line.split(",") for line in lines * 200]
+    for number, row in enumerate(rows):
+        row[columns.index("block")] = str(number // 2)
+    rows[7][columns.index("compile_events")] = "3"
+    lines = [",".join(row) for row in rows]
+    (folder / "trials.csv").write_text("\n".join([header, *lines]) + "\n")
     page = texts(folder)["md"]
     assert "Each dot is the median of 3 trials in a row. 1 of 2400 trials saw a compile" in page
     assert (folder / "plots" / "trials.svg").stat().st_size < 200_000
@@ -202,7 +199,7 @@ def test_a_selftest_shows_every_interval(undrawn, tmp_path):
         compared(0.9)["tokens_per_s"],
         {"process": 0, "verdict": "invalid", "reason": "no pair was measured"},
     ]
-    told = {
+    selftest = {
         "same": equal,
         "slowed": slowed,
         "rates": {},
@@ -210,29 +207,30 @@ def test_a_selftest_shows_every_interval(undrawn, tmp_path):
         "margin": 0.01,
         "faults": {},
     }
-    page = texts(write(tmp_path / "run", result(verdict=None, comparison={}, selftest=told)))["md"]
+    study = result(verdict=None, comparison={}, selftest=selftest)
+    page = texts(write(tmp_path / "run", study))["md"]
     assert "2 of 3 intervals of equal arms hold 1, 1 of 1 with more work end below it" in page
     assert "distribution of ratios" not in page
 
 
 def test_a_calibration_shows_every_interval(undrawn, tmp_path):
-    told = {
+    calibration = {
         "floor": 0.02,
         "key": "cpu",
         "comparisons": [compared(ratio)["tokens_per_s"] for ratio in (0.9, 1.01)],
     }
-    page = texts(write(tmp_path / "run", result(verdict=None, comparison={}, calibration=told)))[
-        "md"
-    ]
+    study = result(verdict=None, comparison={}, calibration=calibration)
+    page = texts(write(tmp_path / "run", study))["md"]
     assert "1 of 2 intervals of equal arms hold 1" in page
     assert "grey what counts as equal" in page
 
 
 def test_faults_and_random_weights_are_told(undrawn, tmp_path):
-    told = result()
-    told["arms"]["baseline"]["config"]["fault"] = {"slowdown": 0.1, "clock": 1.0}
-    told["arms"]["baseline"]["weights"]["random"] = True
-    page = plain(texts(write(tmp_path / "run", told))["md"])
+    faulty = result()
+    baseline = faulty["arms"]["baseline"]
+    baseline["config"]["fault"] = {"slowdown": 0.1, "clock": 1.0}
+    baseline["weights"]["random"] = True
+    page = plain(texts(write(tmp_path / "run", faulty))["md"])
     assert "A fault was put into the baseline on purpose: slowdown=0.1." in page
     assert "The baseline has random weights." in page
 
@@ -277,12 +275,12 @@ def test_drawing_leaves_matplotlib_as_it_was(tmp_path):
 
     before = dict(matplotlib.rcParams)
     described = choose.overview(points_of(collect([write(tmp_path / "run")]).runs))
-    render.render([each for each in described if isinstance(each, Drawing)])
+    render.render([plot for plot in described if isinstance(plot, Drawing)])
     assert dict(matplotlib.rcParams) == before
 
 
 def test_the_key_of_a_plot_stays_inside_the_picture(tmp_path):
-    """Arms that differ in much have long names; what does not fit is left out setting by setting."""
+    """Arms that differ in much have long names: what does not fit is left out."""
     candidate = stored_runs.arm(2.0, jit="partial_kept", dtype="bfloat16")
     baseline = stored_runs.arm(1.0, cache="dynamic", jit="captured", model="qwen2_5_0_5b")
     folder = write(tmp_path / "run", result(arms={"candidate": candidate, "baseline": baseline}))

@@ -8,7 +8,9 @@ from support.stored_runs import result, write
 
 def test_the_environment_names_what_differs_between_runs(tmp_path):
     for number, cpu in enumerate(("EPYC", "Xeon")):
-        write(tmp_path / str(number), result(environment=stored_runs.ENVIRONMENT | {"cpu": cpu}))
-    told = dict(run_facts.environment_facts(collect([tmp_path]).runs))
-    assert told["host"] == "EPYC, 2 cores, 25.00 GB; Xeon, 2 cores, 25.00 GB"
-    assert told["device"] == "1 x cpu"
+        environment = stored_runs.ENVIRONMENT | {"cpu": cpu}
+        write(tmp_path / str(number), result(environment=environment))
+    runs = collect([tmp_path]).runs
+    facts = dict(run_facts.environment_facts(runs))
+    assert facts["host"] == "EPYC, 2 cores, 25.00 GB; Xeon, 2 cores, 25.00 GB"
+    assert facts["device"] == "1 x cpu"

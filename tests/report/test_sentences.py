@@ -58,21 +58,19 @@ RUNS = {
 
 @pytest.mark.parametrize("what", RUNS)
 def test_every_kind_of_run_has_its_sentence(tmp_path, what):
-    told, sentence = RUNS[what]
-    (run,) = collect([write(tmp_path / "run", told)]).runs
+    stored, sentence = RUNS[what]
+    (run,) = collect([write(tmp_path / "run", stored)]).runs
     assert sentences.sentence_of(run) == sentence
 
 
 def test_what_a_gate_notes_stands_among_the_warnings(tmp_path):
-    told = result(
-        gate={
-            "rows": [],
-            "status": "passed",
-            "reason": "none is worse",
-            "notes": ["the model differs"],
-        }
-    )
-    (run,) = collect([write(tmp_path / "run", told)]).runs
+    gate = {
+        "rows": [],
+        "status": "passed",
+        "reason": "none is worse",
+        "notes": ["the model differs"],
+    }
+    (run,) = collect([write(tmp_path / "run", result(gate=gate))]).runs
     assert sentences.warnings_of(run) == ["A note of the run.", "The model differs."]
 
 
@@ -82,18 +80,18 @@ def test_a_regression_among_several_points_is_named(tmp_path):
             "candidate": arm(2.0, jit=str(number)),
             "baseline": arm(1.0, cache="none", jit=str(number)),
         }
-        write(
-            tmp_path / str(number),
-            result(arms=arms, gate={"rows": [], "status": status, "reason": "why"}),
-        )
-    told = sentences.sentence_of_all(points_of(collect([tmp_path]).runs), unread=0)
-    assert "; the gate found a regression at jit=1. Note" in told
+        gate = {"rows": [], "status": status, "reason": "why"}
+        write(tmp_path / str(number), result(arms=arms, gate=gate))
+    points = points_of(collect([tmp_path]).runs)
+    sentence = sentences.sentence_of_all(points, unread=0)
+    assert "; the gate found a regression at jit=1. Note" in sentence
 
 
 def test_the_largest_gain_is_told_of_points_that_stand(tmp_path):
     """The invalid point of the sweep has eight times the baseline's speed."""
     collection = collect([sweep(tmp_path)])
-    sentence = sentences.sentence_of_all(points_of(collection.runs), unread=len(collection.unread))
+    points = points_of(collection.runs)
+    sentence = sentences.sentence_of_all(points, unread=len(collection.unread))
     assert sentence.endswith(
         "the largest gain is 3.00 [2.85, 3.15] times, at cache=fixed dtype=int8."
     )
@@ -102,7 +100,7 @@ def test_the_largest_gain_is_told_of_points_that_stand(tmp_path):
 def test_baselines_that_differ_are_told():
     same = {"cache": "fixed", "dtype": "float32", "workload": "generate"}
     assert formatting.baselines_apart([same, same | {"workload": "score"}]) is None
-    told = formatting.baselines_apart([same, same | {"dtype": "int8"}])
-    assert told is not None
-    assert told.startswith("the points' baselines differ in dtype, ")
-    assert "baseline.dtype=OPTION" in told
+    warning = formatting.baselines_apart([same, same | {"dtype": "int8"}])
+    assert warning is not None
+    assert warning.startswith("the points' baselines differ in dtype, ")
+    assert "baseline.dtype=OPTION" in warning

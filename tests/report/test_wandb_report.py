@@ -1,4 +1,4 @@
-"""`python -m jaxgen.report RUN --wandb`: the comparison as a wandb report, on the server or as a file."""
+"""`python -m jaxgen.report RUN --wandb`: the comparison as a report on wandb, or as a file."""
 
 import importlib.util
 import json
@@ -33,24 +33,24 @@ def _home(tmp_path_factory):
 
 
 def as_logged(folder, *, group="a group", project="jaxgen", sent=False):
-    """What the tracker notes of a run folder, without having started wandb."""
+    """Write what the tracker notes of a run folder, without starting wandb; return the folder."""
     order = log_state.Order(
         str(folder), "t", project=project, entity=None, group=group, tags=[], name=folder.name
     )
-    told = log_state.Logged(order, server="http://nowhere", runs=(), problems=())
+    logged = log_state.Logged(order, server="http://nowhere", runs=(), problems=())
     for arm in ("candidate", "baseline"):
         place = folder / "wandb" / f"offline-run-{arm}"
         place.mkdir(parents=True)
         if sent:
             (place / f"run-{arm}.wandb.synced").touch()
-        told = told.with_run(arm, id=f"{folder.name}-{arm}", place=place.name, problems=())
-    log_state.write(told)
+        logged = logged.with_run(arm, id=f"{folder.name}-{arm}", place=place.name, problems=())
+    log_state.write(logged)
     return folder
 
 
 @pytest.fixture(scope="module")
 def extra():
-    """Skips where the extra is not installed."""
+    """Skip where the extra is not installed."""
     if importlib.util.find_spec("wandb_workspaces") is None:
         pytest.skip("wandb-workspaces is not installed")
 
@@ -81,7 +81,7 @@ def alone(tmp_path_factory, _home, extra):
 
 @pytest.fixture
 def answering(monkeypatch):
-    """Has the report go to a server."""
+    """Have the report go to a server."""
 
     def at(server):
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
@@ -126,9 +126,9 @@ class TestSaved:
         (view,) = server.reports
         assert (view["entityName"], view["projectName"], view["type"]) == ("team", "p", "runs")
         grid = blocks_of(view["spec"])["panel-grid"]
-        for arm, told in filters_of(grid).items():
+        for arm, filters in filters_of(grid).items():
             (name,) = [name for name, run in server.runs.items() if run["jobType"] == arm]
-            assert told == {
+            assert filters == {
                 "group": [server.runs[name]["groupName"]],
                 "jobType": arm,
                 "name": [name],
@@ -171,9 +171,10 @@ class TestSaved:
         answering(server)
         monkeypatch.delenv("WANDB_API_KEY")
         assert main([str(folder), "--wandb"]) == 1
-        told = capsys.readouterr().err
-        assert told.startswith(f"error: wandb: {server.url} did not take it (there is no API key: ")
-        assert told.count("\n") == 1
+        error = capsys.readouterr().err
+        reason = f"{server.url} did not take it (there is no API key: "
+        assert error.startswith(f"error: wandb: {reason}")
+        assert error.count("\n") == 1
 
 
 @pytest.mark.slow
@@ -218,8 +219,8 @@ class TestOffline:
             (kind, shown) for kind, _, shown in panels
         ]
         assert "Scalar Chart" not in [kind for kind, *_ in panels]
-        told = filters_of(blocks_of(text)["panel-grid"])["baseline"]
-        assert told == {
+        filters = filters_of(blocks_of(text)["panel-grid"])["baseline"]
+        assert filters == {
             "group": ["sweep"],
             "jobType": "baseline",
             "name": [f"{n}-baseline" for n in range(3)],
@@ -246,8 +247,8 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path, monkeypatch, 
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
     folder = stored_runs.write(tmp_path / "one")
     assert main([str(folder), "--wandb"]) == 1
-    told = capsys.readouterr()
-    assert told.err == (
+    printed = capsys.readouterr()
+    assert printed.err == (
         "error: --wandb needs wandb-workspaces, which is not installed here; "
         "pip install 'jaxgen[wandb-report]' brings it\n"
     )
@@ -255,13 +256,14 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path, monkeypatch, 
 
 
 def test_a_grid_s_ratios_are_left_to_the_table(tmp_path, monkeypatch):
-    """Each case has one; a wandb run has none."""
+    """Each case has a ratio; a wandb run has none then."""
     sheets, published = [], publishing.Published(tmp_path, url="there")
     monkeypatch.setattr(publishing, "require", lambda: None)
     monkeypatch.setattr(
         publishing, "publish", lambda sheet, folders, home: sheets.append(sheet) or published
     )
-    told = stored_runs.result(cases=stored_runs.cases((0, 8)))
-    assert main([str(stored_runs.write(tmp_path / "one", told)), "--wandb"]) == 0
+    grid = stored_runs.result(cases=stored_runs.cases((0, 8)))
+    folder = stored_runs.write(tmp_path / "one", grid)
+    assert main([str(folder), "--wandb"]) == 0
     assert (sheets[0].ratios, sheets[0].several) == ([], False)
     assert sheets[0].metrics == {"tokens_per_s": "tokens/s", "latency_s": "latency, s"}

@@ -132,7 +132,8 @@ def _in_words(grid: _Grid) -> str:
     texts = []
     for key, point in grid.cells.items():
         row, column = key
-        figure = _text(grid.values.get(key), point)
+        value = grid.values.get(key)
+        figure = _text(value, point)
         texts.append(f"{row} {column}: {figure}")
     return "; ".join(texts) + "."
 
@@ -190,8 +191,9 @@ def _varying_settings(points: Sequence[Point]) -> dict[str, list[str]]:
             values.setdefault(key, {}).setdefault(value)
     varying = {}
     for key, different in values.items():
-        if len(different) > 1:
-            varying[key] = sorted(different, key=_order)
+        if len(different) < 2:
+            continue
+        varying[key] = sorted(different, key=_order)
     return varying
 
 

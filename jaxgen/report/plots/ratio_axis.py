@@ -26,10 +26,12 @@ def axis_of_ratios(axes: "Axes", values: Sequence[float]) -> None:
     """
     low = math.log(min(values))
     high = math.log(max(values))
-    room = max(0.06 * (high - low), 0.004)
+    reach = high - low
+    room = max(0.06 * reach, 0.004)
     start = math.exp(low - room)
     end = math.exp(high + room)
-    if high - low > math.log(_LOG_FROM):
+    # Half and twice as fast are equally far from equal, and look it on a logarithmic axis alone.
+    if reach > math.log(_LOG_FROM):
         axes.set_xscale("log")
         ticks = log_ticks(start, end, _STEPS, _POWERS)
         every = math.ceil(len(ticks) / _MOST_TICKS) or 1
@@ -49,6 +51,11 @@ def mark_margin(axes: "Axes", margin: float | None) -> None:
         margin: the smallest difference that counts, as a share.
     """
     if margin:
-        low, high = 1 - margin, 1 + margin
-        axes.axvspan(low, high, color=GRID, alpha=0.6, linewidth=0)
+        axes.axvspan(
+            1 - margin,
+            1 + margin,
+            color=GRID,
+            alpha=0.6,
+            linewidth=0,
+        )
     axes.axvline(1, color=INK, linewidth=0.8)

@@ -72,7 +72,9 @@ def relative_trials(
 
 def is_marked(trial: Trial) -> bool:
     """Whether a trial compiled something or is void."""
-    return trial.void or trial.compile_events > 0
+    if trial.void:
+        return True
+    return trial.compile_events > 0
 
 
 def trials_a_dot(arms: Collection[Sequence[RelativeTrial]]) -> int:
@@ -89,9 +91,14 @@ def trials_a_dot(arms: Collection[Sequence[RelativeTrial]]) -> int:
 
 def thinned(trials: Sequence[RelativeTrial], together: int) -> list[RelativeTrial]:
     """Return the median trial of so many in a row, and every marked one, in the order of time."""
-    clean = [trial for trial in trials if not trial.is_marked]
-    # A trial that compiled is the very thing that a reader looks for, and is never left out.
-    dots = [trial for trial in trials if trial.is_marked]
+    clean: list[RelativeTrial] = []
+    dots: list[RelativeTrial] = []
+    for trial in trials:
+        # A trial that compiled is the very thing that a reader looks for, and is never left out.
+        if trial.is_marked:
+            dots.append(trial)
+        else:
+            clean.append(trial)
     for start in range(0, len(clean), together):
         group = clean[start : start + together]
         group.sort(key=lambda trial: trial.value)
