@@ -1,7 +1,5 @@
 """What a terminal shows beside the tables: progress, verdict, folder, and colours."""
 
-import dataclasses
-
 import pytest
 from rich.console import Console as Terminal
 
@@ -9,7 +7,7 @@ from jaxgen.console.progress import Console
 from jaxgen.console.sweep_board import Board
 from jaxgen.specs.console import ConsolePlan, Level
 from jaxgen.specs.measure import Measure
-from support.small_runs import VERDICT, finished_result, trial_row, two_arms, warm_call
+from support.small_runs import VERDICT, experiment_of, finished_result, trial_row, warm_call
 from support.stand_in_terminal import Screen
 
 ESCAPE = "\x1b"
@@ -19,9 +17,9 @@ ESCAPE = "\x1b"
 def shown(tmp_path, capsys):
     """Print a summary after some progress; return its lines."""
 
-    def show(result, *, arms=None):
+    def show(result, *, level=Level.normal):
         with (
-            Console(experiment_of(arms), tmp_path) as console,
+            Console(at_level(level), tmp_path) as console,
             console.stage("candidate", "load") as progress,
         ):
             progress("restore", 1, 2)
@@ -128,11 +126,8 @@ class TestProgress:
 
 
 def at_level(level):
-    """Two arms whose console is told so much."""
-    return {
-        name: dataclasses.replace(arm, run=dataclasses.replace(arm.run, console=ConsolePlan(level)))
-        for name, arm in two_arms().items()
-    }
+    """An experiment whose console shows so much."""
+    return experiment_of(console=ConsolePlan(level))
 
 
 def go_through(console):
@@ -146,18 +141,16 @@ def go_through(console):
 
 class TestLevels:
     def test_quiet_is_the_verdict_and_the_folder(self, shown, tmp_path):
-        lines = shown(
-            finished_result(tmp_path, notes=["a note"], **VERDICT), arms=at_level(Level.quiet)
-        )
+        lines = shown(finished_result(tmp_path, notes=["a note"], **VERDICT), level=Level.quiet)
         assert lines == [" faster  cache=fixed is 2.00x faster than cache=none", str(tmp_path)]
 
     def test_quiet_has_a_gate_s_word_and_a_failure_s_reason(self, shown, tmp_path):
         gate = {"status": "regression", "reason": "slower by 12 %", "rows": [], "notes": ["a note"]}
-        lines = shown(finished_result(tmp_path, gate=gate), arms=at_level(Level.quiet))
+        lines = shown(finished_result(tmp_path, gate=gate), level=Level.quiet)
         assert lines == [" gate: regression  slower by 12 %", str(tmp_path)]
         lines = shown(
             finished_result(tmp_path, status="failed", notes=["no room"]),
-            arms=at_level(Level.quiet),
+            level=Level.quiet,
         )
         assert lines[:2] == [
             "note: no room",
