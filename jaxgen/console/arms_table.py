@@ -65,6 +65,7 @@ def _metric_rows(arms: Sequence[ArmResult], result: Result) -> Iterator[Row]:
             if metric is not None:
                 row.append(formatting.median_and_std(metric))
         comparison = comparisons.get(name)
+        # No speed-up is told of an invalid measurement.
         row.append(formatting.ratio_and_interval(comparison))
         yield row
 
@@ -92,6 +93,7 @@ def _fact_rows(arms: Sequence[ArmResult]) -> Iterator[Row]:
 def _differing_rows(arms: Sequence[ArmResult]) -> Iterator[Row]:
     """Yield the facts that say something only where the arms differ in them."""
     for name, text_of in _FACTS_THAT_DIFFER.items():
+        # Two equal programs are no news; a program of another size is.
         texts = [text_of(arm) for arm in arms]
         if len(set(texts)) > 1:
             yield [name, *texts]

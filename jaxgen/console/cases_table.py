@@ -24,6 +24,7 @@ def cases_table(arms: Sequence[str], cases: Sequence[CaseResult]) -> Table:
         For each case its parameters, the metric of the verdict of each arm with what stands beside
         it, the ratio and the verdict. Without any measured case, the parameters alone.
     """
+    # A parameter's name is longer than its values, and is broken over two lines.
     table = plain_table()
     for param in cases[0]["params"]:
         table.add_column(param.replace("_", "\n"), justify="right")
@@ -58,6 +59,7 @@ def _cells(case: CaseResult, arms: Sequence[str], metric: str) -> list[str]:
     for arm in arms:
         figures = case["arms"][arm]
         metrics = figures["metrics"]
+        # A run that failed has cases that were never reached.
         if metrics:
             cells.append(formatting.median_and_std(metrics[metric]))
         else:

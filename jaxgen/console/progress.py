@@ -65,6 +65,7 @@ class Console:
         return self
 
     def __exit__(self, *_exception) -> None:
+        # On a board, the sweep removes the progress when the job has ended.
         if self._board is None:
             self._progress.stop()
 
@@ -91,6 +92,7 @@ class Console:
                 detail=f"{stage} {done}/{total}",
             )
 
+        # How many steps there are is known only once the worker says so.
         yield advance
         self._progress.update(task, completed=1, total=1, detail="done")
         seconds = formatting.seconds(time.monotonic() - begin)

@@ -65,6 +65,7 @@ def selftest_lines(selftest: Selftest) -> Iterator[Text]:
     rate = formatting.percent(rates["slowdown_found"])
     count = len(selftest["slowed"])
     yield Text(f"{percent} slowdown found         {rate} of {count} measurements")
+    # The selftest is run to see whether any fault is missed, so that it stands in capitals.
     faults = selftest["faults"]
     for name, fault in faults.items():
         outcome = "found" if fault["found"] else "NOT FOUND"

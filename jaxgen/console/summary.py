@@ -53,6 +53,7 @@ def brief(result: Result) -> Iterator[RenderableType]:
 
 
 def _comparison_parts(arms: Mapping[str, Arm], result: Result) -> Iterator[RenderableType]:
+    # The arms first, then case by case, then what explains the figures.
     yield arms_table(arms, result)
     if result["cases"]:
         yield cases_table(list(arms), result["cases"])

@@ -82,6 +82,7 @@ class Board:
         """
         while len(self._points) <= number:
             self._points.append({})
+        # The overrides of a job are known for sure only when it begins.
         self._points[number] = dict(overrides)
         self._running = number
         self._redraw()
@@ -160,6 +161,7 @@ class Board:
 
     def _shown(self) -> RenderableType:
         """Return the table, set anew only where it or the screen's size has changed."""
+        # A terminal may be resized while a sweep runs.
         size = (self.screen.width, self.screen.height)
         if self._table is None or self._size != size:
             segments = self.screen.render(self.table())
@@ -180,6 +182,7 @@ def _outcome_of(row: Mapping[str, Any]) -> list[Text]:
     state, style = _STATES.get(code, (done, "green"))
     verdict = row["verdict"] or ""
     reason = str(row["reason"] or "")
+    # A reason may have line breaks, and each point has one row.
     one_line = " ".join(reason.split())
     return [
         Text(state, style=style),

@@ -11,6 +11,7 @@ def value_at(section: object, *path: str) -> Any:
     """Return the value at the end of a path of keys; None where a part of the path is missing."""
     value = section
     for key in path:
+        # Damage and older results are no errors here: what is missing is shown as unknown.
         if not isinstance(value, Mapping):
             return None
         value = value.get(key)

@@ -91,6 +91,7 @@ def page_of(
     for run in runs:
         plots_of_run = plots_of_runs.get(run.name, [])
         parts.append(_run_part(run, points, plots_of_run))
+    # One run is told by its verdict, several by how many came out in which way.
     if len(runs) == 1 and not unread:
         badge = sentences.badge(runs)
         sentence = sentences.sentence_of(runs[0])
@@ -129,6 +130,7 @@ def _run_part(run: StoredRun, points: Sequence[Point], plots: list[Plot]) -> Run
     # The arms of a run with cases are shown once, with what all cases have in common.
     point = own[0] if len(own) == 1 else whole_run(run)
     gate = run.result.get("gate")
+    # The plan, the margin and the blocks are each run's own; the environment is told once for all.
     measurement = run_facts.measurement_facts(run)
     return RunPart(
         run=run,
@@ -165,6 +167,7 @@ def _divergence(points: Sequence[Point]) -> dict[str, str]:
         index = divergence.get("index")
         position = divergence.get("position")
         words = {"where": f"prompt {index}, new token {position}"}
+        # A scoring run parts at a score, and has no words around it.
         excerpt = divergence.get("excerpt") or {}
         for arm, text in excerpt.items():
             words[arm] = str(text)
@@ -180,6 +183,7 @@ def _title(points: Sequence[Point], *, unread: int) -> str:
     if settings:
         first_settings = list(settings)[:_MOST_SETTINGS_IN_TITLE]
         over = f" over {', '.join(first_settings)}"
+    # A grid is one run, and is named by its arms; a sweep has several arms and is not.
     folders = {point.run.folder for point in points}
     if unread or len(folders) > 1:
         return f"{len(points) + unread} points{over}"
@@ -201,6 +205,7 @@ def _about(runs: Sequence[StoredRun]) -> str:
     """Name the models, the span of the dates, and the machines: `tiny · 2026-11-21 UTC · cpu`."""
     models = [run_facts.model_of(run) for run in runs]
     dates = [run_facts.date_of(run) for run in runs]
+    # The text of a date sorts as the date does.
     first, last = min(dates), max(dates)
     span = first if first == last else f"{first} to {last}"
     parts = [", ".join(dict.fromkeys(models)), f"{span} UTC"]

@@ -42,6 +42,7 @@ class Point:
         """The arms by name; where a case has figures of its own, they replace the run's."""
         arms = {}
         for name, arm in self.run.result["arms"].items():
+            # A case has metrics of its own; weights, memory and startup are the run's.
             of_case = self.section["arms"].get(name, {})
             arms[name] = cast(ArmResult, {**arm, **of_case})
         return arms
@@ -56,6 +57,7 @@ class Point:
     @property
     def comparison(self) -> Mapping[str, Comparison]:
         """The comparison of each metric; empty unless the verdict is one that has a ratio."""
+        # Figures of an invalid measurement stay on disk, and no speed-up is told from them.
         if self.verdict not in formatting.SPOKEN:
             return {}
         return self.section.get("comparison", {})
@@ -64,6 +66,7 @@ class Point:
     def primary(self) -> str | None:
         """The metric that the verdict is about."""
         candidate = self.arms["candidate"]
+        # A workload lists the metric of its verdict first.
         metrics = candidate.get("metrics", {})
         return next(iter(metrics), None)
 
@@ -87,6 +90,7 @@ class Point:
     @property
     def margin(self) -> float | None:
         """The smallest difference that counts, as a share."""
+        # The noise floor may differ from case to case.
         margin = number_at(self.section, "measurement", "margin")
         if margin is None:
             return number_at(self.run.result, "measurement", "margin")
@@ -153,6 +157,7 @@ def points_of(runs: Sequence[StoredRun]) -> list[Point]:
         for key in candidate_keys:
             if key in candidate:
                 settings[key] = candidate[key]
+        # The baseline's settings follow the candidate's, so that columns of one arm stand together.
         for key in baseline_keys:
             if key in baseline:
                 settings[f"{_BASELINE}{key}"] = baseline[key]
@@ -183,6 +188,7 @@ def _cases_of(runs: Sequence[StoredRun]) -> list[Point]:
     for run in runs:
         cases = run.result.get("cases")
         if not cases:
+            # A run without a grid has its metrics where else the cases are.
             points.append(whole_run(run))
             continue
         for number, case in enumerate(cases):

@@ -108,6 +108,7 @@ def _escaped(value: Any) -> Any:
 
 def _tight(text: str) -> str:
     """Keep a figure, its spread, its interval and its unit together at the end of a line."""
+    # The spaces inside of brackets first: the second expression would find some of them only.
     text = _INTERVAL.sub(lambda match: match[0].replace(" ", _NO_BREAK_SPACE), text)
     return _BEFORE_A_UNIT.sub(_NO_BREAK_SPACE, text)
 

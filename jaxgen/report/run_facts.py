@@ -26,6 +26,7 @@ def model_of(run: StoredRun) -> str:
     option = value_at(candidate, "choices", "model")
     configured = value_at(candidate, "config", "model", "name")
     name = str(option or configured or "unknown model")
+    # Speed of random weights is true, their outputs mean nothing: it is said everywhere.
     if value_at(candidate, "weights", "random"):
         return f"{name}, random weights"
     return name
@@ -41,7 +42,9 @@ def date_of(run: StoredRun) -> str:
 
 def command_of(run: StoredRun) -> str:
     """Return the command that measures a run again; of a point of a sweep, this point alone."""
+    # Results of older versions may have no command.
     command = str(run.result.get("command") or "unknown")
+    # Hydra writes what was typed for this job alone.
     path = run.folder / OVERRIDES
     try:
         overrides = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -77,6 +80,7 @@ def measurement_facts(run: StoredRun) -> Iterator[Fact]:
     if comparison:
         yield "pairs", _counts_of(comparison)
     measurement = result.get("measurement") or {}
+    # Whether 2 % is the default or this machine's noise floor decides how far it is to be trusted.
     margin = number_at(measurement, "margin")
     if margin is not None:
         source = measurement.get("margin_source") or "source unknown"
@@ -101,6 +105,7 @@ def environment_facts(runs: Sequence[StoredRun]) -> Iterator[Fact]:
     for run in runs:
         environment = run.result.get("environment") or {}
         for name, value in _environment(environment):
+            # Runs of one sweep have one environment, which is then told once.
             values = values_of.setdefault(name, [])
             if value not in values:
                 values.append(value)
@@ -175,6 +180,7 @@ def _packages(environment: Mapping[str, Any]) -> str:
     packages = environment.get("packages") or {}
     python = environment.get("python")
     installed = [f"Python {python}"]
+    # A package that is not installed has no version and is left out.
     for name, version in packages.items():
         if version:
             installed.append(f"{name} {version}")

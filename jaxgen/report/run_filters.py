@@ -42,6 +42,7 @@ class Filter:
 
     def holds(self, run: StoredRun) -> bool:
         """Whether a run passes; a key that the run does not have never does."""
+        # Without this, every pattern would hold for a key that is nowhere.
         value = _value_of(run, self.key)
         return value is not None and fnmatch.fnmatchcase(value, self.pattern)
 
@@ -56,6 +57,7 @@ def passing(runs: Sequence[StoredRun], filters: Sequence[Filter]) -> list[Stored
     Raises:
         UserError: a filter has a key that no run has, such as a misspelt one.
     """
+    # A misspelt key would else find nothing, and look like an answer.
     for condition in filters:
         _check_key(condition, runs)
     passed = list(runs)
@@ -67,6 +69,7 @@ def passing(runs: Sequence[StoredRun], filters: Sequence[Filter]) -> list[Stored
 def verdict_or_status(run: StoredRun) -> str:
     """Return what the column `verdict` shows; of a run without a verdict, its study or its gate."""
     result = run.result
+    # A failed run may have a verdict over what it measured until then.
     if result["status"] == "failed":
         return "failed"
     if result.get("verdict"):
@@ -106,6 +109,7 @@ def _value_of(run: StoredRun, key: str) -> str | None:
     arm = arms["candidate"]
     if key.startswith("baseline.") and "baseline" in arms:
         arm, key = arms["baseline"], key.removeprefix("baseline.")
+    # An option's name is what was typed; a key of the configuration has a dot in it.
     option = value_at(arm, "choices", key)
     if option is not None:
         return as_text(option)

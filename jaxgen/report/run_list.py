@@ -46,12 +46,14 @@ def find(root: Path) -> tuple[list[StoredRun], list[Unread]]:
     runs: list[StoredRun] = []
     unread: list[Unread] = []
     for folder in _run_folders(root):
+        # The list is read beside a shell, where the name is typed again.
         name = folder.relative_to(root).as_posix()
         try:
             result = read_finished_result(folder / RESULT)
         except Unreadable as problem:
             unread.append(Unread(folder, name, str(problem)))
         else:
+            # Trials are not read: a list of a thousand runs would wait for them.
             runs.append(StoredRun(folder, name, result, (), None))
     runs.sort(key=_start_and_folder)
     unread.sort(key=lambda run: str(run.folder))
@@ -112,6 +114,7 @@ def _arms_of(run: StoredRun) -> str:
 
 
 def _ratio_of(run: StoredRun) -> str:
+    # Each case has a ratio of its own, and the list has one column.
     cases = run.result.get("cases")
     if cases:
         return f"{len(cases)} cases"

@@ -26,6 +26,7 @@ def sentence_of(run: StoredRun) -> str:
     result = run.result
     if result["status"] == "failed":
         return _failed_run(result)
+    # The verdict comes before the gate: a regression says little of an invalid measurement.
     gate = _gate_outcome(result)
     verdict = result.get("verdict")
     if verdict:
@@ -45,6 +46,7 @@ def sentence_of_all(points: Sequence[Point], *, unread: int) -> str:
     total = len(points) + unread
     noun = "point" if total == 1 else "points"
     parts = [f"{total} {noun}: {_outcomes(points, unread)}"]
+    # In a sweep the reader looks for the winner and for what got worse.
     best = _largest_gain(points)
     if best is not None:
         ratio = formatting.ratio_and_interval(best.ratio)
@@ -67,6 +69,7 @@ def sentence_of_all(points: Sequence[Point], *, unread: int) -> str:
 
 def badge(runs: Sequence[StoredRun]) -> str | None:
     """Return the one word for the top of the page; None where several runs need more."""
+    # Several verdicts have no one word in common.
     if len(runs) != 1:
         return None
     result = runs[0].result
@@ -85,6 +88,7 @@ def warnings_of(run: StoredRun) -> list[str]:
     is_noted = "random weights" in "\n".join(notes).lower()
     texts = []
     for name, arm in result["arms"].items():
+        # Figures of an arm with a fault must never be taken for true ones.
         faults = _injected_faults(arm)
         if faults:
             listed = ", ".join(faults)
@@ -211,6 +215,7 @@ def _outcomes(points: Sequence[Point], unread: int) -> str:
     if unread:
         counts["not shown"] = unread
     outcomes = []
+    # The most frequent outcome says most of a sweep.
     for outcome, count in counts.most_common():
         outcomes.append(f"{count} {outcome}")
     return ", ".join(outcomes)
@@ -235,6 +240,7 @@ def _regressions(points: Sequence[Point]) -> list[str]:
         result = point.run.result
         if value_at(result, "gate", "status") != "regression":
             continue
+        # A gate is over all cases of a run, and no single case is to blame.
         has_cases = bool(result.get("cases"))
         names.append(point.run.name if has_cases else point.label)
     return list(dict.fromkeys(names))

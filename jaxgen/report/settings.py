@@ -21,6 +21,7 @@ def settings_of(arm: Mapping[str, Any]) -> dict[str, str]:
     choices = arm.get("choices") or {}
     config = arm.get("config") or {}
     settings = {}
+    # Options come first: they are the words in which a user thinks of an arm.
     for group, option in choices.items():
         if group not in _NOT_OF_AN_ARM:
             settings[group] = str(option)
@@ -67,6 +68,7 @@ def differences(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, st
     settings = {}
     for name, arm in arms.items():
         settings[name] = settings_of(arm)
+    # Both arms are named by the same keys, though one of them may lack a key.
     different = {}
     for key in varying(list(settings.values())):
         different[key] = {}
@@ -88,6 +90,7 @@ def sides(arms: Mapping[str, Mapping[str, Any]], *, most: int) -> list[str]:
     candidate: dict[str, str] = {}
     baseline: dict[str, str] = {}
     for key, values in differences(arms).items():
+        # The first settings are options, and say more than the keys below them.
         if len(candidate) < most:
             candidate[key] = values["candidate"]
             baseline[key] = values["baseline"]
@@ -106,6 +109,7 @@ def arm_name(arms: Mapping[str, Mapping[str, Any]], arm: str, *, most: int = 2) 
     """
     own = []
     for key, values in differences(arms).items():
+        # A key that only the other arm has is no part of this one's name.
         value = values[arm]
         if value != "-":
             own.append(f"{key}={value}")

@@ -81,6 +81,7 @@ def write_report(paths: Sequence[str | Path], *, out: str | Path | None = None) 
     drawn = list(plots.overview)
     for of_run in plots.of_runs.values():
         drawn += of_run
+    # A report lies beside what it is of, unless it is of several folders.
     folder = collection.home if out is None else Path(out)
     return _write(folder, page, drawn)
 
@@ -96,6 +97,7 @@ def _plots_of(points: Sequence[Point], runs: Sequence[StoredRun]) -> _Plots:
         reason = f"{len(runs)} runs are more than {choose.MOST_RUNS}; report one to see its trials"
         plots.left_out.append(LeftOut("run-trials", "the trials of each run", reason))
         return plots
+    # A sweep's runs have their own trials; all else is drawn for all of them together.
     for run in runs:
         own = [point for point in points if point.run is run]
         plots.of_runs[run.name], left_out = _drawn(choose.of_run(own))
@@ -110,6 +112,7 @@ def _drawn(described: Iterable[Drawing | LeftOut]) -> tuple[list[Plot], list[Lef
         if isinstance(plot, Drawing):
             drawings.append(plot)
         else:
+            # What could not be drawn is named on the page, never skipped in silence.
             left_out.append(plot)
     return render(drawings), left_out
 
@@ -132,6 +135,7 @@ def _write(folder: Path, page: Page, plots: Sequence[Plot]) -> Written:
     files[folder / HTML] = rendering.html(page).encode()
     try:
         (folder / PLOTS).mkdir(parents=True, exist_ok=True)
+        # A picture that the page does not name any more would be taken for one of this report.
         _remove_old_plots(folder / PLOTS, new=files)
         for path, contents in files.items():
             write_atomically(path, contents)

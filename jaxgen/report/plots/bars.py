@@ -74,6 +74,7 @@ def draw(
     if len(shown) > _MOST_ROWS:
         reason = f"{len(shown)} bars are more than {_MOST_ROWS} rows can show; see the table"
         return LeftOut(name, subject, reason)
+    # All bars have the same parts, so that their shades can be compared.
     parts = _drawn_parts(shown)
 
     def put(figure) -> None:
@@ -133,6 +134,7 @@ def _drawn_parts(bars: Sequence[Bar]) -> list[str]:
 def _note(bars: Sequence[Bar], shown: Sequence[Bar], note: str) -> str | None:
     """Add to a note which bars and which parts are missing."""
     notes = [note] if note else []
+    # A missing bar would look like one of length 0.
     absent = [bar.label for bar in bars if bar not in shown]
     if absent:
         names = ", ".join(absent[:_MOST_NAMED])
@@ -165,6 +167,7 @@ def _put(
             color=INK,
             fontsize=SMALL_PT,
         )
+    # The total stands at the end of each bar, so that no axis is needed.
     labels = [shortened(bar.label) for bar in bars]
     axes.set_yticks(range(len(bars)), labels)
     axes.set_xlim(0, 1.2 * longest)

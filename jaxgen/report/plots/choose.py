@@ -31,6 +31,7 @@ def overview(points: Sequence[Point]) -> list[Drawing | LeftOut]:
     Returns:
         The plots in the order of the page; a plot that cannot be drawn has its place too.
     """
+    # One point is seen trial by trial; many are seen by what varies between them.
     if len(points) == 1:
         point = points[0]
         own = [over_time.draw(point.run, points, name="trials"), _ratios(point, prefix="")]
@@ -70,6 +71,7 @@ def of_run(points: Sequence[Point]) -> list[Drawing | LeftOut]:
 
 def _ratios(point: Point, *, prefix: str) -> Drawing | LeftOut:
     """Describe the pairs of a measurement, or the measurements of a study."""
+    # A study has no trials of one comparison, but many comparisons.
     if studies.repetitions(point.run) is not None:
         return studies.draw(point.run, name=f"{prefix}repetitions")
     return pairs.draw(point, name=f"{prefix}ratios")

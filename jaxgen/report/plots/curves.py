@@ -95,6 +95,7 @@ def curves_of(points: Sequence[Point], along: str) -> Curves:
             median = median_of(arm, point.primary)
             if median is None or median <= 0:
                 continue
+            # Points that differ in the setting of the axis alone make one curve.
             label = point.arm_label(name, without=along)
             values = values_of.setdefault((name, label), {})
             # A baseline that does not vary is measured in every run of a sweep.
@@ -125,6 +126,7 @@ def _shaded(values_of: dict[tuple[str, str], Values]) -> list[Curve]:
     curves = []
     for (arm, label), values in values_of.items():
         labels = labels_of[arm]
+        # An arm keeps its colour in all plots; its curves differ by how opaque they are.
         number = labels.index(label)
         x = sorted(values)
         curve = Curve(
@@ -158,6 +160,7 @@ def _least_seconds(arm: ArmResult, metric: str | None) -> float:
         done = number_at(arm, "roofline", work)
         per_s = number_at(arm, "roofline", rate)
         times.append(done / per_s if done and per_s else math.nan)
+    # Memory and arithmetic work at the same time: the slower of them decides.
     return max(times)
 
 
@@ -167,5 +170,6 @@ def _slope(x: Sequence[float], y: Sequence[float]) -> float | None:
         return None
     if not all(map(math.isfinite, y)):
         return None
+    # The fit is over logarithms, where a power law is a line.
     slope, _ = np.polyfit(np.log(x), np.log(y), 1)
     return float(slope)

@@ -56,6 +56,7 @@ class _Grid:
         """The figures of those cells that have one that may be told."""
         values = {}
         for key, point in self.cells.items():
+            # An invalid point has figures, and they are not told.
             value = _value_of(point, is_ratio=self.is_ratio)
             if value is not None:
                 values[key] = value
@@ -87,8 +88,10 @@ def draw(points: Sequence[Point], *, name: str) -> Drawing | LeftOut:
 def _grid_of(points: Sequence[Point]) -> _Grid | str:
     """Return the points as a grid, or the reason why they are none."""
     settings = _varying_settings(points)
+    # One setting alone is drawn by the scaling curves and the ratios.
     if len(settings) < 2:
         return "fewer than two settings vary"
+    # A combination of several settings is too long for the head of a column.
     across = max(settings, key=lambda key: len(settings[key]))
     columns = settings[across]
     cells: dict[Key, Point] = {}
@@ -98,6 +101,7 @@ def _grid_of(points: Sequence[Point]) -> _Grid | str:
         rows[row] = None
         column = point.settings.get(across)
         cells[row, column] = point
+    # With more cells the figures in them could not be read.
     if len(rows) > _MOST_ROWS or len(columns) > _MOST_COLUMNS:
         return f"{len(rows)} x {len(columns)} cells are more than can be read; see the table"
     # Then each row or each column has one cell, and a bar would say the same.

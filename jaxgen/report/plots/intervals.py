@@ -30,6 +30,7 @@ def draw(points: Sequence[Point], *, name: str) -> Drawing | LeftOut:
     compared = _compared(points)
     if not compared:
         return LeftOut(name, _SUBJECT, "no point has a ratio")
+    # A row needs the height of its label.
     if len(compared) > _MOST_ROWS:
         reason = f"{len(compared)} points are more than {_MOST_ROWS} rows can show; see the table"
         return LeftOut(name, _SUBJECT, reason)
@@ -77,6 +78,7 @@ def _put(axes: "Axes", compared: Sequence[Compared]) -> None:
     margins = {point.margin for point, _ in compared}
     mark_margin(axes, margins.pop() if len(margins) == 1 else None)
     for row, (point, comparison) in enumerate(compared):
+        # Colour is for those whose interval lies outside of the margin.
         colour = ACCENT if _is_decided(point) else PLAIN
         interval = comparison["ci95"]
         if interval:

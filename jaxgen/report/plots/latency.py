@@ -22,6 +22,7 @@ def draw(points: Sequence[Point], *, name: str) -> Drawing | LeftOut:
     """
     made = []
     for arm in shown_arms(points):
+        # A case has its own latency, so that each case has its bars.
         parts = _parts(arm.result)
         made.append(Bar(arm.label, arm.is_candidate, parts))
     slowest = bars.longest(made)

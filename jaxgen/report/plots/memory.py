@@ -58,6 +58,7 @@ def _parts(arm: ArmResult) -> Parts:
 def _title(largest: Bar) -> str:
     part = bars.largest_part(largest)
     subject = f"{part.capitalize()} take"
+    # The other parts are plural.
     if part == "KV cache":
         subject = "The KV cache takes"
     total = formatting.size(int(largest.total))
@@ -68,6 +69,7 @@ def _note(arms: Sequence[ShownArm]) -> str:
     """Say the peaks of a few arms, and why figures are not known."""
     notes = []
     peaks = []
+    # With more arms the note would be longer than the picture is high.
     if len(arms) <= _MOST_ARMS_WITH_PEAKS:
         for arm in arms:
             sizes = _peaks(arm.result)
@@ -80,6 +82,7 @@ def _note(arms: Sequence[ShownArm]) -> str:
     for arm in arms:
         of_arm = value_at(arm.result, "memory", "reasons") or {}
         reasons.update(map(str, of_arm.values()))
+    # A null has a reason, such as a backend that keeps no account of its memory.
     notes += [f"Not known: {reason}." for reason in sorted(reasons)]
     return " ".join(notes)
 

@@ -49,6 +49,7 @@ def draw(run: StoredRun, points: Sequence[Point], *, name: str) -> Drawing | Lef
         points: the run's own.
         name: that of the plot's files.
     """
+    # Trials may be missing though the result is there: they lie in a file of their own.
     if not run.trials:
         return LeftOut(name, _SUBJECT, run.no_trials or "there are no trials")
     trials = relative_trials(run, {point.case: point.primary for point in points})
@@ -56,6 +57,7 @@ def draw(run: StoredRun, points: Sequence[Point], *, name: str) -> Drawing | Lef
         return LeftOut(name, _SUBJECT, "no trial has a figure")
     arms = list(run.result["arms"])
     of_arm = [_of(trials, arm) for arm in arms]
+    # A hundred thousand dots make a page of many megabytes and a grey block.
     together = trials_a_dot(of_arm)
     series = []
     for arm, own in zip(arms, of_arm, strict=True):
@@ -112,6 +114,7 @@ def _label(points: Sequence[Point], arm: str) -> str:
     if len(points) == 1 and first.primary:
         level = median_with_unit(first.arms[arm], first.primary)
         median = f": median {level}"
+    # The median is the figure of the picture and is never cut.
     room = _LABEL_LETTERS - len(median)
     for most in (2, 1):
         name = arm_name(first.arms, arm, most=most)
@@ -164,6 +167,7 @@ def _put_arm(axes: "Axes", arm: _Series) -> None:
 
 
 def _set_axes(axes: "Axes", values: Sequence[float]) -> None:
+    # One trial that compiled would else press all others onto a line.
     if max(values) > _LOG_FROM * min(values):
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(_as_factor)
@@ -221,6 +225,7 @@ def _drift(point: Point, arm: str) -> float | None:
     p_value = number_at(drift, "p_value")
     if change is None or p_value is None:
         return None
+    # By the same bounds as the warning in the result itself.
     if p_value >= NOTABLE_P or abs(change) <= NOTABLE_CHANGE:
         return 0.0
     return change

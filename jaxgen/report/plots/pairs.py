@@ -65,6 +65,7 @@ def _put(
     ratios = [ratio for block in blocks for ratio in block]
     axis_of_ratios(axes, [*ratios, 1.0, *(interval or [])])
     mark_margin(axes, margin)
+    # With too few blocks there is no interval.
     if interval:
         low, high = interval
         axes.axvspan(low, high, color=ACCENT, alpha=0.15, linewidth=0)
@@ -109,6 +110,7 @@ def _blocks_of(point: Point) -> list[Block]:
     pairs_of_block: dict[tuple[int, int], Pairs] = {}
     for trial in point.trials:
         value = trial.metrics.get(metric)
+        # A void trial is repeated, and its repetition is the one that counts.
         if trial.void or value is None or value <= 0:
             continue
         key = (trial.process, trial.block)
@@ -119,6 +121,7 @@ def _blocks_of(point: Point) -> list[Block]:
     for pairs in pairs_of_block.values():
         block = []
         for pair in pairs.values():
+            # A run that was stopped may end in the middle of a pair.
             if len(pair) < 2:
                 continue
             ratio = pair["candidate"] / pair["baseline"]

@@ -52,6 +52,7 @@ def relative_trials(
     for number, trial in enumerate(run.trials, 1):
         metric = primary_of_case.get(trial.case) or first_metric
         value = trial.metrics.get(metric)
+        # A metric that a trial could not give is an empty cell.
         if value:
             chosen.append((number, trial, value))
     medians = _medians(chosen)
@@ -100,6 +101,7 @@ def thinned(trials: Sequence[RelativeTrial], together: int) -> list[RelativeTria
         else:
             clean.append(trial)
     for start in range(0, len(clean), together):
+        # The median is a trial that was measured, where a mean would be none.
         group = clean[start : start + together]
         group.sort(key=lambda trial: trial.value)
         middle = len(group) // 2
@@ -142,6 +144,7 @@ def _medians(chosen: Sequence[Chosen]) -> dict[Series, float]:
         values = values_of.setdefault(key, [])
         values.append(value)
     medians = {}
+    # Clean trials come last and so replace the void ones.
     for values_of in (void, clean):
         for key, values in values_of.items():
             medians[key] = statistics.median(values)

@@ -94,6 +94,7 @@ def _marks_of(point: Point, arm: str) -> list[_Mark]:
         moved = number_at(work, f"bytes{ending}")
         flops = number_at(work, f"flops{ending}")
         mfu = number_at(work, "mfu")
+        # Without any of them the mark would have no place on two logarithmic axes.
         if moved and flops and mfu:
             mark = _Mark(
                 label=f"{arm} {point.label}" if point.settings else arm,
@@ -110,6 +111,7 @@ def _marks_of(point: Point, arm: str) -> list[_Mark]:
 
 def _title(points: Sequence[Point]) -> str:
     """Say which shares of the bandwidth are reached."""
+    # Of one run both arms are named; of many, the span of the candidates says enough.
     if len(points) == 1:
         shares = _shares_of_arms(points[0])
         if shares:
@@ -189,6 +191,7 @@ def _put_roofs(axes: "Axes", intensities: Sequence[float], roofs: Sequence[Roof]
     shown = [*intensities, *ridges]
     low, high = min(shown) / 3, max(shown) * 4
     axes.set(xscale="log", yscale="log", xlim=(low, high))
+    # Probes of one machine differ a little from run to run, and that many lines would be a smear.
     lowest_and_highest = dict.fromkeys((roofs[0], roofs[-1]))
     for bandwidth, peak in lowest_and_highest:
         axes.plot(

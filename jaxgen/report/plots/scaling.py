@@ -49,6 +49,7 @@ def draw(points: Sequence[Point], *, name: str) -> Drawing | LeftOut:
     curves = found.curves
     if not curves:
         return LeftOut(name, _SUBJECT, "no point has a figure above 0")
+    # Two colours have no more shades that can be told apart.
     if len(curves) > _MOST_CURVES:
         reason = f"{len(curves)} lines are more than can be told apart; see the table"
         return LeftOut(name, _SUBJECT, reason)
@@ -106,6 +107,7 @@ def _slopes_in_words(curves: Sequence[Curve]) -> str:
     sloped = [curve for curve in curves if curve.slope is not None]
     if not sloped:
         return "; of two values no slope is told"
+    # The steepest curves are those that forbid to raise the setting much further.
     sloped.sort(key=lambda curve: -abs(curve.slope or 0))
     steepest = sloped[:_MOST_SLOPES]
     slopes = [f"{curve.slopes} ({curve.label})" for curve in steepest]

@@ -27,12 +27,14 @@ def shown_arms(points: Sequence[Point]) -> list[ShownArm]:
         for point in points:
             arms = point.arms
             for name, arm in arms.items():
+                # A single run has no settings that vary, and names its arms by what they differ in.
                 label = arm_name(arms, name) if is_alone else point.arm_label(name)
                 shown.append(ShownArm(label, name == "candidate", arm))
         return shown
     for point in points:
         candidate = point.arms["candidate"]
         shown.append(ShownArm(point.label, True, candidate))
+    # The same baseline measured in every run of a sweep would double the bars.
     if with_baseline:
         baseline = with_baseline[0].arms["baseline"]
         shown.append(ShownArm("baseline", False, baseline))

@@ -26,6 +26,7 @@ def draw(points: Sequence[Point], *, name: str) -> Drawing | LeftOut:
     arms = shown_arms(alone)
     made = []
     for arm in arms:
+        # An arm that failed before it was loaded has no start.
         startup = arm.result.get("startup")
         if startup:
             parts = _parts(startup)
@@ -66,6 +67,7 @@ def _parts(startup: Mapping[str, Any]) -> Parts:
     parts = {}
     for part in ("import", "load", *_COMPILING):
         parts[part] = number_at(startup, f"{part}_s")
+    # The first calls compile: what is left is what they took to run.
     warmup_s = number_at(startup, "warmup_s")
     parts["first calls"] = _beside_compiling(warmup_s, parts)
     return parts

@@ -59,6 +59,7 @@ def draw(run: StoredRun, *, name: str) -> Drawing | LeftOut:
     series: Series = {}
     spans = []
     count = 0
+    # A study that was stopped may have one kind and not the other.
     for kind, measured in (repetitions(run) or {}).items():
         if not measured:
             continue
@@ -69,6 +70,7 @@ def draw(run: StoredRun, *, name: str) -> Drawing | LeftOut:
     if not series:
         return LeftOut(name, _SUBJECT, "no repetition has an interval")
     margin = number_at(run.result, "selftest", "margin")
+    # A calibration's margin is the floor that it found.
     margin = margin or number_at(run.result, "calibration", "floor")
     return Drawing(
         name,

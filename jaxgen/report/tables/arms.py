@@ -68,6 +68,7 @@ def _has_ratios(point: Point) -> bool:
 
 def _filled(row: Row, length: int) -> Row:
     """Add empty cells to a row that has nothing to say in the last columns."""
+    # Only metrics have ratios.
     missing = length - len(row)
     return (*row, *[Cell("")] * missing)
 
@@ -99,6 +100,7 @@ def _metric_rows(point: Point) -> list[Row]:
         row = [text_cell(heading)]
         for arm in arms.values():
             row.append(metric_cell(arm, name))
+        # Every metric is compared, though the verdict is about the first.
         if _has_ratios(point):
             comparison = point.comparison.get(name)
             ratio = formatting.ratio_and_interval(comparison)
@@ -111,6 +113,7 @@ def _fact_rows(point: Point) -> list[Row]:
     """Return a row for each fact that is known of at least one arm."""
     rows = []
     for name, cell_of in _FACTS.items():
+        # A CPU has no device memory, a single device has no mesh: their rows would be all dashes.
         cells = [cell_of(arm) for arm in point.arms.values()]
         texts = {cell.text for cell in cells}
         if texts != {UNKNOWN}:
@@ -121,6 +124,7 @@ def _fact_rows(point: Point) -> list[Row]:
 def _output_rows(point: Point) -> list[Row]:
     """Return rows about the candidate's outputs; the baseline's are what they are held against."""
     facts = {}
+    # One arm alone has nothing to agree with.
     if value_at(point.section, "agreement", "status"):
         facts["outputs against the baseline's"] = outputs_cell(point)
     for name, value in quality_of(point).items():

@@ -82,6 +82,7 @@ def warm_cell(arm: Mapping[str, Any]) -> Cell:
     is_warm = value_at(arm, "compile", "warm")
     if is_warm is None:
         return Cell(UNKNOWN)
+    # A strategy that compiles by nature is not warm and yet not wrong: the count says which.
     if is_warm:
         return Cell("yes")
     events = value_at(arm, "compile", "events_per_trial") or []

@@ -53,6 +53,7 @@ def points_table(points: Sequence[Point], unread: Sequence[Unread] = ()) -> Tabl
 
 def _columns(points: Sequence[Point], unread: Sequence[Unread]) -> list[_Column]:
     """Return the columns from what tells a point apart to what qualifies its figures."""
+    # Points without a baseline have no ratio and nothing to agree with.
     has_baseline = any("baseline" in point.arms for point in points)
     folders = {point.run.folder for point in points}
     settings: dict[str, None] = {}
@@ -76,6 +77,7 @@ def _columns(points: Sequence[Point], unread: Sequence[Unread]) -> list[_Column]
         columns.append(_Column("ratio [95 % interval]", True, _ratio_cell))
         columns.append(_Column("outputs", False, _agreement_cell))
     columns += [_quality_column(name) for name in qualities]
+    # Behind the figures stands what says how far they can be trusted.
     columns.append(_Column("warm", False, _warm_arms))
     columns.append(_Column("MBU", True, _bandwidth_cell))
     return columns
@@ -85,6 +87,7 @@ def _unread_row(run: Unread, columns: Sequence[_Column]) -> Row:
     """Return a row that says in the column of the verdicts why a run has none."""
     cells = []
     for column in columns:
+        # The reason stands where the reader looks for a verdict.
         if column.head == "run":
             cells.append(_run_cell(run.name))
         elif column.cell_of is _verdict_cell:
@@ -163,6 +166,7 @@ def _warm_arms(point: Point) -> Cell:
     arms = point.arms
     dirty = []
     for name, arm in arms.items():
+        # Only a cell with a count is of an arm that is not warm.
         cell = warm_cell(arm)
         if cell.value:
             count = cell.text.removeprefix("no, ")
@@ -177,6 +181,7 @@ def _setting_cell(value: str | None) -> Cell:
     if value is None:
         return Cell(UNKNOWN)
     try:
+        # Else a batch of 16 would be sorted before one of 2.
         return Cell(value, float(value))
     except ValueError:
         return Cell(value)
