@@ -114,15 +114,15 @@ def _problem_of_value(error: Exception, typed: Sequence[str]) -> str | None:
         return None
     key = cause.full_key
     if isinstance(cause, InterpolationResolutionError):
-        interpolated = [override for override in typed if "${" in override]
-        source = interpolated[0] if interpolated else key
         first_line, *_ = str(cause).splitlines()
-        return f"{source}: {first_line}"
+        for override in typed:
+            if "${" in override:
+                return f"{override}: {first_line}"
+        return f"{key}: {first_line}"
     if isinstance(cause, MissingMandatoryValue):
-        remedy = f"set {key}=..."
         if key in GROUPS:
-            remedy = f"choose one of {listed(GROUPS[key])}"
-        return f"{key} is missing; {remedy}"
+            return f"{key} is missing; choose one of {listed(GROUPS[key])}"
+        return f"{key} is missing; set {key}=..."
     return _refusal(error, cause, key, typed)
 
 

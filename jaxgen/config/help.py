@@ -81,20 +81,27 @@ def _experiments() -> list[str]:
 
 def _owners() -> list[tuple[str, str, type]]:
     """Return (what to call it, group, spec class), each class once."""
-    classes: dict[str, set[type]] = {group: set() for group in GROUPS}
-    for group, _, spec in OPTIONS:
-        classes[group].add(spec)
-    rows: dict[type, tuple[str, str, type]] = {}
-    # Of several options with one class, the first stands for all.
-    for group, option, spec in OPTIONS:
-        # Where a group's options are of one class, its keys belong to the group as a whole.
-        name = group
-        if len(classes[group]) > 1:
-            name = f"{group}={option}"
-        rows.setdefault(spec, (name, group, spec))
+    owners = []
+    for group in GROUPS:
+        classes = _classes_of(group)
+        for spec, option in classes.items():
+            # Where a group's options are of one class, its keys belong to the group as a whole.
+            name = group
+            if len(classes) > 1:
+                name = f"{group}={option}"
+            owners.append((name, group, spec))
     for slot, spec in PLAIN_SLOTS.items():
-        rows[spec] = (slot, slot, spec)
-    return list(rows.values())
+        owners.append((slot, slot, spec))
+    return owners
+
+
+def _classes_of(group: str) -> dict[type, str]:
+    """Return the spec classes of a group's options, each with the first option that has it."""
+    classes: dict[type, str] = {}
+    for other, option, spec in OPTIONS:
+        if other == group:
+            classes.setdefault(spec, option)
+    return classes
 
 
 def _keys(group: str, spec: type) -> str:

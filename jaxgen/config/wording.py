@@ -60,9 +60,10 @@ def unknown_option(group: str, name: str, options: Sequence[str]) -> str:
     known = GROUPS.get(group, ())
     ordered = [option for option in known if option in options]
     ordered += [option for option in options if option not in known]
-    allowed = f"there is no option of {group} yet"
     if ordered:
         allowed = f"{group} takes one of {listed(ordered)}"
+    else:
+        allowed = f"there is no option of {group} yet"
     hint = _guess(name, ordered, prefix=f"{group}=")
     return f"{group}={name} is not an option; {allowed}{hint}"
 
