@@ -16,7 +16,7 @@ def executed(monkeypatch):
     """The experiment replaced by one that leaves a finished result."""
 
     def execute(experiment, folder, *, pages):
-        execute.arms, execute.pages = arms, pages
+        execute.experiment, execute.pages = experiment, pages
         finished_result(folder)
         return ExitCode.OK
 
@@ -29,7 +29,7 @@ def executed(monkeypatch):
 def test_a_run_gives_its_result(executed, tmp_path):
     result = jaxgen.run(*SMALL, "cache=dynamic", folder=tmp_path / "run")
     assert not executed.pages
-    assert executed.arms["candidate"].choices["cache"] == "dynamic"
+    assert executed.experiment.candidate.choices["cache"] == "dynamic"
     assert (result.exit_code, result.metric) == (ExitCode.OK, "tokens_per_s")
     assert result.ratio == pytest.approx(2)
     assert result.ci95[0] <= result.ratio <= result.ci95[1]
