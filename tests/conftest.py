@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import types
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
@@ -37,6 +38,17 @@ if jax.__version_info__[:2] == (0, 10):
 inherited_flags = os.environ.get("XLA_FLAGS", "").split()
 os.environ["XLA_FLAGS"] = " ".join(dict.fromkeys([*inherited_flags, *quick_flags]))
 jax.devices()  # starts the backend here, so that no test can change what it is started with
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests that the table of slow files leaves out of the inner loop."""
+    from support.slow_tests import is_slow
+
+    tests = Path(__file__).parent
+    for item in items:
+        name = item.nodeid.partition("::")[2]
+        if is_slow(item.path.relative_to(tests).as_posix(), name):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", autouse=True)
