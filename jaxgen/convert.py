@@ -1,4 +1,4 @@
-"""The command `python -m jaxgen.convert SOURCE DEST`: a Hugging Face model becomes an Orbax checkpoint."""
+"""The command `python -m jaxgen.convert SOURCE DEST`: Hugging Face models to Orbax checkpoints."""
 
 import argparse
 import contextlib
@@ -30,12 +30,10 @@ def _answer(argv: Sequence[str] | None) -> int:
     try:
         _convert(options)
     except KeyboardInterrupt:
-        kept = (
-            f"{options.dest} is complete"
-            if options.dest.expanduser().exists()
-            else "nothing was written"
-        )
-        print(f"interrupted; {kept}", file=sys.stderr)
+        # The folder appears when it is complete, so that its presence tells.
+        is_complete = options.dest.expanduser().exists()
+        state = f"{options.dest} is complete" if is_complete else "nothing was written"
+        print(f"interrupted; {state}", file=sys.stderr)
         return ExitCode.INTERRUPTED
     return ExitCode.OK
 
@@ -43,7 +41,8 @@ def _answer(argv: Sequence[str] | None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = cli.Parser(
         prog="python -m jaxgen.convert",
-        description="Convert a Hugging Face model (safetensors) into an Orbax checkpoint that jaxgen restores.",
+        description="Convert a Hugging Face model (safetensors) into an Orbax checkpoint that "
+        "jaxgen restores.",
         epilog="example: python -m jaxgen.convert Qwen/Qwen3-0.6B qwen3 --dtype bfloat16",
     )
     parser.add_argument(
@@ -65,36 +64,34 @@ def _convert(options: argparse.Namespace) -> None:
 
     from jaxgen.checkpoints import convert, manifest
 
-    jax.config.update(
-        "jax_platforms", "cpu"
-    )  # nothing is computed: leave the accelerators to others
+    # Nothing is computed: the accelerators are left to others.
+    jax.config.update("jax_platforms", "cpu")
     with _bar() as progress:
         convert.convert(options.source, options.dest, dtype=options.dtype, progress=progress)
     dest = options.dest.expanduser().absolute()
-    made = manifest.read(dest)
-    arch = made.manifest.architecture
+    checkpoint = manifest.read(dest)
+    dtype, arch = checkpoint.manifest.dtype, checkpoint.manifest.architecture
     print(dest)
-    print(f"  {len(made.shapes)} tensors, {made.nbytes:,} bytes, {made.manifest.dtype}")
+    print(f"  {len(checkpoint.shapes)} tensors, {checkpoint.nbytes:,} bytes, {dtype}")
     print(
-        f"  {arch.family}: {arch.num_layers} layers, hidden {arch.hidden_size}, {arch.num_heads} heads "
-        f"({arch.num_kv_heads} for keys and values) of {arch.head_dim}, vocabulary {arch.vocab_size}, "
-        f"context {arch.context}"
+        f"  {arch.family}: {arch.num_layers} layers, hidden {arch.hidden_size}, "
+        f"{arch.num_heads} heads ({arch.num_kv_heads} for keys and values) of {arch.head_dim}, "
+        f"vocabulary {arch.vocab_size}, context {arch.context}"
     )
-    print(f"  fingerprint {made.manifest.fingerprint}")
+    print(f"  fingerprint {checkpoint.manifest.fingerprint}")
     print(f"run it: python -m jaxgen model=hf {_override('model.checkpoint', str(dest))}")
 
 
 def _override(key: str, value: str) -> str:
-    """An override as a shell, and Hydra after it, read it back."""
-    plain = re.fullmatch(r"[\w/.:+@ -]+", value)
-    return shlex.quote(
-        f"{key}={value}" if plain else f"{key}={json.dumps(value, ensure_ascii=False)}"
-    )
+    """Return an override that a shell, and Hydra after it, read back as it is meant."""
+    if not re.fullmatch(r"[\w/.:+@ -]+", value):
+        value = json.dumps(value, ensure_ascii=False)
+    return shlex.quote(f"{key}={value}")
 
 
 @contextlib.contextmanager
 def _bar() -> Iterator:
-    """A progress bar on stderr, where that is a terminal."""
+    """Show a progress bar on stderr, where that is a terminal; yield what moves it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -105,13 +102,14 @@ def _bar() -> Iterator:
         TimeElapsedColumn(),
     )
     console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, disable=not console.is_terminal, transient=True
-    ) as bar:
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, disable=hidden, transient=True) as bar:
         task = bar.add_task("start", total=None)
-        yield lambda stage, done, total: bar.update(
-            task, description=stage, completed=done, total=total
-        )
+
+        def advance(stage: str, done: int, total: int) -> None:
+            bar.update(task, description=stage, completed=done, total=total)
+
+        yield advance
 
 
 if __name__ == "__main__":

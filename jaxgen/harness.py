@@ -5,7 +5,6 @@
 takes the harness's own arguments; in Python, `lm_eval.simple_evaluate(model=Harness(...))`.
 """
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,80 +41,110 @@ class Harness(LM):
     ):
         super().__init__()
         del max_batch_size, device
-        sized = str(batch_size).isdigit()  # it may be "auto"
         composed = [f"{key}={value}" for key, value in overrides.items()]
-        composed += [f"workload.batch_size={batch_size}"] if sized else []
+        if str(batch_size).isdigit():  # the harness also passes "auto"
+            composed.append(f"workload.batch_size={batch_size}")
         self.engine = Engine(candidate(composed))
 
     def loglikelihood(
         self, requests: Sequence[Instance], disable_tqdm: bool = False
     ) -> list[tuple[float, bool]]:
-        """Sum of log-probabilities of each continuation, and whether it is greedy; contexts lose what is too long."""
+        """Return the log-probability of each continuation, and whether it is greedy.
+
+        Contexts that are too long lose their beginning.
+        """
         del disable_tqdm
         pairs = [_arguments(request) for request in requests]
-        return [
-            (each.logprob, each.is_greedy)
-            for each in self.engine.loglikelihoods(pairs, truncate=True)
-        ]
+        likelihoods = self.engine.loglikelihoods(pairs, truncate=True)
+        return [(likelihood.logprob, likelihood.is_greedy) for likelihood in likelihoods]
 
     def loglikelihood_rolling(
         self, requests: Sequence[Instance], disable_tqdm: bool = False
     ) -> list[float]:
-        """Log-likelihood of each whole text."""
+        """Return the log-likelihood of each whole text."""
         del disable_tqdm
-        return [self.engine.rolling_loglikelihood(_arguments(request)[0]) for request in requests]
+        likelihoods = []
+        for request in requests:
+            text = _arguments(request)[0]
+            likelihood = self.engine.rolling_loglikelihood(text)
+            likelihoods.append(likelihood)
+        return likelihoods
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
-        """What is written after each context, up to the first of the strings that end it.
+        """Return what is written after each context, up to the first string that ends it.
 
         Raises:
-            UserError: a task wants tokens drawn by chance, or more of them than the model's context holds.
+            UserError: a task wants tokens drawn by chance, or more of them than the model's
+                context holds.
         """
         del disable_tqdm
-        asked = [(number, _arguments(request)) for number, request in enumerate(requests)]
-        written: dict[int, str] = {}
-        by_limit = sorted(asked, key=lambda each: _limit(each[1][1]))
-        for limit, group in itertools.groupby(by_limit, key=lambda each: _limit(each[1][1])):
-            several = list(group)
-            prompts = [
-                self._shortened(context, room=self.engine.context - limit)
-                for _, (context, _) in several
-            ]
-            completed = self.engine.generate(prompts, max_new_tokens=limit)
-            for (number, (_, settings)), completion in zip(several, completed, strict=True):
-                written[number] = _cut(completion.text or "", settings.get("until") or [])
-        return [written[number] for number in range(len(asked))]
+        # One call for all requests of one limit: they share batches and compiled programs.
+        numbers_by_limit: dict[int, list[int]] = {}
+        for number, request in enumerate(requests):
+            _, settings = _arguments(request)
+            limit = _limit(settings)
+            numbers = numbers_by_limit.setdefault(limit, [])
+            numbers.append(number)
+        texts = [""] * len(requests)
+        for limit, numbers in sorted(numbers_by_limit.items()):
+            room = self.engine.context - limit
+            prompts = []
+            for number in numbers:
+                context, _ = _arguments(requests[number])
+                prompts.append(self._shortened(context, room=room))
+            completions = self.engine.generate(prompts, max_new_tokens=limit)
+            for number, completion in zip(numbers, completions, strict=True):
+                _, settings = _arguments(requests[number])
+                until = settings.get("until") or []
+                texts[number] = _cut(completion.text or "", until)
+        return texts
 
     def _shortened(self, context: str, *, room: int) -> list[int]:
+        """Return the last `room` tokens of a context."""
         if room < 1:
+            wanted = self.engine.context - room
             raise UserError(
-                f"the task wants {self.engine.context - room} new tokens, and the model's context is "
+                f"the task wants {wanted} new tokens, and the model's context is "
                 f"{self.engine.context}: set max_gen_toks lower"
             )
         return self.engine.encode(context)[-room:]
 
 
 def _arguments(request: Instance) -> Any:
-    """What a request asks: (context, continuation), (text,) or (context, settings); the harness types them as empty."""
+    """Return (context, continuation), (text,) or (context, settings) of a request.
+
+    The harness types them as an empty tuple.
+    """
     return request.args
 
 
 def _limit(settings: dict[str, Any]) -> int:
-    if settings.get("do_sample") or float(settings.get("temperature") or 0) > 0:
+    """Return the most new tokens that a task wants."""
+    temperature = float(settings.get("temperature") or 0)
+    if settings.get("do_sample") or temperature > 0:
         raise UserError(
             "the task draws tokens by chance (do_sample, temperature); jaxgen.harness is greedy"
         )
-    return int(settings.get("max_gen_toks") or settings.get("max_new_tokens") or MOST_NEW_TOKENS)
+    # Tasks use either name; the harness's own models know both.
+    limit = settings.get("max_gen_toks")
+    if not limit:
+        limit = settings.get("max_new_tokens")
+    return int(limit or MOST_NEW_TOKENS)
 
 
 def _cut(text: str, until: str | Sequence[str]) -> str:
-    """The text before the first of the strings that end it."""
+    """Return the text before the first of the strings that end it."""
     ends = [until] if isinstance(until, str) else until
-    return text[: min((text.index(end) for end in ends if end and end in text), default=len(text))]
+    first = len(text)
+    for end in ends:
+        position = text.find(end) if end else -1
+        if position >= 0:
+            first = min(first, position)
+    return text[:first]
 
 
 def main() -> None:
-    """The harness's own command line, which knows `--model jaxgen` here."""
+    """Run the harness's own command line, which knows `--model jaxgen` here."""
     from lm_eval.__main__ import cli_evaluate
 
     cli_evaluate()

@@ -28,8 +28,8 @@ class Completion(NamedTuple):
     """What a model wrote after one prompt.
 
     Attributes:
-        text: null where the model has no tokenizer.
-        tokens: the new ones.
+        text: the new text; null where the model has no tokenizer.
+        tokens: the new token ids.
         finish_reason: `eos` or `length`.
     """
 
@@ -44,8 +44,8 @@ class Engine:
     Nothing is measured here: compiled programs are kept from call to call, one for each shape.
 
     Attributes:
-        run: what it is made of.
-        random: its weights are random, and what it says means nothing.
+        run: the arm's spec.
+        random: whether the weights are random; what the model says means nothing then.
     """
 
     def __init__(self, run: Run, *, progress: Progress = silent):
@@ -56,6 +56,7 @@ class Engine:
         self.random = loaded.random
         self._codec = Codec(loaded.tokenizer, vocab_size=vocab_size, random=loaded.random)
         self._engine = engines.Engine(run, loaded.structure, loaded.leaves)
+        # Scores can be asked of any arm; one that generates scores with the defaults.
         work = run.workload if isinstance(run.workload, Score) else Score()
         self._scorer = Scorer(
             self._engine, batch_size=work.batch_size, prefix_cache=work.prefix_cache
@@ -68,11 +69,11 @@ class Engine:
         return self._engine.blueprint.structure.architecture.context
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text, with what the tokenizer puts around it."""
+        """Return the token ids of a text, with what the tokenizer puts around it."""
         return self._codec.encode(text)
 
     def decode(self, tokens: Sequence[int]) -> str | None:
-        """The text of token ids; null without a tokenizer."""
+        """Return the text of token ids; null without a tokenizer."""
         return self._codec.decode(tokens)
 
     def generate(
@@ -84,46 +85,68 @@ class Engine:
             prompts: a text, or several texts or lists of token ids.
             max_new_tokens: null takes `workload.max_new_tokens`.
 
+        Returns:
+            One completion per prompt, in their order.
+
         Raises:
-            UserError: a prompt is empty, out of the vocabulary, or too long for the model or the cache.
+            UserError: a prompt is empty, out of the vocabulary, or too long for the model or the
+                cache.
         """
         several = [prompts] if isinstance(prompts, str) else list(prompts)
-        named = [(f"prompts[{number}]", prompt) for number, prompt in enumerate(several)]
-        problems = [
-            p
-            for name, prompt in named
-            for p in text_or_id_problems(prompt, name, may_be_empty=False)
-        ]
-        vocab_size = self._engine.blueprint.structure.architecture.vocab_size
-        problems = problems or outside_vocabulary(named, vocab_size)
+        self._check_prompts(several, max_new_tokens)
+        encoded = []
+        for prompt in several:
+            ids = self.encode(prompt) if isinstance(prompt, str) else [int(id_) for id_ in prompt]
+            encoded.append(ids)
+        if self._engine.generation.batching is Batching.continuous:
+            outputs = self._generate_continuously(encoded, new_tokens=max_new_tokens)
+        else:
+            outputs = self._generate_in_batches(encoded, new_tokens=max_new_tokens)
+        return [Completion(self.decode(ids), ids, reason) for ids, reason in outputs]
+
+    def _check_prompts(self, prompts: Sequence[TextOrIds], max_new_tokens: int | None) -> None:
+        """Raise a UserError that names everything that is wrong with the arguments."""
+        named = [(f"prompts[{number}]", prompt) for number, prompt in enumerate(prompts)]
+        problems = []
+        for name, prompt in named:
+            problems += text_or_id_problems(prompt, name, may_be_empty=False)
+        if not problems:
+            # Only of well-formed ids can be said whether they lie in the vocabulary.
+            vocab_size = self._engine.blueprint.structure.architecture.vocab_size
+            problems = outside_vocabulary(named, vocab_size)
         if max_new_tokens is not None and max_new_tokens < 1:
             problems.append(f"max_new_tokens={max_new_tokens} must be 1 or more")
         if problems:
             raise UserError.collected("nothing can be generated", problems)
-        tokens = [
-            self.encode(each) if isinstance(each, str) else list(map(int, each)) for each in several
-        ]
-        found = self._written(tokens, new_tokens=max_new_tokens)
-        return [Completion(self.decode(ids), ids, reason) for ids, reason in found]
 
-    def _written(
+    def _generate_continuously(
         self, prompts: Sequence[list[int]], *, new_tokens: int | None
     ) -> list[engines.Output]:
-        """As the run's batching has it."""
-        engine, found = self._engine, []
-        if engine.generation.batching is Batching.continuous:
-            most = new_tokens or engine.generation.max_new_tokens
-            call = Call(
-                Continuous(engine, [Request(tuple(each), most) for each in prompts]),
-                clock=time.perf_counter,
-            )
-            call.run()
-            return [(list(text.tokens), engine.finish_reason(text.tokens)) for text in call.served]
+        """Generate with rows that take the next prompt as soon as they are free."""
+        engine = self._engine
+        limit = new_tokens or engine.generation.max_new_tokens
+        requests = [Request(tuple(prompt), limit) for prompt in prompts]
+        call = Call(Continuous(engine, requests), clock=time.perf_counter)
+        call.run()
+        outputs = []
+        for sequence in call.served:
+            ids = list(sequence.tokens)
+            outputs.append((ids, engine.finish_reason(sequence.tokens)))
+        return outputs
+
+    def _generate_in_batches(
+        self, prompts: Sequence[list[int]], *, new_tokens: int | None
+    ) -> list[engines.Output]:
+        """Generate batch by batch; a batch ends with its longest row."""
+        engine = self._engine
+        outputs = []
+        # One capacity for all batches, so that they share compiled programs.
         capacity = engine.capacity(prompts, new_tokens=new_tokens)
         for batch in engine.batches(prompts, new_tokens=new_tokens, capacity=capacity):
-            _, state = engine.decode(batch, *engine.prefill(batch, engine.empty_cache(batch)))
-            found += engine.outputs(batch, state)
-        return found
+            cache = engine.empty_cache(batch)
+            _, state = engine.decode(batch, *engine.prefill(batch, cache))
+            outputs += engine.outputs(batch, state)
+        return outputs
 
     def score(
         self,
@@ -136,7 +159,7 @@ class Engine:
         *,
         labels: Sequence[str] | None = None,
     ) -> list[list[float]]:
-        """The probability of each label right after the query and each item.
+        """Return the probability of each label right after the query and each item.
 
         Args:
             query: a text or token ids.
@@ -144,7 +167,8 @@ class Engine:
             label_token_ids: the labels' ids; one score per occurrence.
             apply_softmax: probabilities among the labels alone; else over the whole vocabulary.
             item_first: the item stands before the query.
-            tokenization: `joint` tokenises query and item as one text, `separate` joins the tokens of both.
+            tokenization: `joint` tokenises query and item as one text, `separate` joins the tokens
+                of both.
             labels: instead of ids their texts, each of them one token.
 
         Returns:
@@ -170,21 +194,33 @@ class Engine:
         )
 
     def loglikelihood(self, context: TextOrIds, continuation: TextOrIds) -> Likelihood:
-        """Of `continuation` right after `context`: the sum of its log-probabilities, and whether it is greedy.
+        """Return the log-probability of `continuation` right after `context`.
+
+        Returns:
+            The sum over its tokens, and whether each of them is the likeliest one.
 
         Raises:
-            UserError: one of them is empty (the context may be), out of the vocabulary, or both are too long.
+            UserError: one of them is empty (the context may be), out of the vocabulary, or both
+                are too long.
         """
         return self._likelihoods.loglikelihood(context, continuation)
 
     def loglikelihoods(
         self, pairs: Sequence[tuple[TextOrIds, TextOrIds]], *, truncate: bool = False
     ) -> list[Likelihood]:
-        """The same for many (context, continuation), in batches; `truncate` shortens contexts that are too long."""
+        """Return `loglikelihood` of many (context, continuation), computed in batches.
+
+        Args:
+            pairs: the contexts and their continuations.
+            truncate: shorten contexts that are too long, from their beginning.
+        """
         return self._likelihoods.loglikelihoods(pairs, truncate=truncate)
 
     def rolling_loglikelihood(self, text: TextOrIds) -> float:
-        """Log-likelihood of a whole text; one beyond the model's context is cut into stretches that fill it."""
+        """Return the log-likelihood of a whole text.
+
+        A text beyond the model's context is cut into stretches that fill it.
+        """
         return self._likelihoods.rolling(text)
 
 
@@ -206,20 +242,24 @@ def load(*overrides: str) -> Engine:
 
 
 def candidate(overrides: Iterable[str]) -> Run:
-    """The candidate of a composed run, whose baseline is not asked for.
+    """Compose the candidate alone, for this process.
+
+    Args:
+        overrides: as on the command line.
 
     Raises:
-        UserError: as on the command line; or the process that is running already would have to be another.
+        UserError: as on the command line; or the candidate asks for processes of its own, while
+            this one is running already.
     """
     run = load_candidate(overrides).run
     if run.mesh.joins or run.mesh.local_processes > 1:
         raise UserError(
-            "mesh.processes, mesh.coordinator and mesh.local_processes are for workers that jaxgen starts; here jax "
-            "runs in your own process: give mesh.tensor and mesh.data alone"
+            "mesh.processes, mesh.coordinator and mesh.local_processes are for workers that jaxgen "
+            "starts; here jax runs in your own process: give mesh.tensor and mesh.data alone"
         )
     if run.process != Process():
         raise UserError(
-            "process.* is for workers that jaxgen starts; here jax runs in your own process: set XLA_FLAGS and other "
-            "variables before it starts"
+            "process.* is for workers that jaxgen starts; here jax runs in your own process: set "
+            "XLA_FLAGS and other variables before it starts"
         )
     return run

@@ -1,7 +1,8 @@
-"""`jaxgen.run`: what the command line measures, from Python. The arms have processes of their own here too."""
+"""`jaxgen.run`: what the command line measures, from Python, in worker processes here too."""
 
 import dataclasses
 import datetime
+from collections.abc import Sequence
 from pathlib import Path
 
 from jaxgen.config.experiment import load_experiment
@@ -19,8 +20,9 @@ class Result:
 
     Attributes:
         folder: the run folder.
-        exit_code: as of the command line: 0, 10 (the gate), 20 (invalid), 30 (an arm failed), 130 (interrupted).
-        data: the whole of result.json.
+        exit_code: as of the command line: 0, 10 (the gate), 20 (invalid), 30 (an arm failed), 130
+            (interrupted).
+        data: the contents of result.json.
     """
 
     folder: Path
@@ -29,32 +31,45 @@ class Result:
 
     @property
     def verdict(self) -> str | None:
-        """`faster`, `slower`, `equivalent`, `inconclusive` or `invalid`; null where nothing was compared."""
+        """`faster`, `slower`, `equivalent`, `inconclusive` or `invalid`.
+
+        Null where nothing was compared.
+        """
         return self.data["verdict"]
 
     @property
     def reason(self) -> str | None:
-        """Of the verdict, in words."""
+        """The reason of the verdict, in words."""
         return self.data["verdict_reason"]
 
     @property
     def metric(self) -> str | None:
-        """The one that the verdict is about; null where there is none, or every case has its own."""
+        """The metric that the verdict is about.
+
+        Null where there is none, or every case has its own.
+        """
         return next(iter(self.data["comparison"]), None)
 
     @property
     def ratio(self) -> float | None:
-        """The candidate's over the baseline's, above 1 where the candidate is better; null where none was had."""
-        return None if self.metric is None else self.data["comparison"][self.metric]["ratio"]
+        """The candidate's figure over the baseline's, above 1 where the candidate is better.
+
+        Null where nothing was compared.
+        """
+        if self.metric is None:
+            return None
+        return self.data["comparison"][self.metric]["ratio"]
 
     @property
     def ci95(self) -> tuple[float, float] | None:
-        """The interval of the ratio; null below two blocks."""
-        ends = None if self.metric is None else self.data["comparison"][self.metric]["ci95"]
+        """The 95 % interval of the ratio; null below two blocks."""
+        if self.metric is None:
+            return None
+        ends = self.data["comparison"][self.metric]["ci95"]
         return None if ends is None else (ends[0], ends[1])
 
     def metrics(self, arm: str = "candidate") -> dict[str, schema.Metric]:
-        """The measured values of an arm, by metric: unit, samples, median and so on."""
+        """Return the measured values of an arm, by metric: unit, samples, median and so on."""
         return self.data["arms"][arm]["metrics"]
 
     def report(self) -> Path:
@@ -79,6 +94,9 @@ def run(*overrides: str, folder: str | Path | None = None, report: bool = False)
         folder: the run folder; null makes one below `runs/` of the working directory.
         report: write the pages and plots at once; `Result.report` does so later.
 
+    Returns:
+        The result, read back from the folder.
+
     Raises:
         UserError: a mistake in the overrides, a missing checkpoint, prompts that do not fit.
 
@@ -91,14 +109,20 @@ def run(*overrides: str, folder: str | Path | None = None, report: bool = False)
             "hydra.* is of the command line; give the run folder as run(..., folder=FOLDER)"
         )
     experiment = load_experiment(overrides)
-    now = datetime.datetime.now()
-    named = f"{now:%H-%M-%S-%f}_{short_name(','.join(overrides))}"
-    place = Path("runs", f"{now:%Y-%m-%d}", named) if folder is None else Path(folder)
-    with writing(place):
-        place.mkdir(parents=True, exist_ok=True)
+    run_folder = _new_folder(overrides) if folder is None else Path(folder)
+    with writing(run_folder):
+        run_folder.mkdir(parents=True, exist_ok=True)
     try:
-        code = execute(experiment, place, pages=report)
+        code = execute(experiment, run_folder, pages=report)
     except UserError:
-        remove_unused(place)
+        # A mistake that a worker found leaves no folder without a measurement behind.
+        remove_unused(run_folder)
         raise
-    return Result(place, code, read_result(place / RESULT))
+    return Result(run_folder, code, read_result(run_folder / RESULT))
+
+
+def _new_folder(overrides: Sequence[str]) -> Path:
+    """Return the path of a run folder as the command line names it, to the microsecond."""
+    now = datetime.datetime.now()
+    name = f"{now:%H-%M-%S-%f}_{short_name(','.join(overrides))}"
+    return Path("runs", f"{now:%Y-%m-%d}", name)
