@@ -1,4 +1,4 @@
-"""lm-evaluation-harness runs its own kinds of task on a jaxgen model; skipped where it is not installed."""
+"""lm-evaluation-harness runs its kinds of task on a jaxgen model; skipped without the harness."""
 
 import json
 

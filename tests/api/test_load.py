@@ -79,7 +79,10 @@ def test_a_baseline_that_cannot_be_is_no_matter():
 
 
 def test_importing_the_package_imports_no_jax():
-    program = "import jaxgen, sys; print([name for name in ('jax', 'hydra', 'numpy') if name in sys.modules])"
+    program = (
+        "import jaxgen, sys; "
+        "print([name for name in ('jax', 'hydra', 'numpy') if name in sys.modules])"
+    )
     told = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""Whole runs in real workers, as small as they can be: what they leave, and how they end when something goes wrong."""
+"""Whole runs in real workers, as small as can be: what they leave, how they end if one fails."""
 
 import json
 import os
@@ -17,32 +17,52 @@ pytestmark = pytest.mark.slow
 
 STATISTICS = "unit better samples n mean std median min max p50 p90 p95 p99"
 CONTRACT = {
-    "": "schema_version status verdict verdict_reason run_id arms comparison agreement cases environment "
-    "measurement stability same_program notes",
+    "": (
+        "schema_version status verdict verdict_reason run_id arms comparison agreement "
+        "cases environment measurement stability same_program notes"
+    ),
     "arms": "candidate baseline",
-    "arms.*": "choices config weights mesh startup metrics compile memory roofline program failure",
-    "arms.*.choices": "model cache jit dtype mesh workload prompts measure baseline tracker gate study",
-    "arms.*.config": "model cache jit dtype mesh workload prompts measure baseline tracker gate study process fault",
+    "arms.*": (
+        "choices config weights mesh startup metrics compile memory roofline program failure"
+    ),
+    "arms.*.choices": (
+        "model cache jit dtype mesh workload prompts measure baseline tracker gate study"
+    ),
+    "arms.*.config": (
+        "model cache jit dtype mesh workload prompts measure baseline tracker gate "
+        "study process fault"
+    ),
     "arms.*.weights": "source fingerprint random bytes",
-    "arms.*.startup": "load_s trace_s lower_s compile_s warmup_s persistent_cache_hits persistent_cache_misses "
-    "calls next_call import_s",
+    "arms.*.startup": (
+        "load_s trace_s lower_s compile_s warmup_s persistent_cache_hits "
+        "persistent_cache_misses calls next_call import_s"
+    ),
     "arms.*.metrics": "tokens_per_s latency_s ttft_s tpot_s",
     "arms.*.metrics.*": STATISTICS,
     "arms.*.compile": "events_per_trial warm functions void_trials",
-    "arms.*.memory": "weights_bytes kv_cache_bytes device_peak_bytes program_temp_bytes program_alias_bytes "
-    "host_peak_rss_bytes reasons",
-    "arms.*.roofline": "bytes_per_step flops_per_step bandwidth_bytes_per_s peak_flops_per_s mbu mfu of prefill "
-    "working_set_bytes bandwidth_form",
+    "arms.*.memory": (
+        "weights_bytes kv_cache_bytes device_peak_bytes program_temp_bytes "
+        "program_alias_bytes host_peak_rss_bytes reasons"
+    ),
+    "arms.*.roofline": (
+        "bytes_per_step flops_per_step bandwidth_bytes_per_s peak_flops_per_s mbu mfu "
+        "of prefill working_set_bytes bandwidth_form"
+    ),
     "arms.*.program": "stablehlo_sha256 module_bytes programs cost copies",
     "comparison": "tokens_per_s latency_s ttft_s tpot_s",
     "comparison.*": "ratio ci95 blocks pairs p_value processes spread",
-    "agreement": "status tokens_compared first_divergence max_abs_logprob_diff kl_max kl_mean tolerance "
-    "tolerance_reason reasons warnings prompts_compared prompts_diverging forced",
+    "agreement": (
+        "status tokens_compared first_divergence max_abs_logprob_diff kl_max kl_mean "
+        "tolerance tolerance_reason reasons warnings prompts_compared prompts_diverging "
+        "forced"
+    ),
     "measurement": "isolation margin margin_source stopped_because repeats",
     "stability": "drift outliers advice",
     "stability.drift": "candidate baseline",
-    "environment": "packages device_kind device_count cpu xla_flags jax_environment jax_config git "
-    "load_average_before load_average_after foreign_cpu_share foreign_device_load",
+    "environment": (
+        "packages device_kind device_count cpu xla_flags jax_environment jax_config git "
+        "load_average_before load_average_after foreign_cpu_share foreign_device_load"
+    ),
 }
 """The keys of result.json that others read; `*` stands for each key there is."""
 
@@ -59,7 +79,7 @@ def at(value, path):
 
 @pytest.fixture(scope="module")
 def ab(tmp_path_factory):
-    """One run of a fixed cache against none, each arm in its own process; the folder, the exit code, the result."""
+    """One run of a fixed cache against none: the folder, the exit code and the result."""
     folder = tmp_path_factory.mktemp("ab")
     before = workers_of(os.getpid())
     code, result = execute_small(folder)

@@ -1,4 +1,4 @@
-"""What may be said of finished measurements: margins, verdicts, what spoils them, and the exit code."""
+"""What may be said of finished measurements: margins, verdicts, what spoils them, exit codes."""
 
 import dataclasses
 
@@ -160,7 +160,8 @@ class TestInvalid:
         )
         assert block["verdict"] == "invalid"
         assert block["verdict_reason"] == (
-            "the measurement is invalid: cache=none compiled in 3 trials; cache=fixed wrote other outputs"
+            "the measurement is invalid: cache=none compiled in 3 trials; "
+            "cache=fixed wrote other outputs"
         )
         assert block["comparison"] == {}
         assert "2.00" not in block["verdict_reason"]

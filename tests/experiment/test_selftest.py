@@ -1,4 +1,4 @@
-"""The benchmark of the benchmark, with a clock and a machine that are arithmetic: how often the verdict is right."""
+"""How often the verdict is right, on a machine and with a clock that are arithmetic."""
 
 import dataclasses
 import json
@@ -18,11 +18,12 @@ from support.stand_in_machine import Machine, same_experiment
 PLAN = {"trials": 2, "blocks": 8, "margin": 0.01}
 PLACE = ("case", "process", "block", "pair", "arm")
 REASONS = {
-    "recompile": "the measurement is invalid: the candidate compiled in 3 trials although it was warmed up",
-    "wrong_token": "the measurement is invalid: the outputs of the candidate and the baseline differ",
-    "nan_weights": "the measurement is invalid: the candidate's logits hold NaN or Inf",
-    "clock": "the measurement is invalid: the candidate reaches 900% of the memory bandwidth: the timer is wrong",
+    "recompile": "the candidate compiled in 3 trials although it was warmed up",
+    "wrong_token": "the outputs of the candidate and the baseline differ",
+    "nan_weights": "the candidate's logits hold NaN or Inf",
+    "clock": "the candidate reaches 900% of the memory bandwidth: the timer is wrong",
 }
+REASONS = {name: f"the measurement is invalid: {reason}" for name, reason in REASONS.items()}
 
 
 def self_tested(folder, monkeypatch, study, *, machine=None, faulty=None, **plan):
@@ -136,7 +137,7 @@ def test_a_fault_s_run_that_breaks_off_is_known_as_failed(tmp_path, monkeypatch)
 class TestContinuing:
     @pytest.fixture
     def stopped(self, tmp_path, monkeypatch):
-        """The folder of a self-test with three measurements of each kind, and one more of the first."""
+        """A self-test with three measurements of each kind, and one more of the first."""
         folder = tmp_path / "stopped"
         folder.mkdir()
         _, result, _ = self_tested(
@@ -218,6 +219,6 @@ class TestContinuing:
 def test_arms_that_differ_are_refused(tmp_path, monkeypatch):
     both = same_experiment(Selftest())
     alone = dataclasses.replace(both, arms={"candidate": both.candidate})
+    record, console = Record(alone.arms, tmp_path), Console(alone, tmp_path)
     with pytest.raises(UserError, match="study=selftest measures an arm against itself"):
-        record, console = Record(alone.arms, tmp_path), Console(alone, tmp_path)
         selftest.selftest(alone, record, console, measure_once=_faulty)

@@ -1,4 +1,4 @@
-"""One pair of processes, of stand-ins: what is asked of the workers in which order, and what is on disk by then."""
+"""One pair of stand-in processes: the order of the commands, and what is on disk by then."""
 
 import contextlib
 from collections import Counter
@@ -21,7 +21,7 @@ PROBE |= {"peak_flops_per_s": 1e9, "flops_samples": [1e9], "flops_form": "dot"}
 
 
 class Workers(StandInPool):
-    """Notes what it is asked; `dies` is the number of the trial in which it does, and each look finds a higher peak."""
+    """Keeps every call; it dies in the trial `dies`, and each look finds a higher peak."""
 
     def __init__(self, arms, *, dies=None):
         super().__init__(Machine(seed=0), arms)

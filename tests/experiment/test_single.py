@@ -1,4 +1,4 @@
-"""Whole measurements in real workers beyond the plain one: several processes, a grid, startups, a gate."""
+"""Whole measurements in real workers: several processes, a grid, startups, a gate."""
 
 import json
 
@@ -25,7 +25,7 @@ WIDE = "measure.margin=0.9"
 
 @pytest.fixture(scope="module")
 def twins(tmp_path_factory):
-    """An arm against itself in two processes, one after the other, profiled and dumped: folder, exit code, result."""
+    """An arm against itself in two processes, profiled and dumped: folder, exit code, result."""
     folder = tmp_path_factory.mktemp("twins")
     code, result = execute_small(
         folder, *TWINS, WIDE, "measure.profile=true", "measure.dump_hlo=true"

@@ -1,4 +1,4 @@
-"""Startup: fresh processes over an empty and over a filled cache folder, and the second precompile in one process."""
+"""Startup: fresh processes over an empty and a filled cache folder, and a second precompile."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ CACHED = {
 
 
 class Pools:
-    """Take the place of `Pool`: each is one process, which finds whatever an earlier one left in its folder."""
+    """Take the place of `Pool`: each process finds whatever an earlier one left in its folder."""
 
     def __init__(self, second=NOTHING):
         self.started = []

@@ -1,4 +1,4 @@
-"""The course of the trials against stand-ins for the workers: order, limits, and who is told of what."""
+"""The course of the trials against stand-in workers: their order, their limits, their rows."""
 
 import types
 from collections import Counter
@@ -70,7 +70,7 @@ class TestStop:
         assert told.comparison["blocks"] == MIN_BLOCKS_FOR_TARGET
 
     def test_the_interval_that_ends_them_is_that_of_their_own_process(self):
-        """Two processes that disagree make a wide interval together; each is measured no longer for it."""
+        """Two processes that disagree make a wide interval; neither is measured longer for it."""
         _, told, _ = measure(blocks=5)
         slower = Workers(speeds=lambda arm, number: 100.0)
         where = {"process": 1, "first_block": 5}

@@ -1,4 +1,4 @@
-"""What the trials make of compiles inside the clock and of outputs that change: voids, notes, spoilt measurements."""
+"""Compiles inside the clock and outputs that change: voids, notes, spoilt measurements."""
 
 import dataclasses
 from collections import Counter
@@ -70,7 +70,8 @@ class TestCompiles:
         assert Counter(workers.timed) == {"candidate": 12, "baseline": 12}
         (told,) = made.dirty
         assert told.startswith(
-            "cache=fixed compiled inside the clock in 1 of 12 trials (6 compile events in the worst)"
+            "cache=fixed compiled inside the clock in 1 of 12 trials "
+            "(6 compile events in the worst)"
         )
         assert told.endswith(f"because {key} leaves shapes of the trials cold")
         assert any("the warm-up was shorter than the trials" in note for note in made.notes)
