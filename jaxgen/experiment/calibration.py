@@ -13,8 +13,7 @@ from jaxgen.errors import ExitCode, UserError
 from jaxgen.executor.pool import Pool, start_order
 from jaxgen.experiment.judge import DEFAULT_MARGIN, floor_key
 from jaxgen.experiment.machine_load import NOISY_SHARE
-from jaxgen.experiment.repetitions import Repetitions, require_same
-from jaxgen.experiment.session import Session
+from jaxgen.experiment.repetitions import Repetitions, require_same, start_repetitions
 from jaxgen.machine import cpu_load
 from jaxgen.measure import noise_floor
 from jaxgen.results.files import LOG
@@ -57,23 +56,27 @@ def _measure_all(
     """Return the comparison of every measurement that counts; each is on disk at once."""
     comparisons: list[Repetition] = []
     record.result["calibration"] = {"comparisons": comparisons}
-    plan = experiment.measure
+    total = study.processes * study.repetitions
     measured = 0
     start = time.monotonic()
     for process in range(study.processes):
         # Each pair of processes gets its share of the time, however slow an earlier one was.
         until = start + study.max_seconds * (process + 1) / study.processes
         arms = start_order(experiment.arms, process)
-        with Pool(arms, isolation=plan.isolation, log=record.folder / LOG) as pool:
+        isolation = experiment.measure.isolation
+        with Pool(arms, isolation=isolation, log=record.folder / LOG) as pool:
             if process == 0:
-                record.environment(pool.environments, isolation=pool.isolation)
-                # A file of noise floors that is damaged is refused now, not after minutes.
-                noise_floor.find(floor_key(experiment.candidate, record.result["environment"]))
-            session = Session(arms, pool, record, console, plan=plan, process=process)
-            repetitions = Repetitions(
-                arms, pool, session, record, plan=plan, first=measured, process=process
+                _record_environment(experiment, record, pool)
+            repetitions = start_repetitions(
+                experiment,
+                pool,
+                record,
+                console,
+                arms=arms,
+                first=measured,
+                process=process,
+                process_of_run=process,
             )
-            repetitions.load()
             for number in range(study.repetitions):
                 if number and time.monotonic() > until:
                     break
@@ -83,9 +86,15 @@ def _measure_all(
                     continue
                 comparisons.append(cast(Repetition, {"process": process, **comparison}))
                 record.save()
-                total = study.processes * study.repetitions
                 console.repetition(len(comparisons), total, study="calibrate")
     return comparisons
+
+
+def _record_environment(experiment: Experiment, record: Record, pool: Pool) -> None:
+    """Note where the first workers run."""
+    record.environment(pool.environments, isolation=pool.isolation)
+    # A file of noise floors that is damaged is refused now, not after minutes.
+    noise_floor.find(floor_key(experiment.candidate, record.result["environment"]))
 
 
 def _measure_one(repetitions: Repetitions, record: Record) -> dict | None:

@@ -29,6 +29,7 @@ from jaxgen.measure.case import Outcome
 from jaxgen.results.files import LOG, SCORES
 from jaxgen.results.record import Record
 from jaxgen.results.schema import Failure, Startup
+from jaxgen.specs import measure
 from jaxgen.specs.experiment import Experiment
 from jaxgen.specs.study import Calibrate, Selftest, Single
 
@@ -133,37 +134,46 @@ def measure_once(
     load = machine_load.before_workers()
 
     # Each pair of processes is a start of its own, which can move a ratio by itself.
+    log = record.folder / LOG
     outcomes: list[Outcome] = []
     for process in range(plan.processes):
         arms = start_order(experiment.arms, process)
-        log = record.folder / LOG
         with Pool(arms, isolation=plan.isolation, log=log, group=group) as pool:
             session = Session(arms, pool, record, console, plan=plan, process=process)
             if process == 0:
-                record.environment(pool.environments, isolation=pool.isolation)
-                # A noise floor that cannot be read is refused now, not after the trials.
-                judge.margin_of(experiment, record.result["environment"])
+                _record_environment(experiment, record, pool)
             session.load()
-            if not outcomes:
-                outcomes = [session.outcome() for _ in session.cases]
+            outcomes = outcomes or session.new_outcomes()
             load = load.with_cpu()
-            for case, outcome in enumerate(outcomes):
-                _measure_case(session, outcome, case=case, short_warmup=plan.short_warmup)
-                record.write_outputs([finished.answers for finished in outcomes])
+            _measure_cases(session, outcomes, record, short_warmup=plan.short_warmup)
             if process == 0:
-                # After the trials: to look at programs may compile, and takes memory.
+                # After the trials, as looking at programs may compile, and takes memory.
                 facts = session.examine(case=0)
                 programs.describe_arms(arms, record, facts, isolation=pool.isolation)
     machine_load.note(record, load)
 
-    # Startups are measured alone, in processes that find nothing compiled.
+    # Startups are measured by themselves, in processes that find nothing compiled.
     if plan.startup is not None:
-        log = record.folder / LOG
-        measured = startups(experiment.arms, plan.startup, log=log, console=console)
-        for arm, startup in measured.items():
-            record.result["arms"][arm]["startup"].update(cast(Startup, startup))
+        _measure_startups(experiment, plan.startup, record, console)
 
     return _judge(experiment, record, outcomes, stored_result)
+
+
+def _record_environment(experiment: Experiment, record: Record, pool: Pool) -> None:
+    """Note where the first workers run."""
+    record.environment(pool.environments, isolation=pool.isolation)
+    # A noise floor that cannot be read is refused now, not after the trials.
+    judge.margin_of(experiment, record.result["environment"])
+
+
+def _measure_cases(
+    session: Session, outcomes: list[Outcome], record: Record, *, short_warmup: bool
+) -> None:
+    """Measure every case of the workload's grid in one pair of processes."""
+    for case, outcome in enumerate(outcomes):
+        _measure_case(session, outcome, case=case, short_warmup=short_warmup)
+        # After each case, so that a run which is stopped leaves the outputs that it has.
+        record.write_outputs([measured.answers for measured in outcomes])
 
 
 def _measure_case(
@@ -184,6 +194,17 @@ def _measure_case(
     session.probe(outcome, case=case)
     session.capture(case)
     session.add_trials(outcome, trials)
+
+
+def _measure_startups(
+    experiment: Experiment, which: measure.Startup, record: Record, console: Console
+) -> None:
+    """Start each arm anew, and add what that took to its section."""
+    log = record.folder / LOG
+    measured = startups(experiment.arms, which, log=log, console=console)
+    for arm, figures in measured.items():
+        startup = record.result["arms"][arm]["startup"]
+        startup.update(cast(Startup, figures))
 
 
 def _judge(

@@ -53,11 +53,14 @@ def floor_key(arm: Arm, environment: schema.Environment | None) -> str:
     An option that stands for any model, such as `hf`, adds its source.
     """
     machine: Mapping[str, Any] = environment or {}
-    kind, cpu = str(machine.get("device_kind")), str(machine.get("cpu"))
-    spec, model = arm.run.model, arm.choices["model"]
+    kind = str(machine.get("device_kind"))
+    cpu = str(machine.get("cpu"))
+    workload, model = arm.choices["workload"], arm.choices["model"]
+    spec = arm.run.model
     if spec.shapes is None:
-        model = f"{model} {spec.checkpoint or spec.source}"
-    return noise_floor.key_of(kind, cpu, workload=arm.choices["workload"], model=model)
+        source = spec.checkpoint or spec.source
+        model = f"{model} {source}"
+    return noise_floor.key_of(kind, cpu, workload=workload, model=model)
 
 
 def judge_case(experiment: Experiment, record: Record, outcome: Outcome, *, case: int) -> None:
@@ -71,23 +74,19 @@ def judge_case(experiment: Experiment, record: Record, outcome: Outcome, *, case
     """
     names = names_of(experiment.arms)
     samples = outcome.samples
-    record.show(samples.summaries(), samples.compare(), case=case)
+    comparisons = samples.compare()
+    record.show(samples.summaries(), comparisons, case=case)
     section = record.section(case)
+    # Impossible figures are found first: whatever they say, no verdict may rest on them.
     dirty = [*outcome.dirty, *samples.problems()]
     dirty += _add_rooflines(names, record, outcome, case=case)
-    comparison = section["comparison"].get(samples.primary)
+    comparison = comparisons.get(samples.primary)
     section["stability"] = _stability(outcome, comparison, names=names, record=record)
     section["agreement"] = outcome.agreed
     margin, source = margin_of(experiment, record.result["environment"])
-    if len(experiment.arms) == 2:
-        section["verdict"], section["verdict_reason"] = _verdict_of(
-            comparison, outcome.agreed, dirty, names=names, margin=margin, source=source
-        )
-        for warning in _warnings(comparison, outcome.agreed, section["verdict"], margin):
-            record.note(warning)
-    elif dirty:
-        section["verdict"] = "invalid"
-        section["verdict_reason"] = f"the measurement is invalid: {'; '.join(dirty)}"
+    _set_verdict(section, comparison, dirty, names=names, margin=margin, source=source)
+    for warning in _warnings(section, comparison, margin):
+        record.note(warning)
     if section["verdict"] == "invalid":
         section["comparison"] = {}  # no speed-up is shown of what may be wrong
     measurement: schema.Measurement = {
@@ -131,18 +130,25 @@ def exit_code(result: Mapping[str, Any], codes: Sequence[ExitCode] = ()) -> Exit
     return max(codes, default=ExitCode.OK)
 
 
-def _verdict_of(
+def _set_verdict(
+    section: schema.Result | schema.CaseResult,
     comparison: schema.Comparison | None,
-    agreement: schema.Agreement | None,
     dirty: list[str],
     *,
     names: Mapping[str, str],
     margin: float,
     source: str,
-) -> Any:
-    """Return the verdict of the candidate against the baseline, and its reason."""
+) -> None:
+    """Set the verdict of the candidate against the baseline, and its reason."""
+    if len(names) < 2:
+        # One arm alone is not compared, but it can be measured wrongly.
+        if dirty:
+            section["verdict"] = "invalid"
+            section["verdict_reason"] = f"the measurement is invalid: {'; '.join(dirty)}"
+        return
+    agreement = section["agreement"]
     reasons = agreement["reasons"] if agreement else []
-    return verdict(
+    section["verdict"], section["verdict_reason"] = verdict(
         comparison,
         margin=margin,
         margin_source=source,
@@ -154,14 +160,14 @@ def _verdict_of(
 
 
 def _warnings(
+    section: schema.Result | schema.CaseResult,
     comparison: schema.Comparison | None,
-    agreement: schema.Agreement | None,
-    word: str | None,
     margin: float,
 ) -> list[str]:
     """Return what the reader of a verdict must know beside it."""
+    agreement = section["agreement"]
     warnings = list(agreement["warnings"]) if agreement else []
-    if _is_finer_than_a_start(comparison, word, margin):
+    if _is_finer_than_a_start(comparison, section["verdict"], margin):
         warnings.append(_ONE_START.format(margin=margin))
     return warnings
 

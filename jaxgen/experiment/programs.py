@@ -56,24 +56,37 @@ def describe_arms(
 def _describe_arm(section: schema.ArmResult, facts: Facts, *, own_process: bool) -> None:
     """Fill an arm's section; what is not known is null, with its reason beside it."""
     examined, peaks = facts["examined"], facts["peaks"]
+    reasons = _reasons(examined, peaks, own_process=own_process)
     program: dict[str, Any] = {key: examined[key] for key in _PROGRAM}
+    program["reasons"] = _of_keys(program, reasons)
+    section["program"] = cast(schema.Program, program)
     memory: dict[str, Any] = {**section["memory"]}
     for key in _PROGRAM_MEMORY:
         memory[key] = examined[key]
     for key in _PEAKS:
         memory[key] = peaks[key] if own_process else None
-    reasons = {**examined["reasons"], "device_peak_bytes": peaks["device_reason"]}
-    if not own_process:
-        reasons["host_peak_rss_bytes"] = _OF_BOTH
-        reasons["device_peak_bytes"] = peaks["device_reason"] or _OF_BOTH
-    memory["reasons"] = {key: why for key, why in reasons.items() if why and key in memory}
-    program["reasons"] = {key: why for key, why in reasons.items() if why and key in program}
+    memory["reasons"] = _of_keys(memory, reasons)
     section["memory"] = cast(schema.Memory, memory)
-    section["program"] = cast(schema.Program, program)
     if section["mesh"] is not None:
         section["mesh"] |= examined.get("mesh", {})
     if facts["profile"] is not None:
         section["profile"] = facts["profile"]
+
+
+def _reasons(examined: Facts, peaks: Facts, *, own_process: bool) -> dict[str, str | None]:
+    """Return by key why a figure is null."""
+    reasons = dict(examined["reasons"])
+    reasons["device_peak_bytes"] = peaks["device_reason"]
+    if not own_process:
+        # A peak of both arms together is neither's.
+        reasons["host_peak_rss_bytes"] = _OF_BOTH
+        reasons["device_peak_bytes"] = peaks["device_reason"] or _OF_BOTH
+    return reasons
+
+
+def _of_keys(figures: Facts, reasons: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the reasons that are about these figures."""
+    return {key: reason for key, reason in reasons.items() if reason and key in figures}
 
 
 def _note_cost(record: Record, name: str, examined: Facts) -> None:

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
+from jaxgen.console.progress import Console
 from jaxgen.errors import UserError
 from jaxgen.executor.pool import Pool
 from jaxgen.experiment.session import Session
@@ -11,6 +12,7 @@ from jaxgen.experiment.trials import Trials
 from jaxgen.results.record import Record
 from jaxgen.results.schema import Comparison
 from jaxgen.specs.arm import Arm
+from jaxgen.specs.experiment import Experiment
 from jaxgen.specs.measure import Measure
 
 
@@ -82,6 +84,36 @@ class Repetitions:
         # Blocks are counted on: with few of them, an order that began anew would favour one arm.
         self._blocks += trials.blocks
         return samples.compare().get(samples.primary), [*trials.dirty, *samples.problems()]
+
+
+def start_repetitions(
+    experiment: Experiment,
+    pool: Pool,
+    record: Record,
+    console: Console,
+    *,
+    arms: Mapping[str, Arm],
+    first: int,
+    process: int,
+    process_of_run: int,
+) -> Repetitions:
+    """Load and warm the arms of a pool for measurements.
+
+    Args:
+        experiment: how each of them is made.
+        pool: the workers.
+        record: keeps each trial.
+        console: shows the progress.
+        arms: by name, in the order in which they load.
+        first: the number of the first measurement.
+        process: the number of the pair of processes, earlier runs that are continued included.
+        process_of_run: its number in this run, whose first one fills the facts about the arms.
+    """
+    plan = experiment.measure
+    session = Session(arms, pool, record, console, plan=plan, process=process_of_run)
+    repetitions = Repetitions(arms, pool, session, record, plan=plan, first=first, process=process)
+    repetitions.load()
+    return repetitions
 
 
 def require_same(arms: Mapping[str, Arm], *, study: str) -> None:

@@ -10,9 +10,8 @@ from jaxgen.errors import ExitCode
 from jaxgen.executor.pool import Pool, start_order
 from jaxgen.experiment import selftest_continued
 from jaxgen.experiment.judge import margin_of
-from jaxgen.experiment.repetitions import Repetitions, require_same
+from jaxgen.experiment.repetitions import Repetitions, require_same, start_repetitions
 from jaxgen.experiment.selftest_continued import Earlier
-from jaxgen.experiment.session import Session
 from jaxgen.measure.verdict import verdict
 from jaxgen.results import schema
 from jaxgen.results.files import LOG, RESULT
@@ -95,41 +94,53 @@ def _measure_verdicts(
     earlier: Earlier | None,
 ) -> None:
     """Measure equal arms and the slowed candidate in turn, in one pair of processes."""
-    study, plan = experiment.study, experiment.measure
-    section = record.result.get("selftest")
+    study, section = experiment.study, record.result.get("selftest")
     assert isinstance(study, Selftest)
     assert section is not None
-    # An earlier run's pairs of processes count too, so their numbers go on.
-    before = section["same"] or (earlier.same if earlier else [])
-    number = 1 + max((measured.get("process", -1) for measured in before), default=-1)
+    number = _next_process(section, earlier)
     arms = start_order(experiment.arms, number)
-    with Pool(arms, isolation=plan.isolation, log=record.folder / LOG) as pool:
+    isolation = experiment.measure.isolation
+    with Pool(arms, isolation=isolation, log=record.folder / LOG) as pool:
         if process == 0:
             record.environment(pool.environments, isolation=pool.isolation)
         margin, _ = margin_of(experiment, record.result["environment"])
         section["margin"] = margin
         if process == 0 and earlier:
             selftest_continued.add(earlier, record)
-        session = Session(arms, pool, record, console, plan=plan, process=process)
-        first = len(section["same"]) + len(section["slowed"])
-        repetitions = Repetitions(
-            arms, pool, session, record, plan=plan, first=first, process=number
+        repetitions = start_repetitions(
+            experiment,
+            pool,
+            record,
+            console,
+            arms=arms,
+            first=len(section["same"]) + len(section["slowed"]),
+            process=number,
+            process_of_run=process,
         )
-        repetitions.load()
+        slowdown = {"slowdown": study.slowdown}
         # The candidate's extra work is compiled in both processes, so that they stay alike.
-        pool.call("baseline", "inject_fault", fault={"slowdown": study.slowdown})
+        pool.call("baseline", "inject_fault", fault=slowdown)
         pool.call("baseline", "inject_fault", fault={})
         for _ in range(count):
             same = _judged(repetitions, {}, number=number, margin=margin)
             section["same"].append(same)
-            slowed = _judged(
-                repetitions, {"slowdown": study.slowdown}, number=number, margin=margin
-            )
+            slowed = _judged(repetitions, slowdown, number=number, margin=margin)
             section["slowed"].append(slowed)
             # Now, so that a run which is stopped has the rates of what it measured.
             section["rates"] = _rates(section)
             record.save()
             console.repetition(len(section["same"]), study.repetitions, study="selftest")
+
+
+def _next_process(section: schema.Selftest, earlier: Earlier | None) -> int:
+    """Return the number of the next pair of processes, those of an earlier run counted."""
+    measured = section["same"]
+    if not measured and earlier:
+        measured = earlier.same
+    last = -1
+    for judged in measured:
+        last = max(last, judged.get("process", -1))
+    return last + 1
 
 
 def _judged(

@@ -71,6 +71,10 @@ class Session:
         if self._process == 0:
             loaded_arms.note_loaded(self._record, self._arms, facts)
 
+    def new_outcomes(self) -> list[Outcome]:
+        """Return an empty outcome for each case."""
+        return [self.outcome() for _ in self.cases]
+
     def outcome(self) -> Outcome:
         """Return an empty outcome, for one case."""
         comparable = loaded_arms.comparable_metrics(self._arms)
@@ -182,21 +186,26 @@ class Session:
         Returns:
             Of each arm `{peaks, examined, profile}`.
         """
-        folder = self._record.folder
-        dumps: dict[str, dict[str, Any]] = {arm: {"dump": None} for arm in self._arms}
-        if self._plan.dump_hlo:
-            dumps = {arm: {"dump": str(folder / "hlo" / arm)} for arm in self._arms}
+        dumps: dict[str, dict[str, Any]] = {}
+        for arm in self._arms:
+            folder = self._record.folder / "hlo" / arm
+            dumps[arm] = {"dump": str(folder) if self._plan.dump_hlo else None}
         with self._console.stage("both", "look at the programs"):
             examined = self._pool.call_all("examine", by_arm=dumps, case=case)
         facts = {}
         for arm in self._arms:
-            facts[arm] = {"peaks": self.peaks[arm], "examined": examined[arm], "profile": None}
-        if self._plan.profile:
-            for arm in self._arms:
-                with self._console.stage(arm, "profile one more trial"):
-                    where = str(folder / "profile" / arm)
-                    facts[arm]["profile"] = self._pool.call(arm, "profile", case=case, folder=where)
+            facts[arm] = {
+                "peaks": self.peaks[arm],
+                "examined": examined[arm],
+                "profile": self._profile(arm, case) if self._plan.profile else None,
+            }
         return facts
+
+    def _profile(self, arm: str, case: int) -> Facts:
+        """Profile one more call of an arm."""
+        folder = self._record.folder / "profile" / arm
+        with self._console.stage(arm, "profile one more trial"):
+            return self._pool.call(arm, "profile", case=case, folder=str(folder))
 
     def _record_outputs(self, outcome: Outcome, answers: Mapping[str, Facts], *, case: int) -> None:
         """Keep the outputs of the first processes, and compare them."""
@@ -227,13 +236,13 @@ class Session:
 
         A device's account cannot be begun anew: a later case's may be that of earlier probes.
         """
-        for arm, latest in self._pool.call_all("peaks").items():
-            values = []
-            for value in (self.peaks[arm].get(name), latest[name]):
-                if value is not None:
-                    values.append(value)
-            self.peaks[arm]["device_reason"] = latest["device_reason"]
-            self.peaks[arm][name] = max(values, default=None)
+        latest = self._pool.call_all("peaks")
+        for arm, peaks in self.peaks.items():
+            peaks["device_reason"] = latest[arm]["device_reason"]
+            before, now = peaks.get(name), latest[arm][name]
+            if before is not None and now is not None:
+                now = max(before, now)
+            peaks[name] = before if now is None else now
 
     def _after_trial(self, row: TrialRow) -> None:
         self._record.add_trial(row)
