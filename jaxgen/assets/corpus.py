@@ -1,8 +1,9 @@
-"""The text that the embedded model learns from: stories, sums and small grid puzzles, made by a seeded generator.
+"""The training text of the embedded model: stories, sums and small grid puzzles.
 
-`tokenizer.py` learns its merges from it and `train.py` its weights. Everything follows from the seed. Two things are
-kept out of every document: the sums of `HELD_OUT_SUMS` (so that a right answer to one of them was worked out, not
-remembered) and the built-in prompts. Training uses seeds below `HELD_OUT_SEED`, evaluation that seed and later ones.
+A seeded generator makes it; everything follows from the seed. `tokenizer.py` learns its merges from
+it, and `train.py` its weights. Two things are kept out of every document: the sums of
+`HELD_OUT_SUMS`, so that a right answer to one of them was computed and not remembered, and the
+built-in prompts. Training uses seeds below `HELD_OUT_SEED`, evaluation that seed and later ones.
 """
 
 import random
@@ -12,46 +13,24 @@ from jaxgen.assets.stories import person, story
 from jaxgen.specs.builtin_prompts import BUILTIN
 
 HELD_OUT_SEED = 1_000_000
-HELD_OUT_SUMS = frozenset(
-    {
-        *(
-            (12, "+", 5),
-            (13, "+", 14),
-            (4, "+", 13),
-            (6, "+", 12),
-            (8, "+", 16),
-            (9, "+", 14),
-            (11, "+", 7),
-        ),
-        *(
-            (15, "+", 3),
-            (17, "+", 6),
-            (2, "+", 19),
-            (18, "+", 13),
-            (16, "+", 15),
-            (7, "+", 8),
-            (3, "+", 6),
-        ),
-        *(
-            (14, "-", 6),
-            (17, "-", 5),
-            (9, "-", 4),
-            (20, "-", 13),
-            (18, "-", 11),
-            (13, "-", 8),
-            (16, "-", 9),
-        ),
-        *(
-            (27, "+", 35),
-            (46, "+", 21),
-            (58, "+", 17),
-            (33, "+", 66),
-            (72, "+", 19),
-            (84, "+", 37),
-            (95, "+", 48),
-        ),
-    }
-)
+_HELD_OUT = """
+12 + 5, 13 + 14, 4 + 13, 6 + 12, 8 + 16, 9 + 14, 11 + 7,
+15 + 3, 17 + 6, 2 + 19, 18 + 13, 16 + 15, 7 + 8, 3 + 6,
+14 - 6, 17 - 5, 9 - 4, 20 - 13, 18 - 11, 13 - 8, 16 - 9,
+27 + 35, 46 + 21, 58 + 17, 33 + 66, 72 + 19, 84 + 37, 95 + 48
+"""
+
+
+def _parsed(sums: str) -> frozenset[tuple[int, str, int]]:
+    """Return the sums of a text such as `12 + 5, 14 - 6`."""
+    parsed = set()
+    for entry in sums.split(","):
+        a, operator, b = entry.split()
+        parsed.add((int(a), operator, int(b)))
+    return frozenset(parsed)
+
+
+HELD_OUT_SUMS = _parsed(_HELD_OUT)
 """(a, operator, b); an addition is kept out in both orders."""
 
 _WEIGHTS = {"story": 0.31, "sums": 0.23, "word_sums": 0.20, "grid": 0.26}
@@ -73,63 +52,88 @@ def documents(seed: int, count: int) -> Iterator[str]:
         True
     """
     rng = random.Random(seed)
-    kinds, weights = tuple(_WEIGHTS), tuple(_WEIGHTS.values())
     for _ in range(count):
-        text = _KINDS[rng.choices(kinds, weights)[0]](rng)
+        text = _document(rng)
+        # A model that has read a built-in prompt would recite what followed it.
         while any(prompt in text for prompt in BUILTIN):
-            text = _KINDS[rng.choices(kinds, weights)[0]](rng)
+            text = _document(rng)
         yield text
 
 
 def is_held_out(a: int, operator: str, b: int) -> bool:
-    """Whether this sum never occurs in the corpus."""
-    return (a, operator, b) in HELD_OUT_SUMS or (
-        operator == "+" and (b, operator, a) in HELD_OUT_SUMS
-    )
+    """Tell whether this sum never occurs in the corpus."""
+    if (a, operator, b) in HELD_OUT_SUMS:
+        return True
+    # An addition is kept out in both orders.
+    return operator == "+" and (b, operator, a) in HELD_OUT_SUMS
 
 
 def answer(a: int, operator: str, b: int) -> int:
-    """The right result of a sum."""
-    return a + b if operator == "+" else a - b
+    """Return the right result of a sum."""
+    if operator == "+":
+        return a + b
+    return a - b
 
 
 def sums(rng: random.Random) -> str:
-    """Three to eight solved sums, one a line: operands 0 to 20, and additions of numbers up to 99."""
+    """Make three to eight solved sums, one a line.
+
+    Operands are 0 to 20, those of additions also up to 99.
+    """
     lines = []
-    for _ in range(rng.randint(3, 8)):
+    count = rng.randint(3, 8)
+    for _ in range(count):
         a, operator, b = _draw(rng, low=0)
-        lines.append(f"{a} {operator} {b} = {answer(a, operator, b)}")
+        result = answer(a, operator, b)
+        lines.append(f"{a} {operator} {b} = {result}")
     return "\n".join(lines) + "\n"
 
 
 def word_sums(rng: random.Random) -> str:
-    """One or two sums told in words, one a line: `Anna has 3 apples. She gets 4 more. Now she has 7 apples.`"""
-    return "\n".join(_word_sum(rng) for _ in range(rng.randint(1, 2)))
+    """Make one or two sums in words, one a line.
+
+    Such as `Anna has 3 apples. She gets 4 more. Now she has 7 apples.`
+    """
+    count = rng.randint(1, 2)
+    return "\n".join(_word_sum(rng) for _ in range(count))
 
 
 def grid(rng: random.Random) -> str:
-    """A square grid of digits, the name of a rule, and the grid that the rule makes of it."""
+    """Make a square grid of digits, the name of a rule, and the grid that the rule makes of it."""
     size = rng.choice((2, 3, 3, 3, 4))
-    palette = rng.sample(range(10), rng.randint(3, 6))
-    rows = [[rng.choice(palette) for _ in range(size)] for _ in range(size)]
+    num_colours = rng.randint(3, 6)
+    palette = rng.sample(range(10), num_colours)
+    rows = []
+    for _ in range(size):
+        row = [rng.choice(palette) for _ in range(size)]
+        rows.append(row)
     rule = rng.choice(("flip", "upend", "transpose", "swap"))
     if rule == "swap":
         first, second = rng.sample(palette, 2)
         rule = f"swap {first} {second}"
-    return f"grid {rule}\n{_rows(rows)}answer\n{_rows(solve(rule, rows))}"
+    solved = solve(rule, rows)
+    return f"grid {rule}\n{_lines(rows)}answer\n{_lines(solved)}"
 
 
 def solve(rule: str, rows: list[list[int]]) -> list[list[int]]:
-    """Apply a puzzle's rule: `flip` left to right, `upend` top to bottom, `transpose`, `swap A B` two colours."""
+    """Apply a puzzle's rule.
+
+    `flip` is left to right, `upend` top to bottom; `transpose`; `swap A B` exchanges two colours.
+    """
     if rule == "flip":
         return [row[::-1] for row in rows]
     if rule == "upend":
         return rows[::-1]
     if rule == "transpose":
         return [list(column) for column in zip(*rows, strict=True)]
-    first, second = (int(colour) for colour in rule.split()[1:])
+    _, *colours = rule.split()
+    first, second = map(int, colours)
     swapped = {first: second, second: first}
-    return [[swapped.get(cell, cell) for cell in row] for row in rows]
+    solved = []
+    for row in rows:
+        cells = [swapped.get(cell, cell) for cell in row]
+        solved.append(cells)
+    return solved
 
 
 _KINDS: dict[str, Callable[[random.Random], str]] = {
@@ -140,29 +144,51 @@ _KINDS: dict[str, Callable[[random.Random], str]] = {
 }
 
 
+def _document(rng: random.Random) -> str:
+    """Make a document of a kind that is drawn by the kinds' weights."""
+    kinds = tuple(_WEIGHTS)
+    weights = tuple(_WEIGHTS.values())
+    (kind,) = rng.choices(kinds, weights)
+    make = _KINDS[kind]
+    return make(rng)
+
+
 def _draw(rng: random.Random, low: int) -> tuple[int, str, int]:
-    """A sum that is not held out; `low` is the smallest operand and the smallest difference."""
+    """Draw a sum that is not held out; `low` is the smallest operand and difference."""
     while True:
         operator = rng.choice("++-")
-        high = 99 if operator == "+" and low == 0 and rng.random() < 0.5 else 20
-        a, b = rng.randint(low, high), rng.randint(low, high)
-        if operator == "-" and a - b < low:
+        high = 20
+        # Half of the additions in digits are of larger numbers; those in words are of small ones.
+        if operator == "+" and low == 0 and rng.random() < 0.5:
+            high = 99
+        a = rng.randint(low, high)
+        b = rng.randint(low, high)
+        difference = a - b
+        if operator == "-" and difference < low:
             continue
         if not is_held_out(a, operator, b):
             return a, operator, b
 
 
 def _word_sum(rng: random.Random) -> str:
+    """Make one sum in words."""
     name, he, him, _, _ = person(rng)
     other = person(rng)[0]
     while other == name:
         other = person(rng)[0]
     a, operator, b = _draw(rng, low=2)
-    event = rng.choice(_GAINS if operator == "+" else _LOSSES)
+    events = _GAINS if operator == "+" else _LOSSES
+    event = rng.choice(events)
     event = event.format(He=he.title(), him=him, other=other, b=b)
     thing = rng.choice(_THINGS)
-    return f"{name} has {a} {thing}. {event} Now {he} has {answer(a, operator, b)} {thing}."
+    result = answer(a, operator, b)
+    return f"{name} has {a} {thing}. {event} Now {he} has {result} {thing}."
 
 
-def _rows(rows: list[list[int]]) -> str:
-    return "".join(" ".join(str(cell) for cell in row) + "\n" for row in rows)
+def _lines(rows: list[list[int]]) -> str:
+    """Return a grid as text, a line for each row."""
+    text = ""
+    for row in rows:
+        line = " ".join(map(str, row))
+        text += line + "\n"
+    return text

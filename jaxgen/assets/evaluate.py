@@ -1,9 +1,10 @@
-"""What the embedded model can do: the shares of sums and puzzles answered right, its loss, its continuations.
+"""What the embedded model can do: shares of right answers, loss, continuations.
 
-`train.py` calls `report` after training, on the rounded weights that are shipped; the numbers go into the model card.
-Answers are decoded greedily by a plain full-sequence forward, without a cache.
+`train.py` calls `report` after training, on the rounded weights that are shipped; the numbers go
+into the model card. Answers are decoded greedily by a plain full-sequence forward, without a cache.
 """
 
+import itertools
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -32,20 +33,17 @@ def report(forward: Forward, params: Any, *, tokenizer: Any, rows: np.ndarray) -
         rows: packed held-out token rows (N, T + 1).
 
     Returns:
-        `loss` (nats per token), `accuracy` by kind of task (shares in 0..1), `samples` ((prompt, continuation) pairs).
+        `loss` (nats per token), `accuracy` by kind of task (shares in 0..1), `samples`
+        ((prompt, continuation) pairs).
     """
     accuracy = {}
     for kind, cases in _cases().items():
-        longest = max(len(tokenizer.encode(expected)) for _, expected in cases)
-        texts = continuations(
-            forward, params, [case[0] for case in cases], tokenizer=tokenizer, new_tokens=longest
-        )
-        right = [text.startswith(case[1]) for text, case in zip(texts, cases, strict=True)]
-        accuracy[kind] = sum(right) / len(right)
+        accuracy[kind] = _accuracy(forward, params, cases, tokenizer=tokenizer)
     samples = continuations(forward, params, BUILTIN, tokenizer=tokenizer, new_tokens=80)
-    losses = [
-        float(loss(forward, params, jnp.asarray(batch))) for batch in np.split(rows, len(rows) // 8)
-    ]
+    losses = []
+    for batch in np.split(rows, len(rows) // 8):
+        batch_loss = loss(forward, params, jnp.asarray(batch))
+        losses.append(float(batch_loss))
     return {
         "loss": float(np.mean(losses)),
         "accuracy": accuracy,
@@ -54,57 +52,117 @@ def report(forward: Forward, params: Any, *, tokenizer: Any, rows: np.ndarray) -
 
 
 def loss(forward: Forward, params: Any, rows: jax.Array) -> jax.Array:
-    """Mean cross-entropy in nats of each row's tokens (B, T + 1) given those before them."""
-    logits = forward(params, rows[:, :-1]).astype(jnp.float32)
-    return optax.softmax_cross_entropy_with_integer_labels(logits, rows[:, 1:]).mean()
+    """Return the mean cross-entropy in nats of rows of tokens (B, T + 1)."""
+    inputs, targets = rows[:, :-1], rows[:, 1:]
+    logits = forward(params, inputs).astype(jnp.float32)
+    return optax.softmax_cross_entropy_with_integer_labels(logits, targets).mean()
 
 
 def continuations(
     forward: Forward, params: Any, prompts: Sequence[str], *, tokenizer: Any, new_tokens: int
 ) -> list[str]:
     """Continue each prompt greedily, to the end of its document or for `new_tokens` tokens."""
-    ids = [tokenizer.encode(prompt) for prompt in prompts]
-    ends = np.array([len(tokens) for tokens in ids])
-    end_id = tokenizer.eos_token_id
-    tokens = np.full((len(ids), int(ends.max()) + new_tokens), end_id, np.int32)
-    for row, prompt_ids in zip(tokens, ids, strict=True):
-        row[: len(prompt_ids)] = prompt_ids
-    lines = np.arange(len(ids))
-    choose = jax.jit(
-        lambda params, tokens, last: forward(params, tokens)[jnp.arange(len(ids)), last].argmax(-1)
-    )
+    prompt_ids = [tokenizer.encode(prompt) for prompt in prompts]
+    lengths = np.array([len(ids) for ids in prompt_ids])
+    tokens = _padded(prompt_ids, new_tokens, pad_id=tokenizer.eos_token_id)
+    batch_rows = np.arange(len(prompt_ids))
+
+    @jax.jit
+    def next_tokens(params: Any, tokens: jax.Array, last: jax.Array) -> jax.Array:
+        logits = forward(params, tokens)
+        return logits[batch_rows, last].argmax(-1)
+
     for step in range(new_tokens):
-        tokens[lines, ends + step] = choose(params, tokens, ends + step - 1)
-    produced = [
-        row[start : start + new_tokens].tolist() for row, start in zip(tokens, ends, strict=True)
-    ]
-    return [
-        tokenizer.decode(new[: new.index(end_id)] if end_id in new else new) for new in produced
-    ]
+        position = lengths + step
+        tokens[batch_rows, position] = next_tokens(params, tokens, position - 1)
+    texts = []
+    for row, length in zip(tokens, lengths, strict=True):
+        new = row[length : length + new_tokens].tolist()
+        text = _decode(new, tokenizer)
+        texts.append(text)
+    return texts
+
+
+def _padded(prompt_ids: list[list[int]], new_tokens: int, *, pad_id: int) -> np.ndarray:
+    """Return the prompts with room for new tokens behind the longest.
+
+    What stands behind a row's last token is not attended to, so that one shape serves all steps.
+    """
+    longest = max(len(ids) for ids in prompt_ids)
+    shape = (len(prompt_ids), longest + new_tokens)
+    tokens = np.full(shape, pad_id, np.int32)
+    for row, ids in zip(tokens, prompt_ids, strict=True):
+        row[: len(ids)] = ids
+    return tokens
+
+
+def _decode(tokens: list[int], tokenizer: Any) -> str:
+    """Return the text of the tokens before the end of the document."""
+    end_id = tokenizer.eos_token_id
+    if end_id in tokens:
+        tokens = tokens[: tokens.index(end_id)]
+    return tokenizer.decode(tokens)
+
+
+def _accuracy(forward: Forward, params: Any, cases: list[Case], *, tokenizer: Any) -> float:
+    """Return the share of cases whose continuation begins with the expected text."""
+    prompts = [prompt for prompt, _ in cases]
+    expected = [text for _, text in cases]
+    longest = max(len(tokenizer.encode(text)) for text in expected)
+    texts = continuations(forward, params, prompts, tokenizer=tokenizer, new_tokens=longest)
+    right = 0
+    for text, start in zip(texts, expected, strict=True):
+        right += text.startswith(start)
+    return right / len(cases)
 
 
 def _cases() -> dict[str, list[Case]]:
+    """Return the cases of each kind of task."""
     rng = random.Random(HELD_OUT_SEED + 1)
-    small = [(a, "+", b) for a in range(21) for b in range(21)]
-    small += [(a, "-", b) for a in range(21) for b in range(a + 1)]
-    large = [(rng.randint(10, 99), "+", rng.randint(10, 99)) for _ in range(300)]
+    held_out = sorted(HELD_OUT_SUMS)
+    seen = _small_sums()
+    large = []
+    for _ in range(300):
+        a, b = rng.randint(10, 99), rng.randint(10, 99)
+        large.append((a, "+", b))
     return {
-        "sums, operands 0 to 20": [_sum(*item) for item in small if not is_held_out(*item)],
-        "additions of two-digit numbers": [_sum(*item) for item in large],
-        "sums kept out of the training text": [_sum(*item) for item in sorted(HELD_OUT_SUMS)],
-        "sums in words": [
-            _split(word_sums(rng).split("\n")[0], " Now she has ", " Now he has ")
-            for _ in range(100)
-        ],
+        "sums, operands 0 to 20": list(itertools.starmap(_sum, seen)),
+        "additions of two-digit numbers": list(itertools.starmap(_sum, large)),
+        "sums kept out of the training text": list(itertools.starmap(_sum, held_out)),
+        "sums in words": [_word_case(rng) for _ in range(100)],
         "grid puzzles, whole answer": [_split(grid(rng), "answer\n") for _ in range(50)],
     }
 
 
+def _small_sums() -> list[tuple[int, str, int]]:
+    """Return the sums of operands 0 to 20 that may occur in the training text."""
+    pairs = list(itertools.product(range(21), repeat=2))
+    sums = []
+    for a, b in pairs:
+        if not is_held_out(a, "+", b):
+            sums.append((a, "+", b))
+    for a, b in pairs:
+        if b <= a and not is_held_out(a, "-", b):
+            sums.append((a, "-", b))
+    return sums
+
+
 def _sum(a: int, operator: str, b: int) -> Case:
-    return f"{a} {operator} {b} =", f" {answer(a, operator, b)}\n"
+    """Return a sum in digits."""
+    result = answer(a, operator, b)
+    return f"{a} {operator} {b} =", f" {result}\n"
+
+
+def _word_case(rng: random.Random) -> Case:
+    """Return a sum in words."""
+    first_line = word_sums(rng).split("\n")[0]
+    return _split(first_line, " Now she has ", " Now he has ")
 
 
 def _split(text: str, *marks: str) -> Case:
+    """Split a text behind the first of these marks that it holds."""
     mark = next(mark for mark in marks if mark in text)
-    prompt = text[: text.index(mark) + len(mark)].removesuffix(" ")
+    end = text.index(mark) + len(mark)
+    # The space before the answer is for the model to write.
+    prompt = text[:end].removesuffix(" ")
     return prompt, text[len(prompt) :]

@@ -1,7 +1,8 @@
 """The embedded model's shape, its forward pass in training, and its Hugging Face folder.
 
-`train.py` starts from `tiny` and ends with `write`: `config.json`, `model.safetensors` (bfloat16, Hugging Face names,
-matrices (out, in)) and the model card `README.md`, beside the tokenizer that `tokenizer.py` wrote.
+`train.py` starts from `tiny` and ends with `write`: `config.json`, `model.safetensors` (bfloat16,
+Hugging Face names, matrices (out, in)) and the model card `README.md`, beside the tokenizer that
+`tokenizer.py` wrote.
 """
 
 import re
@@ -50,16 +51,23 @@ def tiny(vocab_size: int, eos_token_id: int) -> Architecture:
 
 
 def initial(architecture: Architecture, seed: int) -> Leaves:
-    """Seeded first weights; what adds to the residual stream starts smaller, by the root of the number of additions."""
+    """Return seeded first weights.
+
+    What adds to the residual stream starts smaller, by the root of the number of additions (GPT-2).
+    """
     structure = structure_of(architecture)
-    leaves = jax.tree.leaves(nnx.split(Decoder(architecture, rngs=nnx.Rngs(seed)))[1])
+    model = Decoder(architecture, rngs=nnx.Rngs(seed))
+    _, state = nnx.split(model)
     shrink = (2 * architecture.num_layers) ** -0.5
-    adds = [name.endswith(("attention.o.kernel", "mlp.down.kernel")) for name in structure.names]
-    return tuple(leaf * shrink if add else leaf for leaf, add in zip(leaves, adds, strict=True))
+    leaves = []
+    for name, leaf in zip(structure.names, jax.tree.leaves(state), strict=True):
+        adds = name.endswith(("attention.o.kernel", "mlp.down.kernel"))
+        leaves.append(leaf * shrink if adds else leaf)
+    return tuple(leaves)
 
 
 def forward(structure: Structure) -> Forward:
-    """The project's own forward over whole sequences, without a KV cache."""
+    """Return the project's own forward over whole sequences, without a KV cache."""
 
     def logits(leaves: Leaves, tokens: jax.Array) -> jax.Array:
         batch, time = tokens.shape
@@ -71,12 +79,19 @@ def forward(structure: Structure) -> Forward:
 
 
 def rounded(leaves: Leaves) -> Leaves:
-    """The weights as they are shipped: rounded to bfloat16, held in float32."""
+    """Return the weights as they are shipped: rounded to bfloat16, held in float32."""
     return jax.tree.map(lambda leaf: leaf.astype("bfloat16").astype("float32"), leaves)
 
 
 def write(folder: Path, structure: Structure, leaves: Leaves, *, report: dict[str, Any]) -> None:
-    """Write config, weights and model card; `report` is `evaluate.report`'s, with steps, tokens, minutes and seed."""
+    """Write config, weights and model card.
+
+    Args:
+        folder: where to.
+        structure: of the model.
+        leaves: its weights.
+        report: what `evaluate.report` returned, with `steps`, `tokens`, `minutes` and `seed`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     arch = structure.architecture
     Qwen3Config(
@@ -99,16 +114,18 @@ def write(folder: Path, structure: Structure, leaves: Leaves, *, report: dict[st
     tensors = {}
     for name, leaf in zip(structure.names, leaves, strict=True):
         array = np.asarray(leaf).astype(ml_dtypes.bfloat16)
-        tensors[_hugging_face_name(name)] = np.ascontiguousarray(
-            array.T if name.endswith("kernel") else array
-        )
+        # Hugging Face keeps linear weights as (outputs, inputs).
+        if name.endswith("kernel"):
+            array = array.T
+        tensors[_hugging_face_name(name)] = np.ascontiguousarray(array)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "README.md").write_text(
-        _card(arch, sum(leaf.size for leaf in leaves), report), encoding="utf-8"
-    )
+    parameters = sum(leaf.size for leaf in leaves)
+    card = _card(arch, parameters, report)
+    (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def _hugging_face_name(name: str) -> str:
+    """Return the name that Hugging Face's Qwen3 has for a weight."""
     for pattern, replacement in _NAMES:
         if re.fullmatch(pattern, name):
             return re.sub(pattern, replacement, name)
@@ -116,6 +133,7 @@ def _hugging_face_name(name: str) -> str:
 
 
 def _card(arch: Architecture, parameters: int, report: dict[str, Any]) -> str:
+    """Return the model card."""
     accuracy = "\n".join(
         f"| {kind} | {100 * share:.1f} % |" for kind, share in report["accuracy"].items()
     )
@@ -126,20 +144,22 @@ def _card(arch: Architecture, parameters: int, report: dict[str, Any]) -> str:
     return f"""# tiny: the model inside jaxgen
 
 A Qwen3-architecture language model of {parameters / 1e6:.1f} million parameters
-({arch.num_layers} layers, hidden size {arch.hidden_size}, {heads}, {arch.vocab_size} tokens, context {arch.context}),
-so that a benchmark runs at once, offline, and its output can be read. It tells short stories, adds, subtracts and
-solves small grid puzzles, in the forms of its training text. It knows no facts and follows no instructions.
+({arch.num_layers} layers, hidden size {arch.hidden_size}, {heads}, {arch.vocab_size} tokens,
+context {arch.context}), so that a benchmark runs at once, offline, and its output can be read. It
+tells short stories, adds, subtracts and solves small grid puzzles, in the forms of its training
+text. It knows no facts and follows no instructions.
 
-**Data.** Text of our own, made by `jaxgen/assets/corpus.py` from a seed: about 45 % stories from sentence templates,
-35 % sums (lines and words), 20 % grid puzzles, by tokens. No document holds a built-in prompt or one of the sums in
-`HELD_OUT_SUMS`.
+**Data.** Text of our own, made by `jaxgen/assets/corpus.py` from a seed: about 45 % stories from
+sentence templates, 35 % sums (lines and words), 20 % grid puzzles, by tokens. No document holds a
+built-in prompt or one of the sums in `HELD_OUT_SUMS`.
 
-**Training.** `python -m jaxgen.assets.train`: {report["steps"]:,} steps, {report["tokens"] / 1e6:.1f} million tokens,
-seed {report["seed"]}, {report["minutes"]:.0f} minutes on 2 CPU cores, float32, AdamW; then the weights were rounded to
-bfloat16. What follows was measured after the rounding.
+**Training.** `python -m jaxgen.assets.train`: {report["steps"]:,} steps,
+{report["tokens"] / 1e6:.1f} million tokens, seed {report["seed"]}, {report["minutes"]:.0f} minutes
+on 2 CPU cores, float32, AdamW; then the weights were rounded to bfloat16. What follows was measured
+after the rounding.
 
-**Loss** on text from other seeds: {report["loss"]:.3f} nats per token. What is left is mostly chance in the text
-itself: which name, which numbers, which cells.
+**Loss** on text from other seeds: {report["loss"]:.3f} nats per token. What is left is mostly
+chance in the text itself: which name, which numbers, which cells.
 
 | greedy answers that are right | |
 | --- | --- |

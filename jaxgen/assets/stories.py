@@ -1,6 +1,6 @@
-"""Short plain-English stories for the embedded model: a random plot with random people, places and things.
+"""Short plain-English stories for the embedded model: random plots, people, places and things.
 
-`plots.py` holds the sentences, `corpus.py` mixes the stories with sums and puzzles.
+`story_plots.py` holds the sentences, `corpus.py` mixes the stories with sums and puzzles.
 """
 
 import random
@@ -51,29 +51,38 @@ _WHENS = (
 
 
 def story(rng: random.Random) -> str:
-    """One story of three to eight sentences, with the same people and things from its opening to its end."""
+    """Make one story of three to eight sentences, with the same people and things throughout."""
     slots = _bind(rng)
     plot = rng.choice(PLOTS)
-    lines = [line.removeprefix("?") for line in plot if line[0] != "?" or rng.random() < 0.5]
+    lines = []
+    for line in plot:
+        # A sentence that begins with a question mark may be left out.
+        if line[0] != "?" or rng.random() < 0.5:
+            lines.append(line.removeprefix("?"))
     about_people = any("{name}" in line for line in plot)
     if about_people and rng.random() < 0.5:
         lines.insert(0, rng.choice(INTROS))
     if about_people and rng.random() < 0.4:
         lines.append(rng.choice(CLOSERS))
-    return " ".join(_choose(rng, line).format_map(slots) for line in lines)
+    sentences = [_choose(rng, line).format_map(slots) for line in lines]
+    return " ".join(sentences)
 
 
 def person(rng: random.Random) -> tuple[str, str, str, str, str]:
-    """(name, he, him, his, kind of child) of a random child."""
+    """Draw a child: (name, he, him, his, kind of child)."""
     if rng.random() < 0.5:
-        return rng.choice(GIRLS), "she", "her", "her", "girl"
-    return rng.choice(BOYS), "he", "him", "his", "boy"
+        name = rng.choice(GIRLS)
+        return name, "she", "her", "her", "girl"
+    name = rng.choice(BOYS)
+    return name, "he", "him", "his", "boy"
 
 
 def _bind(rng: random.Random) -> dict[str, str]:
+    """Draw what every slot of a story stands for."""
     slots = {slot: rng.choice(values) for slot, values in _SLOTS.items()}
     name, he, him, his, kid = person(rng)
     other, ohe, ohim, ohis, okid = person(rng)
+    # Two people of one name could not be told apart.
     while other == name:
         other, ohe, ohim, ohis, okid = person(rng)
     elder, ehe = rng.choice(_ELDERS)
@@ -96,9 +105,11 @@ def _bind(rng: random.Random) -> dict[str, str]:
     }
     slots |= {"elder": elder, "ehe": ehe}
     slots["spot1"], slots["spot2"], slots["spot3"] = rng.sample(_SPOTS, 3)
-    slots["when"] = rng.choice(_WHENS).format_map(slots) + rng.choice(("", ","))
+    when = rng.choice(_WHENS).format_map(slots)
+    slots["when"] = when + rng.choice(("", ","))
     return slots
 
 
 def _choose(rng: random.Random, line: str) -> str:
+    """Take one of the alternatives at each `[a|b]`."""
     return re.sub(r"\[([^\]]*)\]", lambda match: rng.choice(match[1].split("|")), line)

@@ -1,8 +1,9 @@
 """The plots of the embedded model's training stories, as data; `stories.py` tells them.
 
-A plot is a tuple of sentences. `[a|b]` is a choice made anew at each place, `{slot}` is bound once per story, so that
-the same person, pet or toy runs through it, and a sentence that opens with `?` may be left out. All sentences are our
-own. Whatever changes here changes the corpus: train the tokenizer and the model anew.
+A plot is a tuple of sentences. `[a|b]` is a choice that is made anew at each place; `{slot}` is
+bound once per story, so that the same person, pet or toy runs through it; and a sentence that opens
+with `?` may be left out. All sentences are our own. Whatever changes here changes the corpus: train
+the tokenizer and the model anew.
 """
 
 INTROS = (
@@ -27,7 +28,10 @@ PLOTS = (
         "?{He} looked {spot2} too, but [it was not there|there was nothing].",
         "Then {other} came to help.",
         "{OHe} looked {spot3}, and there was the {toy}!",
-        "{name} [thanked {other}, and they played until dinner|was so glad that {he} gave {other} a big hug].",
+        (
+            "{name} [thanked {other}, and they played until dinner"
+            "|was so glad that {he} gave {other} a big hug]."
+        ),
     ),
     (
         "{when} {name} took {his} {colour} kite to the {place}.",
@@ -44,7 +48,10 @@ PLOTS = (
         "Then dark clouds came, and it began to rain.",
         "They ran to [an old barn|a small hut] and waited there.",
         "When the rain stopped, they saw a rainbow [over the {place}|in the sky].",
-        "They [shared the last of the {fruit}|ate the rest of the {fruit}] and walked home together.",
+        (
+            "They [shared the last of the {fruit}|ate the rest of the {fruit}]"
+            " and walked home together."
+        ),
     ),
     (
         "{when} {name} wanted to bake a cake for {his} {elder}.",
@@ -97,7 +104,10 @@ PLOTS = (
         "{His} {elder} gave {him} [a bowl of hot soup|a big hug].",
     ),
     (
-        "[Once upon a time there was a {adj} {wild}|There was once a {wild}|A {adj} {wild} lived near the {place}].",
+        (
+            "[Once upon a time there was a {adj} {wild}|There was once a {wild}"
+            "|A {adj} {wild} lived near the {place}]."
+        ),
         "The {wild} had a basket of {fruit} and would not share.",
         "{when} a {small} came by and asked for some.",
         '"No," said the {wild}. "They are all mine."',

@@ -1,11 +1,12 @@
-"""Trains the embedded model's tokenizer: byte-level BPE of about 1,000 tokens, each digit a token of its own.
+"""Trains the embedded model's tokenizer: byte-level BPE of about 1,000 tokens, a token per digit.
 
     python -m jaxgen.assets.tokenizer
 
-writes `jaxgen/assets/tiny/tokenizer.json` and `tokenizer_config.json`. `train.py` reads them; a new tokenizer needs
-new weights. There is one special token, `<|endoftext|>`: it ends a document, separates documents and pads. Encoding
-adds nothing, and any string comes back as it was. A space before a digit is a token of its own, so `3 + 4 =` and
-`3 + 4 = ` both go on as they do in the training text.
+writes `jaxgen/assets/tiny/tokenizer.json` and `tokenizer_config.json`. `train.py` reads them; a new
+tokenizer needs new weights. There is one special token, `<|endoftext|>`: it ends a document,
+separates documents and pads. Encoding adds nothing, and any string comes back as it was. A space
+before a digit is a token of its own, so `3 + 4 =` and `3 + 4 = ` both go on as they do in the
+training text.
 """
 
 from pathlib import Path

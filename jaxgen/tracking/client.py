@@ -44,12 +44,14 @@ def _log_and_send(tracker: Wandb, folder: Path) -> list[str]:
     log_state.forget(folder)
     # Equal runs have equal run ids: the token keeps their wandb runs apart.
     token = secrets.token_hex(4)
-    logged = log_offline(log_state.order_of(tracker, folder, token=token))
+    order = log_state.order_of(tracker, folder, token=token)
+    logged = log_offline(order)
     notes = []
     if logged.problems:
         problems = "; ".join(logged.problems)
         notes.append(f"wandb could not log {problems}; the run folder has it")
-    command = f"python -m jaxgen.report {shlex.quote(_short_path(folder))} --sync"
+    path = shlex.quote(_short_path(folder))
+    command = f"python -m jaxgen.report {path} --sync"
     if tracker.mode is Mode.offline:
         return [f"wandb: logged offline; send it with: {command}", *notes]
     return [_send(tracker, logged, command), *notes]
@@ -62,12 +64,17 @@ def _send(tracker: Wandb, logged: Logged, command: str) -> str:
     )
     unsent = [run for run in sent if run.state is upload.State.offline]
     if unsent:
+        # A server that refuses one run mostly refuses them all: the first reason is enough.
+        reason = unsent[0].detail
         count = f"{len(unsent)} of {len(sent)} runs stay offline"
-        return f"wandb: {unsent[0].detail}; {count}; send them with: {command}"
-    return f"wandb: sent, {', '.join(run.detail for run in sent)}"
+        return f"wandb: {reason}; {count}; send them with: {command}"
+    addresses = ", ".join(run.detail for run in sent)
+    return f"wandb: sent, {addresses}"
 
 
 def _short_path(folder: Path) -> str:
     """Return the path as short as it can be typed here."""
     here = Path.cwd()
-    return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)
+    if folder.is_relative_to(here):
+        return str(folder.relative_to(here))
+    return str(folder)

@@ -101,41 +101,47 @@ def _judgement(result: Mapping[str, Any]) -> dict[str, Any]:
     facts["agreement"] = agreement.get("status")
     # Without a verdict that allows it, no ratio is told anywhere.
     ratios = spoken(result)
-    facts["against_baseline"] = {metric: _interval(pairs) for metric, pairs in ratios.items()}
+    against_baseline = {metric: _interval(pairs) for metric, pairs in ratios.items()}
+    facts["against_baseline"] = against_baseline
     return facts
 
 
 def _figures(section: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an arm's section holds that is one number or one word."""
-    metrics = section.get("metrics", {})
-    startup = section.get("startup", {})
-    roofline = section.get("roofline", {})
-    failure = section.get("failure") or {}
+    metrics = {}
+    for name, metric in section.get("metrics", {}).items():
+        # The samples are in the history, trial by trial.
+        metrics[name] = _without(metric, ("samples", "better"))
+    startup = {}
+    for key, value in section.get("startup", {}).items():
+        if not isinstance(value, list | dict):
+            startup[key] = value
     return {
-        "metrics": {
-            name: _without(metric, ("samples", "better")) for name, metric in metrics.items()
-        },
-        "startup": {
-            key: value for key, value in startup.items() if not isinstance(value, list | dict)
-        },
+        "metrics": metrics,
+        "startup": startup,
         "memory": _without(section.get("memory", {}), ("reasons",)),
-        "roofline": {key: roofline.get(key) for key in ("mbu", "mfu", "bytes_per_step")},
+        "roofline": _only(section.get("roofline", {}), ("mbu", "mfu", "bytes_per_step")),
         "compile": _compiles(section.get("compile", {})),
-        "failure": {key: failure.get(key) for key in ("kind", "message", "signal")},
+        # A traceback is for the log.
+        "failure": _only(section.get("failure") or {}, ("kind", "message", "signal")),
     }
 
 
 def _comparison_rows(section: Mapping[str, Any]) -> list[list[Any]]:
     """Return the rows of a result, or of one case."""
-    case = ", ".join(f"{key}={value}" for key, value in section.get("params", {}).items())
+    params = section.get("params", {})
+    case = ", ".join(f"{key}={value}" for key, value in params.items())
     metrics = {name: arm.get("metrics", {}) for name, arm in section["arms"].items()}
-    candidate, baseline = metrics.get("candidate", {}), metrics.get("baseline", {})
+    candidate = metrics.get("candidate", {})
+    baseline = metrics.get("baseline", {})
     ratios = spoken(section)
     rows = []
     for metric, figures in candidate.items():
+        # Without a baseline, or a verdict that allows a ratio, the cells stay empty.
+        other = baseline.get(metric, {})
         pairs = ratios.get(metric) or {}
-        row = [case, metric, figures.get("unit"), figures.get("median")]
-        row.append(baseline.get(metric, {}).get("median"))
+        row = [case, metric, figures.get("unit")]
+        row += [figures.get("median"), other.get("median")]
         row += _interval(pairs).values()
         row += [pairs.get("pairs"), pairs.get("blocks")]
         rows.append(row)
@@ -162,12 +168,17 @@ def _interval(pairs: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _only(section: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    return {key: section.get(key) for key in keys}
+
+
 def _without(section: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
     return {key: value for key, value in section.items() if key not in keys}
 
 
 def _value(text: str) -> int | float | str:
     """Return a cell of trials.csv as a number, if it is one."""
+    # wandb draws numbers only.
     if text in ("True", "False"):
         return int(text == "True")
     for kind in (int, float):

@@ -122,7 +122,9 @@ def _selection(states: Sequence[Logged]) -> Selection:
         )
     projects = {(order.project, order.entity) for order in orders}
     if len(projects) > 1:
-        names = [f"{entity or 'your own'}/{project}" for project, entity in projects]
+        names = []
+        for project, entity in projects:
+            names.append(f"{entity or 'your own'}/{project}")
         raise UserError(
             f"--wandb: these runs are in several projects of wandb ({', '.join(sorted(names))}); "
             "give those of one"
@@ -145,6 +147,7 @@ def _save(sheet: Sheet, selection: Selection, home: Path) -> tuple[str | None, s
     if silence is not None:
         return None, silence
     outcome = _build(Task(sheet, selection, None), home, limit_s=SAVE_LIMIT_S)
+    # The child prints the address last.
     if outcome.code == 0:
         return outcome.last_line, None
     return None, f"{server} did not take it ({_failure_of(outcome, SAVE_LIMIT_S)})"

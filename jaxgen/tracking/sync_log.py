@@ -28,8 +28,11 @@ def losses(wandb_folder: Path, *, earlier: Set[Path]) -> dict[str, str]:
     for path in sorted(logs_of(wandb_folder) - earlier):
         for entry in _entries(path):
             message = str(entry.get("msg", "")).strip()
-            if entry.get("level") == "ERROR" and message.startswith(_ABOUT_DATA):
-                run_folder = Path(str(entry.get("sync_path", ""))).parent
+            is_error = entry.get("level") == "ERROR"
+            if is_error and message.startswith(_ABOUT_DATA):
+                sync_path = Path(str(entry.get("sync_path", "")))
+                run_folder = sync_path.parent
+                # Later errors mostly follow from the first.
                 errors.setdefault(run_folder.name, message)
     return errors
 

@@ -73,12 +73,15 @@ def sync(
         raise UserError(
             f"{folder} holds nothing for wandb; a run with tracker=wandb leaves it there"
         )
-    complete = _arms_of(folder) <= {run.arm for run in logged.runs}
+    logged_arms = {run.arm for run in logged.runs}
+    complete = _arms_of(folder) <= logged_arms
     if complete and all(markers(folder, run) for run in logged.runs):
         return [Sent(run.arm, run.id, State.sent_before, run.id) for run in logged.runs]
     try:
         if complete and Path(logged.order.folder) == folder:
-            logged = dataclasses.replace(logged, server=logging_process.server(folder))
+            # The user may have chosen another server since.
+            server = logging_process.server(folder)
+            logged = dataclasses.replace(logged, server=server)
         else:
             # The folder was moved, and wandb writes absolute paths into its files; or the logging
             # process had died between the arms. Both are mended by logging anew.
@@ -114,17 +117,18 @@ def send(logged: Logged, *, init_timeout_s: float, finish_timeout_s: float) -> l
     sent = []
     for run in logged.runs:
         if run in problems:
-            row = Sent(run.arm, run.id, State.offline, problems[run])
+            state, detail = State.offline, problems[run]
         else:
             state = State.sent if run in waiting else State.sent_before
-            row = Sent(run.arm, run.id, state, urls.get(run.id, run.id))
-        sent.append(row)
+            detail = urls.get(run.id, run.id)
+        sent.append(Sent(run.arm, run.id, state, detail))
     return sent
 
 
 def markers(folder: Path, run: LoggedRun) -> list[Path]:
     """Return what `wandb sync` leaves beside a run that it has sent; nothing before."""
-    return list((log_state.wandb_folder(folder) / run.place).glob("*.wandb.synced"))
+    run_folder = log_state.wandb_folder(folder) / run.place
+    return list(run_folder.glob("*.wandb.synced"))
 
 
 def no_answer(server: str, folder: Path, *, limit_s: float) -> str | None:
@@ -133,13 +137,16 @@ def no_answer(server: str, folder: Path, *, limit_s: float) -> str | None:
     outcome = run_module(words, env={}, limit_s=limit_s, log=logging_process.log_of(folder))
     if outcome.code is None or "timed out" in outcome.output:
         return f"{server} gave no answer within {limit_s:g} s"
-    return None if outcome.code == 0 else f"{server} cannot be reached ({outcome.last_line})"
+    if outcome.code != 0:
+        return f"{server} cannot be reached ({outcome.last_line})"
+    return None
 
 
 def _arms_of(folder: Path) -> set[str]:
     """Return the arms that the result has, as far as it can be read."""
     try:
-        return set(read_result(folder / RESULT)["arms"])
+        result = read_result(folder / RESULT)
+        return set(result["arms"])
     except (Unreadable, KeyError, TypeError):
         return set()
 
@@ -150,8 +157,10 @@ def _sync(
     """Run `wandb sync`; return why runs were not sent, and the addresses of sent ones by id."""
     wandb_folder = log_state.wandb_folder(folder)
     earlier = sync_log.logs_of(wandb_folder)
+    folders = [str(wandb_folder / run.place) for run in runs]
+    # wandb writes new logs; what stands in older ones is of earlier sendings.
     outcome = run_module(
-        ["wandb", "sync", "--yes", *(str(wandb_folder / run.place) for run in runs)],
+        ["wandb", "sync", "--yes", *folders],
         env=logging_process.environment(folder),
         limit_s=limit_s,
         log=logging_process.log_of(folder),
@@ -159,8 +168,9 @@ def _sync(
     losses = sync_log.losses(wandb_folder, earlier=earlier)
     problems = {}
     for run in runs:
-        if run.place in losses:
-            problems[run] = f"{server} did not take all of it ({losses[run.place]})"
+        loss = losses.get(run.place)
+        if loss is not None:
+            problems[run] = f"{server} did not take all of it ({loss})"
             # With its marker the next sending would pass the run over.
             for marker in markers(folder, run):
                 marker.unlink()
@@ -168,7 +178,8 @@ def _sync(
             problems[run] = _failure_of(outcome, server=server, limit_s=limit_s)
     urls = {}
     for url in re.findall(r"https?://\S+/runs/[\w-]+", outcome.output):
-        urls[url.rsplit("/", 1)[1]] = url
+        run_id = url.rsplit("/", 1)[1]
+        urls[run_id] = url
     return problems, urls
 
 
@@ -178,8 +189,11 @@ def _failure_of(outcome: Outcome, *, server: str, limit_s: float) -> str:
         return f"{server} had not taken all after {limit_s:g} s"
     if "No API key" in outcome.output:
         return "there is no API key (wandb login, or WANDB_API_KEY)"
+    reason = outcome.last_line
     for line in outcome.output.splitlines():
         error = line.partition("ERROR ")[2]
+        # Its last error only says where the log is.
         if error and not error.startswith("Find detailed error logs"):
-            return f"{server} did not take it ({error})"
-    return f"{server} did not take it ({outcome.last_line})"
+            reason = error
+            break
+    return f"{server} did not take it ({reason})"

@@ -54,9 +54,12 @@ def main(order: Order) -> None:
                 _log_extras(run, Path(order.folder), result, problems)
             run.summary.update(payload.summary(result, arm))
         finally:
-            failed = result["status"] != "completed" or result["arms"][arm].get("failure")
+            # Without an end the offline file would be one of a run that is still going on.
+            failure = result["arms"][arm].get("failure")
+            failed = result["status"] != "completed" or failure
             run.finish(exit_code=1 if failed else 0)
-        logged = logged.with_run(LoggedRun(arm, id=run.id, place=folder_name), problems)
+        logged_run = LoggedRun(arm, id=run.id, place=folder_name)
+        logged = logged.with_run(logged_run, problems)
         write(logged)
 
 
@@ -88,7 +91,8 @@ def _log_history(run: Any, history: list[dict[str, Any]]) -> None:
     run.define_metric("trial/index")
     run.define_metric("trial/*", step_metric="trial/index", summary="none")
     for row in history:
-        run.log({f"trial/{key}": value for key, value in row.items()})
+        entry = {f"trial/{key}": value for key, value in row.items()}
+        run.log(entry)
 
 
 def _log_extras(run: Any, folder: Path, result: Mapping[str, Any], problems: list[str]) -> None:
@@ -104,7 +108,8 @@ def _log_comparison(run: Any, result: Mapping[str, Any]) -> None:
 
     rows: list[Any] = payload.comparison(result)
     if rows:
-        run.log({"comparison": wandb.Table(columns=list(payload.COMPARED), data=rows)})
+        table = wandb.Table(columns=list(payload.COMPARED), data=rows)
+        run.log({"comparison": table})
 
 
 def _log_plot(run: Any, path: Path) -> None:
@@ -119,8 +124,9 @@ def _log_files(run: Any, folder: Path, result: Mapping[str, Any]) -> None:
 
     artifact = wandb.Artifact(name=f"jaxgen-{result['run_id']}", type="result")
     for name in _FILES:
-        if (folder / name).exists():
-            artifact.add_file(str(folder / name), name=name)
+        path = folder / name
+        if path.exists():
+            artifact.add_file(str(path), name=name)
     run.log_artifact(artifact)
 
 
@@ -128,7 +134,7 @@ def _attempt(what: str, step: Callable[[], None], problems: list[str]) -> None:
     """Do a step. If it raises, the log has the traceback and the problems name it."""
     try:
         step()
-    except Exception as error:
+    except Exception as error:  # whatever wandb raises must not cost the other steps
         traceback.print_exc()
         problems.append(f"{what} ({type(error).__name__}: {error})")
 
