@@ -7,34 +7,47 @@ TOKENS, TOKENS_BEFORE = 8, 3  # the same in tokens, where there is no text
 
 
 def excerpts(candidate: Mapping, baseline: Mapping, position: int) -> dict[str, str]:
-    """Both texts around their first difference; token ids where they have no text or the texts do not show it.
+    """Return both texts around their first difference.
+
+    Token ids stand in for them where there is no text, or the texts do not show the difference.
 
     Args:
         candidate, baseline: rows of the outputs, with `tokens` and perhaps `text`.
         position: of the first token that differs.
     """
-    texts = {"candidate": candidate.get("text"), "baseline": baseline.get("text")}
-    if None in texts.values() or len(set(texts.values())) == 1:
+    ours, theirs = candidate.get("text"), baseline.get("text")
+    if ours is None or theirs is None or ours == theirs:
         start = max(position - TOKENS_BEFORE, 0)
-        tokens = {"candidate": candidate["tokens"], "baseline": baseline["tokens"]}
-        return {arm: _ids(ids, start) for arm, ids in tokens.items()}
-    letters = list(zip(*map(str, texts.values()), strict=False))  # one may be the other's beginning
-    first = next(
-        (place for place, (ours, theirs) in enumerate(letters) if ours != theirs), len(letters)
-    )
-    start = max(first - BEFORE, 0)
-    return {arm: _cut(str(text), start) for arm, text in texts.items()}
+        return {
+            "candidate": _ids(candidate["tokens"], start),
+            "baseline": _ids(baseline["tokens"], start),
+        }
+    start = max(_first_difference(str(ours), str(theirs)) - BEFORE, 0)
+    return {"candidate": _cut(str(ours), start), "baseline": _cut(str(theirs), start)}
+
+
+def _first_difference(ours: str, theirs: str) -> int:
+    """Return the first place that differs; the shorter one's end where it is the other's beginning."""
+    shorter = min(len(ours), len(theirs))
+    for place in range(shorter):
+        if ours[place] != theirs[place]:
+            return place
+    return shorter
 
 
 def _cut(text: str, start: int) -> str:
-    return f"{'…' * (start > 0)}{text[start : start + WIDTH]}{'…' * (start + WIDTH < len(text))}"
+    end = start + WIDTH
+    before = "…" if start > 0 else ""
+    after = "…" if end < len(text) else ""
+    return f"{before}{text[start:end]}{after}"
 
 
 def _ids(tokens: Sequence[int], start: int) -> str:
-    """For instance `tokens … 7 21 4 5`."""
-    shown = [
-        *(["…"] * (start > 0)),
-        *tokens[start : start + TOKENS],
-        *(["…"] * (start + TOKENS < len(tokens))),
-    ]
-    return f"tokens {' '.join(map(str, shown))}"
+    """Write some token ids, for instance `tokens … 7 21 4 5`."""
+    end = start + TOKENS
+    shown = [str(token) for token in tokens[start:end]]
+    if start > 0:
+        shown.insert(0, "…")
+    if end < len(tokens):
+        shown.append("…")
+    return f"tokens {' '.join(shown)}"

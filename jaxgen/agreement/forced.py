@@ -1,6 +1,9 @@
-"""What the teacher-forced differences of two arms come to: the figures of the result, and whether rounding covers them.
+"""What the teacher-forced differences of two arms come to, and whether rounding explains them.
 
-Reads the plain data of `engine.logit_comparison.compare_logits`: by row and position, null where there is nothing to say.
+Both arms read the same tokens, the baseline's own outputs, so that their distributions can be
+compared at every position, whatever the arms would have written themselves. The numbers are the
+plain data of `engine.logit_comparison.compare_logits`: by row and position, null where there is
+nothing to say.
 """
 
 import itertools
@@ -13,72 +16,80 @@ import numpy as np
 from jaxgen.results.schema import Quality
 
 PERCENTILE = 99
-"""Of the differences, which has to lie within the tolerance. Not the maximum: among thousands of positions one moves
-further than any of those on which the tolerances were measured, and a wrong cache moves most that follow it."""
+"""Of the differences, which has to lie within the tolerance. Not the maximum: among thousands of
+positions one moves further than any of those on which the tolerances were measured, and a wrong
+cache moves most that follow it."""
 
-Rows = Sequence[Sequence[float | None]]
+Numbers = Sequence[Sequence[float | None]]
 
 
 def facts(forced: Mapping[str, Any]) -> dict[str, Any]:
-    """The block `agreement.forced` of the result.
+    """Return the section `agreement.forced` of the result.
 
     Returns:
-        `method` by arm, `positions_compared`, `positions_total`, `skipped`, `non_finite`, `logit_spread`;
-        `p99_abs_logprob_diff`; `kl_by_position` and `max_abs_logprob_diff_by_position`, the largest of all prompts.
+        `method` by arm, `positions_compared`, `positions_total`, `skipped`, `non_finite`,
+        `logit_spread`; `p99_abs_logprob_diff`; `kl_by_position` and
+        `max_abs_logprob_diff_by_position`, the largest of all prompts.
     """
-    copied = ("positions_compared", "positions_total", "skipped", "non_finite", "logit_spread")
-    differences = numbers(forced["max_abs_logprob_diff"])
     return {
         "method": dict(forced["forced"]),
-        **{key: forced[key] for key in copied},
-        "p99_abs_logprob_diff": float(np.percentile(differences, PERCENTILE))
-        if differences
-        else None,
+        "positions_compared": forced["positions_compared"],
+        "positions_total": forced["positions_total"],
+        "skipped": forced["skipped"],
+        "non_finite": forced["non_finite"],
+        "logit_spread": forced["logit_spread"],
+        "p99_abs_logprob_diff": _typical_difference(forced),
         "kl_by_position": _by_position(forced["kl"]),
         "max_abs_logprob_diff_by_position": _by_position(forced["max_abs_logprob_diff"]),
     }
 
 
 def quality(forced: Mapping[str, Any], *, against: Sequence[str]) -> Quality | None:
-    """What narrower numbers cost, on the same tokens; null where nothing could be compared.
+    """Return what narrower numbers cost, on the same tokens; null where nothing was compared.
 
     Args:
-        forced: of the candidate, on the baseline's answers.
+        forced: of the candidate, on the baseline's outputs.
         against: the dtypes of the baseline.
 
     Returns:
-        `against`; `positions`; `next_token_agreement`, the share of them where both arms have the same likeliest
-        token; `logit_error`, root mean square over vocabulary and positions of the logits' differences, each
-        position's mean taken off; `kl_mean`, nats.
+        `against`; `positions`; `next_token_agreement`, the share of them where both arms have the
+        same likeliest token; `logit_error`, root mean square over vocabulary and positions of the
+        logits' differences, each position's mean taken off; `kl_mean`, nats.
     """
-    alike, errors, kl = (numbers(forced[key]) for key in ("next_token_alike", "logit_error", "kl"))
+    alike = numbers(forced["next_token_alike"])
     if not alike:
         return None
+    squared_errors = [error**2 for error in numbers(forced["logit_error"])]
     return {
         "against": " and ".join(dict.fromkeys(against)),
         "positions": len(alike),
         "next_token_agreement": statistics.fmean(alike),
-        "logit_error": statistics.fmean(error**2 for error in errors) ** 0.5,
-        "kl_mean": statistics.fmean(kl),
+        "logit_error": statistics.fmean(squared_errors) ** 0.5,
+        "kl_mean": statistics.fmean(numbers(forced["kl"])),
     }
 
 
-def numbers(rows: Rows) -> list[float]:
-    """All values there are."""
-    return [value for row in rows for value in row if value is not None]
+def numbers(rows: Numbers) -> list[float]:
+    """Return all values that are not null."""
+    values = []
+    for row in rows:
+        values += [value for value in row if value is not None]
+    return values
 
 
 def margins(forced: Mapping[str, Any] | None, row: int, position: int) -> dict[str, float | None]:
-    """By how much each arm's likeliest token leads the second there; null where it was not measured."""
+    """Return by how much each arm's likeliest token leads the second; null where it is not known."""
     found: dict[str, float | None] = {"candidate": None, "baseline": None}
-    for arm, rows in (forced or {}).get("margins", {}).items():
+    if forced is None:
+        return found
+    for arm, rows in forced.get("margins", {}).items():
         if row < len(rows) and position < len(rows[row]):
             found[arm] = rows[row][position]
     return found
 
 
 def non_finite(forced: Mapping[str, Any]) -> list[str]:
-    """A clause where an arm's logits hold what is no number."""
+    """Return a clause where an arm's logits hold what is no number."""
     clauses = {
         "candidate": "the candidate's logits hold NaN or Inf",
         "baseline": "the baseline's logits hold NaN or Inf",
@@ -88,26 +99,41 @@ def non_finite(forced: Mapping[str, Any]) -> list[str]:
 
 
 def beyond(forced: Mapping[str, Any], tolerance: float) -> list[str]:
-    """A clause where rounding does not cover the differences, with the first place that shows it."""
-    differences = numbers(forced["max_abs_logprob_diff"])
-    if not differences or (typical := float(np.percentile(differences, PERCENTILE))) <= tolerance:
+    """Return a clause where rounding does not explain the differences, with their first place.
+
+    Args:
+        forced: as for `facts`.
+        tolerance: how far rounding may move a log-probability, nats.
+    """
+    typical = _typical_difference(forced)
+    if typical is None or typical <= tolerance:
         return []
-    row, position = next(
-        (row, position)
-        for row, values in enumerate(forced["max_abs_logprob_diff"])
-        for position, value in enumerate(values)
-        if value is not None and value > tolerance
-    )
+    row, position = _first_beyond(forced["max_abs_logprob_diff"], tolerance)
     clause = (
-        f"on the same tokens the arms' log-probabilities differ by {typical:.3g} ({PERCENTILE}th percentile), more "
-        f"than the tolerance of {tolerance:.3g}, first in prompt {row} at token {position}"
+        f"on the same tokens the arms' log-probabilities differ by {typical:.3g} "
+        f"({PERCENTILE}th percentile), more than the tolerance of {tolerance:.3g}, "
+        f"first in prompt {row} at token {position}"
     )
     return [clause]
 
 
-def _by_position(rows: Rows) -> list[float | None]:
-    """The largest of all rows at each position."""
-    columns = itertools.zip_longest(*rows)
-    return [
-        max((value for value in column if value is not None), default=None) for column in columns
-    ]
+def _typical_difference(forced: Mapping[str, Any]) -> float | None:
+    differences = numbers(forced["max_abs_logprob_diff"])
+    return float(np.percentile(differences, PERCENTILE)) if differences else None
+
+
+def _first_beyond(rows: Numbers, tolerance: float) -> tuple[int, int]:
+    for row, values in enumerate(rows):
+        for position, value in enumerate(values):
+            if value is not None and value > tolerance:
+                return row, position
+    raise ValueError("no difference is beyond the tolerance")
+
+
+def _by_position(rows: Numbers) -> list[float | None]:
+    """Return the largest of all rows at each position."""
+    largest = []
+    for column in itertools.zip_longest(*rows):
+        values = [value for value in column if value is not None]
+        largest.append(max(values, default=None))
+    return largest

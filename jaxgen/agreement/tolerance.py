@@ -12,11 +12,12 @@ TOLERANCES = {
 }
 """In nats, where the logits' standard deviation over the vocabulary is `MEASURED_SPREAD` or less.
 
-float32 carries 24 bits: differences seen between caches stay near 2e-5, so 1e-3 is generous. float16 carries 11 bits
-and bfloat16 8: on the small models of the four families, with logits a few units wide, single log-probabilities moved
-by up to 0.084 and 0.45 against float32. int8 weights with one scale per output channel moved the likeliest tokens' by
-1.2 to 2.2 times what bfloat16 did on the same models and tokens (0.47 against 0.22 at most): twice its tolerance.
-tensorfloat32, which a GPU makes of float32 in products unless told otherwise, has float16's 11 bits, and its tolerance.
+float32 carries 24 bits: differences seen between caches stay near 2e-5, so 1e-3 is generous.
+float16 carries 11 bits and bfloat16 8: on the small models of the four families, with logits a few
+units wide, single log-probabilities moved by up to 0.084 and 0.45 against float32. int8 weights
+with one scale per output channel moved the likeliest tokens' by 1.2 to 2.2 times what bfloat16 did
+on the same models and tokens (0.47 against 0.22 at most): twice its tolerance. tensorfloat32, which
+a GPU makes of float32 in products unless told otherwise, has float16's 11 bits, and its tolerance.
 """
 PRECISION = {
     "float32": "24 bits of precision",
@@ -26,8 +27,8 @@ PRECISION = {
     "int8": "8 bits with one scale per channel",
 }
 MEASURED_SPREAD = 4.0
-"""Rounding is relative: wider logits move further. Up to this spread the values above were measured; beyond, they grow
-with it."""
+"""Rounding is relative: wider logits move further. Up to this spread the values above were
+measured; beyond, they grow with it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +44,8 @@ def tolerance(dtypes: Mapping[str, Sequence[str]], logit_spread: float | None) -
 
     Args:
         dtypes: by arm, the names of all dtypes that it stores or computes in.
-        logit_spread: standard deviation of the logits over the vocabulary; null where it was not measured.
+        logit_spread: standard deviation of the logits over the vocabulary; null where it was not
+            measured.
     """
     kinds = {
         arm: " and ".join(sorted(set(names), key=TOLERANCES.__getitem__))

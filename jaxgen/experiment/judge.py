@@ -74,7 +74,7 @@ def judge_case(experiment: Experiment, record: Record, outcome: Outcome, *, case
     """
     names = names_of(experiment.arms)
     samples = outcome.samples
-    comparisons = samples.compare()
+    comparisons = samples.comparison()
     record.show(samples.summaries(), comparisons, case=case)
     section = record.section(case)
     # Impossible figures are found first: whatever they say, no verdict may rest on them.

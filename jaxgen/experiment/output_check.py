@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxgen.agreement import scores, tokens
+from jaxgen.agreement import divergence, scores, tokens
 from jaxgen.executor.pool import Pool
 from jaxgen.results.schema import Agreement
 from jaxgen.specs.arm import Arm
@@ -44,7 +44,7 @@ def agreement_of(
     dtypes = {name: computed_in(arm, pool.environments[name]) for name, arm in arms.items()}
     workloads = [arm.run.workload for arm in arms.values()]
     if any(workload.output_key == "scores" for workload in workloads):
-        return scores.compare(rows["candidate"], rows["baseline"], dtypes=dtypes)
+        return scores.compare_scores(rows["candidate"], rows["baseline"], dtypes=dtypes)
 
     divergences = _divergences(rows)
     forced = _compare_logits(pool, rows["baseline"], divergences, case=case)
@@ -55,7 +55,7 @@ def agreement_of(
         values = known.get((arm, *prefix, *candidates))
         return values or pool.call(arm, "logprobs", tokens=prefix, candidates=candidates)
 
-    return tokens.compare(
+    return tokens.compare_tokens(
         rows["candidate"],
         rows["baseline"],
         dtypes=dtypes,
@@ -86,7 +86,7 @@ def _divergences(rows: Mapping[str, Rows]) -> list[dict[str, Any]]:
     divergences = []
     pairs = zip(rows["candidate"], rows["baseline"], strict=True)
     for row, (candidate, baseline) in enumerate(pairs):
-        at = tokens.first_divergence(candidate, baseline)
+        at = divergence.first_divergence(candidate, baseline)
         if at is not None and at.candidate is not None and at.baseline is not None:
             both = [at.candidate, at.baseline]
             divergences.append({"row": row, "position": at.position, "tokens": both})

@@ -83,7 +83,7 @@ class Repetitions:
         trials.run(call_s=self._call_s)
         # Blocks are counted on: with few of them, an order that began anew would favour one arm.
         self._blocks += trials.blocks
-        return samples.compare().get(samples.primary), [*trials.dirty, *samples.problems()]
+        return samples.comparison().get(samples.primary), [*trials.dirty, *samples.problems()]
 
 
 def start_repetitions(

@@ -250,7 +250,7 @@ class Session:
 
     def _after_block(self, outcome: Outcome, number: int, pairs: int, *, case: int) -> None:
         samples = outcome.samples
-        self._record.show(samples.summaries(), samples.compare(), case=case)
+        self._record.show(samples.summaries(), samples.comparison(), case=case)
         self._console.block(
             number + 1, pairs=pairs, plan=self._plan, process=self._process, case=case
         )

@@ -133,7 +133,7 @@ class Trials:
             return "the measurement is spoilt"
         # One interval of one metric decides; the others and the p-value can wait for the end.
         return schedule.enough(
-            self._samples.interval(process=self._process),
+            self._samples.half_width(process=self._process),
             blocks_done=self.blocks,
             blocks=self._plan.blocks,
             elapsed_s=elapsed_s,
@@ -207,7 +207,7 @@ class Trials:
 
     def _explain_compiles_of(self, arm: str) -> None:
         name = self._names[arm]
-        compiled = self._samples.summary(arm)["compile"]
+        compiled = self._samples.compiles(arm)
         events, functions = compiled["events_per_trial"], compiled["functions"]
         spoilt = sum(count > 0 for count in events)
         if self._recompiles(arm):

@@ -1,100 +1,108 @@
-"""What else differs between a stored run and this one: what a reader must know who compares their figures."""
+"""What else differs between a stored run and this one, which a reader of both figures must know."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxgen.gate.stored import Stored, environment_facts
+from jaxgen.gate.measured import environment_facts
+from jaxgen.gate.stored import Stored
+from jaxgen.results.schema import Result
 from jaxgen.specs.experiment import SHARED_SLOTS
 
-SHOWN = 6  # keys that a note names before it counts the rest
+MOST_NAMED = 6  # keys that a note names before it counts the rest
 LONGEST = 40  # characters of a value in a note
 
 
-def differences(result: Mapping[str, Any], stored: Stored) -> list[str]:
-    """Sentences on the machine, the candidate's configuration and weights, and results that are a doubtful measure."""
-    found = [_environment(result, stored)]
+def differences(result: Result, stored: Stored) -> list[str]:
+    """Return sentences on all that makes the comparison of two runs doubtful.
+
+    They are about the machine, the candidate's configuration and weights, and results that are
+    invalid themselves.
+    """
+    notes = [_environment(result, stored)]
     if stored.result is not None:
-        now, then = (each["arms"].get("candidate", {}) for each in (result, stored.result))
-        keys = changed_keys(now, then)
-        found.append(
-            f"the candidate is not configured as it was then: {_listed(keys)}" if keys else None
-        )
-        found.append(_weights(now, then))
-        found.append(_invalid(stored.result, "the stored run"))
-    return [told for told in [*found, _invalid(result, "this run")] if told]
+        now = result["arms"].get("candidate", {})
+        then = stored.result["arms"].get("candidate", {})
+        notes.append(_configuration(now, then))
+        notes.append(_weights(now, then))
+        notes.append(_invalid(stored.result, "the stored run"))
+    notes.append(_invalid(result, "this run"))
+    return [note for note in notes if note is not None]
 
 
 def changed_keys(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
-    """What differs in what an arm of two results was made of, as `key was VALUE, is VALUE`.
+    """Return what differs in what an arm of two results was made of, as `key was VALUE, is VALUE`.
 
-    A key that one of the two does not know is passed over: it belongs to another option, which is named itself, or one
-    of the two jaxgens had no such key.
+    A key that one of the two does not have is left out: it belongs to another option, which is
+    named itself, or one of the two versions of jaxgen had no such key.
 
     Example:
         >>> changed_keys({"choices": {"cache": "none"}}, {"choices": {"cache": "fixed"}})
         ['cache was fixed, is none']
     """
-    old, new = dict(_flat(_made_of(then))), dict(_flat(_made_of(now)))
-    return [
-        f"{key} was {_short(old[key])}, is {_short(new[key])}"
-        for key in new
-        if key in old and new[key] != old[key]
-    ]
+    old, new = _settings(then), _settings(now)
+    changes = []
+    for key, value in new.items():
+        if key in old and value != old[key]:
+            changes.append(f"{key} was {_short(old[key])}, is {_short(value)}")
+    return changes
 
 
-def _made_of(arm: Mapping[str, Any]) -> dict[str, Any]:
-    """The options by group and the values by key, without the slots that are about the measurement."""
-    options = {
-        group: option
-        for group, option in (arm.get("choices") or {}).items()
-        if group != "experiment"
-    }
-    values = {f"{slot}.": keys for slot, keys in (arm.get("config") or {}).items()}
-    return {
-        key: value
-        for key, value in (options | values).items()
-        if key.rstrip(".") not in SHARED_SLOTS
-    }
+def _settings(arm: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options by group and the values by key, of the slots that an arm is made of."""
+    settings: dict[str, Any] = {}
+    for group, option in (arm.get("choices") or {}).items():
+        if group != "experiment" and group not in SHARED_SLOTS:
+            settings[group] = option
+    for slot, values in (arm.get("config") or {}).items():
+        if slot not in SHARED_SLOTS:
+            settings |= _flat(values, slot)
+    return settings
 
 
-def _flat(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        name = f"{path}{key}"
-        if isinstance(value, Mapping):
-            yield from _flat(value, name if name.endswith(".") else f"{name}.")
-        else:
-            yield name, value
+def _flat(value: Any, path: str) -> dict[str, Any]:
+    """Return the leaves of a nested configuration by their dotted keys."""
+    if not isinstance(value, Mapping):
+        return {path: value}
+    leaves: dict[str, Any] = {}
+    for key, below in value.items():
+        leaves |= _flat(below, f"{path}.{key}")
+    return leaves
 
 
-def _environment(result: Mapping[str, Any], stored: Stored) -> str | None:
+def _environment(result: Result, stored: Stored) -> str | None:
     now, then = environment_facts(result.get("environment")), stored.environment
-    moved = [
-        f"{key} was {then[key]}, is {now[key]}"
-        for key in now
-        if key in then and now[key] != then[key]
-    ]
-    return f"the machine or its software is another: {_listed(moved)}" if moved else None
+    changes = []
+    for key, value in now.items():
+        if key in then and value != then[key]:
+            changes.append(f"{key} was {then[key]}, is {value}")
+    return f"the machine or its software is another: {_listed(changes)}" if changes else None
+
+
+def _configuration(now: Mapping[str, Any], then: Mapping[str, Any]) -> str | None:
+    keys = changed_keys(now, then)
+    return f"the candidate is not configured as it was then: {_listed(keys)}" if keys else None
 
 
 def _weights(now: Mapping[str, Any], then: Mapping[str, Any]) -> str | None:
-    new, old = ((arm.get("weights") or {}).get("fingerprint") for arm in (now, then))
+    new = (now.get("weights") or {}).get("fingerprint")
+    old = (then.get("weights") or {}).get("fingerprint")
     return "the candidate's weights are not those of then" if new and old and new != old else None
 
 
-def _invalid(result: Mapping[str, Any], whose: str) -> str | None:
-    return (
-        f"{whose} is invalid itself: {result.get('verdict_reason')}"
-        if result.get("verdict") == "invalid"
-        else None
-    )
+def _invalid(result: Result, whose: str) -> str | None:
+    if result.get("verdict") != "invalid":
+        return None
+    return f"{whose} is invalid itself: {result.get('verdict_reason')}"
 
 
 def _short(value: Any) -> str:
-    """A list of prompts can be long."""
+    """Cut a value, such as a list of prompts, to the length that a note has room for."""
     text = str(value)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _listed(names: Sequence[str]) -> str:
-    rest = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+    """Name the first few, and count the others."""
+    named = ", ".join(names[:MOST_NAMED])
+    more = len(names) - MOST_NAMED
+    return f"{named} and {more} more" if more > 0 else named

@@ -1,7 +1,8 @@
 """How busy the machine was with other people's work while an arm was measured.
 
-A worker takes a snapshot before and after a window of trials; the share of foreign CPU time between the two says how
-far the window can be trusted. Snapshots are plain data, fit for JSON: they cross the pipe and stand in the result.
+A worker takes a snapshot before and after a window of trials; the share of foreign CPU time between
+the two says how far the window can be trusted. Snapshots are plain data, fit for JSON: they cross
+the pipe and stand in the result.
 """
 
 import os
@@ -18,15 +19,18 @@ def snapshot(root_pid: int | None = None) -> dict[str, Any]:
     """Reads the CPU clocks of the machine and of one process's tree.
 
     Args:
-        root_pid: the process at the root of all that is ours: a worker gives its parent, so that the other arm's worker
-            does not pass for a stranger. None means the calling process.
+        root_pid: the process at the root of all that is ours: a worker gives its parent, so that
+            the other arm's worker does not pass for a stranger. None means the calling process.
 
     Returns:
         load_average: over 1, 5 and 15 minutes, or None where the system keeps none.
-        machine_cpu_s: CPU seconds that all cores could have given since the start of the machine; None off Linux.
-        busy_cpu_s: those that somebody used, a hypervisor's other guests included (steal); None off Linux.
-        own_cpu_s: {process id as text: CPU seconds} of the root and its descendants. Each holds those of its children
-            that have ended, so that the sum over the tree loses nothing when a worker ends.
+        machine_cpu_s: CPU seconds that all cores could have given since the start of the machine;
+            None off Linux.
+        busy_cpu_s: those that somebody used, a hypervisor's other guests included (steal); None off
+            Linux.
+        own_cpu_s: {process id as text: CPU seconds} of the root and its descendants. Each holds
+            those of its children that have ended, so that the sum over the tree loses nothing when
+            a worker ends.
     """
     machine_cpu_s, busy_cpu_s = _machine_cpu_s(PROC_STAT)
     return {
@@ -48,8 +52,8 @@ def foreign_cpu_share(
         own_pids: the processes that are ours, of those in the snapshots; None means all of them.
 
     Returns:
-        0 (nobody else) to 1 (all cores taken), or None where it cannot be known. The kernel counts in ticks of some
-        10 ms, so that a window of 0.2 s is good to about 5 % of one core.
+        0 (nobody else) to 1 (all cores taken), or None where it cannot be known. The kernel counts
+        in ticks of some 10 ms, so that a window of 0.2 s is good to about 5 % of one core.
     """
     if before["busy_cpu_s"] is None or after["busy_cpu_s"] is None:
         return None
@@ -70,7 +74,8 @@ def _sum_cpu_s(taken: dict[str, Any], own_pids: Iterable[int] | None) -> float:
 
 
 def _machine_cpu_s(stat: Path) -> tuple[float | None, float | None]:
-    """All and busy CPU seconds of the first line, `cpu user nice system idle iowait irq softirq steal guest ...`.
+    """All and busy CPU seconds of the first line, `cpu user nice system idle iowait irq softirq
+    steal guest ...`.
 
     Guest time is in user already (proc_stat(5)); idle and iowait are the time that nobody used.
     """

@@ -1,7 +1,9 @@
-"""How busy an accelerator is, so that a run can say whether it had the device to itself; no jax here.
+"""How busy an accelerator is, so that a run can say whether it had the device to itself; no jax
+here.
 
-Only NVIDIA's tool tells such a thing from outside a process, so that elsewhere nothing is known. It cannot tell whose
-the work is, but for the list of processes: ask before the own work begins, and utilisation and memory are others'.
+Only NVIDIA's tool tells such a thing from outside a process, so that elsewhere nothing is known. It
+cannot tell whose the work is, but for the list of processes: ask before the own work begins, and
+utilisation and memory are others'.
 """
 
 import subprocess
@@ -21,11 +23,13 @@ def foreign_device_load(own_pids: Iterable[int]) -> dict[str, Any] | None:
         own_pids: processes that are ours, workers and all.
 
     Returns:
-        utilisation: share of the last second or less in which some program ran on the busiest device, ours included.
+        utilisation: share of the last second or less in which some program ran on the busiest
+            device, ours included.
         memory_used_bytes: on all devices together, ours included.
         foreign_processes: how many processes other than ours compute on the devices.
 
-        Each is None where the tool does not say; all of it is None without the tool or where it fails.
+        Each is None where the tool does not say; all of it is None without the tool or where it
+        fails.
     """
     devices = _query("gpu=utilization.gpu,memory.used")
     if devices is None:

@@ -1,9 +1,12 @@
-"""How fast the device can read memory and multiply matrices: the scale that an arm's own speed is held against.
+"""How fast the device can read memory and multiply matrices: the scale that an arm's own speed is
+held against.
 
-Run in the arm's own process, outside any trial. XLA on CPU runs some products on one thread and others on all, so
-several forms take turns and the best one counts: a probe that an arm can beat is worth nothing.
+Run in the arm's own process, outside any trial. XLA on CPU runs some products on one thread and
+others on all, so several forms take turns and the best one counts: a probe that an arm can beat is
+worth nothing.
 
-On a mesh all devices are probed at the same time and the rates are those of one: host devices share a processor.
+On a mesh all devices are probed at the same time and the rates are those of one: host devices share
+a processor.
 """
 
 import functools
@@ -33,20 +36,24 @@ Form = Callable[[Int[Array, ""]], Any]  # runs that many passes
 
 
 def probe(nbytes: int, *, dtype: str = "float32", mesh: Mesh | None = None) -> dict[str, Any]:
-    """The best rates of a few hundred milliseconds, compiling aside; a second probe compiles nothing.
+    """The best rates of a few hundred milliseconds, compiling aside; a second probe compiles
+    nothing.
 
-    A machine that others use too is now faster, now slower: probe before and after the trials, and let
+    A machine that others use too is now faster, now slower: probe before and after the trials, and
+        let
     `measure.roofline.best_probe` put them together.
 
     Args:
-        nbytes: what the arm touches per step on each device. The probe reads about as much, over and over: a small
-            model lives in the processor's caches, and main memory's bandwidth would be no limit for it.
+        nbytes: what the arm touches per step on each device. The probe reads about as much, over
+            and over: a small model lives in the processor's caches, and main memory's bandwidth
+                would be no limit for it.
         dtype: of the arm's activations, for the matrix product.
         mesh: the arm's; null is the first device alone.
 
     Returns:
-        `bandwidth_bytes_per_s` and `peak_flops_per_s`, the best of all; `bandwidth_samples` and `flops_samples`, the
-        best of each round; `bandwidth_form` and `flops_form`, which was best; `working_set_bytes`, what was read.
+        `bandwidth_bytes_per_s` and `peak_flops_per_s`, the best of all; `bandwidth_samples` and
+        `flops_samples`, the best of each round; `bandwidth_form` and `flops_form`, which was best;
+        `working_set_bytes`, what was read.
     """
     parts = _working_set(nbytes, mesh)
     read = PARTS * parts[0].nbytes // (mesh.size if mesh else 1)

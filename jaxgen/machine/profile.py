@@ -1,7 +1,9 @@
-"""Where one call's time goes: the operations that took longest, out of a trace of jax's own profiler.
+"""Where one call's time goes: the operations that took longest, out of a trace of jax's own
+profiler.
 
-Runs in the worker, outside any trial: a profiled call is slower than a measured one. Operations bear the names of the
-compiled program's instructions, as they stand in the text that `engine.inspection.dump` writes.
+Runs in the worker, outside any trial: a profiled call is slower than a measured one. Operations
+bear the names of the compiled program's instructions, as they stand in the text that
+`engine.inspection.dump` writes.
 """
 
 import dataclasses
@@ -41,9 +43,10 @@ def record(
         meanings: what instructions are for, as `engine.inspection.meanings` has it.
 
     Returns:
-        `operations`, at most ten, longest first: {name, program, meaning, count, total_s, share}, the share being
-        of all operations' time together; `operations_s`, that time; `trace`, the trace's file below the folder;
-        `reason`, why there are no operations, or null.
+        `operations`, at most ten, longest first: {name, program, meaning, count, total_s, share},
+            the share being
+        of all operations' time together; `operations_s`, that time; `trace`, the trace's file below
+        the folder; `reason`, why there are no operations, or null.
     """
     options = jax.profiler.ProfileOptions()
     options.python_tracer_level = NO_PYTHON
@@ -91,10 +94,12 @@ def rank(events: Iterable[Event], meanings: Mapping[str, str]) -> list[dict[str,
 
 
 def innermost(events: Iterable[Event]) -> list[Event]:
-    """Those of one line that contain no other: a `while` or a `call` lasts as long as all that it runs.
+    """Those of one line that contain no other: a `while` or a `call` lasts as long as all that it
+    runs.
 
     Example:
-        a loop from 0 to 10 around a product from 1 to 4 and a sum from 5 to 6: the product and the sum are left.
+        a loop from 0 to 10 around a product from 1 to 4 and a sum from 5 to 6: the product and the
+            sum are left.
     """
     ordered = sorted(events, key=lambda event: (event.start_ns, -event.duration_ns))
     around: set[int] = set()

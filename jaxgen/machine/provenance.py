@@ -34,10 +34,11 @@ def cpu_model() -> str | None:
 
 
 def git() -> dict[str, Any] | None:
-    """`{commit, dirty, diff_sha256}` of the checkout that jaxgen runs from; null when it is installed from a wheel.
+    """`{commit, dirty, diff_sha256}` of the checkout that jaxgen runs from; null when it is
+    installed from a wheel.
 
-    The hash is the first 16 digits of that of all changes that were not committed; null where there are none, or they
-    cannot be had.
+    The hash is the first 16 digits of that of all changes that were not committed; null where there
+    are none, or they cannot be had.
     """
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():

@@ -17,7 +17,7 @@ class ElementBytes:
         weights: of what is never quantised.
         kv: of keys and values.
         kernels: of the layers' matrices; null is as `weights`.
-        head: of the table of the logits; null is as `weights`.
+        head: of the matrix of the logits; null is as `weights`.
     """
 
     weights: float
@@ -27,65 +27,84 @@ class ElementBytes:
 
     @classmethod
     def of(cls, dtype: Dtype, architecture: Architecture) -> "ElementBytes":
-        """Those of a run's dtypes."""
-        kv = _BYTES[dtype.kv.value] + (
-            _SCALE / architecture.head_dim if dtype.kv is Number.int8 else 0
-        )
+        """Return those of a run's dtypes."""
+        kv = _BYTES[dtype.kv.value]
+        if dtype.kv is Number.int8:
+            kv += _SCALE / architecture.head_dim  # one scale for each head of each token
         if dtype.int8 is Int8.none:
             return cls(weights=_BYTES[dtype.weights.value], kv=kv)
-        kernels = 1 + _SCALE * _channels(architecture) / _kernels(architecture)
+        # One scale for each output channel, shared by all weights that lead to it.
+        scales = _SCALE * _channels(architecture)
         return cls(
             weights=_BYTES[dtype.float_dtype],
             kv=kv,
-            kernels=kernels,
+            kernels=1 + scales / _kernels(architecture),
             head=1 + _SCALE / architecture.hidden_size,
         )
 
     def moved(self, *, kernels: int, head: int, embedding: int, others: int, tied: bool) -> float:
-        """Bytes of so many elements of each part; a tied embedding is kept as the head."""
-        table = self.weights if self.head is None else self.head
-        matrices = kernels * (self.weights if self.kernels is None else self.kernels)
-        return (
-            matrices
-            + head * table
-            + embedding * (table if tied else self.weights)
-            + others * self.weights
-        )
+        """Return the bytes of so many elements of each part.
+
+        Args:
+            kernels, head, embedding, others: elements of the layers' matrices, the matrix of the
+                logits, the embedding, and all that is never quantised.
+            tied: the embedding is the matrix of the logits, and has its dtype.
+        """
+        of_head = self.weights if self.head is None else self.head
+        of_kernels = self.weights if self.kernels is None else self.kernels
+        of_embedding = of_head if tied else self.weights
+        nbytes = kernels * of_kernels + head * of_head
+        return nbytes + embedding * of_embedding + others * self.weights
 
 
 def weight_elements(architecture: Architecture) -> dict[str, int]:
-    """How many weights each part of the model has; together they are all of its leaves.
+    """Count the weights of each part of the model; together they are all of its leaves.
 
     Returns:
-        `embedding`, `position` and `head` (0 where there is none), `kernels` of all layers, and `vectors`: every bias
-        and norm.
+        `embedding`, `position` and `head` (0 where there is none), `kernels` of all layers, and
+        `vectors`: every bias and norm.
     """
     arch = architecture
-    queries, kv = arch.num_heads * arch.head_dim, arch.num_kv_heads * arch.head_dim
-    norm = arch.hidden_size * (2 if arch.norm == "layer" else 1)
-    biases = arch.qkv_bias * (queries + 2 * kv) + arch.out_bias * arch.hidden_size
-    biases += arch.mlp_bias * ((2 if arch.gated else 1) * arch.intermediate_size + arch.hidden_size)
-    vectors = arch.num_layers * (2 * norm + biases + arch.qk_norm * 2 * arch.head_dim) + norm
-    table = arch.vocab_size * arch.hidden_size
+    embedding = arch.vocab_size * arch.hidden_size
+    norm = arch.hidden_size * (2 if arch.norm == "layer" else 1)  # layer norm has a bias too
+    of_layer = 2 * norm + _biases(arch) + arch.qk_norm * 2 * arch.head_dim
     return {
-        "embedding": table,
+        "embedding": embedding,
         "position": arch.context * arch.hidden_size if arch.position == "learned" else 0,
-        "head": 0 if arch.tied else table,
+        "head": 0 if arch.tied else embedding,
         "kernels": arch.num_layers * _kernels(arch),
-        "vectors": vectors,
+        "vectors": arch.num_layers * of_layer + norm,
     }
 
 
+def _biases(arch: Architecture) -> int:
+    """Count the biases of one layer."""
+    biases = 0
+    if arch.qkv_bias:
+        biases += (arch.num_heads + 2 * arch.num_kv_heads) * arch.head_dim
+    if arch.out_bias:
+        biases += arch.hidden_size
+    if arch.mlp_bias:
+        biases += _mlp_inputs(arch) * arch.intermediate_size + arch.hidden_size
+    return biases
+
+
+def _mlp_inputs(arch: Architecture) -> int:
+    """Count the matrices from hidden to intermediate size: a gated MLP has a second one."""
+    return 2 if arch.gated else 1
+
+
 def _kernels(arch: Architecture) -> int:
-    """Weights in the matrices of one layer."""
+    """Count the weights in the matrices of one layer."""
     queries, kv = arch.num_heads * arch.head_dim, arch.num_kv_heads * arch.head_dim
-    mlp = (3 if arch.gated else 2) * arch.hidden_size * arch.intermediate_size
-    return arch.hidden_size * (2 * queries + 2 * kv) + mlp
+    attention = arch.hidden_size * (2 * queries + 2 * kv)
+    mlp = (_mlp_inputs(arch) + 1) * arch.hidden_size * arch.intermediate_size
+    return attention + mlp
 
 
 def _channels(arch: Architecture) -> int:
-    """Output channels of the matrices of one layer."""
+    """Count the output channels of the matrices of one layer."""
     queries, kv = arch.num_heads * arch.head_dim, arch.num_kv_heads * arch.head_dim
-    return (
-        queries + 2 * kv + 2 * arch.hidden_size + (2 if arch.gated else 1) * arch.intermediate_size
-    )
+    attention = queries + 2 * kv + arch.hidden_size
+    mlp = _mlp_inputs(arch) * arch.intermediate_size + arch.hidden_size
+    return attention + mlp

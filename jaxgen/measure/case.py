@@ -1,6 +1,7 @@
-"""What is known of one case: trials, answers, what spoilt it, and its place on the absolute scale. No jax here."""
+"""What is known of one case: trials, outputs, what spoilt it, and its absolute scale. No jax here."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from jaxgen.measure import roofline
@@ -10,8 +11,10 @@ from jaxgen.results.schema import Agreement
 Facts = dict[str, Any]
 
 DISTURBED = 2.0
-"""How far beyond the probed rates a time must lie to be called impossible, as a share: on a machine that others use, a
-probe a second away from the trials was seen to reach 40 % of what the decode did."""
+"""How far beyond the probed rates a time must lie to be called impossible, as a share: on a machine
+that others use, a probe a second away from the trials was seen to reach 40 % of what the decode
+did.
+"""
 
 
 @dataclasses.dataclass
@@ -20,8 +23,8 @@ class Outcome:
 
     Attributes:
         samples: all trials.
-        answers: rows of each arm, from the first processes.
-        agreed: the block `agreement`; null with one arm alone.
+        answers: output rows of each arm, from the first processes.
+        agreed: the section `agreement`; null with one arm alone.
         dirty: what spoils the measurement.
         blocks: measured so far.
         stopped_because: why each pair of processes measured no further block.
@@ -40,55 +43,79 @@ class Outcome:
 
 
 def rooflines(outcome: Outcome, arm: str) -> tuple[Facts, str | None]:
-    """An arm's place on the absolute scale, and what is impossible about it, if anything."""
-    scale, metrics = outcome.scale.get(arm), outcome.samples.summary(arm)["metrics"]
+    """Hold an arm's times against the probed rates of its device.
+
+    Args:
+        outcome: of the case.
+        arm: its name.
+
+    Returns:
+        The keys of the section `roofline`, empty where nothing was probed; and what is impossible
+        about them, as a clause, or null.
+    """
+    scale = outcome.scale.get(arm)
     if scale is None or scale["probe"] is None:
         return {}, None
-    probe, used, impossible = scale["probe"], {}, None
+    probe, steps = scale["probe"], scale["steps"]
+    metrics = outcome.samples.summary(arm)["metrics"]
     rates = {key: probe[key] for key in ("bandwidth_bytes_per_s", "peak_flops_per_s")}
-    for metric, plain in scale["steps"].items():
-        step = roofline.Step(nbytes=plain["bytes"], flops=plain["flops"]) if plain else None
-        used[metric] = roofline.utilisation(step, metrics[metric]["median"], **rates)
+    shares, impossible = {}, None
+    for metric, work in steps.items():
+        step = roofline.Step(nbytes=work["bytes"], flops=work["flops"]) if work else None
+        shares[metric] = roofline.utilisation(step, metrics[metric]["median"], **rates)
         impossible = impossible or roofline.too_fast(
-            used[metric],
+            shares[metric],
             mbu_tolerance=max(DISTURBED, roofline.tolerance(probe["bandwidth_samples"])),
             mfu_tolerance=max(DISTURBED, roofline.tolerance(probe["flops_samples"])),
         )
-    *first, last = scale["steps"]
-    step = scale["steps"][last] or {"bytes": None, "flops": None}
+    # The last metric is that of a decode step, or of a whole scoring call; a prefill comes first.
+    *first, last = steps
     facts = {
-        "bytes_per_step": step["bytes"],
-        "flops_per_step": step["flops"],
+        **_work(steps[last], bytes_key="bytes_per_step", flops_key="flops_per_step"),
         **rates,
-        **used[last],
-    }
-    facts |= {
+        **shares[last],
         "of": last,
         "working_set_bytes": probe["working_set_bytes"],
         "bandwidth_form": probe["bandwidth_form"],
     }
     if first:
-        prefill = scale["steps"][first[0]] or {"bytes": None, "flops": None}
-        facts["prefill"] = {"bytes": prefill["bytes"], "flops": prefill["flops"], **used[first[0]]}
+        facts["prefill"] = {**_work(steps[first[0]]), **shares[first[0]]}
     return facts, impossible
 
 
+def _work(
+    step: Mapping[str, float] | None, *, bytes_key: str = "bytes", flops_key: str = "flops"
+) -> Facts:
+    if step is None:
+        return {bytes_key: None, flops_key: None}
+    return {bytes_key: step["bytes"], flops_key: step["flops"]}
+
+
 def beyond_probe(facts: Facts) -> str | None:
-    """A clause about an arm that did more than was probed, though not so much that its clock must be wrong; else null.
+    """Say which probed rates an arm exceeded, though not so far that its clock must be wrong.
 
     Args:
         facts: as `rooflines` gives them.
+
+    Returns:
+        A clause about the arm, or null.
     """
     names = {"mbu": "memory bandwidth", "mfu": "peak FLOP/s"}
-    blocks = (facts, facts.get("prefill", {}))
-    beyond = [
-        name for key, name in names.items() if any((block.get(key) or 0) > 1 for block in blocks)
-    ]
+    prefill = facts.get("prefill", {})
+    beyond = []
+    for key, name in names.items():
+        if max(facts.get(key) or 0, prefill.get(key) or 0) > 1:
+            beyond.append(name)
     if not beyond:
         return None
-    return f"reached more than 100 % of the {' and '.join(beyond)} that the probe measured: the probe was too low"
+    return (
+        f"reached more than 100 % of the {' and '.join(beyond)} that the probe measured: "
+        "the probe was too low"
+    )
 
 
 def better(one: Facts | None, other: Facts | None) -> Facts | None:
-    """The probes of two moments as one; null where there was nothing to probe."""
-    return roofline.best_probe([one, other]) if one and other else one or other
+    """Return the probes of two moments as one; null where there was nothing to probe."""
+    if one and other:
+        return roofline.best_probe([one, other])
+    return one or other

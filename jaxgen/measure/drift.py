@@ -1,6 +1,7 @@
-"""Whether the machine changed while it was measured: a trend of an arm's metric over the order of its trials.
+"""Whether the machine changed while it was measured: a trend of a metric over an arm's trials.
 
-Pairs cancel most of a drift in the ratio; the absolute figures keep it, so that the result's reader must be told.
+Pairs cancel most of a drift in the ratio; the absolute figures keep it, so that the result names
+it.
 """
 
 import math
@@ -12,21 +13,24 @@ NOTABLE_P, NOTABLE_CHANGE = 0.01, 0.05
 
 
 def drift(trials: Iterable[Mapping[str, Any]], metric: str) -> dict[str, dict[str, float | None]]:
-    """Fits a trend to each arm's metric over the order of its trials.
+    """Fit a trend to each arm's metric over the order of its trials.
 
-    The slope is Theil's and Sen's, the median of the slopes between all two samples (Sen, "Estimates of the Regression
-    Coefficient Based on Kendall's Tau", JASA 63, 1968), of the metric's logarithm over the trial's number: a few spikes
-    do not move it. The p is that of Kendall's tau, two-sided. It takes the trials as independent, which those of one
-    block or process are not quite, so that a small p alone says little: `drift_note` asks for a large change as well.
+    The slope is Theil's and Sen's, the median of the slopes between all two samples (Sen,
+    "Estimates of the Regression Coefficient Based on Kendall's Tau", JASA 63, 1968), of the
+    metric's logarithm over the trial's number: a few spikes do not move it. The p is that of
+    Kendall's tau, two-sided. It takes the trials as independent, which those of one block or
+    process are not quite, so that a small p alone says little: `drift_note` asks for a large change
+        as well.
 
     Args:
-        trials: rows as a run keeps them, in the order of their time: {"arm", "metrics": {name: value or None}, ...}.
-            Those with a true "void" are left out.
+        trials: rows as a run keeps them, in the order of their time: {"arm", "metrics": {name:
+            value or None}, ...}. Those with a true "void" are left out.
         metric: the name of the metric, whose values are positive.
 
     Returns:
-        {arm: {"change": share, "p_value": p}}: what the trend makes of the metric from the first trial to the last
-        (-0.07 = it fell by 7 %). Both are None below 8 samples; p alone is None where all samples are the same.
+        {arm: {"change": share, "p_value": p}}: what the trend makes of the metric from the first
+        trial to the last (-0.07 = it fell by 7 %). Both are None below 8 samples; p alone is None
+        where all samples are the same.
     """
     values: dict[str, list[float | None]] = {}
     for trial in trials:
@@ -38,37 +42,43 @@ def drift(trials: Iterable[Mapping[str, Any]], metric: str) -> dict[str, dict[st
 def drift_note(
     drift: Mapping[str, Mapping[str, float | None]], names: Mapping[str, str]
 ) -> str | None:
-    """One sentence for the notes where an arm drifts notably (p below 0.01, by more than 5 %), else None.
+    """Write one sentence where an arm drifts notably (p below 0.01, by more than 5 %), else None.
 
     Args:
         drift: as `drift` gives it.
         names: what to call each arm.
     """
-    clauses = [
-        f"{names[arm]} drifted by {100 * change:+.1f} % from its first trial to its last ({_p(p)})"
-        for arm, each in drift.items()
-        if (change := each["change"]) is not None
-        and (p := each["p_value"]) is not None
-        and p < NOTABLE_P
-        and abs(change) > NOTABLE_CHANGE
-    ]
+    clauses = []
+    for arm, trend in drift.items():
+        change, p = trend["change"], trend["p_value"]
+        if change is None or p is None:
+            continue
+        if p < NOTABLE_P and abs(change) > NOTABLE_CHANGE:
+            how_far = f"{100 * change:+.1f} % from its first trial to its last"
+            clauses.append(f"{names[arm]} drifted by {how_far} ({_in_words(p)})")
     if not clauses:
         return None
-    return f"{' and '.join(clauses)}: the ratio is taken pair by pair and hardly feels it, but the figures of each arm do"
+    return (
+        f"{' and '.join(clauses)}: the ratio is taken pair by pair and hardly feels it, "
+        "but the figures of each arm do"
+    )
 
 
-def _p(p: float) -> str:
+def _in_words(p: float) -> str:
     return f"p = {p:.2g}" if p >= 1e-4 else "p < 0.0001"
 
 
 def _trend(series: list[float | None]) -> dict[str, float | None]:
-    """The trend of one arm; a trial without a value keeps its place in the order."""
-    known = [(number, math.log(value)) for number, value in enumerate(series) if value is not None]
-    if len(known) < MIN_SAMPLES:
+    """Fit the trend of one arm; a trial without a value keeps its place in the order."""
+    numbers, logs = [], []
+    for number, value in enumerate(series):
+        if value is not None:
+            numbers.append(number)
+            logs.append(math.log(value))
+    if len(logs) < MIN_SAMPLES:
         return {"change": None, "p_value": None}
     from scipy import stats  # a second and a half, which a short run need not pay
 
-    numbers, logs = zip(*known, strict=True)
     slope: Any = stats.theilslopes(logs, numbers)  # Any: scipy types no fields
     change = math.expm1(float(slope.slope) * (len(series) - 1))
     if len(set(logs)) == 1:

@@ -1,7 +1,8 @@
-"""What this machine's noise is worth: kept in one JSON file per user, written by calibration, read before a verdict.
+"""The noise floor of this machine: in one JSON file per user, written by calibration.
 
-An A/A run, the same program in both arms, has a true ratio of 1. How far its ratios stray from 1 is the smallest
-difference that an A/B run can claim; `measure.margin: null` takes it from here.
+An A/A run, the same program in both arms, has a true ratio of 1. How far its ratios lie from 1 is
+the smallest difference that an A/B run can claim; with `measure.margin: null` a verdict takes it
+from here.
 """
 
 import json
@@ -32,7 +33,7 @@ class Entry(TypedDict):
 
 
 def key_of(device_kind: str, cpu: str, *, workload: str, model: str) -> str:
-    """Names what a noise floor belongs to: it holds for no other machine, workload or model.
+    """Name what a noise floor belongs to: it holds for no other machine, workload or model.
 
     Example:
         >>> key_of("cpu", "EPYC 9R14", workload="generate", model="tiny")
@@ -42,7 +43,7 @@ def key_of(device_kind: str, cpu: str, *, workload: str, model: str) -> str:
 
 
 def save(key: str, entry: Mapping[str, Any], folder: Path | None = None) -> Path:
-    """Keeps one noise floor beside the others, in place of an earlier one of the same key.
+    """Store one noise floor beside the others, in place of an earlier one of the same key.
 
     Args:
         key: as `key_of` gives it.
@@ -64,13 +65,14 @@ def save(key: str, entry: Mapping[str, Any], folder: Path | None = None) -> Path
         write_atomically(path, text)
     except OSError as error:
         raise UserError(
-            f"the noise floor cannot be kept in {path} ({error.strerror}); make room, or make the folder writable"
+            f"the noise floor cannot be kept in {path} ({error.strerror}); "
+            "make room, or make the folder writable"
         ) from error
     return path
 
 
 def find(key: str, folder: Path | None = None) -> dict[str, Any] | None:
-    """Looks a noise floor up.
+    """Look a noise floor up.
 
     Args:
         key: as `key_of` gives it.
@@ -86,40 +88,48 @@ def find(key: str, folder: Path | None = None) -> dict[str, Any] | None:
 
 
 def floor_from(ratios: Sequence[float]) -> float:
-    """The noise floor that A/A runs show: what their ratios stray from 1 in all but one of twenty, as a share.
+    """Return how far the ratios of A/A runs lie from 1 in all but one of twenty, as a share.
 
-    It is the 95th percentile of |log ratio|, interpolated, which is then read back as a share: 1.02 and 1 / 1.02 are
-    equally far. Never below 0.001.
+    It is the 95th percentile of |log ratio|, interpolated (type 7 of Hyndman and Fan, as in
+    `statistics.summarise`), which is then read back as a share: 1.02 and 1 / 1.02 are equally far.
+    Never below 0.001.
 
     Args:
         ratios: one of each A/A run, positive.
     """
     if not ratios or not all(math.isfinite(ratio) and ratio > 0 for ratio in ratios):
         raise ValueError(f"a noise floor needs positive, finite ratios: {list(ratios)}")
-    strayed = float(np.percentile(np.abs(np.log(ratios)), 95, method="linear"))
-    return max(LEAST_FLOOR, math.expm1(strayed))
+    distance = float(np.percentile(np.abs(np.log(ratios)), 95, method="linear"))
+    return max(LEAST_FLOOR, math.expm1(distance))
 
 
 def false_verdicts(comparisons: Sequence[Mapping[str, Any]], margin: float) -> float | None:
-    """The share of A/A comparisons that would be called faster or slower; None without any comparison.
+    """Return the share of A/A comparisons that would be called faster or slower.
 
     Args:
-        comparisons: as `statistics.compare` gives them.
+        comparisons: as `statistics.compare_pairs` gives them.
         margin: as `verdict` takes it, a share.
+
+    Returns:
+        A share; None without any comparison.
     """
-    words = [
-        verdict(dict(each), margin=margin, agreement="identical", dirty=())[0]
-        for each in comparisons
-    ]
-    return sum(word in ("faster", "slower") for word in words) / len(words) if words else None
+    if not comparisons:
+        return None
+    false = 0
+    for comparison in comparisons:
+        word, _ = verdict(comparison, margin=margin, agreement="identical", dirty=())
+        false += word in ("faster", "slower")
+    return false / len(comparisons)
 
 
 def _path(folder: Path | None) -> Path:
-    return (Path(platformdirs.user_data_dir("jaxgen")) if folder is None else folder) / FILE
+    if folder is None:
+        folder = Path(platformdirs.user_data_dir("jaxgen"))
+    return folder / FILE
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """All entries; none where there is no file yet."""
+    """Return all entries; none where there is no file yet."""
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -133,9 +143,15 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _unreadable(path: Path, reason: str) -> str:
-    return f"the noise floors in {path} cannot be read ({reason}); delete the file, and calibrate again"
+    return (
+        f"the noise floors in {path} cannot be read ({reason}); "
+        "delete the file, and calibrate again"
+    )
 
 
 def _is_entry(entry: Any) -> bool:
-    floor = entry.get("floor") if isinstance(entry, Mapping) else None
-    return isinstance(floor, int | float) and not isinstance(floor, bool) and 0 < floor < math.inf
+    if not isinstance(entry, Mapping):
+        return False
+    floor = entry.get("floor")
+    is_number = isinstance(floor, int | float) and not isinstance(floor, bool)
+    return is_number and 0 < floor < math.inf

@@ -1,6 +1,7 @@
 """The trials that stand out: named in the result, and never dropped.
 
-A slow trial is a fact about the machine, and to leave it out would make every interval narrower than it is.
+A slow trial is a fact about the machine, and to leave it out would make every interval narrower
+than it is.
 """
 
 import math
@@ -15,44 +16,48 @@ LEAST_DEVIATION = 1e-9  # of a logarithm: nearer than this, samples are the same
 
 
 def outliers(trials: Iterable[Mapping[str, Any]], metric: str) -> list[dict[str, Any]]:
-    """Names each trial whose metric lies far from the others of its arm, to either side.
+    """Name each trial whose metric lies far from the others of its arm, to either side.
 
-    Far is a modified z-score above 3.5, 0.6745 |x - median| / MAD, where MAD is the median absolute deviation (Iglewicz
-    and Hoaglin, "How to Detect and Handle Outliers", 1993), of the metric's logarithm: half the speed is then as far
-    as twice the speed. Where more than half of the samples are the same the MAD is 0, and the mean absolute deviation
-    over 0.7979, which too is the standard deviation of normal samples, stands in for MAD / 0.6745.
+    Far is a modified z-score above 3.5, 0.6745 |x - median| / MAD, where MAD is the median absolute
+    deviation (Iglewicz and Hoaglin, "How to Detect and Handle Outliers", 1993), of the metric's
+    logarithm: half the speed is then as far as twice the speed. Where more than half of the samples
+    are the same the MAD is 0, and the mean absolute deviation over 0.7979, which too is the
+    standard deviation of normal samples, stands in for MAD / 0.6745.
 
     Args:
-        trials: rows as a run keeps them: {"process", "block", "pair", "arm", "metrics": {name: value or None}, ...}.
-            Those with a true "void" are left out.
+        trials: rows as a run keeps them: {"process", "block", "pair", "arm", "metrics": {name:
+            value or None}, ...}. Those with a true "void" are left out.
         metric: the name of the metric, whose values are positive.
 
     Returns:
-        {"process", "block", "pair", "arm", "value", "times_median"} of each, in the order of the trials; `value` in the
-        metric's unit, `times_median` 2.0 where it is twice the arm's median. An arm of fewer than 5 samples has none.
+        {"process", "block", "pair", "arm", "value", "times_median"} of each, in the order of the
+        trials; `value` in the metric's unit, `times_median` 2.0 where it is twice the arm's median.
+        An arm of fewer than 5 samples has none.
     """
-    known = [
-        trial
-        for trial in trials
-        if not trial.get("void") and trial["metrics"].get(metric) is not None
-    ]
-    limits = {
-        arm: _limits(known, arm, metric) for arm in dict.fromkeys(trial["arm"] for trial in known)
-    }
-    return [
-        {key: trial[key] for key in ("process", "block", "pair", "arm")}
-        | {"value": value, "times_median": value / math.exp(median)}
-        for trial in known
-        for value, (median, usual) in [(trial["metrics"][metric], limits[trial["arm"]])]
-        if abs(math.log(value) - median) > NOTABLE_SCORE * usual
-    ]
+    measured = []
+    values_of: dict[str, list[float]] = {}
+    for trial in trials:
+        value = trial["metrics"].get(metric)
+        if value is not None and not trial.get("void"):
+            measured.append(trial)
+            values_of.setdefault(trial["arm"], []).append(value)
+    usual = {arm: _median_and_deviation(np.log(values)) for arm, values in values_of.items()}
+    found = []
+    for trial in measured:
+        value = trial["metrics"][metric]
+        median, deviation = usual[trial["arm"]]
+        if abs(math.log(value) - median) > NOTABLE_SCORE * deviation:
+            place = {key: trial[key] for key in ("process", "block", "pair", "arm")}
+            found.append({**place, "value": value, "times_median": value / math.exp(median)})
+    return found
 
 
-def _limits(trials: list[Mapping[str, Any]], arm: str, metric: str) -> tuple[float, float]:
-    """The median of an arm's log metric and its usual deviation; infinite where none is known."""
-    logs = np.log([trial["metrics"][metric] for trial in trials if trial["arm"] == arm])
+def _median_and_deviation(logs: np.ndarray) -> tuple[float, float]:
+    """Return the median and the usual deviation from it, infinite where none is known."""
     median = float(np.median(logs))
     deviations = np.abs(logs - median)
     mad, mean = float(np.median(deviations)), float(deviations.mean())
     usual = mad / 0.6745 if mad > LEAST_DEVIATION else mean / 0.7979
-    return median, usual if logs.size >= MIN_SAMPLES and usual > LEAST_DEVIATION else math.inf
+    if logs.size < MIN_SAMPLES or usual <= LEAST_DEVIATION:
+        return median, math.inf
+    return median, usual

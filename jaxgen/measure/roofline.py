@@ -1,13 +1,14 @@
-"""The absolute scale: what a step must move and compute at least, and how near the measured time comes to that.
+"""The absolute scale: the least that a step must move and compute, and how near a time comes to it.
 
-Arithmetic over the architecture alone, free of jax. Bytes are those that no implementation can avoid: each weight in
-use is read once a step, the slots that the cache's rule makes visible are read, the new token's slots are written.
-Activations are ignored (they fit a processor's caches), and so is whatever an arm copies beside: that is what its
+Arithmetic over the architecture alone, free of jax, after Williams, Waterman and Patterson,
+"Roofline: An Insightful Visual Performance Model for Multicore Architectures", CACM 52, 2009. Bytes
+are those that no implementation can avoid: each weight in use is read once a step, the slots that
+the cache's rule makes visible are read, the new token's slots are written. Activations are ignored
+(they fit a processor's caches), and so is whatever an arm copies beside: that is what its
 utilisation is too low by. FLOPs are those that the program runs, padding included.
 """
 
 import dataclasses
-import functools
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,8 +17,10 @@ from jaxgen.measure.byte_counts import ElementBytes, weight_elements
 from jaxgen.specs.architecture import Architecture
 from jaxgen.specs.cache import CacheSpec, step_depth
 
-DISAGREEMENT = 2.0  # XLA counts fused traffic and element-wise work, we do not: less than this is no contradiction
-LEAST_TOLERANCE = 0.1  # a probe of a few hundred milliseconds on a machine that is not ours alone
+DISAGREEMENT = 2.0
+"""XLA counts fused traffic and element-wise work, we do not: less than this is no contradiction."""
+LEAST_TOLERANCE = 0.1
+"""A probe lasts a few hundred milliseconds, on a machine that is not ours alone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,14 +47,20 @@ def forward(
     logits: int | None = None,
     slots: int | None = None,
 ) -> Step:
-    """One pass of the model over `tokens` tokens of each row, and logits for the last one.
+    """Count one pass of the model over `tokens` tokens of each row, with logits for the last one.
+
+    FLOPs per token are 2 for each weight of a matrix, and in each layer 4 S N H for attention over
+    S slots, its products with the keys and with the values: a third of what a training step takes,
+    6 N + 12 L H Q T in the letters of Chowdhery et al., "PaLM", arXiv:2204.02311, appendix B.
 
     Args:
+        architecture: of the model.
         element: bytes per element.
         rows: of the batch.
         tokens: per row: 1 for a step with a cache, else the padded prompt or prefix.
         depth: slots that each token's attention runs over, masked ones included.
-        kept: whether keys and values are written to a cache and read from it; else they are activations.
+        kept: whether keys and values are written to a cache and read from it; else they are
+            activations.
         logits: of so many tokens of the vocabulary; null is all.
         slots: that a row of the cache has, where a window leaves fewer than there are tokens.
     """
@@ -59,20 +68,24 @@ def forward(
     table = parts["embedding"]
     head = table if logits is None else min(logits * arch.hidden_size, table)
     lookups = rows * tokens * arch.hidden_size
-    covered = arch.tied and logits is None  # the head reads the embedding whole
-    weights = element.moved(
+    # A tied head that gives all logits reads the embedding whole, so that lookups add nothing.
+    head_reads_embedding = arch.tied and logits is None
+    weight_bytes = element.moved(
         kernels=parts["kernels"],
         head=head,
-        embedding=0 if covered else min(lookups, table),
+        embedding=0 if head_reads_embedding else min(lookups, table),
         others=parts["vectors"] + min(lookups, parts["position"]),
         tied=arch.tied,
     )
-    slot = 2 * arch.num_layers * arch.num_kv_heads * arch.head_dim  # keys and values of one token
-    most = depth if slots is None else slots
-    traffic = rows * (min(depth, most) + min(tokens, most)) * slot if kept else 0
+    cache_elements = 0
+    if kept:
+        most = depth if slots is None else slots
+        slot = 2 * arch.num_layers * arch.num_kv_heads * arch.head_dim  # one token's keys, values
+        read, written = min(depth, most), min(tokens, most)
+        cache_elements = rows * (read + written) * slot
     matmuls = 2 * rows * (tokens * parts["kernels"] + head)
     attention = 4 * rows * tokens * depth * arch.num_layers * arch.num_heads * arch.head_dim
-    return Step(nbytes=weights + traffic * element.kv, flops=float(matmuls + attention))
+    return Step(nbytes=weight_bytes + cache_elements * element.kv, flops=float(matmuls + attention))
 
 
 def decode_step(
@@ -87,21 +100,25 @@ def decode_step(
     capacity: int,
     first: int = 1,
 ) -> Step | None:
-    """The mean step of a decode; null where the first token was all there was.
+    """Count the mean step of a decode; null where the first token was all there was.
 
     Args:
+        architecture: of the model.
         cache: its `depth` rule says how many slots each step reads.
-        incremental: as the cache's kind has it: a step is fed the newest token alone, else the whole prefix.
+        element: bytes per element.
+        incremental: as the cache's kind has it: a step is fed the newest token alone, else the
+            whole prefix.
+        rows: of the batch.
         longest: tokens of the longest prompt in the batch.
-        new_tokens: taken per row, the one of the prefill included.
+        new_tokens: generated per row, the one of the prefill included.
         capacity: tokens that a row of the cache has room for.
         first: of the steps that count; 1 is the decode's first.
     """
     width = cache.prompt_width(longest, capacity)
-    at = functools.partial(step_depth, cache, width=width, longest=longest, capacity=capacity)
-    depths = [at(taken=taken) for taken in range(first, new_tokens)]
-    steps = [
-        forward(
+    steps = []
+    for taken in range(first, new_tokens):
+        depth = step_depth(cache, width=width, longest=longest, capacity=capacity, taken=taken)
+        step = forward(
             architecture,
             element,
             rows=rows,
@@ -109,9 +126,8 @@ def decode_step(
             depth=depth,
             kept=incremental,
         )
-        for depth in depths
-    ]
-    return mean_step([(step, 1) for step in steps])
+        steps.append((step, 1))
+    return mean_step(steps)
 
 
 def prefill_step(
@@ -124,7 +140,7 @@ def prefill_step(
     longest: int,
     capacity: int,
 ) -> Step:
-    """The prefill of one batch, padded as the cache has it; arguments as of `decode_step`."""
+    """Count the prefill of one batch, padded as the cache has it; arguments as of `decode_step`."""
     width = cache.prompt_width(longest, capacity)
     slots = cache.reserved([capacity], capacity)
     return forward(
@@ -133,14 +149,13 @@ def prefill_step(
 
 
 def mean_step(parts: Sequence[tuple[Step, int]]) -> Step | None:
-    """The mean over several batches, each with how many steps it took; null without any step."""
-    total = sum(count for _, count in parts)
-    if not total:
-        return None
-    return Step(
-        nbytes=sum(step.nbytes * count for step, count in parts) / total,
-        flops=sum(step.flops * count for step, count in parts) / total,
-    )
+    """Return the mean over several batches, each with how many steps it took; null without any."""
+    total, nbytes, flops = 0, 0.0, 0.0
+    for step, count in parts:
+        total += count
+        nbytes += step.nbytes * count
+        flops += step.flops * count
+    return Step(nbytes=nbytes / total, flops=flops / total) if total else None
 
 
 def utilisation(
@@ -150,78 +165,97 @@ def utilisation(
     bandwidth_bytes_per_s: float | None,
     peak_flops_per_s: float | None,
 ) -> dict[str, float | None]:
-    """Shares of the machine's best that a step of `step_s` seconds reaches: `mbu` of bandwidth, `mfu` of FLOPs."""
+    """Return the shares of the machine's best that a step of `step_s` seconds reaches.
+
+    Returns:
+        `mbu`, of memory bandwidth (Agarwal et al., "LLM Inference Performance Engineering: Best
+        Practices", Databricks, 2023), and `mfu`, of peak FLOP/s (Chowdhery et al., "PaLM",
+        arXiv:2204.02311, appendix B); null where a figure is not known.
+    """
+    shares: dict[str, float | None] = {"mbu": None, "mfu": None}
     if step is None or not step_s:
-        return {"mbu": None, "mfu": None}
-    return {
-        "mbu": step.nbytes / step_s / bandwidth_bytes_per_s if bandwidth_bytes_per_s else None,
-        "mfu": step.flops / step_s / peak_flops_per_s if peak_flops_per_s else None,
-    }
+        return shares
+    if bandwidth_bytes_per_s:
+        shares["mbu"] = step.nbytes / step_s / bandwidth_bytes_per_s
+    if peak_flops_per_s:
+        shares["mfu"] = step.flops / step_s / peak_flops_per_s
+    return shares
 
 
 def best_probe(probes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Several probes of one arm as one: all their samples, and the best rates with the forms that reached them.
+    """Combine several probes of one arm.
 
     Args:
-        probes: at least one, as `engine.probes.probe` returns them.
+        probes: at least one, as `machine.probes.probe` returns them.
+
+    Returns:
+        The same keys: the samples of all, and the best rates with the forms that reached them.
     """
-    bandwidth = max(probes, key=lambda each: each["bandwidth_bytes_per_s"])
-    flops = max(probes, key=lambda each: each["peak_flops_per_s"])
+    bandwidth = max(probes, key=lambda probe: probe["bandwidth_bytes_per_s"])
+    flops = max(probes, key=lambda probe: probe["peak_flops_per_s"])
+    bandwidth_samples, flops_samples = [], []
+    for probe in probes:
+        bandwidth_samples += probe["bandwidth_samples"]
+        flops_samples += probe["flops_samples"]
     return {
         **bandwidth,
-        "bandwidth_samples": [sample for each in probes for sample in each["bandwidth_samples"]],
+        "bandwidth_samples": bandwidth_samples,
         "peak_flops_per_s": flops["peak_flops_per_s"],
-        "flops_samples": [sample for each in probes for sample in each["flops_samples"]],
+        "flops_samples": flops_samples,
         "flops_form": flops["flops_form"],
     }
 
 
 def tolerance(samples: Sequence[float]) -> float:
-    """How far beyond a probe's best one may honestly get: as far as that best lies above its median.
+    """Return how far beyond a probe's best one may honestly get, as a share.
+
+    It is as far as that best lies above the probe's median.
 
     Example:
         >>> tolerance([40e9, 50e9, 30e9])
         0.25
     """
-    spread = max(samples) / statistics.median(samples) - 1 if samples else 0.0
+    if not samples:
+        return LEAST_TOLERANCE
+    spread = max(samples) / statistics.median(samples) - 1
     return max(spread, LEAST_TOLERANCE)
 
 
 def too_fast(
     used: Mapping[str, float | None], *, mbu_tolerance: float, mfu_tolerance: float
 ) -> str | None:
-    """What no machine can do, as a clause about an arm; null where all is plausible.
+    """Say what no machine can do, as a clause about an arm; null where all is plausible.
 
     Args:
         used: `mbu` and `mfu` of `utilisation`.
         mbu_tolerance, mfu_tolerance: shares beyond 1 that the probe's own uncertainty explains.
     """
     limits = (("mbu", "memory bandwidth", mbu_tolerance), ("mfu", "peak FLOP/s", mfu_tolerance))
-    beyond = [
-        f"{share:.0%} of the {name}"
-        for key, name, slack in limits
-        if (share := used[key]) and share > 1 + slack
-    ]
-    return (
-        f"reaches {' and '.join(beyond)} that the probe measured: the timer is wrong"
-        if beyond
-        else None
-    )
+    beyond = []
+    for key, name, slack in limits:
+        share = used[key]
+        if share is not None and share > 1 + slack:
+            beyond.append(f"{share:.0%} of the {name}")
+    if not beyond:
+        return None
+    return f"reaches {' and '.join(beyond)} that the probe measured: the timer is wrong"
 
 
 def cost_disagreement(step: Step | None, cost: Mapping[str, float | None] | None) -> str | None:
-    """Where XLA's own count of a step and ours differ by more than twofold, as a clause; null where they agree.
+    """Say where XLA's own count of a step and ours differ by more than twofold.
 
     Args:
         step: ours, of the very program that `cost` is of: the decode at its last depth.
-        cost: `flops` and `bytes_accessed` as `engine.inspection.examine` has them.
+        cost: `flops` and `bytes_accessed` as `engine.hlo.inspection.examine` has them.
+
+    Returns:
+        A clause, or null where they agree.
     """
     if step is None or not cost:
         return None
     pairs = (("FLOPs", cost["flops"], step.flops), ("bytes", cost["bytes_accessed"], step.nbytes))
-    apart = [
-        f"{theirs:.3g} {name} where {ours:.3g} were expected"
-        for name, theirs, ours in pairs
-        if theirs and ours and max(theirs / ours, ours / theirs) > DISAGREEMENT
-    ]
+    apart = []
+    for name, theirs, ours in pairs:
+        if theirs and ours and max(theirs / ours, ours / theirs) > DISAGREEMENT:
+            apart.append(f"{theirs:.3g} {name} where {ours:.3g} were expected")
     return f"XLA counts {' and '.join(apart)} in a decode step" if apart else None

@@ -1,12 +1,12 @@
-"""The trials of one case, all processes together, and what they say: summaries, comparison, compiles. No jax here."""
+"""The trials of one case, all processes together: summaries, comparison, compiles. No jax here."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from jaxgen.measure.drift import drift
 from jaxgen.measure.outliers import outliers
-from jaxgen.measure.statistics import Pair, compare, interval, summarise
-from jaxgen.results.schema import Comparison, MeasuredArm
+from jaxgen.measure.statistics import Pair, compare_pairs, relative_half_width, summarise
+from jaxgen.results.schema import Comparison, Compile, MeasuredArm, Metric, TrialRow
 
 
 class Samples:
@@ -26,23 +26,23 @@ class Samples:
         comparable: Collection[str] = (),
     ):
         self._arms = tuple(arms)
-        self._metrics: dict[str, dict[str, Any]] = {
-            name: dict(facts) for name, facts in metrics.items()
-        }
+        self._metrics: dict[str, dict[str, Any]] = {}
+        for name, facts in metrics.items():
+            self._metrics[name] = dict(facts)
         self._comparable = comparable or tuple(self._metrics)
-        self._trials: list[dict[str, Any]] = []
+        self._trials: list[TrialRow] = []
 
     @property
     def primary(self) -> str:
         """The metric that the verdict is about."""
         return next(iter(self._metrics))
 
-    def add(self, row: Mapping[str, Any]) -> None:
-        """One trial: its place, `arm`, `metrics`, `call_s`, `compile_events`, `functions`, `void`."""
-        self._trials.append(dict(row))
+    def add(self, row: TrialRow) -> None:
+        """Add one trial."""
+        self._trials.append(row.copy())
 
-    def valid(self, arm: str) -> list[dict[str, Any]]:
-        """The trials of one arm that count, in their order."""
+    def valid(self, arm: str) -> list[TrialRow]:
+        """Return the trials of one arm that count, in their order."""
         return [trial for trial in self._trials if trial["arm"] == arm and not trial["void"]]
 
     def summaries(self) -> dict[str, MeasuredArm]:
@@ -50,101 +50,124 @@ class Samples:
         return {arm: self.summary(arm) for arm in self._arms}
 
     def summary(self, arm: str) -> MeasuredArm:
-        """`{metrics, calls, compile}` of one arm, as they stand in the result; `calls` are seconds, call by call."""
-        trials, every = self.valid(arm), [trial for trial in self._trials if trial["arm"] == arm]
-        functions: dict[str, int] = {}
+        """Return the figures of one arm; `calls` are seconds, call by call."""
+        trials = self.valid(arm)
+        metrics: dict[str, Metric] = {}
+        for name, facts in self._metrics.items():
+            metrics[name] = summarise([trial["metrics"][name] for trial in trials], **facts)
+        call_s: list[float | None] = []
         for trial in trials:
+            call_s += trial["call_s"]
+        calls = summarise(call_s, unit="s", better="lower")
+        return {"metrics": metrics, "calls": calls, "compile": self.compiles(arm)}
+
+    def compiles(self, arm: str) -> Compile:
+        """Return what one arm compiled in its trials; `warm` counts the void trials too."""
+        trials = [trial for trial in self._trials if trial["arm"] == arm]
+        valid = self.valid(arm)
+        functions: dict[str, int] = {}
+        for trial in valid:
             for function, count in trial["functions"].items():
                 functions[function] = functions.get(function, 0) + count
-        events = [trial["compile_events"] for trial in trials]
+        compiled = any(trial["compile_events"] for trial in trials)
         return {
-            "metrics": {
-                metric: summarise([trial["metrics"][metric] for trial in trials], **facts)
-                for metric, facts in self._metrics.items()
-            },
-            "calls": summarise(
-                [call_s for trial in trials for call_s in trial["call_s"]], unit="s", better="lower"
-            ),
-            "compile": {
-                "events_per_trial": events,
-                "warm": not any(trial["compile_events"] for trial in every) if every else None,
-                "functions": functions,
-                "void_trials": sum(trial["void"] for trial in every),
-            },
+            "events_per_trial": [trial["compile_events"] for trial in valid],
+            "warm": not compiled if trials else None,
+            "functions": functions,
+            "void_trials": sum(trial["void"] for trial in trials),
         }
 
-    def compare(self, *, process: int | None = None) -> dict[str, Comparison]:
-        """`{metric: comparison}`, over all processes or one; empty while there is no pair, or with one arm alone."""
-        if len(self._arms) < 2:
-            return {}
+    def comparison(self) -> dict[str, Comparison]:
+        """Return the comparison of each metric over all processes.
+
+        It is empty while there is no pair, or with one arm alone.
+        """
         compared = {}
-        for metric, facts in self._metrics.items():
-            if metric not in self._comparable:
+        for name, facts in self._metrics.items():
+            if name not in self._comparable:
                 continue
-            pairs = [pair for pair in self._pairs(metric) if process in (None, pair.process)]
+            pairs = self._pairs(name)
             if pairs:
-                compared[metric] = compare(pairs, better=facts["better"])
+                compared[name] = compare_pairs(pairs, better=facts["better"])
         return compared
 
-    def interval(self, *, process: int) -> dict[str, Any] | None:
-        """Return `{ratio, ci95}` of the primary metric in one process; None where nothing pairs."""
-        if len(self._arms) < 2 or self.primary not in self._comparable:
+    def half_width(self, *, process: int) -> float | None:
+        """Return half the width of the primary metric's interval, as a share of the ratio.
+
+        This is what the stopping rule needs after each block; it takes no bootstrap.
+
+        Args:
+            process: the pair of processes whose pairs count.
+
+        Returns:
+            Such as 0.02 for 2 %; None while there is no interval.
+        """
+        if self.primary not in self._comparable:
             return None
         pairs = [pair for pair in self._pairs(self.primary) if pair.process == process]
-        if not pairs:
-            return None
-        return interval(pairs, better=self._metrics[self.primary]["better"])
+        return relative_half_width(pairs, better=self._metrics[self.primary]["better"])
 
     def drift(self) -> dict[str, Any]:
-        """Whether an arm became faster or slower from its first trial to its last."""
-        return drift(self._sound, self.primary)
+        """Return whether an arm became faster or slower from its first trial to its last."""
+        return drift(self._positive_trials(), self.primary)
 
     def outliers(self) -> list[dict[str, Any]]:
-        """The trials that lie far from their arm's others; they are named, and counted like all others."""
-        return outliers(self._sound, self.primary)
+        """Return the trials that lie far from their arm's others; they count like all others."""
+        return outliers(self._positive_trials(), self.primary)
 
     def problems(self) -> list[str]:
-        """What cannot be, if the clocks and the bookkeeping are right."""
-        found = []
+        """Return what cannot be, if the clocks and the bookkeeping are right."""
+        problems = []
         counts = {arm: len(self.valid(arm)) for arm in self._arms}
-        if len(set(counts.values())) > 1 and not any(trial["void"] for trial in self._trials):
-            found.append(f"the arms have different numbers of trials: {counts}")
+        any_void = any(trial["void"] for trial in self._trials)
+        if len(set(counts.values())) > 1 and not any_void:
+            problems.append(f"the arms have different numbers of trials: {counts}")
         for arm in self._arms:
             for trial in self.valid(arm):
-                values = trial["metrics"]
-                if any(value is not None and not value > 0 for value in values.values()):
-                    found.append(
-                        f"{arm} has a metric that is not positive in block {trial['block']}: {values}"
-                    )
-                ttft_s, latency_s = values.get("ttft_s"), values.get("latency_s")
-                if ttft_s is not None and latency_s is not None and ttft_s > max(latency_s, 0):
-                    found.append(
-                        f"{arm} has its first token after its last in block {trial['block']}: {values}"
-                    )
-        return found
+                problems += _problems_of(arm, trial)
+        return problems
 
-    @property
-    def _sound(self) -> list[dict[str, Any]]:
-        """Without the trials whose primary metric has no logarithm: `problems` names them."""
-        values = [(trial, trial["metrics"][self.primary]) for trial in self._trials]
-        return [trial for trial, value in values if value is None or value > 0]
+    def _positive_trials(self) -> list[TrialRow]:
+        """Leave out trials whose primary metric has no logarithm: `problems` names them."""
+        trials = []
+        for trial in self._trials:
+            value = trial["metrics"][self.primary]
+            if value is None or value > 0:
+                trials.append(trial)
+        return trials
 
     def _pairs(self, metric: str) -> list[Pair]:
-        by_arm = {
-            arm: {
-                (t["process"], t["block"], t["pair"]): t["metrics"][metric] for t in self.valid(arm)
-            }
-            for arm in self._arms
-        }
-        shared = [key for key in by_arm["candidate"] if key in by_arm["baseline"]]
-        values = [(key, by_arm["baseline"][key], by_arm["candidate"][key]) for key in shared]
-        return [
-            Pair(*key, baseline=baseline, candidate=candidate)
-            for key, baseline, candidate in values
-            if _positive(baseline) and _positive(candidate)
-        ]
+        """Return the pairs of which both arms have a valid trial, with a ratio."""
+        if len(self._arms) < 2:
+            return []
+        baseline_of = {_place(trial): trial for trial in self.valid("baseline")}
+        pairs = []
+        for trial in self.valid("candidate"):
+            partner = baseline_of.get(_place(trial))
+            if partner is None:
+                continue
+            candidate, baseline = trial["metrics"][metric], partner["metrics"][metric]
+            if candidate is None or baseline is None or candidate <= 0 or baseline <= 0:
+                continue
+            process, block, pair = _place(trial)
+            pairs.append(Pair(process, block, pair, baseline=baseline, candidate=candidate))
+        return pairs
 
 
-def _positive(value: float | None) -> bool:
-    """Whether a ratio can be taken of it; `Samples.problems` names those that are there and are not."""
-    return value is not None and value > 0
+def _place(trial: TrialRow) -> tuple[int, int, int]:
+    return trial["process"], trial["block"], trial["pair"]
+
+
+def _problems_of(arm: str, trial: TrialRow) -> list[str]:
+    values = trial["metrics"]
+    problems = []
+    if any(value is not None and not value > 0 for value in values.values()):
+        problems.append(
+            f"{arm} has a metric that is not positive in block {trial['block']}: {values}"
+        )
+    ttft_s, latency_s = values.get("ttft_s"), values.get("latency_s")
+    if ttft_s is not None and latency_s is not None and ttft_s > max(latency_s, 0):
+        problems.append(
+            f"{arm} has its first token after its last in block {trial['block']}: {values}"
+        )
+    return problems

@@ -1,46 +1,55 @@
-"""The order of the trials: which arm is placed and timed first, how often a trial repeats its call, when to stop.
+"""The schedule of the trials: which arm goes first, how often a trial repeats its call, when to
+stop.
 
-The experiment asks for a plan before each block, and after it whether the interval is good enough to end the run.
+The experiment asks for a plan before each block, and after it whether the interval is narrow enough
+to end the run.
 """
 
 import dataclasses
 import math
 import random
-from collections.abc import Mapping
-from typing import Any
 
 ARMS = ("candidate", "baseline")
 
 MIN_BLOCKS_FOR_TARGET = 5
-"""Before so many blocks a narrow interval ends nothing: who stops at the first look that shows one favours blocks that
-agree by luck. Of 2000 simulated A/A runs under the default limits, without that of time, the interval at the end holds
-the truth in 95 % if blocks differ by 1.7 % and pairs by 2 %, and in 93 % if blocks differ by 3 %; with 8 blocks in 95
-and 94 %, as with all 12 always. Under the self-test's plan, where pairs differ by 15 %, it is 95 %."""
+"""Before so many blocks a narrow interval ends nothing: a run that stops at the first narrow
+interval favours blocks that agree by luck. Of 2000 simulated A/A runs under the default limits,
+without that of time, the interval at the end holds the truth in 95 % if blocks differ by 1.7 % and
+pairs by 2 %, and in 93 % if blocks differ by 3 %; with 8 blocks in 95 and 94 %, as with all 12
+always. Under the self-test's plan, where pairs differ by 15 %, it is 95 %."""
 MIN_BLOCKS_IN_TIME = 3
-"""So many are measured however long they take: two can agree by luck, and their spread has one degree of freedom."""
+"""So many are measured however long they take: two blocks can agree by luck, and their spread has
+one degree of freedom."""
 
 Order = tuple[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
 class BlockPlan:
-    """One block: the arms in the order of their placement in memory, and in the order of the trials of each pair."""
+    """One block.
+
+    Attributes:
+        placement: the arms in the order in which they are placed in memory.
+        pairs: the arms in the order of the trials, for each pair.
+    """
 
     placement: Order
     pairs: tuple[Order, ...]
 
 
 def block_plan(block: int, *, pairs: int, seed: int) -> BlockPlan:
-    """Plans one block of A B B A ..., so that neither arm gains from its place or from a drift of the machine.
+    """Plan one block of A B B A ..., so that neither arm gains from its place or from a drift.
 
-    The placement alternates from block to block, since the arm that is placed first can be slower by a steady 1.5 %.
-    Inside a block the first arm of a pair alternates. The arm that opens a block goes 0 1 1 0 0 1 1 0 ... over the
-    blocks: with an odd number of pairs, then, each arm leads in half the pairs of any even number of blocks, and
-    within four blocks each arm opens as often after being placed first as after being placed second. Which arm begins
-    either cycle is the seed's draw, and the same for all blocks.
+    The placement alternates from block to block, since the arm that is placed first can be slower
+    by a steady 1.5 %. Inside a block the first arm of a pair alternates. The arm that opens a block
+    goes 0 1 1 0 0 1 1 0 ... over the blocks: with an odd number of pairs, then, each arm leads in
+    half the pairs of any even number of blocks, and within four blocks each arm opens as often
+    after being placed first as after being placed second. Which arm begins either cycle is the
+    seed's draw, and the same for all blocks.
 
     Args:
-        block: its number in the run, from 0. With several processes it goes on counting, or the cycles begin anew.
+        block: its number in the run, from 0. With several processes it goes on counting, or the
+            cycles begin anew.
         pairs: in this block.
         seed: `measure.seed`.
 
@@ -51,19 +60,18 @@ def block_plan(block: int, *, pairs: int, seed: int) -> BlockPlan:
     start = random.Random(seed)
     placed_first = (block + start.getrandbits(1)) % 2
     opens = (block + block // 2 + start.getrandbits(1)) % 2
-    return BlockPlan(
-        placement=_order(placed_first),
-        pairs=tuple(_order((opens + pair) % 2) for pair in range(pairs)),
-    )
+    orders = [_order((opens + pair) % 2) for pair in range(pairs)]
+    return BlockPlan(placement=_order(placed_first), pairs=tuple(orders))
 
 
 def repeats(
     fast_s: float, slow_s: float, *, min_trial_s: float, max_seconds: float, min_pairs: int
 ) -> int:
-    """Says how often a trial makes its call: the same count in both arms, so that a pair stays a fair ratio.
+    """Return how often a trial makes its call: equal in both arms, so that a pair is a fair ratio.
 
-    As often as the faster arm needs for a trial of `min_trial_s`, but no oftener than lets `min_pairs` pairs fit into
-    `max_seconds`, and at least once: an arm that compiles at each call must not eat the whole run for the other's sake.
+    It is as often as the faster arm needs for a trial of `min_trial_s`, but no oftener than lets
+    `min_pairs` pairs fit into `max_seconds`, and at least once: an arm that compiles at each call
+    must not take up the whole run.
 
     Args:
         fast_s: one call of the faster arm, in seconds, as the warm-up saw it.
@@ -80,7 +88,7 @@ def repeats(
 
 
 def enough(
-    comparison: Mapping[str, Any] | None,
+    half_width: float | None,
     *,
     blocks_done: int,
     blocks: int,
@@ -88,25 +96,24 @@ def enough(
     max_seconds: float,
     target_ci: float,
 ) -> str | None:
-    """Says after a block why the trials may end, or None where they go on.
+    """Say after a block why the trials may end, or None where they go on.
 
     Args:
-        comparison: as `statistics.compare` gives it; None where there is nothing to compare yet.
+        half_width: of the interval, as a share of the ratio; None where there is no interval yet.
         blocks_done: so far, over all processes.
         blocks: `measure.blocks`, the most there may be. It may be 1: the interval is then unknown.
         elapsed_s: since the first trial, in seconds.
         max_seconds: `measure.max_seconds`.
-        target_ci: `measure.target_ci`, the half-width wanted of the interval, as a share of the ratio (0.02 = 2 %).
+        target_ci: `measure.target_ci`, the wanted half-width (0.02 = 2 %).
 
     Returns:
-        "target_ci reached" (not before `MIN_BLOCKS_FOR_TARGET`), "max_seconds limit" (not before `MIN_BLOCKS_IN_TIME`,
-        so that slow pairs are not made to go on for the former's sake), "blocks limit", or None.
+        "target_ci reached" (not before `MIN_BLOCKS_FOR_TARGET`), "max_seconds limit" (not before
+        `MIN_BLOCKS_IN_TIME`, so that slow pairs are not made to go on for the former's sake),
+        "blocks limit", or None.
     """
-    interval = comparison["ci95"] if comparison else None
-    if comparison and interval and blocks_done >= MIN_BLOCKS_FOR_TARGET:
-        half_width = (interval[1] - interval[0]) / 2 / comparison["ratio"]
-        if half_width <= target_ci:
-            return "target_ci reached"
+    is_narrow = half_width is not None and half_width <= target_ci
+    if is_narrow and blocks_done >= MIN_BLOCKS_FOR_TARGET:
+        return "target_ci reached"
     if blocks_done >= blocks:
         return "blocks limit"
     out_of_time = elapsed_s >= max_seconds and blocks_done >= MIN_BLOCKS_IN_TIME

@@ -1,6 +1,6 @@
-"""What the samples of a run say: one summary per metric and arm, and the candidate's ratio with its interval.
+"""What the samples of a run say: one summary per metric and arm, and the candidate's ratio.
 
-Plain numbers go in, after each block and at the end; the dicts that come out stand in `result.json` as they are.
+Plain numbers go in, after each block and at the end; what comes out stands in `result.json`.
 """
 
 import dataclasses
@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import special
 
-from jaxgen.measure.spread import Nested, block_means, spread_by_level
-from jaxgen.results.schema import Direction, Metric
+from jaxgen.measure.interval import MIN_BLOCKS, log_half_width, log_interval, unit_means
+from jaxgen.measure.spread import Nested, spread_by_level
+from jaxgen.results.schema import Comparison, Direction, Metric
 
 MIN_SAMPLES_P99 = 100  # below this the 99th percentile is little more than the maximum
 MIN_UNITS_P = 6  # the signed-rank p of k units is at least 2 / 2**k, and 2 / 2**5 > 0.05
@@ -29,14 +29,15 @@ class Pair:
     candidate: float
 
     def __post_init__(self) -> None:
-        if not all(math.isfinite(value) and value > 0 for value in (self.baseline, self.candidate)):
+        values = (self.baseline, self.candidate)
+        if not all(math.isfinite(value) and value > 0 for value in values):
             raise ValueError(f"a ratio needs two positive, finite values: {self}")
 
     def ratio(self, better: Direction) -> float:
-        """Above 1 where the candidate is the better one, whichever way the metric points."""
-        return (
-            self.candidate / self.baseline if better == "higher" else self.baseline / self.candidate
-        )
+        """Return the ratio: above 1 where the candidate is better, whichever way the metric points."""
+        if better == "higher":
+            return self.candidate / self.baseline
+        return self.baseline / self.candidate
 
 
 def summarise(samples: Sequence[float | None], *, unit: str, better: Direction) -> Metric:
@@ -91,38 +92,43 @@ def summarise(samples: Sequence[float | None], *, unit: str, better: Direction) 
     return metric
 
 
-def compare(
-    pairs: Sequence[Pair],
-    *,
-    better: Direction,
-    confidence: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Sets the candidate against the baseline, pair by pair; the same pairs and seed give the same interval.
+def compare_pairs(
+    pairs: Sequence[Pair], *, better: Direction, resamples: int = 2000, seed: int = 0
+) -> Comparison:
+    """Compare the candidate with the baseline, pair by pair, in one metric.
 
-    The estimate is a geometric mean, the mean of log ratios: swapping the arms gives exactly its reciprocal, which no
-    arithmetic mean of ratios does (Fleming and Wallace, "How Not to Lie with Statistics", CACM 29, 1986). Blocks count
-    equally, however many pairs they hold: a block is one draw of the placement in memory, the larger part of the noise.
-    So do processes, where there are several: each start is a draw of its own, which no number of blocks averages out.
+    The estimate is a geometric mean, the mean of log ratios: swapping the arms gives exactly its
+    reciprocal, which no arithmetic mean of ratios does (Fleming and Wallace, "How Not to Lie with
+    Statistics", CACM 29, 1986). Blocks count equally, however many pairs they hold: a block is one
+    draw of the placement in memory, the larger part of the noise. So do processes, where there are
+    several: each start is a draw of its own, which no number of blocks averages out.
 
     Args:
-        pairs: in any order; a block is one (process, block), so that processes never share one.
+        pairs: one or more, in any order. A block is one (process, block), so that processes never
+            share one.
         better: which way the metric points.
-        confidence: how often such an interval is to hold the truth; names the key ("ci95").
-        resamples: bootstrap draws, made with `seed`.
+        resamples: draws of the bootstrap.
+        seed: of the draws; the same pairs and seed give the same interval.
 
     Returns:
-        The block `comparison.<metric>` of `result.json`: {ratio, ci95, blocks, pairs, p_value, processes, spread}.
-        `ci95` is None below two blocks: the draw from block to block is unknown. `p_value` is over block means, and
-        with several processes over process means, since blocks that share a process are no independent evidence;
-        None where so few could not reach 0.05, that is below six. `spread` is as `spread_by_level` gives it.
+        The section `comparison.<metric>` of `result.json`. `ci95` is None below two blocks: how far
+        blocks differ is unknown. `p_value` is over block means, and with several processes over
+        process means, since blocks that share a process are no independent evidence; None where so
+        few could not reach 0.05, that is below six. `spread` is as `spread_by_level` gives it.
     """
-    logs = _nested(pairs, better)
-    units, blocks = _unit_means(logs), sum(map(len, logs))
+    if not pairs:
+        raise ValueError("a comparison needs one pair or more")
+    logs = nested_logs(pairs, better)
+    units = unit_means(logs)
+    num_blocks = sum(len(process) for process in logs)
+    interval = None
+    if num_blocks >= MIN_BLOCKS:
+        low, high = log_interval(logs, resamples=resamples, seed=seed)
+        interval = [math.exp(low), math.exp(high)]
     return {
-        **_ratio_and_interval(logs, confidence, resamples, seed),
-        "blocks": blocks,
+        "ratio": math.exp(units.mean()),
+        "ci95": interval,
+        "blocks": num_blocks,
         "pairs": len(pairs),
         "p_value": _signed_rank_p(units),
         "processes": len(logs),
@@ -130,134 +136,38 @@ def compare(
     }
 
 
-def interval(pairs: Sequence[Pair], *, better: Direction) -> dict[str, Any]:
-    """Return `ratio` and `ci95` of `compare` alone: what decides after a block whether to go on."""
-    return _ratio_and_interval(_nested(pairs, better), confidence=0.95, resamples=2000, seed=0)
+def relative_half_width(pairs: Sequence[Pair], *, better: Direction) -> float | None:
+    """Return half the width of the ratio's 95 % interval, as a share of the ratio.
+
+    It needs no bootstrap, so that it can be asked for after every block. An interval from
+    exp(m - h) to exp(m + h) has half the width sinh(h) of its middle exp(m).
+
+    Returns:
+        Such as 0.02 for 2 %; None below two blocks.
+    """
+    logs = nested_logs(pairs, better)
+    if sum(len(process) for process in logs) < MIN_BLOCKS:
+        return None
+    return math.sinh(log_half_width(logs))
 
 
-def _ratio_and_interval(
-    logs: Nested, confidence: float, resamples: int, seed: int
-) -> dict[str, Any]:
-    """Return the estimate and its interval, which is None below two blocks."""
-    units = _unit_means(logs)
-    ends = None
-    if sum(map(len, logs)) >= 2:
-        ends = [math.exp(end) for end in _log_interval(logs, confidence, resamples, seed)]
-    ratio = math.exp(units.mean()) if units.size else None
-    return {"ratio": ratio, f"ci{100 * confidence:g}": ends}
-
-
-def _nested(pairs: Sequence[Pair], better: Direction) -> Nested:
-    """The log ratios as processes of blocks of pairs, each in the order of its number."""
+def nested_logs(pairs: Sequence[Pair], better: Direction) -> Nested:
+    """Return the log ratios as processes of blocks of pairs, each in the order of its number."""
     processes: dict[int, dict[int, list[float]]] = {}
     for pair in sorted(pairs, key=lambda pair: (pair.process, pair.block, pair.pair)):
-        processes.setdefault(pair.process, {}).setdefault(pair.block, []).append(
-            math.log(pair.ratio(better))
-        )
-    return [[np.array(block) for block in blocks.values()] for blocks in processes.values()]
-
-
-def _unit_means(logs: Nested) -> np.ndarray:
-    """The mean of each outermost unit: of a process over its block means, or of a block where there is one process."""
-    means = [block_means(process)[0] for process in logs]
-    return means[0] if len(means) == 1 else np.array([each.mean() for each in means])
-
-
-def _log_interval(
-    logs: Nested, confidence: float, resamples: int, seed: int
-) -> tuple[float, float]:
-    """Bootstraps the mean log ratio level by level, and brings the interval to the width that its units allow.
-
-    The outermost units are the processes where there are several, else the blocks. The plain percentile interval of k
-    units is too narrow: it has (k - 1) / k of the variance and the tails of a known spread (Hesterberg, "What Teachers
-    Should Know About the Bootstrap", arXiv:1411.5279, expands it to match t[k-1]). Drawing what is inside the units
-    too, though, counts that noise twice, as the units' means hold it already (Davison and Hinkley, "Bootstrap Methods
-    and their Application", 1997, section 3.8): where pairs are all the noise there is, it is too wide by a factor of up
-    to 1.41. So the drawn interval gives the shape, and `_half_width` says how wide it is. Two processes have one degree
-    of freedom: their interval is honestly wide.
-    """
-    means, tail, rng = _unit_means(logs), (1 - confidence) / 2, np.random.default_rng(seed)
-    centre = float(means.mean())
-    drawn = (
-        _draw_process(logs[0], resamples, rng)
-        if len(logs) == 1
-        else _draw_runs(logs, resamples, rng)
-    )
-    low, high = np.quantile(drawn - centre, [tail, 1 - tail]).tolist()
-    # Of one process the reach is z times the known deviation of what is drawn. Two or three processes, though, or two
-    # blocks, have so few different means to draw that z overstates how far they reach, by up to 1.96 / 1.41.
-    few = len(logs) > 1 or len(logs[0]) == 2
-    reach = (high - low) / 2 if few else -float(special.ndtri(tail)) * _drawn_deviation(logs[0])
-    factor = _half_width(logs, tail) / reach if reach > 0 else 1.0
-    return centre + factor * low, centre + factor * high
-
-
-def _half_width(logs: Nested, tail: float) -> float:
-    """Student's t times the standard error of the mean, by the level that gives the most of the three.
-
-    The means of the outermost units hold all noise, and are few. Where they agree by luck, what is inside them still
-    says how near the truth their mean can be, with the degrees of freedom that it has itself.
-    """
-    inside, share = [block_means(process) for process in logs], 1 / len(logs)
-    units = np.array([means.mean() for means, _ in inside])
-    blocks, pairs = sum(map(len, logs)), sum(block.size for process in logs for block in process)
-    by_block = sum(float(((means - means.mean()) ** 2).sum()) for means, _ in inside)
-    by_pair = sum(float(squares.sum()) for _, squares in inside)
-    of_pairs = [1 / (len(process) ** 2 * block.size) for process in logs for block in process]
-    return max(
-        _of_level(float(((units - units.mean()) ** 2).sum()), units.size - 1, share, tail),
-        _of_level(
-            by_block,
-            blocks - units.size,
-            share**2 * sum(1 / len(process) for process in logs),
-            tail,
-        ),
-        _of_level(by_pair, pairs - blocks, share**2 * sum(of_pairs), tail),
-    )
-
-
-def _of_level(squares: float, freedom: int, share: float, tail: float) -> float:
-    """t times the standard error of a mean: its members' common variance, of which it has a `share`."""
-    return (
-        -float(special.stdtrit(freedom, tail)) * math.sqrt(squares / freedom * share)
-        if freedom
-        else 0.0
-    )
-
-
-def _drawn_deviation(process: Sequence[np.ndarray]) -> float:
-    """The standard deviation of what `_draw_process` draws: of its blocks' means, and of the pairs in each block."""
-    k, (means, squares) = len(process), block_means(process)
-    return math.sqrt(
-        means.var() / k + (squares / np.array([block.size for block in process]) ** 2).sum() / k**2
-    )
-
-
-def _draw_runs(logs: Nested, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Draws processes with replacement, and blocks and pairs inside each anew; gives the `resamples` means."""
-    chosen = rng.integers(len(logs), size=(resamples, len(logs)))
-    means = np.empty(chosen.shape)
-    for number, process in enumerate(logs):
-        slots = chosen == number
-        means[slots] = _draw_process(process, int(slots.sum()), rng)
-    return means.mean(axis=1)
-
-
-def _draw_process(
-    process: Sequence[np.ndarray], resamples: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Draws blocks with replacement, then as many pairs of each as it holds; gives the `resamples` means."""
-    k, sizes = len(process), np.array([block.size for block in process])
-    starts, longest = np.cumsum(sizes) - sizes, sizes.max()
-    chosen = rng.integers(k, size=(resamples, k, 1))
-    size = sizes[chosen]
-    pair = starts[chosen] + (rng.random((resamples, k, longest)) * size).astype(int)
-    drawn = np.where(np.arange(longest) < size, np.concatenate(process)[pair], 0.0)
-    return (drawn / size).sum(axis=2).mean(axis=1)
+        block = processes.setdefault(pair.process, {}).setdefault(pair.block, [])
+        block.append(math.log(pair.ratio(better)))
+    logs = []
+    for blocks in processes.values():
+        logs.append([np.array(block) for block in blocks.values()])
+    return logs
 
 
 def _signed_rank_p(means: np.ndarray) -> float | None:
-    """Wilcoxon's, two-sided, exact up to 50 units; a unit without any difference is dropped, as he does."""
+    """Return the two-sided p of Wilcoxon's signed-rank test, exact up to 50 units.
+
+    A unit without any difference is dropped, as he does.
+    """
     differing = means[means != 0]
     if differing.size < MIN_UNITS_P:
         return None

@@ -1,7 +1,7 @@
-"""The verdict: what may be claimed of the candidate against the baseline, and one sentence that says why.
+"""The verdict: what may be claimed of the candidate, and one sentence that says why.
 
-Reads a finished comparison, the agreement of the outputs and whatever spoilt the window; the result, the report and the
-command line's last line all show what comes out.
+It reads a finished comparison, the agreement of the outputs and whatever spoilt the measurement;
+the result, the report and the command line's last line all show what comes out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,38 +20,47 @@ def verdict(
     baseline: str = "the baseline",
     margin_source: str | None = None,
 ) -> tuple[str, str]:
-    """Judges by rule: outputs and window first, then where the interval lies against 1 - margin and 1 + margin.
+    """Judge by rule: outputs and dirt first, then the interval against 1 - margin and 1 + margin.
+
+    An interval inside the margins is `equivalent`: two one-sided tests, as Schuirmann, "A
+        Comparison
+    of the Two One-Sided Tests Procedure and the Power Approach", Journal of Pharmacokinetics and
+    Biopharmaceutics 15, 1987, has them, here at 2.5 % each.
 
     Args:
-        comparison: as `statistics.compare` gives it; None where no pair was measured.
+        comparison: as `statistics.compare_pairs` gives it; None where no pair was measured.
         margin: the smallest difference that counts, as a share (0.02 = 2 %).
-        agreement: "identical", "rounding", "different", or None where the outputs were not compared.
-        dirty: what spoilt the measurement, each a clause such as "the candidate compiled in 3 trials".
+        agreement: "identical", "rounding", "different", or None where the outputs were not
+            compared.
+        dirty: what spoilt the measurement, each a clause such as "the candidate compiled in 3
+            trials".
         candidate: the arm's name in the sentence.
         baseline: the same.
-        margin_source: whence the margin comes, such as "this machine's noise floor"; told where the margin decides.
+        margin_source: where the margin comes from, such as "this machine's noise floor"; it stands
+            in the sentence where the margin decides.
 
     Returns:
-        The verdict (`faster`, `slower`, `equivalent`, `inconclusive` or `invalid`) and its sentence. An invalid one
-        holds no speed-up.
+        The verdict (`faster`, `slower`, `equivalent`, `inconclusive` or `invalid`) and its
+        sentence. An invalid one holds no speed-up.
     """
     if agreement not in AGREEMENTS:
         raise ValueError(f"agreement must be one of {AGREEMENTS}: {agreement!r}")
-    reasons = (
-        [f"the outputs of {candidate} and {baseline} differ"] if agreement == "different" else []
-    )
+    reasons = []
+    if agreement == "different":
+        reasons.append(f"the outputs of {candidate} and {baseline} differ")
     reasons += dirty
+    # No figure is given of a measurement that is spoilt: it would be believed all the same.
     if reasons:
         return "invalid", f"the measurement is invalid: {'; '.join(reasons)}"
     if comparison is None or comparison["ratio"] is None:
-        return (
-            "inconclusive",
-            f"{candidate} and {baseline} cannot be compared: no pair of trials was measured",
-        )
+        reason = "cannot be compared: no pair of trials was measured"
+        return "inconclusive", f"{candidate} and {baseline} {reason}"
     word, sentence = _judge(
         comparison, margin, margin_source, candidate=candidate, baseline=baseline
     )
-    return word, sentence if agreement else f"{sentence}; the outputs were not compared"
+    if agreement is None:
+        sentence += "; the outputs were not compared"
+    return word, sentence
 
 
 def _judge(
@@ -62,43 +71,43 @@ def _judge(
     candidate: str,
     baseline: str,
 ) -> tuple[str, str]:
-    """Places the interval against the margin; a comparison that stands has a ratio, but perhaps no interval."""
+    """Say where the interval lies; the comparison has a ratio, but perhaps no interval."""
     ratio, interval, size = comparison["ratio"], comparison["ci95"], _size(comparison)
     measured = f"{candidate} measured {_gain(ratio)} {baseline}"
     if interval is None:
-        return (
-            "inconclusive",
-            f"{measured}, but {size} cannot tell how far blocks differ, so there is no interval",
-        )
-    evidence = f"95 % interval {_span(ratio, *interval)}, {size}"
-    source = f" ({margin_source})" if margin_source else ""
+        reason = f"{size} cannot tell how far blocks differ, so there is no interval"
+        return "inconclusive", f"{measured}, but {reason}"
     low, high = interval
+    evidence = f"95 % interval {_span(ratio, low, high)}, {size}"
     if low > 1 + margin or high < 1 - margin:
-        return (
-            "faster" if low > 1 else "slower",
-            f"{candidate} is {_gain(ratio)} {baseline} ({evidence})",
-        )
+        word = "faster" if low > 1 else "slower"
+        return word, f"{candidate} is {_gain(ratio)} {baseline} ({evidence})"
+    source = f" ({margin_source})" if margin_source else ""
+    percent = f"{100 * margin:.3g} %"
     if low >= 1 - margin and high <= 1 + margin:
-        equal = f"{candidate} and {baseline} are equally fast within {100 * margin:.3g} %"
+        equal = f"{candidate} and {baseline} are equally fast within {percent}"
         return "equivalent", f"{equal}{source}: {evidence}" if source else f"{equal} ({evidence})"
-    unsettled = f"which does not settle it against a margin of {100 * margin:.3g} %{source}"
+    unsettled = f"which does not settle it against a margin of {percent}{source}"
     return "inconclusive", f"{measured} ({evidence}), {unsettled}"
 
 
 def _gain(ratio: float) -> str:
-    """A ratio in words: "12.3x faster than", "3.1 % slower than" (0.969 of the speed), "as fast as"."""
+    """Put a ratio in words.
+
+    Such as "12.3x faster than", "3.1 % slower than" (0.969 of the speed), "as fast as".
+    """
+    word = "faster" if ratio > 1 else "slower"
     if ratio >= 2 or ratio <= 0.5:
-        return f"{_number(max(ratio, 1 / ratio))}x {'faster' if ratio > 1 else 'slower'} than"
+        return f"{_number(max(ratio, 1 / ratio))}x {word} than"
     percent = f"{abs(100 * (ratio - 1)):.1f}"
-    return (
-        "as fast as"
-        if percent == "0.0"
-        else f"{percent} % {'faster' if ratio > 1 else 'slower'} than"
-    )
+    return "as fast as" if percent == "0.0" else f"{percent} % {word} than"
 
 
 def _span(ratio: float, low: float, high: float) -> str:
-    """The interval in the terms of `_gain`: factors far from 1, else signed percent of the baseline's speed."""
+    """Put the interval in the terms of `_gain`.
+
+    These are factors far from 1, else signed percent of the baseline's speed.
+    """
     if ratio >= 2:
         return f"{_number(low)} to {_number(high)}"
     if ratio <= 0.5:
@@ -107,12 +116,16 @@ def _span(ratio: float, low: float, high: float) -> str:
 
 
 def _number(factor: float) -> str:
-    """Three significant digits, never an exponent: 2.04, 12.3, 1234."""
-    return f"{factor:.2f}" if factor < 10 else f"{factor:.1f}" if factor < 100 else f"{factor:.0f}"
+    """Write three significant digits, never an exponent: 2.04, 12.3, 1234."""
+    if factor < 10:
+        return f"{factor:.2f}"
+    if factor < 100:
+        return f"{factor:.1f}"
+    return f"{factor:.0f}"
 
 
 def _size(comparison: Mapping[str, Any]) -> str:
-    """How much was measured, in all: "24 pairs in 6 blocks", and of how many processes if there were several."""
+    """Say how much was measured, such as "24 pairs in 6 blocks in 2 processes"."""
     processes = comparison.get("processes") or 1
     size = f"{_count(comparison['pairs'], 'pair')} in {_count(comparison['blocks'], 'block')}"
     return f"{size} in {processes} processes" if processes > 1 else size

@@ -16,7 +16,8 @@ def spoken(block: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def baselines_apart(choices: Iterable[Mapping[str, Any]]) -> str | None:
-    """What a reader of several ratios must know where they are against different baselines; null where they are not.
+    """What a reader of several ratios must know where they are against different baselines; null
+    where they are not.
 
     Args:
         choices: of each point's baseline, the option of every group.
@@ -104,7 +105,8 @@ def prefix_reuse(prefix: Mapping[str, Any] | None) -> str:
 
 
 def mesh_use(mesh: Mapping[str, Any] | None) -> dict[str, str]:
-    """How a model is spread and what its last program costs for that, by name; "-" on a single device.
+    """How a model is spread and what its last program costs for that, by name; "-" on a single
+    device.
 
     Args:
         mesh: the block of that name of an arm.

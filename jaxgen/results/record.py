@@ -127,9 +127,7 @@ class Record:
                 startup[key] = sum(call[key_of_call] for call in watched)
         self.save()
 
-    def answered(
-        self, name: str, call: WatchedCall, *, facts: Work, case: int
-    ) -> None:
+    def answered(self, name: str, call: WatchedCall, *, facts: Work, case: int) -> None:
         """Note what the first call after the warm-up compiled, and what work it did.
 
         A warm arm compiles nothing in it.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxgen.agreement.scores import compare
+from jaxgen.agreement.scores import compare_scores
 
 WIDE, NARROW = (
     {"candidate": ["float32"], "baseline": ["float32"]},
@@ -16,7 +16,7 @@ def rows(scores):
 
 
 def agreed(candidate, baseline=SCORES, *, dtypes=WIDE):
-    return compare(rows(candidate), rows(baseline), dtypes=dtypes)
+    return compare_scores(rows(candidate), rows(baseline), dtypes=dtypes)
 
 
 def test_equal_scores_are_identical():

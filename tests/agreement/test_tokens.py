@@ -5,7 +5,7 @@ import math
 import pytest
 
 from jaxgen.agreement.forced import PERCENTILE
-from jaxgen.agreement.tokens import NAMED, compare
+from jaxgen.agreement.tokens import MOST_NAMED, compare_tokens
 from jaxgen.agreement.tolerance import MEASURED_SPREAD, TOLERANCES, tolerance
 
 
@@ -51,7 +51,7 @@ def says(candidate, baseline):
 
 
 def agreement(candidate, baseline, logprobs=never, *, dtypes=FLOAT32, greedy=True, forced=None):
-    return compare(
+    return compare_tokens(
         rows(*candidate),
         rows(*baseline),
         dtypes=dtypes,
@@ -234,9 +234,9 @@ class TestReasons:
         assert agreement([[1]], [[2]], says(CLOSE, CLOSE))["reasons"] == []
 
     def test_many_partings_are_counted_after_the_first_few(self):
-        count = NAMED + 2
+        count = MOST_NAMED + 2
         found = agreement([[1]] * count, [[2]] * count, says(APART, APART))
-        assert len(found["reasons"]) == NAMED + 1
+        assert len(found["reasons"]) == MOST_NAMED + 1
         assert found["reasons"][-1] == "2 more prompts part beyond rounding"
 
     @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ class TestExcerpt:
         candidate, baseline = (
             {**rows(ids)[0], "text": text} for ids, text in zip(tokens, texts, strict=True)
         )
-        found = compare(
+        found = compare_tokens(
             [candidate],
             [baseline],
             dtypes=FLOAT32,

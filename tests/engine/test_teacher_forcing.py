@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen.agreement.tokens import compare
+from jaxgen.agreement.tokens import compare_tokens
 from jaxgen.caches.buffers import Buffer
 from jaxgen.caches.none import Recompute
 from jaxgen.engine import teacher_forcing
@@ -316,7 +316,7 @@ def test_bfloat16_against_float32_is_rounding(tmp_path, model):
         for arm, each in arms.items()
     }
     told = taught(arms["baseline"], arms["candidate"], tmp_path / "t.npy", rows=rows["baseline"])
-    found = compare(
+    found = compare_tokens(
         rows["candidate"],
         rows["baseline"],
         dtypes={"candidate": ["bfloat16"] * 4, "baseline": ["float32"] * 4},

@@ -8,7 +8,7 @@ from support.stored_results import arm, csv_text, result, write
 
 def told(now, then, tmp_path):
     stored = read(write(tmp_path / "result.json", then))
-    return "; ".join(regression.block(now, stored, threshold=0.1, noise_floor=0.02)["notes"])
+    return "; ".join(regression.gate_section(now, stored, threshold=0.1, noise_floor=0.02)["notes"])
 
 
 def pair(candidate=1.0, baseline=1.0, **settings):
@@ -48,7 +48,7 @@ def test_another_machine_is_seen_in_a_csv(tmp_path):
     header = csv_text().strip() + ",cpu"
     row = "4,2,20,80,100.0,40.0,41.0,,40.0,0.4,Xeon"
     stored = read(write(tmp_path / "scores.csv", csv_text(row, header=header)))
-    notes = regression.block(result(), stored, threshold=0.1, noise_floor=0.02)["notes"]
+    notes = regression.gate_section(result(), stored, threshold=0.1, noise_floor=0.02)["notes"]
     assert notes == ["the machine or its software is another: cpu was Xeon, is EPYC"]
 
 

@@ -8,7 +8,9 @@ import pytest
 
 from jaxgen.errors import ExitCode, UserError
 from jaxgen.gate import regression
-from jaxgen.gate.stored import Measured, read, rows_of
+from jaxgen.gate.measured import Measured, rows_of
+from jaxgen.gate.rows import compare_rows
+from jaxgen.gate.stored import read
 from jaxgen.specs.gate import NoGate, Regression
 from support.stored_results import cases, csv_text, metrics, result, write
 
@@ -24,7 +26,7 @@ def latency(value, *, n=12, spread=0.01):
 
 
 def one(new, old, *, threshold=0.1, noise_floor=0.02):
-    (row,) = regression.judge(
+    (row,) = compare_rows(
         [new] if new else [], [old] if old else [], threshold=threshold, noise_floor=noise_floor
     )
     return row
@@ -32,7 +34,7 @@ def one(new, old, *, threshold=0.1, noise_floor=0.02):
 
 def gated(now, then, tmp_path, *, threshold=0.1, noise_floor=0.02):
     stored = read(write(tmp_path / "result.json", then))
-    made = regression.block(now, stored, threshold=threshold, noise_floor=noise_floor)
+    made = regression.gate_section(now, stored, threshold=threshold, noise_floor=noise_floor)
     return json.loads(json.dumps(made, allow_nan=False))
 
 
@@ -52,57 +54,62 @@ class TestRows:
     def test_worse_by_more_than_the_threshold_is_a_regression_in_either_direction(
         self, new, old, status
     ):
-        assert one(new, old).status == status
+        assert one(new, old)["status"] == status
 
     def test_the_threshold_is_the_one_given(self):
-        assert one(speed(94.0), speed(100.0), threshold=0.05).status == "REGRESSION"
-        assert one(speed(70.0), speed(100.0), threshold=0.5).status == "OK"
+        assert one(speed(94.0), speed(100.0), threshold=0.05)["status"] == "REGRESSION"
+        assert one(speed(70.0), speed(100.0), threshold=0.5)["status"] == "OK"
 
     @pytest.mark.parametrize("noisy", ["new", "old", "both"])
     def test_what_the_noise_of_either_side_explains_is_no_regression(self, noisy):
         new = speed(80.0, n=4, spread=0.3 if noisy != "old" else 0.01)
         old = speed(100.0, n=4, spread=0.3 if noisy != "new" else 0.01)
         row = one(new, old)
-        assert row.status == "OK"
-        assert "worse by 20.0%, which noise explains (up to" in (row.note or "")
+        assert row["status"] == "OK"
+        assert "worse by 20.0%, which noise explains (up to" in (row["note"] or "")
 
     def test_more_samples_see_through_the_same_noise(self):
-        assert one(speed(80.0, n=4, spread=0.15), speed(100.0, n=4, spread=0.15)).status == "OK"
+        assert one(speed(80.0, n=4, spread=0.15), speed(100.0, n=4, spread=0.15))["status"] == "OK"
         assert (
-            one(speed(80.0, n=40, spread=0.15), speed(100.0, n=40, spread=0.15)).status
+            one(speed(80.0, n=40, spread=0.15), speed(100.0, n=40, spread=0.15))["status"]
             == "REGRESSION"
         )
 
     def test_the_noise_floor_is_the_least_that_is_allowed_for(self):
         row = one(speed(80.0, spread=0.0), speed(100.0, spread=0.0), noise_floor=0.3)
-        assert row.status == "OK"
-        assert row.noise == pytest.approx(0.3)
+        assert row["status"] == "OK"
+        assert row["noise"] == pytest.approx(0.3)
 
     def test_the_noise_is_welchs_interval_widened_for_medians(self):
-        # scipy.stats.ttest_ind_from_stats(0, 0.03, 8, 0, 0.05, 12, equal_var=False): t(17.9) = 2.1018 at 97.5 %
+        # scipy.stats.ttest_ind_from_stats(0, 0.03, 8, 0, 0.05, 12, equal_var=False): t(17.9) =
+        # 2.1018 at 97.5 %
         half = 2.1018 * (0.03**2 / 8 + 0.05**2 / 12) ** 0.5 * (np.pi / 2) ** 0.5
         row = one(speed(100.0, n=8, spread=0.03), speed(100.0, n=12, spread=0.05), noise_floor=0.0)
-        assert row.noise == pytest.approx(np.expm1(half), rel=1e-3)
+        assert row["noise"] == pytest.approx(np.expm1(half), rel=1e-3)
 
     def test_one_sample_borrows_the_spread_of_the_other_side(self):
         row = one(speed(80.0, n=1, spread=None), speed(100.0, spread=0.1))
-        assert row.status == "OK"
-        assert "one side has fewer than two samples" in (row.note or "")
-        assert one(speed(80.0, n=1, spread=None), speed(100.0, spread=0.01)).status == "REGRESSION"
+        assert row["status"] == "OK"
+        assert "one side has fewer than two samples" in (row["note"] or "")
+        assert (
+            one(speed(80.0, n=1, spread=None), speed(100.0, spread=0.01))["status"] == "REGRESSION"
+        )
 
     def test_two_single_samples_have_the_noise_floor_alone_and_say_so(self):
         row = one(speed(80.0, n=1, spread=None), speed(100.0, n=1, spread=None))
-        assert (row.status, row.noise) == ("REGRESSION", pytest.approx(0.02))
-        assert row.note == "neither side has two samples: only the noise floor is allowed for"
+        assert (row["status"], row["noise"]) == ("REGRESSION", pytest.approx(0.02))
+        assert row["note"] == "neither side has two samples: only the noise floor is allowed for"
 
     def test_rows_without_a_partner_are_named_and_not_skipped(self):
-        rows = regression.judge(
+        rows = compare_rows(
             [speed(1.0), speed(2.0, params={"batch_size": 8, "num_labels": 2})],
             [speed(1.0), speed(3.0, params={"batch_size": 16, "num_labels": 2})],
             threshold=0.1,
             noise_floor=0.02,
         )
-        assert [(row.status, row.params["batch_size"], row.old, row.new) for row in rows] == [
+        assert [
+            (row["status"], row["params"]["batch_size"], row["old"], row["new"]) for row in rows
+        ] == [
             ("OK", 4, 1.0, 1.0),
             ("NEW", 8, None, 2.0),
             ("MISSING", 16, 3.0, None),
@@ -128,21 +135,27 @@ class TestRows:
     )
     def test_a_metric_without_a_value_is_named_too(self, new, old, status, note):
         row = one(new, old)
-        assert (row.status, row.note, row.change) == (status, note, None)
+        assert (row["status"], row["note"], row["change"]) == (status, note, None)
 
     def test_the_order_of_a_cases_parameters_does_not_matter(self):
-        assert one(speed(1.0), speed(1.0, params={"num_labels": 2, "batch_size": 4})).status == "OK"
+        assert (
+            one(speed(1.0), speed(1.0, params={"num_labels": 2, "batch_size": 4}))["status"] == "OK"
+        )
 
     @pytest.mark.parametrize("spread", [0.01, 0.1])
     def test_the_same_code_again_is_hardly_ever_a_regression(self, spread):
         rng = np.random.default_rng(0)
-        red = sum(self.drawn(rng, 100.0, 100.0, spread).status == "REGRESSION" for _ in range(400))
+        red = sum(
+            self.drawn(rng, 100.0, 100.0, spread)["status"] == "REGRESSION" for _ in range(400)
+        )
         assert red <= 12  # 3 %; one side of 95 % gives 2.5 %, were there no threshold
 
     @pytest.mark.parametrize("spread", [0.01, 0.05])
     def test_a_fifth_less_is_nearly_always_a_regression(self, spread):
         rng = np.random.default_rng(0)
-        red = sum(self.drawn(rng, 100.0, 80.0, spread).status == "REGRESSION" for _ in range(400))
+        red = sum(
+            self.drawn(rng, 100.0, 80.0, spread)["status"] == "REGRESSION" for _ in range(400)
+        )
         assert red >= 380
 
     def drawn(self, rng, old, new, spread):
@@ -239,7 +252,10 @@ class TestOutcome:
         measured["items_per_s"] = measured.pop("tokens_per_s")
         measured["latency_s"] = metrics(12.5)["latency_s"]  # 40 ms
         stored = read(write(tmp_path / "scores.csv", csv_text(row)))
-        assert regression.block(now, stored, threshold=0.1, noise_floor=0.02)["status"] == status
+        assert (
+            regression.gate_section(now, stored, threshold=0.1, noise_floor=0.02)["status"]
+            == status
+        )
 
     def test_the_block_holds_all_that_a_reader_needs(self, tmp_path):
         made = gated(result(), result(), tmp_path, threshold=0.2, noise_floor=0.03)
@@ -271,11 +287,11 @@ class TestOutcome:
 
 class TestYardstick:
     def test_without_a_gate_nothing_is_read(self):
-        assert regression.yardstick(NoGate()) is None
+        assert regression.stored_result(NoGate()) is None
 
     def test_a_gate_reads_what_it_is_told_to(self, tmp_path):
         path = write(tmp_path / "result.json", result())
-        stored, threshold = regression.yardstick(Regression(against=path, threshold=0.2)) or (
+        stored, threshold = regression.stored_result(Regression(against=path, threshold=0.2)) or (
             None,
             None,
         )
@@ -284,18 +300,16 @@ class TestYardstick:
 
     def test_a_gate_without_its_file_ends_before_anything_is_measured(self, tmp_path):
         with pytest.raises(UserError, match="does not exist"):
-            regression.yardstick(Regression(against=str(tmp_path / "absent.csv")))
+            regression.stored_result(Regression(against=str(tmp_path / "absent.csv")))
 
 
 def test_nothing_that_is_handed_in_is_changed(tmp_path):
     now, then = result(0.5), read(write(tmp_path / "result.json", result()))
     before = copy.deepcopy((now, then))
-    regression.block(now, then, threshold=0.1, noise_floor=0.02)
+    regression.gate_section(now, then, threshold=0.1, noise_floor=0.02)
     assert (now, then) == before
 
 
 def test_samples_as_a_run_keeps_them_are_steady_enough_to_see_fifteen_percent():
-    rows = regression.judge(
-        rows_of(result(0.85)), rows_of(result()), threshold=0.1, noise_floor=0.02
-    )
-    assert {row.status for row in rows} == {"REGRESSION"}
+    rows = compare_rows(rows_of(result(0.85)), rows_of(result()), threshold=0.1, noise_floor=0.02)
+    assert {row["status"] for row in rows} == {"REGRESSION"}

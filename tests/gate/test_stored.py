@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jaxgen.errors import UserError
-from jaxgen.gate import stored
+from jaxgen.gate import score_csv, stored
 from jaxgen.measure.statistics import summarise
 from jaxgen.results.record import Record
 from support.small_runs import trial_row, two_arms
@@ -60,7 +60,7 @@ def test_a_csv_gives_throughput_and_latency_in_si_units(tmp_path):
 
 
 def test_a_csv_may_hold_the_environment_too(tmp_path):
-    header = ",".join([*stored.CSV_COLUMNS, "device_kind", "jax", "remark"])
+    header = ",".join([*score_csv.COLUMNS, "device_kind", "jax", "remark"])
     read = stored.read(
         write(tmp_path / "scores.csv", csv_text(f'{ROW},cpu,0.10.2,"a, b"', header=header))
     )
@@ -115,7 +115,7 @@ REFUSED = {
     ),
     "columns in another order": (
         "scores.csv",
-        csv_text(ROW, header=",".join(reversed(stored.CSV_COLUMNS))),
+        csv_text(ROW, header=",".join(reversed(score_csv.COLUMNS))),
         "must begin with the columns batch_size,num_labels,num_runs",
     ),
     "no columns": ("scores.csv", "", "and it has none"),
@@ -187,5 +187,7 @@ def test_the_finished_reference_results_can_be_compared_with():
 def test_the_trials_of_a_run_are_refused_with_the_way_to_its_result(tmp_path):
     """The file is written as a run writes it, so that its columns are those of today."""
     Record(two_arms(), tmp_path).add_trial(trial_row("candidate"))
-    with pytest.raises(UserError, match=r"the trials\.csv of a run; give the result\.json beside it"):
+    with pytest.raises(
+        UserError, match=r"the trials\.csv of a run; give the result\.json beside it"
+    ):
         stored.read(str(tmp_path / "trials.csv"))

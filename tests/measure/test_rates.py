@@ -1,7 +1,9 @@
-"""The benchmark of the benchmark: how often the verdict is right on a simulated machine whose truth is known.
+"""The benchmark of the benchmark: how often the verdict is right on a simulated machine whose truth
+is known.
 
-The schedule, the reasons to stop, the interval and the verdict are the real ones; only the trials and the clock are
-made up. Their noise is that of a 2-core CPU as it was measured, and a little worse.
+The schedule, the reasons to stop, the interval and the verdict are the real ones; only the trials
+and the clock are made up. Their noise is that of a 2-core CPU as it was measured, and a little
+worse.
 """
 
 import dataclasses
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from jaxgen.measure import schedule, statistics
-from jaxgen.measure.statistics import Pair, compare
+from jaxgen.measure.statistics import Pair, compare_pairs, relative_half_width
 from jaxgen.measure.verdict import verdict
 from jaxgen.specs.measure import Measure
 
@@ -32,8 +34,8 @@ SELFTEST = Measure(trials=2, blocks=40, target_ci=0.01, max_seconds=60.0)
 
 RUNS = 400
 LEAST_COVERAGE = 0.93
-"""Of intervals said to hold the truth in 95 % of the runs: less two standard errors of so many runs. The default plan
-would have 92 % here if its target could end it after three blocks."""
+"""Of intervals said to hold the truth in 95 % of the runs: less two standard errors of so many
+runs. The default plan would have 92 % here if its target could end it after three blocks."""
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +74,7 @@ def simulate(plan, *, seed, slowdown=1.0, process_sd=0.0):
     """One run of the real schedule on the machine: all its pairs, and why its last process stopped."""
     rng, pairs, block, stopped = np.random.default_rng([7, seed]), [], 0, None
     for process in range(plan.processes):
-        machine, mine, means, first, stopped = Machine(rng), [], [], block, None
+        machine, mine, first, stopped = Machine(rng), [], block, None
         draw = math.exp(rng.normal(0, process_sd))
         while not stopped:
             planned = schedule.block_plan(block, pairs=plan.trials, seed=seed)
@@ -81,12 +83,9 @@ def simulate(plan, *, seed, slowdown=1.0, process_sd=0.0):
                 Pair(process=process, block=block, pair=number, **took_s)
                 for number, took_s in enumerate(timed)
             ]
-            means.append(
-                sum(math.log(pair.ratio("lower")) for pair in mine[-plan.trials :]) / plan.trials
-            )
             block += 1
             stopped = schedule.enough(
-                compared(mine) if may_be_narrow(means, plan) else None,
+                relative_half_width(mine, better="lower"),
                 blocks_done=block - first,
                 blocks=plan.blocks,
                 elapsed_s=machine.now_s,
@@ -97,16 +96,8 @@ def simulate(plan, *, seed, slowdown=1.0, process_sd=0.0):
     return pairs, stopped
 
 
-def may_be_narrow(means, plan):
-    """Whether it is worth drawing the interval: that of a known spread is narrower, and here far wider than wanted."""
-    return (
-        len(means) > 1
-        and 1.96 * np.std(means, ddof=1) / math.sqrt(len(means)) < 1.25 * plan.target_ci
-    )
-
-
 def compared(pairs):
-    return compare(pairs, better="lower", resamples=400)
+    return compare_pairs(pairs, better="lower", resamples=400)
 
 
 @functools.cache

@@ -14,7 +14,8 @@ from jaxgen.specs.cache import Dynamic, Fixed, NoCache
 from jaxgen.specs.dtype import Dtype, Int8, Number
 from support.small_models import DEEP_FAMILIES
 
-# 2 heads of 3 over one kv head: q 4x6, k and v 4x3, o 6x4 are 72; gate, up, down 4x5 are 60. Norms: 3 of 4.
+# 2 heads of 3 over one kv head: q 4x6, k and v 4x3, o 6x4 are 72; gate, up, down 4x5 are 60. Norms:
+# 3 of 4.
 SMALL = Architecture(
     family="llama",
     vocab_size=10,

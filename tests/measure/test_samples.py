@@ -79,7 +79,7 @@ class TestComparison:
     def test_the_ratio_is_above_one_where_the_candidate_is_better_whichever_way_the_metric_points(
         self,
     ):
-        found = paired(2.0).compare()
+        found = paired(2.0).comparison()
         assert found["tokens_per_s"]["ratio"] == pytest.approx(2.0)
         assert found["latency_s"]["ratio"] == pytest.approx(2.0)
 
@@ -96,26 +96,32 @@ class TestComparison:
         for process, block, pair in ((1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 0)):
             place = {"process": process, "block": block, "pair": pair}
             made.add(trial_row("baseline", tokens_per_s=100.0 * (1 + pair)) | place)
-        found = made.compare()["tokens_per_s"]
+        found = made.comparison()["tokens_per_s"]
         assert (found["pairs"], found["blocks"], found["processes"]) == (4, 3, 2)
         assert found["ratio"] == pytest.approx(
             ((8**0.5 * 8) ** 0.5 * 16) ** 0.5
         )  # processes count equally
 
-    def test_one_process_can_be_compared_by_itself(self):
+    def test_a_process_has_the_half_width_of_its_own_pairs(self):
+        made = paired(4.0)
+        for block, speed in ((3, 100.0), (4, 110.0), (5, 120.0)):
+            made.add(trial_row("baseline", block=block) | {"process": 1})
+            made.add(trial_row("candidate", block=block, tokens_per_s=speed) | {"process": 1})
+        assert made.half_width(process=0) == pytest.approx(0.0, abs=1e-9)
+        assert made.half_width(process=1) > 0.1
+        assert made.half_width(process=2) is None
+
+    def test_processes_together_count_equally(self):
         made = paired(4.0)
         for block in (3, 4):
-            for name, speed in (("baseline", 100.0), ("candidate", 100.0)):
-                made.add(trial_row(name, block=block, tokens_per_s=speed) | {"process": 1})
-        assert made.compare(process=0)["tokens_per_s"]["ratio"] == pytest.approx(4.0)
-        assert made.compare(process=1)["tokens_per_s"]["ratio"] == pytest.approx(1.0)
-        assert made.compare()["tokens_per_s"]["ratio"] == pytest.approx(2.0)
-        assert made.compare(process=2) == {}
+            for name in ("baseline", "candidate"):
+                made.add(trial_row(name, block=block) | {"process": 1})
+        assert made.comparison()["tokens_per_s"]["ratio"] == pytest.approx(2.0)
 
     def test_a_trial_without_its_partner_is_left_out(self):
         made = paired(2.0, blocks=2)
         made.add(trial_row("candidate", block=2, tokens_per_s=1e6))
-        assert made.compare()["tokens_per_s"]["pairs"] == 4
+        assert made.comparison()["tokens_per_s"]["pairs"] == 4
 
     def test_a_pair_of_which_one_value_is_null_is_left_out_of_that_metric_alone(self):
         made = paired(2.0, blocks=2)
@@ -124,7 +130,7 @@ class TestComparison:
             trial_row("candidate", block=2)
             | {"metrics": {"tokens_per_s": 200.0, "latency_s": None}}
         )
-        assert {metric: each["pairs"] for metric, each in made.compare().items()} == {
+        assert {metric: each["pairs"] for metric, each in made.comparison().items()} == {
             "tokens_per_s": 5,
             "latency_s": 4,
         }
@@ -134,12 +140,12 @@ class TestComparison:
             trial_row("baseline"),
             trial_row("candidate", tokens_per_s=1.0, void=True),
             trial_row("candidate", tokens_per_s=300.0),
-        ).compare()
+        ).comparison()
         assert found["tokens_per_s"]["ratio"] == pytest.approx(3.0)
 
     def test_nothing_is_compared_without_a_pair_or_a_second_arm(self):
-        assert samples(trial_row("candidate")).compare() == {}
-        assert samples(trial_row("candidate"), arms=("candidate",)).compare() == {}
+        assert samples(trial_row("candidate")).comparison() == {}
+        assert samples(trial_row("candidate"), arms=("candidate",)).comparison() == {}
 
 
 class TestStability:
@@ -200,7 +206,11 @@ class TestProblems:
         made = paired(2.0)
         for name in ("candidate", "baseline"):
             made.add(trial_row(name, block=3, metrics={"tokens_per_s": 0.0, "latency_s": -1.0}))
-        assert made.compare()["tokens_per_s"]["pairs"] == made.compare()["latency_s"]["pairs"] == 6
+        assert (
+            made.comparison()["tokens_per_s"]["pairs"]
+            == made.comparison()["latency_s"]["pairs"]
+            == 6
+        )
         assert made.outliers() == []
         assert made.drift().keys() == {"candidate", "baseline"}
         assert len(made.problems()) == 2
@@ -217,5 +227,5 @@ class TestProblems:
 
 def test_only_metrics_that_mean_the_same_are_compared():
     made = paired(samples=Samples(("candidate", "baseline"), METRICS, comparable=("tokens_per_s",)))
-    assert list(made.compare()) == ["tokens_per_s"]
+    assert list(made.comparison()) == ["tokens_per_s"]
     assert list(made.summary("baseline")["metrics"]) == list(METRICS)

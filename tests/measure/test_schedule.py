@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxgen.measure.schedule import block_plan, enough, repeats
-from jaxgen.measure.statistics import compare
+from jaxgen.measure.statistics import compare_pairs, relative_half_width
 from support.simulated_pairs import make_pairs, noise
 
 SEEDS = range(20)
@@ -23,11 +23,7 @@ def leaders(blocks, pairs, seed):
     ]
 
 
-def comparison(ratio=1.0, half_width=0.01):
-    return {"ratio": ratio, "ci95": [ratio * (1 - half_width), ratio * (1 + half_width)]}
-
-
-def stop(result, **changed):
+def stop(half_width, **changed):
     state = {
         "blocks_done": 6,
         "blocks": 10,
@@ -35,7 +31,7 @@ def stop(result, **changed):
         "max_seconds": 60.0,
         "target_ci": 0.02,
     }
-    return enough(result, **(state | changed))
+    return enough(half_width, **(state | changed))
 
 
 def test_trials_run_a_b_b_a():
@@ -102,39 +98,34 @@ def test_a_call_that_takes_no_time_is_refused(time_s):
 
 
 def test_trials_go_on_while_the_interval_is_wide():
-    assert stop(comparison(half_width=0.03)) is None
+    assert stop(0.03) is None
 
 
 def test_a_narrow_interval_ends_the_trials():
-    assert stop(comparison(half_width=0.01)) == "target_ci reached"
-
-
-def test_the_target_is_a_share_of_the_ratio():
-    assert stop(comparison(ratio=12.0, half_width=0.01)) == "target_ci reached"
-    assert stop(comparison(ratio=0.1, half_width=0.03)) is None
+    assert stop(0.01) == "target_ci reached"
 
 
 @pytest.mark.parametrize(("done", "reason"), [(4, None), (5, "target_ci reached")])
 def test_a_narrow_interval_needs_five_blocks(done, reason):
-    assert stop(comparison(half_width=0.001), blocks_done=done) == reason
+    assert stop(0.001, blocks_done=done) == reason
 
 
 def test_the_blocks_limit_ends_the_trials_without_an_interval():
-    assert stop({"ratio": 1.0, "ci95": None}, blocks_done=1, blocks=1) == "blocks limit"
+    assert stop(None, blocks_done=1, blocks=1) == "blocks limit"
 
 
 def test_the_time_limit_waits_for_three_blocks():
-    assert stop(comparison(half_width=0.03), blocks_done=2, elapsed_s=60.0) is None
-    assert stop(comparison(half_width=0.03), blocks_done=3, elapsed_s=60.0) == "max_seconds limit"
+    assert stop(0.03, blocks_done=2, elapsed_s=60.0) is None
+    assert stop(0.03, blocks_done=3, elapsed_s=60.0) == "max_seconds limit"
 
 
 def test_a_narrow_interval_is_not_what_ends_slow_pairs_after_three_blocks():
-    assert stop(comparison(half_width=0.001), blocks_done=3, elapsed_s=60.0) == "max_seconds limit"
+    assert stop(0.001, blocks_done=3, elapsed_s=60.0) == "max_seconds limit"
 
 
 @pytest.mark.parametrize("blocks", [1, 3, 4])
 def test_a_plan_of_fewer_than_five_blocks_ends_at_its_limit(blocks):
-    assert stop(comparison(half_width=0.001), blocks_done=blocks, blocks=blocks) == "blocks limit"
+    assert stop(0.001, blocks_done=blocks, blocks=blocks) == "blocks limit"
 
 
 def test_who_stops_at_a_narrow_interval_still_holds_the_truth_in_95_percent_of_the_runs():
@@ -142,10 +133,11 @@ def test_who_stops_at_a_narrow_interval_still_holds_the_truth_in_95_percent_of_t
     for seed in range(runs):
         drawn = noise(rng, 12)
         for done in range(5, 13):
-            told = compare(make_pairs(drawn[:done]), better="higher", seed=seed)
-            if stop(told, blocks_done=done, blocks=12):
+            pairs = make_pairs(drawn[:done])
+            if stop(relative_half_width(pairs, better="higher"), blocks_done=done, blocks=12):
                 break
-        held += told["ci95"][0] <= 1 <= told["ci95"][1]
+        low, high = compare_pairs(pairs, better="higher", seed=seed)["ci95"]
+        held += low <= 1 <= high
     assert abs(held / runs - 0.95) < 3 * math.sqrt(0.95 * 0.05 / runs)
 
 

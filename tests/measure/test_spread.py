@@ -20,7 +20,8 @@ def draw(rng, *, process=0.0, block=0.0, pair=0.0, sizes=((4,) * 4,) * 4):
 
 
 def test_a_balanced_run_gives_the_textbook_estimates():
-    # Means of blocks 0, 2 | 4, 10, pairs +-1 about them: mean squares 2 (pair), 20 x 2 / 2 (block), 8 x 3**2 (process).
+    # Means of blocks 0, 2 | 4, 10, pairs +-1 about them: mean squares 2 (pair), 20 x 2 / 2 (block),
+    # 8 x 3**2 (process).
     spread = spread_by_level(nested([[[-1, 1], [1, 3]], [[3, 5], [9, 11]]]))
     assert spread["pair"] == pytest.approx(2**0.5)
     assert spread["block"] == pytest.approx(((20 - 2) / 2) ** 0.5)
@@ -57,7 +58,8 @@ def test_the_estimates_have_no_bias_whether_balanced_or_not(sizes):
     rng, truth = np.random.default_rng(0), {"process": 0.05, "block": 0.03, "pair": 0.01}
     runs = [spread_by_level(draw(rng, sizes=sizes, **truth)) for _ in range(1500)]
     for level, sd in truth.items():
-        # A variance of three degrees of freedom has a standard error of 0.82, over 1500 runs 0.021; clipping adds some.
+        # A variance of three degrees of freedom has a standard error of 0.82, over 1500 runs 0.021;
+        # clipping adds some.
         assert np.mean([run[level] ** 2 for run in runs]) == pytest.approx(sd**2, rel=0.1)
 
 

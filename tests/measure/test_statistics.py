@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from jaxgen.measure.statistics import Pair, compare, summarise
+from jaxgen.measure.statistics import Pair, compare_pairs, relative_half_width, summarise
 from support.simulated_pairs import BLOCK_SD, make_pairs, noise
 
 
@@ -93,7 +93,7 @@ def test_pair_refuses_a_value_without_a_ratio(value):
 
 
 def test_comparison_has_the_keys_of_the_result_and_is_json():
-    comparison = compare(make_pairs(noise(np.random.default_rng(0), 6)), better="higher")
+    comparison = compare_pairs(make_pairs(noise(np.random.default_rng(0), 6)), better="higher")
     assert list(comparison) == [
         "ratio",
         "ci95",
@@ -109,46 +109,52 @@ def test_comparison_has_the_keys_of_the_result_and_is_json():
 
 
 def test_estimate_is_the_geometric_mean():
-    assert compare(make_pairs([[math.log(2)], [math.log(8)]]), better="higher")[
+    assert compare_pairs(make_pairs([[math.log(2)], [math.log(8)]]), better="higher")[
         "ratio"
     ] == pytest.approx(4.0)
 
 
 def test_blocks_weigh_the_same_however_many_pairs_they_hold():
     log_ratios = [[math.log(2)] * 7, [math.log(8)]]
-    assert compare(make_pairs(log_ratios), better="higher")["ratio"] == pytest.approx(4.0)
+    assert compare_pairs(make_pairs(log_ratios), better="higher")["ratio"] == pytest.approx(4.0)
 
 
 def test_swapped_arms_give_the_reciprocal_interval():
     log_ratios = noise(np.random.default_rng(1), 5) + 0.3
-    one = compare(make_pairs(log_ratios), better="higher")
-    other = compare(make_pairs(-log_ratios), better="higher")
+    one = compare_pairs(make_pairs(log_ratios), better="higher")
+    other = compare_pairs(make_pairs(-log_ratios), better="higher")
     assert other["ratio"] == pytest.approx(1 / one["ratio"])
     assert other["ci95"] == pytest.approx([1 / one["ci95"][1], 1 / one["ci95"][0]])
 
 
 def test_interval_holds_the_estimate_and_repeats_with_its_seed():
     pairs = make_pairs(noise(np.random.default_rng(2), 4))
-    first = compare(pairs, better="lower", seed=7)
+    first = compare_pairs(pairs, better="lower", seed=7)
     assert first["ci95"][0] < first["ratio"] < first["ci95"][1]
-    assert compare(pairs[::-1], better="lower", seed=7)["ci95"] == pytest.approx(first["ci95"])
-    assert compare(pairs, better="lower", seed=8)["ci95"] != first["ci95"]
+    assert compare_pairs(pairs[::-1], better="lower", seed=7)["ci95"] == pytest.approx(
+        first["ci95"]
+    )
+    assert compare_pairs(pairs, better="lower", seed=8)["ci95"] != first["ci95"]
 
 
 def test_one_block_has_no_interval():
-    comparison = compare(make_pairs(noise(np.random.default_rng(3), 1, pairs=50)), better="higher")
+    comparison = compare_pairs(
+        make_pairs(noise(np.random.default_rng(3), 1, pairs=50)), better="higher"
+    )
     assert comparison["ci95"] is None
     assert comparison["ratio"] is not None
 
 
 def test_same_block_number_in_two_processes_is_two_blocks():
     row = noise(np.random.default_rng(4), 1)
-    assert compare(make_pairs(row) + make_pairs(row, process=1), better="higher")["blocks"] == 2
+    assert (
+        compare_pairs(make_pairs(row) + make_pairs(row, process=1), better="higher")["blocks"] == 2
+    )
 
 
 def test_processes_weigh_the_same_however_many_blocks_they_hold():
     pairs = make_pairs([[math.log(2)]] * 7) + make_pairs([[math.log(8)]], process=1)
-    comparison = compare(pairs, better="higher")
+    comparison = compare_pairs(pairs, better="higher")
     assert comparison["ratio"] == pytest.approx(4.0)
     assert (comparison["processes"], comparison["blocks"]) == (2, 8)
 
@@ -156,7 +162,7 @@ def test_processes_weigh_the_same_however_many_blocks_they_hold():
 def test_one_block_in_each_of_two_processes_has_an_interval():
     """As wide as two draws allow: t of one degree of freedom is 12.7, and the half-difference its standard error."""
     pairs = make_pairs([[0.01]]) + make_pairs([[0.03]], process=1)
-    low, high = compare(pairs, better="higher")["ci95"]
+    low, high = compare_pairs(pairs, better="higher")["ci95"]
     assert math.log(high) == pytest.approx(0.02 + 12.7062 * 0.01, rel=1e-4)
     assert math.log(high) + math.log(low) == pytest.approx(0.04)
 
@@ -170,7 +176,7 @@ def test_more_blocks_do_not_hide_the_draw_between_processes(blocks):
         for process, draw in enumerate([-0.03, 0.0, 0.03])
         for pair in make_pairs(draw + rng.normal(0, 0.0001, (blocks, 4)), process=process)
     ]
-    low, high = compare(pairs, better="higher")["ci95"]
+    low, high = compare_pairs(pairs, better="higher")["ci95"]
     student_half_width = 4.3027 * 0.03 / math.sqrt(3)
     assert math.log(high / low) / 2 == pytest.approx(student_half_width, rel=0.01)
 
@@ -179,7 +185,7 @@ def test_processes_that_agree_by_luck_do_not_hide_the_spread_inside_them():
     pairs = [
         pair for process in range(3) for pair in make_pairs([[-0.1], [0.1]] * 2, process=process)
     ]
-    low, high = compare(pairs, better="higher")["ci95"]
+    low, high = compare_pairs(pairs, better="higher")["ci95"]
     assert math.log(high / low) > 2 * 1.6 * 0.1 / math.sqrt(
         12
     )  # 1.96 but for the steps between twelve of +-0.1
@@ -196,76 +202,80 @@ def test_the_p_value_of_several_processes_is_over_their_means(processes, p_value
             [[0.001 * (20 * process + block + 1)] for block in range(12)], process=process
         )
     ]
-    assert compare(pairs, better="higher")["p_value"] == (p_value and pytest.approx(p_value))
+    assert compare_pairs(pairs, better="higher")["p_value"] == (p_value and pytest.approx(p_value))
 
 
 def test_the_interval_of_processes_repeats_with_its_seed_in_any_order():
     pairs = [
         pair for p in range(3) for pair in make_pairs(noise(np.random.default_rng(p), 3), process=p)
     ]
-    assert compare(pairs[::-1], better="lower", seed=7) == compare(pairs, better="lower", seed=7)
+    assert compare_pairs(pairs[::-1], better="lower", seed=7) == compare_pairs(
+        pairs, better="lower", seed=7
+    )
 
 
-def test_nothing_measured_compares_to_nulls():
-    expected = {
-        "ratio": None,
-        "ci95": None,
-        "blocks": 0,
-        "pairs": 0,
-        "p_value": None,
-        "processes": 0,
-    }
-    expected["spread"] = {"process": None, "block": None, "pair": None}
-    assert compare([], better="higher") == expected
+def test_nothing_measured_cannot_be_compared():
+    with pytest.raises(ValueError, match="one pair or more"):
+        compare_pairs([], better="higher")
+    assert relative_half_width([], better="higher") is None
 
 
 def test_ratios_without_noise_have_an_interval_without_width():
-    assert compare(make_pairs([[0.1, 0.1]] * 3), better="higher")["ci95"] == pytest.approx(
+    assert compare_pairs(make_pairs([[0.1, 0.1]] * 3), better="higher")["ci95"] == pytest.approx(
         [math.exp(0.1)] * 2
     )
 
 
 def test_interval_does_not_depend_on_how_often_a_block_repeats_the_same_ratio():
-    uneven = compare(make_pairs([[0.01] * 4, [0.02], [0.04] * 2]), better="higher")["ci95"]
+    uneven = compare_pairs(make_pairs([[0.01] * 4, [0.02], [0.04] * 2]), better="higher")["ci95"]
     assert uneven == pytest.approx(
-        compare(make_pairs([[0.01], [0.02], [0.04]]), better="higher")["ci95"]
+        compare_pairs(make_pairs([[0.01], [0.02], [0.04]]), better="higher")["ci95"]
     )
 
 
-def test_another_confidence_has_another_key_and_width():
-    pairs = make_pairs(noise(np.random.default_rng(5), 6))
-    wide, narrow = (
-        compare(pairs, better="higher", confidence=0.99)["ci99"],
-        compare(pairs, better="higher")["ci95"],
-    )
-    assert wide[0] < narrow[0] < narrow[1] < wide[1]
+@pytest.mark.parametrize("blocks", [2, 3, 6, 12])
+@pytest.mark.parametrize("shift", [0.0, 2.0])
+def test_the_half_width_is_that_of_the_interval_as_a_share_of_the_ratio(blocks, shift):
+    """Without the bootstrap, whose draws move its ends by a few percent of the width."""
+    drawn = noise(np.random.default_rng(5), blocks)
+    pairs = make_pairs([block + shift for block in drawn])
+    comparison = compare_pairs(pairs, better="higher")
+    low, high = comparison["ci95"]
+    expected = (high - low) / 2 / comparison["ratio"]
+    assert relative_half_width(pairs, better="higher") == pytest.approx(expected, rel=0.1)
+
+
+def test_one_block_has_no_half_width():
+    assert relative_half_width(make_pairs([[0.1, 0.2]]), better="higher") is None
 
 
 def test_more_pairs_in_a_block_do_not_hide_the_draw_between_blocks():
     rng = np.random.default_rng(6)
     blocks = rng.normal(0, BLOCK_SD, (5, 1))
     few, many = (
-        compare(make_pairs(blocks + rng.normal(0, 0.001, (5, pairs))), better="higher")["ci95"]
+        compare_pairs(make_pairs(blocks + rng.normal(0, 0.001, (5, pairs))), better="higher")[
+            "ci95"
+        ]
         for pairs in (4, 200)
     )
     assert many[1] - many[0] > 0.9 * (few[1] - few[0])
 
 
 def test_blocks_that_agree_by_luck_do_not_hide_the_spread_of_their_pairs():
-    low, high = compare(make_pairs([[-0.1, 0.1]] * 4), better="higher")["ci95"]
+    low, high = compare_pairs(make_pairs([[-0.1, 0.1]] * 4), better="higher")["ci95"]
     assert math.log(high / low) > 2 * 1.9 * 0.1 / math.sqrt(8)
 
 
 @pytest.mark.parametrize(("blocks", "p_value"), [(5, None), (6, 2 / 2**6), (8, 2 / 2**8)])
 def test_p_value_is_exact_and_null_where_it_could_not_reach_five_percent(blocks, p_value):
     log_ratios = [[0.01 * (block + 1)] for block in range(blocks)]
-    assert compare(make_pairs(log_ratios), better="higher")["p_value"] == (
+    assert compare_pairs(make_pairs(log_ratios), better="higher")["p_value"] == (
         p_value and pytest.approx(p_value)
     )
 
 
 def test_p_value_without_any_difference_is_null():
-    assert compare(make_pairs([[0.0]] * 8), better="higher")["p_value"] is None
+    assert compare_pairs(make_pairs([[0.0]] * 8), better="higher")["p_value"] is None
 
 
 MACHINES = {
@@ -286,12 +296,15 @@ MACHINES = {
 def test_interval_of_an_arm_against_itself_contains_one_in_95_percent_of_the_runs(machine):
     runs, rng = 400, np.random.default_rng(machine["blocks"])
     intervals = [
-        compare(make_pairs(noise(rng, **machine)), better="higher", resamples=300, seed=run)["ci95"]
+        compare_pairs(make_pairs(noise(rng, **machine)), better="higher", resamples=300, seed=run)[
+            "ci95"
+        ]
         for run in range(runs)
     ]
     coverage = sum(low <= 1 <= high for low, high in intervals) / runs
-    # Three binomial standard deviations, 3.3 %. Uncorrected, three blocks cover 85 %; with the textbook factor, 99.5 %,
-    # and so do pairs that are drawn inside blocks which hold their noise already.
+    # Three binomial standard deviations, 3.3 %. Uncorrected, three blocks cover 85 %; with the
+    # textbook factor, 99.5 %, and so do pairs that are drawn inside blocks which hold their noise
+    # already.
     assert abs(coverage - 0.95) < 3 * math.sqrt(0.95 * 0.05 / runs)
 
 
@@ -300,6 +313,6 @@ def test_interval_of_fifteen_blocks_takes_less_than_50_ms():
     took_s = []
     for _ in range(5):
         start_s = time.process_time()
-        compare(pairs, better="higher")
+        compare_pairs(pairs, better="higher")
         took_s.append(time.process_time() - start_s)
     assert min(took_s) < 0.05

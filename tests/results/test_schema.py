@@ -10,10 +10,7 @@ from jaxgen.results import schema
 from jaxgen.results.reading import read_finished_result
 from support.small_runs import execute_small
 
-REFERENCE = (
-    Path(__file__).parents[2]
-    / "runs/reference/2026-11-21_fixed-against-none/result.json"
-)
+REFERENCE = Path(__file__).parents[2] / "runs/reference/2026-11-21_fixed-against-none/result.json"
 
 OPEN = {
     "arms.*.choices": "groups come and go with the configuration, which has tests of its own",

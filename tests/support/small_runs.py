@@ -137,7 +137,7 @@ def paired(
 
 def figures_of(samples: Samples) -> tuple[dict, dict]:
     """What a record is shown of the trials so far: figures by arm, and comparisons by metric."""
-    return samples.summaries(), samples.compare()
+    return samples.summaries(), samples.comparison()
 
 
 def finished_result(

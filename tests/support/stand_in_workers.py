@@ -57,7 +57,7 @@ class Told:
 
     @property
     def comparison(self):
-        return self.samples.compare().get("tokens_per_s")
+        return self.samples.comparison().get("tokens_per_s")
 
     def compiled(self, arm):
         return self.samples.summary(arm)["compile"]

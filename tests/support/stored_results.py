@@ -4,7 +4,7 @@ import copy
 import json
 from pathlib import Path
 
-from jaxgen.gate.stored import CSV_COLUMNS
+from jaxgen.gate.score_csv import COLUMNS
 from jaxgen.measure.statistics import summarise
 
 STEADY = (0.99, 1.0, 1.0, 1.01, 1.0, 1.0)
@@ -71,7 +71,7 @@ def write(path: Path, content) -> str:
     return str(path)
 
 
-HEADER = ",".join(CSV_COLUMNS)
+HEADER = ",".join(COLUMNS)
 
 
 def csv_text(*rows, header=HEADER):
