@@ -1,1 +1,1 @@
-"""How the outputs of two arms compare: tokens, scores, and log-probabilities of teacher-forced tokens. No jax here."""
+"""Whether two arms' outputs agree, and what rounding may explain. No jax here."""

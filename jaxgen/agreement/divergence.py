@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Logprobs = Callable[[str, list[int], list[int]], list[float]]
-"""(arm, tokens before, candidates) -> the arm's log-probability of each candidate as the next token."""
+"""(arm, tokens before, candidates) -> the arm's log-probability of each candidate as next token."""
 
 ARMS = ("candidate", "baseline")
 

@@ -27,7 +27,7 @@ def excerpts(candidate: Mapping, baseline: Mapping, position: int) -> dict[str, 
 
 
 def _first_difference(ours: str, theirs: str) -> int:
-    """Return the first place that differs; the shorter one's end where it is the other's beginning."""
+    """Return the first place that differs; the shorter one's end where one begins the other."""
     shorter = min(len(ours), len(theirs))
     for place in range(shorter):
         if ours[place] != theirs[place]:

@@ -78,7 +78,7 @@ def numbers(rows: Numbers) -> list[float]:
 
 
 def margins(forced: Mapping[str, Any] | None, row: int, position: int) -> dict[str, float | None]:
-    """Return by how much each arm's likeliest token leads the second; null where it is not known."""
+    """Return by how much each arm's likeliest token leads the second; null where not known."""
     found: dict[str, float | None] = {"candidate": None, "baseline": None}
     if forced is None:
         return found

@@ -48,40 +48,66 @@ def compare_scores(
         is above 0.001), `rank_flips`: labels for which another item wins, {label, candidate,
         baseline (items), margin}; `tolerance`, `tolerance_reason`, `reasons`, `warnings`.
     """
-    ours = np.array([row["scores"] for row in candidate], dtype=float)
-    theirs = np.array([row["scores"] for row in baseline], dtype=float)
+    ours, theirs = _scores_of(candidate), _scores_of(baseline)
     narrowest = _narrowest(dtypes)
-    absolute, relative = TOLERANCES[narrowest]
+    apart, shares = _differences(ours, theirs)
+    broken = _non_finite(ours, theirs)
+    reasons = broken or _too_far(apart, shares, narrowest)
+    agreement: Agreement = {
+        "status": "different" if reasons else "rounding",
+        "scores_compared": int(apart.size),
+        "max_abs_score_diff": None,
+        "max_rel_score_diff": None,
+        "rank_flips": [],
+        "first_divergence": None,
+        "tolerance": TOLERANCES[narrowest][0],
+        "tolerance_reason": _tolerance_reason(narrowest),
+        "reasons": reasons,
+        "warnings": [],
+    }
+    if not reasons and np.array_equal(ours, theirs):
+        agreement["status"] = "identical"
+    if broken or not apart.size:
+        return agreement  # no figure is taken of what is no number
+    agreement["max_abs_score_diff"] = float(apart.max())
+    if shares.size:
+        agreement["max_rel_score_diff"] = float(shares.max())
+    flips = _rank_flips(ours, theirs)
+    if flips:
+        agreement["rank_flips"] = flips
+        agreement["warnings"] = [_in_words(flips)]
+    return agreement
+
+
+def _scores_of(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Return the scores of an arm, shape (items, labels)."""
+    scores = [row["scores"] for row in rows]
+    return np.array(scores, dtype=float)
+
+
+def _differences(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far all scores lie apart, and the large ones as shares of themselves."""
     apart = np.abs(ours - theirs)
-    large = np.abs(theirs) > SMALL
-    shares = apart[large] / np.abs(theirs[large])
+    sizes = np.abs(theirs)
+    is_large = sizes > SMALL
+    return apart, apart[is_large] / sizes[is_large]
+
+
+def _non_finite(ours: np.ndarray, theirs: np.ndarray) -> list[str]:
+    """Name the arms whose scores hold what is no number."""
     broken = []
     for arm, scores in (("the candidate", ours), ("the baseline", theirs)):
         if not np.isfinite(scores).all():
             broken.append(f"{arm}'s scores hold NaN or Inf")
-    reasons = broken or _too_far(apart, shares, narrowest)
-    status = "rounding"
-    if reasons:
-        status = "different"
-    elif np.array_equal(ours, theirs):
-        status = "identical"
-    known = not broken and apart.size > 0
-    flips = _rank_flips(ours, theirs) if known else []
-    return {
-        "status": status,
-        "scores_compared": int(apart.size),
-        "max_abs_score_diff": float(apart.max()) if known else None,
-        "max_rel_score_diff": float(shares.max()) if known and shares.size else None,
-        "rank_flips": flips,
-        "first_divergence": None,
-        "tolerance": absolute,
-        "tolerance_reason": (
-            f"{narrowest} is the narrowest type of either arm: {absolute:g} of a probability, "
-            f"and {relative:.1%} of one above {SMALL:g}"
-        ),
-        "reasons": reasons,
-        "warnings": [_in_words(flips)] if flips else [],
-    }
+    return broken
+
+
+def _tolerance_reason(narrowest: str) -> str:
+    absolute, relative = TOLERANCES[narrowest]
+    return (
+        f"{narrowest} is the narrowest type of either arm: {absolute:g} of a probability, "
+        f"and {relative:.1%} of one above {SMALL:g}"
+    )
 
 
 def _narrowest(dtypes: Mapping[str, Sequence[str]]) -> str:
@@ -101,9 +127,8 @@ def _too_far(apart: np.ndarray, shares: np.ndarray, narrowest: str) -> list[str]
             f"where {absolute:g} is allowed for {narrowest}"
         ]
     if shares.size and shares.max() > relative:
-        return [
-            f"a score differs by {shares.max():.1%}, where {relative:.1%} is allowed for {narrowest}"
-        ]
+        allowed = f"{relative:.1%} is allowed for {narrowest}"
+        return [f"a score differs by {shares.max():.1%}, where {allowed}"]
     return []
 
 

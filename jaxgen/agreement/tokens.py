@@ -50,23 +50,18 @@ def compare_tokens(
     limit = limit_for(dtypes, greedy=greedy)
     pairs = list(zip(candidate, baseline, strict=True))
     findings = []
-    tokens_compared = 0
     for ours, theirs in pairs:
-        tokens_compared += min(len(ours["tokens"]), len(theirs["tokens"]))
         at = first_divergence(ours, theirs)
         if at is not None:
-            findings.append(examine(at, theirs, logprobs, limit=limit, tolerance=allowed.value))
+            finding = examine(at, theirs, logprobs, limit=limit, tolerance=allowed.value)
+            findings.append(finding)
     reasons, warnings = _reasons(findings, forced, allowed.value)
     shifts, kl = _differences(findings, forced)
-    different_dtypes = list(dtypes["candidate"]) != list(dtypes["baseline"])
-    quality = None
-    if forced and different_dtypes:
-        quality = forced_differences.quality(forced, against=dtypes["baseline"])
     return {
         "status": _status(findings, reasons),
         "reasons": reasons,
         "warnings": warnings,
-        "tokens_compared": tokens_compared,
+        "tokens_compared": _tokens_compared(pairs),
         "prompts_compared": len(pairs),
         "prompts_diverging": len(findings),
         "first_divergence": _first(findings, pairs, forced),
@@ -76,8 +71,25 @@ def compare_tokens(
         "tolerance": allowed.value,
         "tolerance_reason": allowed.reason,
         "forced": forced_differences.facts(forced) if forced else None,
-        "quality": quality,
+        "quality": _quality(forced, dtypes),
     }
+
+
+def _tokens_compared(pairs: Sequence[tuple[dict, dict]]) -> int:
+    total = 0
+    for ours, theirs in pairs:
+        total += min(len(ours["tokens"]), len(theirs["tokens"]))
+    return total
+
+
+def _quality(
+    forced: Mapping[str, Any] | None, dtypes: Mapping[str, Sequence[str]]
+) -> schema.Quality | None:
+    """Return what narrower numbers cost; null where both arms have the same dtypes."""
+    baseline = list(dtypes["baseline"])
+    if forced is None or list(dtypes["candidate"]) == baseline:
+        return None
+    return forced_differences.quality(forced, against=baseline)
 
 
 def _status(findings: Sequence[Finding], reasons: Sequence[str]) -> str:

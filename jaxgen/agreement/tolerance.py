@@ -1,4 +1,7 @@
-"""How far rounding may move a log-probability: by the narrowest dtype of two arms, and by how wide their logits are."""
+"""How far rounding may move a log-probability.
+
+That depends on the narrowest dtype of two arms, and on how wide their logits are.
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -21,7 +24,9 @@ a GPU makes of float32 in products unless told otherwise, has float16's 11 bits,
 """
 PRECISION = {
     "float32": "24 bits of precision",
-    "tensorfloat32": "11 bits in the products of float32 (JAX_DEFAULT_MATMUL_PRECISION=highest has 24)",
+    "tensorfloat32": (
+        "11 bits in the products of float32 (JAX_DEFAULT_MATMUL_PRECISION=highest has 24)"
+    ),
     "float16": "11 bits of precision",
     "bfloat16": "8 bits of precision",
     "int8": "8 bits with one scale per channel",
@@ -40,32 +45,35 @@ class Tolerance:
 
 
 def tolerance(dtypes: Mapping[str, Sequence[str]], logit_spread: float | None) -> Tolerance:
-    """The tolerance for a pair of arms.
+    """Return the tolerance for a pair of arms.
 
     Args:
         dtypes: by arm, the names of all dtypes that it stores or computes in.
         logit_spread: standard deviation of the logits over the vocabulary; null where it was not
             measured.
     """
-    kinds = {
-        arm: " and ".join(sorted(set(names), key=TOLERANCES.__getitem__))
-        for arm, names in dtypes.items()
-    }
-    widest = max((name for names in dtypes.values() for name in names), key=TOLERANCES.__getitem__)
-    several = any(name != widest for names in dtypes.values() for name in names)
-    arms = (
-        " against ".join(kinds.values())
-        if len(set(kinds.values())) > 1
-        else f"both arms use {kinds['candidate']}"
-    )
-    value = TOLERANCES[widest]
-    reason = (
-        f"{arms}: {f'{widest}, the coarsest, has' if several else 'that is'} {PRECISION[widest]}"
-    )
+    names = _by_tolerance(dtypes["candidate"])
+    others = _by_tolerance(dtypes["baseline"])
+    coarsest = _by_tolerance([*names, *others])[-1]
+    if names == others:
+        arms = f"both arms use {' and '.join(names)}"
+    else:
+        arms = f"{' and '.join(names)} against {' and '.join(others)}"
+    value = TOLERANCES[coarsest]
+    subject = "that is"
+    if {*names, *others} != {coarsest}:
+        subject = f"{coarsest}, the coarsest, has"
+    reason = f"{arms}: {subject} {PRECISION[coarsest]}"
+    # Rounding is relative: the same bits move wider logits further.
     if logit_spread is not None and logit_spread > MEASURED_SPREAD:
         value *= logit_spread / MEASURED_SPREAD
         reason += (
-            f"; its {TOLERANCES[widest]:g} holds up to logits of standard deviation {MEASURED_SPREAD:g}, and these "
-            f"have {logit_spread:.3g}"
+            f"; its {TOLERANCES[coarsest]:g} holds up to logits of standard deviation "
+            f"{MEASURED_SPREAD:g}, and these have {logit_spread:.3g}"
         )
     return Tolerance(value, reason)
+
+
+def _by_tolerance(names: Sequence[str]) -> list[str]:
+    """Return each name once, the coarsest dtype last."""
+    return sorted(set(names), key=lambda name: TOLERANCES[name])

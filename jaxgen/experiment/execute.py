@@ -129,7 +129,7 @@ def measure_once(
     """
     plan = experiment.measure
     # First what the gate compares with: a file that cannot be read must not cost a measurement.
-    stored_result = regression.yardstick(experiment.gate)
+    stored_result = regression.stored_result(experiment.gate)
     # The load of others, while no worker of this run loads the machine itself.
     load = machine_load.before_workers()
 
@@ -232,7 +232,7 @@ def _judge_gate(
     """Return the gate's exit code; an invalid measurement passes none."""
     stored, threshold = stored_result
     margin, _ = judge.margin_of(experiment, record.result["environment"])
-    gate = regression.block(record.result, stored, threshold=threshold, noise_floor=margin)
+    gate = regression.gate_section(record.result, stored, threshold=threshold, noise_floor=margin)
     record.result["gate"] = gate
     return judge.exit_code(record.result, [regression.exit_code(gate)])
 

@@ -31,7 +31,7 @@ class Load:
 
 def before_workers() -> Load:
     """Return the load of the accelerator; called before this run's workers use it."""
-    return Load(foreign_device_load([]))
+    return Load(foreign_device_load())
 
 
 def note(record: Record, load: Load) -> None:

@@ -1,1 +1,1 @@
-"""The comparison of a result with a stored one, which fails where the candidate became slower. No jax here."""
+"""The gate: it fails a run whose candidate became slower than a stored one. No jax here."""

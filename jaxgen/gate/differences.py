@@ -43,7 +43,8 @@ def changed_keys(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
     changes = []
     for key, value in new.items():
         if key in old and value != old[key]:
-            changes.append(f"{key} was {_short(old[key])}, is {_short(value)}")
+            before, after = _short(old[key]), _short(value)
+            changes.append(f"{key} was {before}, is {after}")
     return changes
 
 
@@ -70,23 +71,34 @@ def _flat(value: Any, path: str) -> dict[str, Any]:
 
 
 def _environment(result: Result, stored: Stored) -> str | None:
-    now, then = environment_facts(result.get("environment")), stored.environment
+    now = environment_facts(result.get("environment"))
+    then = stored.environment
     changes = []
     for key, value in now.items():
-        if key in then and value != then[key]:
+        if then.get(key, value) != value:
             changes.append(f"{key} was {then[key]}, is {value}")
-    return f"the machine or its software is another: {_listed(changes)}" if changes else None
+    if not changes:
+        return None
+    return f"the machine or its software is another: {_listed(changes)}"
 
 
 def _configuration(now: Mapping[str, Any], then: Mapping[str, Any]) -> str | None:
     keys = changed_keys(now, then)
-    return f"the candidate is not configured as it was then: {_listed(keys)}" if keys else None
+    if not keys:
+        return None
+    return f"the candidate is not configured as it was then: {_listed(keys)}"
 
 
 def _weights(now: Mapping[str, Any], then: Mapping[str, Any]) -> str | None:
-    new = (now.get("weights") or {}).get("fingerprint")
-    old = (then.get("weights") or {}).get("fingerprint")
-    return "the candidate's weights are not those of then" if new and old and new != old else None
+    new, old = _fingerprint(now), _fingerprint(then)
+    if not new or not old or new == old:
+        return None
+    return "the candidate's weights are not those of then"
+
+
+def _fingerprint(arm: Mapping[str, Any]) -> str | None:
+    weights = arm.get("weights") or {}
+    return weights.get("fingerprint")
 
 
 def _invalid(result: Result, whose: str) -> str | None:
@@ -105,4 +117,6 @@ def _listed(names: Sequence[str]) -> str:
     """Name the first few, and count the others."""
     named = ", ".join(names[:MOST_NAMED])
     more = len(names) - MOST_NAMED
-    return f"{named} and {more} more" if more > 0 else named
+    if more <= 0:
+        return named
+    return f"{named} and {more} more"

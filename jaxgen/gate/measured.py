@@ -37,21 +37,19 @@ class Measured:
     @property
     def key(self) -> tuple[str, str]:
         """What rows of two results are matched by: the case in words, and the metric."""
-        case = " ".join(f"{name}={value}" for name, value in sorted(self.params.items()))
-        return case, self.metric
+        # Sorted: two versions of jaxgen may write the parameters in another order.
+        case = [f"{name}={value}" for name, value in sorted(self.params.items())]
+        return " ".join(case), self.metric
 
 
 def rows_of(result: Result, arm: str = "candidate") -> list[Measured]:
     """Return every metric of one arm, for each case, or for the run where it has no cases."""
-    sections: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = []
-    for case in result.get("cases") or []:
-        sections.append((case["params"], case["arms"]))
-    if not sections:
-        sections.append(({}, result["arms"]))
+    cases = result.get("cases") or []
+    if not cases:
+        return _rows_of_arm({}, result["arms"].get(arm))
     rows = []
-    for params, arms in sections:
-        metrics = arms.get(arm, {}).get("metrics", {})
-        rows += [_row(params, name, metric) for name, metric in metrics.items()]
+    for case in cases:
+        rows += _rows_of_arm(case["params"], case["arms"].get(arm))
     return rows
 
 
@@ -63,24 +61,39 @@ def environment_facts(environment: Mapping[str, Any] | None) -> dict[str, str]:
     """
     known = environment or {}
     packages = known.get("packages") or {}
-    facts = {name: known.get(name) for name in ENVIRONMENT_KEYS}
-    facts |= {name: packages.get(name) for name in PACKAGES}
-    return {name: str(value) for name, value in facts.items() if value is not None}
+    facts = {}
+    for source, names in ((known, ENVIRONMENT_KEYS), (packages, PACKAGES)):
+        for name in names:
+            value = source.get(name)
+            if value is not None:
+                facts[name] = str(value)
+    return facts
+
+
+def _rows_of_arm(params: Mapping[str, Any], arm: Mapping[str, Any] | None) -> list[Measured]:
+    if arm is None:
+        return []
+    rows = []
+    for name, metric in arm.get("metrics", {}).items():
+        rows.append(_row(params, name, metric))
+    return rows
 
 
 def _row(params: Mapping[str, Any], name: str, metric: Mapping[str, Any]) -> Measured:
     if metric["better"] not in ("higher", "lower"):
         raise ValueError(f"{name} is better when {metric['better']}")
-    samples = [sample for sample in metric["samples"] if sample is not None and sample > 0]
-    # Of logarithms, as the gate's noise is that of a ratio.
-    logs = [math.log(sample) for sample in samples]
+    # The gate's noise is that of a ratio, so that the spread is taken of logarithms.
+    logs = []
+    for sample in metric["samples"]:
+        if sample is not None and sample > 0:
+            logs.append(math.log(sample))
     return Measured(
         params=dict(params),
         metric=name,
         unit=metric["unit"],
         better=metric["better"],
         value=_positive(metric["median"]),
-        n=len(samples),
+        n=len(logs),
         spread=statistics.stdev(logs) if len(logs) > 1 else None,
     )
 

@@ -88,13 +88,14 @@ def outcome_of(rows: Sequence[GateRow], *, threshold: float) -> tuple[GateStatus
     worse = [_change_of(row) for row in rows if row["status"] == "REGRESSION"]
     if not worse:
         return "passed", f"of {count} compared, none is {beyond}{unpaired}"
-    reason = f"of {count} compared, {len(worse)} {beyond}: {_listed(worse)}{unpaired}"
-    return "regression", reason
+    regressions = f"{len(worse)} {beyond}: {_listed(worse)}"
+    return "regression", f"of {count} compared, {regressions}{unpaired}"
 
 
 def _change_of(row: GateRow) -> str:
     """Such as `latency_s 0.5 -> 0.625 s (+25.0%)`."""
-    values = f"{row['old']:.4g} -> {row['new']:.4g} {row['unit']}"
+    old, new = row["old"], row["new"]
+    values = f"{old:.4g} -> {new:.4g} {row['unit']}"
     return f"{name_of(row)} {values} ({row['change']:+.1%})"
 
 
@@ -128,4 +129,6 @@ def _listed(names: Sequence[str]) -> str:
     """Name the first few, and count the others."""
     named = ", ".join(names[:MOST_NAMED])
     more = len(names) - MOST_NAMED
-    return f"{named} and {more} more" if more > 0 else named
+    if more <= 0:
+        return named
+    return f"{named} and {more} more"

@@ -56,52 +56,57 @@ def compare_rows(
 
 def name_of(row: GateRow) -> str:
     """Return the metric with its case, such as `items_per_s at batch_size=4 num_labels=2`."""
-    case = " ".join(f"{name}={value}" for name, value in row["params"].items())
-    return f"{row['metric']} at {case}" if case else row["metric"]
+    case = [f"{name}={value}" for name, value in row["params"].items()]
+    if not case:
+        return row["metric"]
+    return f"{row['metric']} at {' '.join(case)}"
 
 
 def _row(new: Measured, old: Measured | None, *, threshold: float, noise_floor: float) -> GateRow:
+    what = f"{new.metric} of this case"
     if old is None:
-        return _unpaired(new, "NEW", f"the stored result has no {new.metric} of this case")
+        return _unpaired(new, "NEW", f"the stored result has no {what}")
+    if new.value is None and old.value is None:
+        both = "this run and the stored result"
+        return _unpaired(old, "MISSING", f"{both} measured no {what}")
     if new.value is None:
-        who = "this run" if old.value is not None else "this run and the stored result"
-        return _unpaired(old, "MISSING", f"{who} measured no {new.metric} of this case")
+        return _unpaired(old, "MISSING", f"this run measured no {what}")
     if old.value is None:
-        return _unpaired(new, "NEW", f"the stored result measured no {new.metric} of this case")
-    change = new.value / old.value - 1
-    worse = -change if new.better == "higher" else change
+        return _unpaired(new, "NEW", f"the stored result measured no {what}")
     log_noise, doubt = _log_noise(new, old, noise_floor)
-    is_worse = worse > threshold + _ROUNDING
-    is_beyond_noise = abs(math.log(new.value / old.value)) > log_noise
-    notes = []
-    if is_worse and not is_beyond_noise:
-        notes.append(
-            f"worse by {worse:.1%}, which noise explains (up to {math.expm1(log_noise):.1%})"
-        )
-    if doubt is not None:
-        notes.append(doubt)
-    return {
-        "params": dict(new.params),
-        "metric": new.metric,
-        "unit": new.unit,
-        "better": new.better,
-        "old": old.value,
-        "new": new.value,
-        "change": change,
-        "noise": math.expm1(log_noise),
-        "status": "REGRESSION" if is_worse and is_beyond_noise else "OK",
-        "note": "; ".join(notes) or None,
-    }
+    row = _unpaired(new, "OK", doubt)
+    row["old"] = old.value
+    row["noise"] = math.expm1(log_noise)
+    ratio = new.value / old.value
+    row["change"] = ratio - 1
+    worse = row["change"]
+    if new.better == "higher":
+        worse = -worse
+    if worse > threshold + _ROUNDING:
+        _judge_worse(row, worse, is_beyond_noise=abs(math.log(ratio)) > log_noise)
+    return row
 
 
-def _unpaired(row: Measured, status: Literal["NEW", "MISSING"], note: str) -> GateRow:
+def _judge_worse(row: GateRow, worse: float, *, is_beyond_noise: bool) -> None:
+    """Say of a row that is worse by more than the threshold whether noise explains it."""
+    if is_beyond_noise:
+        row["status"] = "REGRESSION"
+        return
+    notes = [f"worse by {worse:.1%}, which noise explains (up to {row['noise']:.1%})"]
+    if row["note"]:
+        notes.append(row["note"])
+    row["note"] = "; ".join(notes)
+
+
+def _unpaired(row: Measured, status: Literal["NEW", "MISSING", "OK"], note: str | None) -> GateRow:
+    """Return a row in which nothing is compared."""
     return {
         "params": dict(row.params),
         "metric": row.metric,
         "unit": row.unit,
         "better": row.better,
         "old": row.value if status == "MISSING" else None,
-        "new": row.value if status == "NEW" else None,
+        "new": None if status == "MISSING" else row.value,
         "change": None,
         "noise": None,
         "status": status,
@@ -116,19 +121,26 @@ def _log_noise(new: Measured, old: Measured, noise_floor: float) -> tuple[float,
     Student's interval for a single new observation.
     """
     floor = math.log1p(noise_floor)
-    known = [(row.spread, row.n) for row in (new, old) if row.spread is not None]
+    known = []
+    for row in (new, old):
+        if row.spread is not None:
+            known.append((row.spread, row.n))
     if not known:
         return floor, "neither side has two samples: only the noise floor is allowed for"
     doubt = None
     if len(known) == 1:
-        ((spread, n),) = known
-        variance = spread**2 * (1 / max(new.n, 1) + 1 / max(old.n, 1))
+        spread, n = known[0]
+        of_new = spread**2 / max(new.n, 1)
+        of_old = spread**2 / max(old.n, 1)
+        variance = of_new + of_old
         freedom = float(n - 1)
         doubt = "one side has fewer than two samples: the other side's spread is taken for both"
     else:
         variance, freedom = _welch(known)
-    quantile = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2))
-    return max(floor, MEDIAN_FACTOR * quantile * math.sqrt(variance)), doubt
+    probability = (1 + CONFIDENCE) / 2
+    quantile = float(special.stdtrit(freedom, probability))
+    half_width = MEDIAN_FACTOR * quantile * math.sqrt(variance)
+    return max(floor, half_width), doubt
 
 
 def _welch(sides: Sequence[tuple[float, int]]) -> tuple[float, float]:

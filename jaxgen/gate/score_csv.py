@@ -21,7 +21,7 @@ COLUMNS = (
     "latency_mean_ms",
     "latency_std_ms",
 )
-"""How a CSV of scores begins; columns of the environment may follow, as `environment_facts` has it."""
+"""How a CSV of scores begins; columns of the environment may follow, by `environment_facts`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,14 +78,16 @@ def read_table(header: Sequence[str], lines: Any) -> ScoreTable:
     for cells in lines:
         if not any(cell.strip() for cell in cells):
             continue  # a spreadsheet leaves empty lines
-        row = dict(zip(header, (cell.strip() for cell in cells), strict=False))
+        stripped = [cell.strip() for cell in cells]
+        row = dict(zip(header, stripped, strict=False))
         found = _problems(cells, header, row=row)
         if not found:
             throughput, latency = _measured(row)
             if throughput.key in rows:
                 found = [f"a second row of {throughput.key[0]}"]
             else:
-                rows[throughput.key], rows[latency.key] = throughput, latency
+                rows[throughput.key] = throughput
+                rows[latency.key] = latency
         problems += [f"line {lines.line_num}: {problem}" for problem in found]
         environment = environment or _environment(row)
     return ScoreTable(list(rows.values()), environment, problems)
@@ -93,7 +95,9 @@ def read_table(header: Sequence[str], lines: Any) -> ScoreTable:
 
 def _cells(params: Mapping[str, int], calls: Metric) -> dict[str, Any]:
     mean_s = calls["mean"]
-    cells: dict[str, Any] = {name: params[name] for name in CASE_COLUMNS}
+    cells: dict[str, Any] = {}
+    for name in CASE_COLUMNS:
+        cells[name] = params[name]
     cells["num_runs"] = calls["n"]
     cells["total_items"] = params["batch_size"] * calls["n"]
     cells["throughput_items_per_sec"] = params["batch_size"] / mean_s if mean_s else ""
@@ -118,7 +122,8 @@ def _problems(cells: Sequence[str], header: Sequence[str], *, row: Mapping[str, 
             continue  # unknown, as p99 is below 100 runs
         kind = "count" if column in COUNT_COLUMNS else "number"
         if not _is_sound(column, _number(row[column])):
-            problems.append(f"{column}={row[column] or 'nothing'} is no positive {kind}")
+            cell = row[column] or "nothing"
+            problems.append(f"{column}={cell} is no positive {kind}")
     return problems
 
 
@@ -134,19 +139,22 @@ def _is_sound(column: str, value: float | None) -> bool:
 
 def _measured(row: Mapping[str, str]) -> tuple[Measured, Measured]:
     """Return the throughput and the latency of a sound line."""
-    number = {column: _number(row[column]) for column in COLUMNS}
-    n = int(number["num_runs"] or 0)
-    mean_ms, std_ms, p50_ms = (
-        number[f"latency_{statistic}_ms"] for statistic in ("mean", "std", "p50")
-    )
-    spread = std_ms / mean_ms if n > 1 and mean_ms and std_ms is not None else None
-    params = {name: int(number[name] or 0) for name in CASE_COLUMNS}
+    n = int(_number(row["num_runs"]) or 0)
+    mean_ms = _number(row["latency_mean_ms"])
+    std_ms = _number(row["latency_std_ms"])
+    p50_ms = _number(row["latency_p50_ms"])
+    spread = None
+    if n > 1 and mean_ms and std_ms is not None:
+        spread = std_ms / mean_ms
+    params = {}
+    for name in CASE_COLUMNS:
+        params[name] = int(_number(row[name]) or 0)
     throughput = Measured(
         params=params,
         metric="items_per_s",
         unit="items/s",
         better="higher",
-        value=number["throughput_items_per_sec"],
+        value=_number(row["throughput_items_per_sec"]),
         n=n,
         spread=spread,
     )

@@ -84,6 +84,13 @@ def _read_result(path: str, text: str) -> Stored:
     return Stored(path, rows, environment, result)
 
 
+def _other_columns(header: list[str]) -> str:
+    wanted = ",".join(score_csv.COLUMNS)
+    begins = ",".join(header[: len(score_csv.COLUMNS)])
+    shown = begins[:200] or "none"
+    return f"a CSV must begin with the columns {wanted}, and it has {shown}"
+
+
 def _read_csv(path: str, text: str) -> Stored:
     lines = csv.reader(io.StringIO(text, newline=""))
     try:
@@ -91,10 +98,7 @@ def _read_csv(path: str, text: str) -> Stored:
         if trials.is_header(header):
             raise _refusal(path, "it is the trials.csv of a run; give the result.json beside it")
         if not score_csv.is_header(header):
-            begins = ",".join(header[: len(score_csv.COLUMNS)])[:200] or "none"
-            wanted = ",".join(score_csv.COLUMNS)
-            reason = f"a CSV must begin with the columns {wanted}, and it has {begins}"
-            raise _refusal(path, reason)
+            raise _refusal(path, _other_columns(header))
         table = score_csv.read_table(header, lines)
     except csv.Error as error:
         raise _refusal(path, f"broken CSV: {error}") from error

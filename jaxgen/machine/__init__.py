@@ -1,1 +1,1 @@
-"""What this machine is and how busy it is: environment, provenance, load, memory, profiles and rate probes."""
+"""The machine that a run is measured on: what it is, how busy it is, and how fast."""

@@ -1,4 +1,7 @@
-"""Where a measurement was taken: captured inside the worker, so that it is what the arm really ran with."""
+"""Where a measurement was taken.
+
+It is captured inside the worker, so that it is what the arm really ran with.
+"""
 
 import os
 import platform
@@ -20,8 +23,15 @@ CONFIG = (
 
 
 def capture() -> dict[str, Any]:
-    """Versions, devices, processor, flags and code, as plain data; what cannot be had is null."""
+    """Return versions, devices, processor, flags and code, as plain data.
+
+    What is not known is null.
+    """
     device = jax.devices()[0]
+    jax_environment = {}
+    for name, value in sorted(os.environ.items()):
+        if name.startswith("JAX_"):
+            jax_environment[name] = value
     return {
         "platform": device.platform,
         "device_kind": device.device_kind,
@@ -34,13 +44,13 @@ def capture() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
         "xla_flags": os.environ.get("XLA_FLAGS"),
-        "jax_environment": {
-            key: value for key, value in sorted(os.environ.items()) if key.startswith("JAX_")
-        },
+        "jax_environment": jax_environment,
         "jax_config": {name: _plain(getattr(jax.config, name, None)) for name in CONFIG},
         "git": provenance.git(),
     }
 
 
 def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)

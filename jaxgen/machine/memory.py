@@ -1,4 +1,4 @@
-"""Peak memory of this process and of its device. Runs in the worker; jax is imported where the device is asked."""
+"""Peak memory of this process and of its device, read inside the worker."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,10 @@ RESET_PEAK = "5"  # proc(5): "reset the peak resident set size to the process's 
 
 
 def reset_host_peak() -> bool:
-    """Make now the moment from which `host_peak_rss_bytes` counts; false where the system cannot (not Linux)."""
+    """Let `host_peak_rss_bytes` count from now on; return false where the system cannot.
+
+    Only Linux can.
+    """
     try:
         CLEAR_REFS.write_text(RESET_PEAK)
     except OSError:
@@ -18,16 +21,22 @@ def reset_host_peak() -> bool:
 
 
 def host_peak_rss_bytes() -> int | None:
-    """The most that was resident since the process began or since the last reset; null off Linux."""
+    """Return the most that was resident since the start or the last reset; null off Linux."""
     try:
         found = re.search(r"^VmHWM:\s+(\d+) kB$", STATUS.read_text(), re.MULTILINE)
     except OSError:
         return None
-    return int(found[1]) * 1024 if found else None
+    if not found:
+        return None
+    return int(found[1]) * 1024
 
 
 def device_peak_bytes() -> tuple[int | None, str | None]:
-    """The most that was allocated on the first device since the process began; else null, and why."""
+    """Return the most that was allocated on the first device since the process began.
+
+    Returns:
+        The bytes, or null and why they are not known.
+    """
     import jax
 
     device = jax.local_devices()[0]

@@ -56,39 +56,50 @@ def probe(nbytes: int, *, dtype: str = "float32", mesh: Mesh | None = None) -> d
         `working_set_bytes`, what was read.
     """
     parts = _working_set(nbytes, mesh)
-    read = PARTS * parts[0].nbytes // (mesh.size if mesh else 1)
-    reading = _rates(
-        {
-            name: (functools.partial(_run, form, mesh, parts), read)
-            for name, form in _READERS.items()
-        }
-    )
-    del parts
-    multiplying = _rates({f"gemm_{size}": _gemm(size, dtype, mesh) for size in _gemm_sizes()})
-    bandwidth, flops = _best_of_rounds(reading), _best_of_rounds(multiplying)
+    nbytes_read = PARTS * parts[0].nbytes
+    if mesh is not None:
+        nbytes_read //= mesh.size  # of one device
+    readers: dict[str, tuple[Form, int]] = {}
+    for name, form in _READERS.items():
+        readers[name] = (functools.partial(_run, form, mesh, parts), nbytes_read)
+    reading = _rates(readers)
+    # The parts would take memory from the products.
+    del parts, readers
+    products = {f"gemm_{size}": _gemm(size, dtype, mesh) for size in _gemm_sizes()}
+    multiplying = _rates(products)
+    bandwidth = _best_of_rounds(reading)
+    flops = _best_of_rounds(multiplying)
     return {
         "bandwidth_bytes_per_s": max(bandwidth),
         "bandwidth_samples": bandwidth,
-        "bandwidth_form": max(reading, key=lambda form: max(reading[form])),
-        "working_set_bytes": read,
+        "bandwidth_form": _best_form(reading),
+        "working_set_bytes": nbytes_read,
         "peak_flops_per_s": max(flops),
         "flops_samples": flops,
-        "flops_form": max(multiplying, key=lambda form: max(multiplying[form])),
+        "flops_form": _best_form(multiplying),
     }
 
 
+def _best_form(rates: dict[str, list[float]]) -> str:
+    return max(rates, key=lambda form: max(rates[form]))
+
+
 def _working_set(nbytes: int, mesh: Mesh | None = None) -> Parts:
-    """Four equal arrays of about `nbytes` in all on each device, or of what may be taken of the free memory."""
+    """Return four equal arrays of about `nbytes` in all on each device.
+
+    They are smaller where that is more than may be taken of the free memory.
+    """
     devices = mesh.size if mesh else 1
     free = psutil.virtual_memory().available // devices
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
-        free = min(free, stats["bytes_limit"] - stats["bytes_in_use"])
-    rows = min(nbytes, MOST_BYTES, free // SHARE_OF_FREE) // (PARTS * WIDTH * 4)
-    shape, place = (devices * max(rows, 1), WIDTH), _shared_out(mesh)
-    return jax.block_until_ready(
-        tuple(jnp.ones(shape, jnp.float32, device=place) for _ in range(PARTS))
-    )
+        free_on_device = stats["bytes_limit"] - stats["bytes_in_use"]
+        free = min(free, free_on_device)
+    nbytes = min(nbytes, MOST_BYTES, free // SHARE_OF_FREE)
+    rows = max(nbytes // (PARTS * WIDTH * 4), 1)
+    shape, sharding = (devices * rows, WIDTH), _shared_out(mesh)
+    parts = [jnp.ones(shape, jnp.float32, device=sharding) for _ in range(PARTS)]
+    return jax.block_until_ready(tuple(parts))
 
 
 def _shared_out(mesh: Mesh | None) -> NamedSharding | None:
@@ -121,15 +132,18 @@ def _by_each(
 
 
 def _rates(forms: dict[str, tuple[Form, int]]) -> dict[str, list[float]]:
-    """Work per second of each form that may be the best, round by round; in turns, since the machine's speed drifts."""
+    """Return the work per second of each form that may be the best, round by round.
+
+    The forms take turns, since the machine's speed drifts.
+    """
     passes, first = {}, {}
     for name, (form, work) in forms.items():
         _call_s(form, 1)  # compiles
         once_s = _call_s(form, 1)
-        passes[name], first[name] = max(1, round(CALL_S / once_s)), work / once_s
-    rates: dict[str, list[float]] = {
-        name: [] for name in forms if first[name] > HOPELESS * max(first.values())
-    }
+        passes[name] = max(1, round(CALL_S / once_s))
+        first[name] = work / once_s
+    least = HOPELESS * max(first.values())
+    rates: dict[str, list[float]] = {name: [] for name in forms if first[name] > least}
     for _ in range(ROUNDS):
         for name, samples in rates.items():
             form, work = forms[name]

@@ -74,23 +74,25 @@ def record(
 
 
 def rank(events: Iterable[Event], meanings: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The operations with the most time in all, as `record` returns them."""
+    """Return the operations with the most time in all, as `record` does."""
     spent_ns: dict[tuple[str, str], list[float]] = {}
     for event in events:
         spent_ns.setdefault((event.program, event.name), []).append(event.duration_ns)
     all_ns = sum(map(sum, spent_ns.values()))
     longest = sorted(spent_ns.items(), key=lambda item: -sum(item[1]))[:TOP]
-    return [
-        {
+    ranked = []
+    for (program, name), durations in longest:
+        total_ns = sum(durations)
+        operation = {
             "name": name,
             "program": program,
             "meaning": meanings.get(f"{program}/{name}"),
             "count": len(durations),
-            "total_s": sum(durations) / 1e9,
-            "share": sum(durations) / all_ns if all_ns else None,
+            "total_s": total_ns / 1e9,
+            "share": total_ns / all_ns if all_ns else None,
         }
-        for (program, name), durations in longest
-    ]
+        ranked.append(operation)
+    return ranked
 
 
 def innermost(events: Iterable[Event]) -> list[Event]:
@@ -114,14 +116,16 @@ def innermost(events: Iterable[Event]) -> list[Event]:
 
 
 def _lines(trace: Path) -> Iterator[list[Event]]:
-    """The operations of each of the device's lines: a GPU's streams, or on CPU the threads that run programs."""
+    """Give the operations of each line of the device.
+
+    These are a GPU's streams, or on CPU the threads that run programs.
+    """
     planes = list(jax.profiler.ProfileData.from_file(str(trace)).planes)
     devices = [plane for plane in planes if plane.name.startswith("/device:")]
     for plane in devices or planes:
         lines = list(plane.lines)
-        streams = [
-            line for line in lines if line.name.startswith("Stream")
-        ]  # others repeat these, summed up
+        # Lines of other names repeat the streams, summed up.
+        streams = [line for line in lines if line.name.startswith("Stream")]
         for line in streams or lines:
             yield list(_operations(line))
 
@@ -130,7 +134,10 @@ def _operations(line) -> Iterator[Event]:
     for event in line.events:
         stats = dict(event.stats)
         if "hlo_op" in stats:
-            program = str(stats.get("hlo_module", "")).removeprefix("jit_")
+            module = str(stats.get("hlo_module", ""))
             yield Event(
-                program, str(stats["hlo_op"]), float(event.start_ns), float(event.duration_ns)
+                program=module.removeprefix("jit_"),
+                name=str(stats["hlo_op"]),
+                start_ns=float(event.start_ns),
+                duration_ns=float(event.duration_ns),
             )

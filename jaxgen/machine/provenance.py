@@ -11,7 +11,7 @@ PACKAGES = ("jaxgen", "jax", "jaxlib", "flax", "orbax-checkpoint", "numpy", "tra
 
 
 def packages() -> dict[str, str | None]:
-    """Versions; null where a package is not installed."""
+    """Return the versions of the packages that matter; null where one is not installed."""
     return {name: _version(name) for name in PACKAGES}
 
 
@@ -23,14 +23,15 @@ def _version(package: str) -> str | None:
 
 
 def cpu_model() -> str | None:
-    """As the system names it."""
+    """Return the processor's name as the system has it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or None
-    return next(
-        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), None
-    )
+    for line in lines:
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return None
 
 
 def git() -> dict[str, Any] | None:
@@ -43,9 +44,8 @@ def git() -> dict[str, Any] | None:
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
-    commit, status = (
-        _git_says(root, *words) for words in (("rev-parse", "HEAD"), ("status", "--porcelain"))
-    )
+    commit = _git_says(root, "rev-parse", "HEAD")
+    status = _git_says(root, "status", "--porcelain")
     if commit is None:
         return None
     return {
@@ -56,15 +56,19 @@ def git() -> dict[str, Any] | None:
 
 
 def _changes(root: Path) -> str | None:
-    """The hash of what differs from the commit: git's own diff, and jaxgen's files that git does not know."""
+    """Return the hash of what differs from the commit.
+
+    That is git's own diff, and the files of jaxgen that git does not know.
+    """
     diff = _git_says(root, "diff", "HEAD", "--binary", "--no-ext-diff")
     new = _git_says(root, "ls-files", "--others", "--exclude-standard", "-z", "--", "jaxgen")
     if diff is None or new is None:
         return None
-    told = hashlib.sha256(diff.encode())
+    changes = hashlib.sha256(diff.encode())
     for name in filter(None, new.split("\0")):
-        told.update(name.encode() + b"\0" + (root / name).read_bytes())
-    return told.hexdigest()[:16]
+        contents = (root / name).read_bytes()
+        changes.update(name.encode() + b"\0" + contents)
+    return changes.hexdigest()[:16]
 
 
 def _git_says(root: Path, *words: str) -> str | None:

@@ -66,14 +66,44 @@ def weight_elements(architecture: Architecture) -> dict[str, int]:
     """
     arch = architecture
     embedding = arch.vocab_size * arch.hidden_size
-    norm = arch.hidden_size * (2 if arch.norm == "layer" else 1)  # layer norm has a bias too
-    of_layer = 2 * norm + _biases(arch) + arch.qk_norm * 2 * arch.head_dim
+    norm = arch.hidden_size
+    if arch.norm == "layer":
+        norm *= 2  # it has a bias too
+    of_layer = 2 * norm + _biases(arch)
+    if arch.qk_norm:
+        of_layer += 2 * arch.head_dim
+    position = 0
+    if arch.position == "learned":
+        position = arch.context * arch.hidden_size
     return {
         "embedding": embedding,
-        "position": arch.context * arch.hidden_size if arch.position == "learned" else 0,
+        "position": position,
         "head": 0 if arch.tied else embedding,
         "kernels": arch.num_layers * _kernels(arch),
         "vectors": arch.num_layers * of_layer + norm,
+    }
+
+
+def weights_read(
+    arch: Architecture, *, rows: int, tokens: int, logits: int | None
+) -> dict[str, int]:
+    """Count the weights that one pass reads, by the parts that `ElementBytes.moved` tells apart."""
+    parts = weight_elements(arch)
+    table = parts["embedding"]
+    lookups = rows * tokens * arch.hidden_size
+    head = table
+    embedding = min(lookups, table)
+    if logits is not None:
+        head = min(logits * arch.hidden_size, table)
+    elif arch.tied:
+        # The head reads the whole embedding, so that lookups add nothing.
+        embedding = 0
+    positions = min(lookups, parts["position"])
+    return {
+        "kernels": parts["kernels"],
+        "head": head,
+        "embedding": embedding,
+        "others": parts["vectors"] + positions,
     }
 
 
@@ -96,7 +126,8 @@ def _mlp_inputs(arch: Architecture) -> int:
 
 def _kernels(arch: Architecture) -> int:
     """Count the weights in the matrices of one layer."""
-    queries, kv = arch.num_heads * arch.head_dim, arch.num_kv_heads * arch.head_dim
+    queries = arch.num_heads * arch.head_dim
+    kv = arch.num_kv_heads * arch.head_dim
     attention = arch.hidden_size * (2 * queries + 2 * kv)
     mlp = (_mlp_inputs(arch) + 1) * arch.hidden_size * arch.intermediate_size
     return attention + mlp
@@ -104,7 +135,8 @@ def _kernels(arch: Architecture) -> int:
 
 def _channels(arch: Architecture) -> int:
     """Count the output channels of the matrices of one layer."""
-    queries, kv = arch.num_heads * arch.head_dim, arch.num_kv_heads * arch.head_dim
+    queries = arch.num_heads * arch.head_dim
+    kv = arch.num_kv_heads * arch.head_dim
     attention = queries + 2 * kv + arch.hidden_size
     mlp = _mlp_inputs(arch) * arch.intermediate_size + arch.hidden_size
     return attention + mlp

@@ -1,4 +1,4 @@
-"""What is known of one case: trials, outputs, what spoilt it, and its absolute scale. No jax here."""
+"""What is known of one case: trials, outputs, what spoilt it, its absolute scale. No jax here."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -58,37 +58,56 @@ def rooflines(outcome: Outcome, arm: str) -> tuple[Facts, str | None]:
         return {}, None
     probe, steps = scale["probe"], scale["steps"]
     metrics = outcome.samples.summary(arm)["metrics"]
-    rates = {key: probe[key] for key in ("bandwidth_bytes_per_s", "peak_flops_per_s")}
-    shares, impossible = {}, None
+    shares: dict[str, Facts] = {}
+    impossible = None
     for metric, work in steps.items():
-        step = roofline.Step(nbytes=work["bytes"], flops=work["flops"]) if work else None
-        shares[metric] = roofline.utilisation(step, metrics[metric]["median"], **rates)
-        impossible = impossible or roofline.too_fast(
-            shares[metric],
-            mbu_tolerance=max(DISTURBED, roofline.tolerance(probe["bandwidth_samples"])),
-            mfu_tolerance=max(DISTURBED, roofline.tolerance(probe["flops_samples"])),
-        )
+        shares[metric] = _shares(work, metrics[metric]["median"], probe)
+        impossible = impossible or _impossible(shares[metric], probe)
     # The last metric is that of a decode step, or of a whole scoring call; a prefill comes first.
     *first, last = steps
     facts = {
-        **_work(steps[last], bytes_key="bytes_per_step", flops_key="flops_per_step"),
-        **rates,
+        **_work(steps[last], suffix="_per_step"),
+        "bandwidth_bytes_per_s": probe["bandwidth_bytes_per_s"],
+        "peak_flops_per_s": probe["peak_flops_per_s"],
         **shares[last],
         "of": last,
         "working_set_bytes": probe["working_set_bytes"],
         "bandwidth_form": probe["bandwidth_form"],
     }
     if first:
-        facts["prefill"] = {**_work(steps[first[0]]), **shares[first[0]]}
+        prefill = first[0]
+        facts["prefill"] = {**_work(steps[prefill]), **shares[prefill]}
     return facts, impossible
 
 
-def _work(
-    step: Mapping[str, float] | None, *, bytes_key: str = "bytes", flops_key: str = "flops"
-) -> Facts:
-    if step is None:
-        return {bytes_key: None, flops_key: None}
-    return {bytes_key: step["bytes"], flops_key: step["flops"]}
+def _shares(work: Mapping[str, float] | None, step_s: float | None, probe: Facts) -> Facts:
+    step = None
+    if work is not None:
+        step = roofline.Step(nbytes=work["bytes"], flops=work["flops"])
+    return roofline.utilisation(
+        step,
+        step_s,
+        bandwidth_bytes_per_s=probe["bandwidth_bytes_per_s"],
+        peak_flops_per_s=probe["peak_flops_per_s"],
+    )
+
+
+def _impossible(shares: Facts, probe: Facts) -> str | None:
+    bandwidth_spread = roofline.tolerance(probe["bandwidth_samples"])
+    flops_spread = roofline.tolerance(probe["flops_samples"])
+    return roofline.too_fast(
+        shares,
+        mbu_tolerance=max(DISTURBED, bandwidth_spread),
+        mfu_tolerance=max(DISTURBED, flops_spread),
+    )
+
+
+def _work(step: Mapping[str, float] | None, *, suffix: str = "") -> Facts:
+    """Return the bytes and FLOPs of a step under keys with a suffix."""
+    facts: Facts = {}
+    for key in ("bytes", "flops"):
+        facts[key + suffix] = None if step is None else step[key]
+    return facts
 
 
 def beyond_probe(facts: Facts) -> str | None:

@@ -35,7 +35,8 @@ def drift(trials: Iterable[Mapping[str, Any]], metric: str) -> dict[str, dict[st
     values: dict[str, list[float | None]] = {}
     for trial in trials:
         if not trial.get("void"):
-            values.setdefault(trial["arm"], []).append(trial["metrics"].get(metric))
+            of_arm = values.setdefault(trial["arm"], [])
+            of_arm.append(trial["metrics"].get(metric))
     return {arm: _trend(series) for arm, series in values.items()}
 
 
@@ -79,8 +80,9 @@ def _trend(series: list[float | None]) -> dict[str, float | None]:
         return {"change": None, "p_value": None}
     from scipy import stats  # a second and a half, which a short run need not pay
 
-    slope: Any = stats.theilslopes(logs, numbers)  # Any: scipy types no fields
-    change = math.expm1(float(slope.slope) * (len(series) - 1))
+    fit: Any = stats.theilslopes(logs, numbers)  # Any: scipy types no fields
+    slope = float(fit.slope)
+    change = math.expm1(slope * (len(series) - 1))
     if len(set(logs)) == 1:
         return {"change": change, "p_value": None}
     tau: Any = stats.kendalltau(numbers, logs)

@@ -25,9 +25,13 @@ def unit_means(logs: Nested) -> np.ndarray:
 
     With several processes a unit is a process, over its block means; else it is a block.
     """
+    means_of_blocks = []
+    for process in logs:
+        means, _ = block_means(process)
+        means_of_blocks.append(means)
     if len(logs) == 1:
-        return block_means(logs[0])[0]
-    return np.array([block_means(process)[0].mean() for process in logs])
+        return means_of_blocks[0]
+    return np.array([means.mean() for means in means_of_blocks])
 
 
 def log_half_width(logs: Nested) -> float:
@@ -41,31 +45,36 @@ def log_half_width(logs: Nested) -> float:
     Args:
         logs: log ratios, processes of blocks of pairs; two blocks or more.
     """
-    num_processes = len(logs)
-    num_blocks = sum(len(process) for process in logs)
-    num_pairs = 0
-    process_means, squares_of_blocks, squares_of_pairs = [], 0.0, 0.0
+    num_processes, num_blocks, num_pairs = len(logs), 0, 0
+    process_means = []
+    squares_of_blocks, squares_of_pairs = 0.0, 0.0
     # What part of a block's, and of a pair's, variance the mean of a process has, summed up.
     block_shares, pair_shares = 0.0, 0.0
     for process in logs:
+        blocks = len(process)
         means, squares_inside = block_means(process)
         process_means.append(means.mean())
-        squares_of_blocks += float(((means - means.mean()) ** 2).sum())
+        squares_of_blocks += _sum_of_squares(means)
         squares_of_pairs += float(squares_inside.sum())
-        block_shares += 1 / len(process)
+        num_blocks += blocks
+        block_shares += 1 / blocks
         for block in process:
             num_pairs += block.size
-            pair_shares += 1 / (len(process) ** 2 * block.size)
-    units = np.array(process_means)
+            pair_shares += 1 / (blocks**2 * block.size)
+    squares_of_processes = _sum_of_squares(np.array(process_means))
     share = 1 / num_processes
-    squares_of_processes = float(((units - units.mean()) ** 2).sum())
-    return max(
-        _half_width_of_level(squares_of_processes, num_processes - 1, share),
-        _half_width_of_level(
-            squares_of_blocks, num_blocks - num_processes, share**2 * block_shares
-        ),
-        _half_width_of_level(squares_of_pairs, num_pairs - num_blocks, share**2 * pair_shares),
-    )
+    of_processes = _half_width_of_level(squares_of_processes, num_processes - 1, share)
+    freedom = num_blocks - num_processes
+    of_blocks = _half_width_of_level(squares_of_blocks, freedom, share**2 * block_shares)
+    freedom = num_pairs - num_blocks
+    of_pairs = _half_width_of_level(squares_of_pairs, freedom, share**2 * pair_shares)
+    return max(of_processes, of_blocks, of_pairs)
+
+
+def _sum_of_squares(values: np.ndarray) -> float:
+    """Return the sum of squares about the mean."""
+    deviations = values - values.mean()
+    return float((deviations**2).sum())
 
 
 def log_interval(logs: Nested, *, resamples: int, seed: int) -> tuple[float, float]:
@@ -91,16 +100,21 @@ def log_interval(logs: Nested, *, resamples: int, seed: int) -> tuple[float, flo
         drawn = _draw_process(logs[0], resamples, rng)
     else:
         drawn = _draw_processes(logs, resamples, rng)
-    low, high = np.quantile(drawn - centre, [TAIL, 1 - TAIL]).tolist()
+    ends = np.quantile(drawn - centre, [TAIL, 1 - TAIL])
+    low, high = ends.tolist()
     # With one process of several blocks the reach is z times the known deviation of what is drawn.
     # Two or three processes, or two blocks, have so few different means to draw that z overstates
     # how far they reach, by up to 1.96 / 1.41: there the drawn quantiles are the reach themselves.
     if len(logs) > 1 or len(logs[0]) == 2:
         reach = (high - low) / 2
     else:
-        reach = -float(special.ndtri(TAIL)) * _deviation_of_draws(logs[0])
-    factor = log_half_width(logs) / reach if reach > 0 else 1.0
-    return centre + factor * low, centre + factor * high
+        z = -float(special.ndtri(TAIL))
+        reach = z * _deviation_of_draws(logs[0])
+    factor = 1.0
+    if reach > 0:
+        factor = log_half_width(logs) / reach
+    low, high = factor * low, factor * high
+    return centre + low, centre + high
 
 
 def _half_width_of_level(squares: float, freedom: int, share: float) -> float:
@@ -122,8 +136,9 @@ def _deviation_of_draws(process: Sequence[np.ndarray]) -> float:
     means, squares_inside = block_means(process)
     num_blocks = len(process)
     sizes = np.array([block.size for block in process])
+    variances_inside = squares_inside / sizes**2
     of_blocks = means.var() / num_blocks
-    of_pairs = (squares_inside / sizes**2).sum() / num_blocks**2
+    of_pairs = variances_inside.sum() / num_blocks**2
     return math.sqrt(of_blocks + of_pairs)
 
 
@@ -151,11 +166,16 @@ def _draw_process(
     """
     num_blocks = len(process)
     sizes = np.array([block.size for block in process])
-    first_pair, longest = np.cumsum(sizes) - sizes, sizes.max()
+    starts = np.cumsum(sizes) - sizes
+    longest = sizes.max()
     flat = np.concatenate(process)
     chosen = rng.integers(num_blocks, size=(resamples, num_blocks, 1))
     size = sizes[chosen]
     # Blocks may differ in size: each draws as many pairs as the longest, and the surplus is 0.
-    pair = first_pair[chosen] + (rng.random((resamples, num_blocks, longest)) * size).astype(int)
-    drawn = np.where(np.arange(longest) < size, flat[pair], 0.0)
-    return (drawn / size).sum(axis=2).mean(axis=1)
+    uniform = rng.random((resamples, num_blocks, longest))
+    inside_block = (uniform * size).astype(int)
+    pair = starts[chosen] + inside_block
+    is_drawn = np.arange(longest) < size
+    drawn = np.where(is_drawn, flat[pair], 0.0)
+    means_of_blocks = (drawn / size).sum(axis=2)
+    return means_of_blocks.mean(axis=1)

@@ -59,7 +59,9 @@ def save(key: str, entry: Mapping[str, Any], folder: Path | None = None) -> Path
     path = _path(folder)
     if not _is_entry(entry):
         raise ValueError(f"a noise floor needs a positive, finite 'floor': {entry}")
-    text = json.dumps(_read(path) | {key: dict(entry)}, indent=2, allow_nan=False) + "\n"
+    entries = _read(path)
+    entries[key] = dict(entry)
+    text = json.dumps(entries, indent=2, allow_nan=False) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text)
@@ -99,8 +101,9 @@ def floor_from(ratios: Sequence[float]) -> float:
     """
     if not ratios or not all(math.isfinite(ratio) and ratio > 0 for ratio in ratios):
         raise ValueError(f"a noise floor needs positive, finite ratios: {list(ratios)}")
-    distance = float(np.percentile(np.abs(np.log(ratios)), 95, method="linear"))
-    return max(LEAST_FLOOR, math.expm1(distance))
+    distances = np.abs(np.log(ratios))
+    distance = np.percentile(distances, 95, method="linear")
+    return max(LEAST_FLOOR, math.expm1(float(distance)))
 
 
 def false_verdicts(comparisons: Sequence[Mapping[str, Any]], margin: float) -> float | None:
@@ -153,5 +156,6 @@ def _is_entry(entry: Any) -> bool:
     if not isinstance(entry, Mapping):
         return False
     floor = entry.get("floor")
-    is_number = isinstance(floor, int | float) and not isinstance(floor, bool)
-    return is_number and 0 < floor < math.inf
+    if not isinstance(floor, int | float) or isinstance(floor, bool):
+        return False
+    return 0 < floor < math.inf

@@ -41,14 +41,23 @@ def outliers(trials: Iterable[Mapping[str, Any]], metric: str) -> list[dict[str,
         if value is not None and not trial.get("void"):
             measured.append(trial)
             values_of.setdefault(trial["arm"], []).append(value)
-    usual = {arm: _median_and_deviation(np.log(values)) for arm, values in values_of.items()}
+    usual = {}
+    for arm, values in values_of.items():
+        usual[arm] = _median_and_deviation(np.log(values))
     found = []
     for trial in measured:
         value = trial["metrics"][metric]
         median, deviation = usual[trial["arm"]]
         if abs(math.log(value) - median) > NOTABLE_SCORE * deviation:
-            place = {key: trial[key] for key in ("process", "block", "pair", "arm")}
-            found.append({**place, "value": value, "times_median": value / math.exp(median)})
+            outlier = {
+                "process": trial["process"],
+                "block": trial["block"],
+                "pair": trial["pair"],
+                "arm": trial["arm"],
+                "value": value,
+                "times_median": value / math.exp(median),
+            }
+            found.append(outlier)
     return found
 
 
@@ -56,8 +65,10 @@ def _median_and_deviation(logs: np.ndarray) -> tuple[float, float]:
     """Return the median and the usual deviation from it, infinite where none is known."""
     median = float(np.median(logs))
     deviations = np.abs(logs - median)
-    mad, mean = float(np.median(deviations)), float(deviations.mean())
-    usual = mad / 0.6745 if mad > LEAST_DEVIATION else mean / 0.7979
+    mad = float(np.median(deviations))
+    usual = mad / 0.6745
+    if mad <= LEAST_DEVIATION:  # more than half of the samples are the same
+        usual = float(deviations.mean()) / 0.7979
     if logs.size < MIN_SAMPLES or usual <= LEAST_DEVIATION:
         return median, math.inf
     return median, usual

@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxgen.measure.byte_counts import ElementBytes, weight_elements
+from jaxgen.measure.byte_counts import ElementBytes, weights_read
 from jaxgen.specs.architecture import Architecture
 from jaxgen.specs.cache import CacheSpec, step_depth
 
@@ -64,28 +64,21 @@ def forward(
         logits: of so many tokens of the vocabulary; null is all.
         slots: that a row of the cache has, where a window leaves fewer than there are tokens.
     """
-    arch, parts = architecture, weight_elements(architecture)
-    table = parts["embedding"]
-    head = table if logits is None else min(logits * arch.hidden_size, table)
-    lookups = rows * tokens * arch.hidden_size
-    # A tied head that gives all logits reads the embedding whole, so that lookups add nothing.
-    head_reads_embedding = arch.tied and logits is None
-    weight_bytes = element.moved(
-        kernels=parts["kernels"],
-        head=head,
-        embedding=0 if head_reads_embedding else min(lookups, table),
-        others=parts["vectors"] + min(lookups, parts["position"]),
-        tied=arch.tied,
-    )
-    cache_elements = 0
+    arch = architecture
+    read = weights_read(arch, rows=rows, tokens=tokens, logits=logits)
+    nbytes = element.moved(**read, tied=arch.tied)
     if kept:
+        slot = 2 * arch.num_layers * arch.num_kv_heads * arch.head_dim
         most = depth if slots is None else slots
-        slot = 2 * arch.num_layers * arch.num_kv_heads * arch.head_dim  # one token's keys, values
-        read, written = min(depth, most), min(tokens, most)
-        cache_elements = rows * (read + written) * slot
-    matmuls = 2 * rows * (tokens * parts["kernels"] + head)
-    attention = 4 * rows * tokens * depth * arch.num_layers * arch.num_heads * arch.head_dim
-    return Step(nbytes=weight_bytes + cache_elements * element.kv, flops=float(matmuls + attention))
+        slots_read = min(depth, most)
+        slots_written = min(tokens, most)
+        slots_used = rows * (slots_read + slots_written)
+        nbytes += slots_used * slot * element.kv
+    per_slot = 4 * arch.num_layers * arch.num_heads * arch.head_dim
+    attention = rows * tokens * depth * per_slot
+    weights_used = tokens * read["kernels"] + read["head"]
+    matmuls = 2 * rows * weights_used
+    return Step(nbytes=nbytes, flops=float(matmuls + attention))
 
 
 def decode_step(
@@ -253,7 +246,10 @@ def cost_disagreement(step: Step | None, cost: Mapping[str, float | None] | None
     """
     if step is None or not cost:
         return None
-    pairs = (("FLOPs", cost["flops"], step.flops), ("bytes", cost["bytes_accessed"], step.nbytes))
+    pairs = (
+        ("FLOPs", cost["flops"], step.flops),
+        ("bytes", cost["bytes_accessed"], step.nbytes),
+    )
     apart = []
     for name, theirs, ours in pairs:
         if theirs and ours and max(theirs / ours, ours / theirs) > DISAGREEMENT:

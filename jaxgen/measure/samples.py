@@ -1,7 +1,8 @@
 """The trials of one case, all processes together: summaries, comparison, compiles. No jax here."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from jaxgen.measure.drift import drift
 from jaxgen.measure.outliers import outliers
@@ -43,7 +44,8 @@ class Samples:
 
     def valid(self, arm: str) -> list[TrialRow]:
         """Return the trials of one arm that count, in their order."""
-        return [trial for trial in self._trials if trial["arm"] == arm and not trial["void"]]
+        trials = [trial for trial in self._trials if trial["arm"] == arm]
+        return [trial for trial in trials if not trial["void"]]
 
     def summaries(self) -> dict[str, MeasuredArm]:
         """Return the figures of every arm."""
@@ -54,7 +56,8 @@ class Samples:
         trials = self.valid(arm)
         metrics: dict[str, Metric] = {}
         for name, facts in self._metrics.items():
-            metrics[name] = summarise([trial["metrics"][name] for trial in trials], **facts)
+            samples = [trial["metrics"][name] for trial in trials]
+            metrics[name] = summarise(samples, **facts)
         call_s: list[float | None] = []
         for trial in trials:
             call_s += trial["call_s"]
@@ -65,15 +68,16 @@ class Samples:
         """Return what one arm compiled in its trials; `warm` counts the void trials too."""
         trials = [trial for trial in self._trials if trial["arm"] == arm]
         valid = self.valid(arm)
-        functions: dict[str, int] = {}
+        functions: Counter[str] = Counter()
         for trial in valid:
-            for function, count in trial["functions"].items():
-                functions[function] = functions.get(function, 0) + count
-        compiled = any(trial["compile_events"] for trial in trials)
+            functions.update(trial["functions"])
+        warm = None
+        if trials:
+            warm = not any(trial["compile_events"] for trial in trials)
         return {
             "events_per_trial": [trial["compile_events"] for trial in valid],
-            "warm": not compiled if trials else None,
-            "functions": functions,
+            "warm": warm,
+            "functions": dict(functions),
             "void_trials": sum(trial["void"] for trial in trials),
         }
 
@@ -104,8 +108,10 @@ class Samples:
         """
         if self.primary not in self._comparable:
             return None
-        pairs = [pair for pair in self._pairs(self.primary) if pair.process == process]
-        return relative_half_width(pairs, better=self._metrics[self.primary]["better"])
+        of_all = self._pairs(self.primary)
+        pairs = [pair for pair in of_all if pair.process == process]
+        better = self._metrics[self.primary]["better"]
+        return relative_half_width(pairs, better=better)
 
     def drift(self) -> dict[str, Any]:
         """Return whether an arm became faster or slower from its first trial to its last."""
@@ -146,12 +152,23 @@ class Samples:
             partner = baseline_of.get(_place(trial))
             if partner is None:
                 continue
-            candidate, baseline = trial["metrics"][metric], partner["metrics"][metric]
-            if candidate is None or baseline is None or candidate <= 0 or baseline <= 0:
-                continue
-            process, block, pair = _place(trial)
-            pairs.append(Pair(process, block, pair, baseline=baseline, candidate=candidate))
+            candidate = trial["metrics"][metric]
+            baseline = partner["metrics"][metric]
+            # A value that is not positive has no ratio; `problems` names it.
+            if _is_positive(candidate) and _is_positive(baseline):
+                pair = Pair(
+                    process=trial["process"],
+                    block=trial["block"],
+                    pair=trial["pair"],
+                    baseline=baseline,
+                    candidate=candidate,
+                )
+                pairs.append(pair)
         return pairs
+
+
+def _is_positive(value: float | None) -> TypeGuard[float]:
+    return value is not None and value > 0
 
 
 def _place(trial: TrialRow) -> tuple[int, int, int]:
@@ -160,14 +177,15 @@ def _place(trial: TrialRow) -> tuple[int, int, int]:
 
 def _problems_of(arm: str, trial: TrialRow) -> list[str]:
     values = trial["metrics"]
+    where = f"in block {trial['block']}: {values}"
     problems = []
-    if any(value is not None and not value > 0 for value in values.values()):
-        problems.append(
-            f"{arm} has a metric that is not positive in block {trial['block']}: {values}"
-        )
-    ttft_s, latency_s = values.get("ttft_s"), values.get("latency_s")
-    if ttft_s is not None and latency_s is not None and ttft_s > max(latency_s, 0):
-        problems.append(
-            f"{arm} has its first token after its last in block {trial['block']}: {values}"
-        )
+    known = [value for value in values.values() if value is not None]
+    if not all(value > 0 for value in known):
+        problems.append(f"{arm} has a metric that is not positive {where}")
+    ttft_s = values.get("ttft_s")
+    latency_s = values.get("latency_s")
+    if ttft_s is None or latency_s is None:
+        return problems
+    if ttft_s > max(latency_s, 0):
+        problems.append(f"{arm} has its first token after its last {where}")
     return problems

@@ -58,9 +58,12 @@ def block_plan(block: int, *, pairs: int, seed: int) -> BlockPlan:
         True
     """
     start = random.Random(seed)
-    placed_first = (block + start.getrandbits(1)) % 2
-    opens = (block + block // 2 + start.getrandbits(1)) % 2
-    orders = [_order((opens + pair) % 2) for pair in range(pairs)]
+    first_of_placement, first_of_blocks = start.getrandbits(1), start.getrandbits(1)
+    placed_first = block + first_of_placement
+    opens = block + block // 2 + first_of_blocks
+    orders = []
+    for pair in range(pairs):
+        orders.append(_order(opens + pair))
     return BlockPlan(placement=_order(placed_first), pairs=tuple(orders))
 
 
@@ -80,10 +83,13 @@ def repeats(
         max_seconds: `measure.max_seconds`, what all trials together may take.
         min_pairs: the pairs that the run must at least hold.
     """
-    if not (0 < fast_s < math.inf and 0 < slow_s < math.inf):
-        raise ValueError(f"a call takes a positive, finite time: {fast_s=}, {slow_s=}")
-    wanted = math.ceil(min_trial_s / min(fast_s, slow_s))
-    affordable = math.floor(max_seconds / (min_pairs * (fast_s + slow_s)))
+    for call_s in (fast_s, slow_s):
+        if not 0 < call_s < math.inf:
+            raise ValueError(f"a call takes a positive, finite time: {fast_s=}, {slow_s=}")
+    shortest_s = min(fast_s, slow_s)
+    pair_s = fast_s + slow_s
+    wanted = math.ceil(min_trial_s / shortest_s)
+    affordable = math.floor(max_seconds / (min_pairs * pair_s))
     return max(1, min(wanted, affordable))
 
 
@@ -121,4 +127,5 @@ def enough(
 
 
 def _order(first: int) -> Order:
-    return (ARMS[first], ARMS[1 - first])
+    """Return the arms' order; the first one's number is taken modulo 2."""
+    return ARMS if first % 2 == 0 else (ARMS[1], ARMS[0])

@@ -44,32 +44,64 @@ def spread_by_level(logs: Nested) -> Spread:
         >>> spread_by_level([[np.array([0.01, 0.01]), np.array([0.03, 0.03])]])["pair"]
         0.0
     """
-    sizes = [np.array([block.size for block in process]) for process in logs]
-    pairs_in_process = np.array([size.sum() for size in sizes])
-    processes = len(logs)
-    blocks = sum(len(process) for process in logs)
-    pairs = int(pairs_in_process.sum())
+    spread: Spread = {"process": None, "block": None, "pair": None}
+    if not logs:
+        return spread
+    sizes = _sizes(logs)
     squares = _sums_of_squares(logs, sizes)
-    # How often the block's and the process's variance stand in the expected sums of squares.
+    pairs_in_process = np.array([size.sum() for size in sizes])
+    processes = len(sizes)
+    blocks = sum(map(len, sizes))
+    pairs = int(pairs_in_process.sum())
+    inside, over_all = _multiplicities(sizes, pairs)
+    of_pairs, of_blocks = 0.0, 0.0
+    # Each level's sum holds the variances of all levels below it, which are known by then.
+    if pairs > blocks:
+        of_pairs = squares["pair"] / (pairs - blocks)
+        spread["pair"] = _deviation(of_pairs)
+    if blocks > processes:
+        own = squares["block"] - (blocks - processes) * of_pairs
+        of_blocks = own / (pairs - inside)
+        spread["block"] = _deviation(of_blocks)
+    if processes > 1:
+        below = (inside - over_all) * of_blocks + (processes - 1) * of_pairs
+        own = squares["process"] - below
+        spread["process"] = _deviation(own / _divisor_of_processes(pairs_in_process))
+    return spread
+
+
+def _divisor_of_processes(pairs_in_process: np.ndarray) -> float:
+    """Return how often the process's variance stands in the expected sum of its squares."""
+    pairs = int(pairs_in_process.sum())
+    squared = float((pairs_in_process**2).sum())
+    return pairs - squared / pairs
+
+
+def _multiplicities(sizes: Sequence[np.ndarray], pairs: int) -> tuple[float, float]:
+    """Return how often the block's variance stands in the expected sums of squares.
+
+    Args:
+        sizes: as `_sizes` gives them.
+        pairs: in the run.
+
+    Returns:
+        The number inside the processes, and over all of them.
+    """
     inside, squared_sizes = 0.0, 0.0
     for size in sizes:
-        inside += float((size**2).sum() / size.sum())
-        squared_sizes += float((size**2).sum())
-    over_all = squared_sizes / pairs
-    spread: Spread = {"process": None, "block": None, "pair": None}
-    pair_variance, block_variance = 0.0, 0.0
-    if pairs > blocks:
-        pair_variance = squares["pair"] / (pairs - blocks)
-        spread["pair"] = _deviation(pair_variance)
-    if blocks > processes:
-        below = (blocks - processes) * pair_variance
-        block_variance = (squares["block"] - below) / (pairs - inside)
-        spread["block"] = _deviation(block_variance)
-    if processes > 1:
-        below = (inside - over_all) * block_variance + (processes - 1) * pair_variance
-        divisor = pairs - float((pairs_in_process**2).sum()) / pairs
-        spread["process"] = _deviation((squares["process"] - below) / divisor)
-    return spread
+        squared = (size**2).sum()
+        inside += float(squared / size.sum())
+        squared_sizes += float(squared)
+    return inside, squared_sizes / pairs
+
+
+def _sizes(logs: Nested) -> list[np.ndarray]:
+    """Return how many pairs each block holds, process by process."""
+    sizes = []
+    for process in logs:
+        in_process = [block.size for block in process]
+        sizes.append(np.array(in_process))
+    return sizes
 
 
 def advice(spread: Mapping[str, Any], *, blocks: int, pairs: int, processes: int) -> str | None:
@@ -89,16 +121,16 @@ def advice(spread: Mapping[str, Any], *, blocks: int, pairs: int, processes: int
         noise.
     """
     units = {"process": processes, "block": blocks, "pair": pairs}
-    variance = {}
+    variance_of = {}
     for level, deviation in spread.items():
         if deviation is not None:
-            variance[level] = deviation**2 / units[level]
-    total = sum(variance.values())
+            variance_of[level] = deviation**2 / units[level]
+    total = sum(variance_of.values())
     if blocks < 2 or not total > 0:
         return None
-    level = max(variance, key=variance.__getitem__)
-    what, where = _LEVELS[level]
-    share = variance[level] / total
+    noisiest = max(variance_of, key=variance_of.__getitem__)
+    what, where = _LEVELS[noisiest]
+    share = variance_of[noisiest] / total
     return f"more {what} would narrow the interval most: {share:.0%} of its variance comes {where}"
 
 
@@ -108,9 +140,11 @@ def block_means(process: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     All blocks are summed up in one go, as a run asks after every block.
     """
     sizes = np.array([block.size for block in process])
-    flat, starts = np.concatenate(process), np.cumsum(sizes) - sizes
+    starts = np.cumsum(sizes) - sizes
+    flat = np.concatenate(process)
     means = np.add.reduceat(flat, starts) / sizes
-    return means, np.add.reduceat((flat - np.repeat(means, sizes)) ** 2, starts)
+    deviations = flat - np.repeat(means, sizes)
+    return means, np.add.reduceat(deviations**2, starts)
 
 
 def _deviation(variance: float) -> float:
@@ -122,14 +156,17 @@ def _sums_of_squares(logs: Nested, sizes: Sequence[np.ndarray]) -> dict[str, flo
 
     Pairs count equally, as the method wants it.
     """
-    of_blocks, of_pairs, averages = 0.0, 0.0, []
+    of_blocks, of_pairs = 0.0, 0.0
+    averages = []
     for process, size in zip(logs, sizes, strict=True):
         means, inside = block_means(process)
         average = float(np.average(means, weights=size))
         averages.append(average)
-        of_blocks += float((size * (means - average) ** 2).sum())
+        deviations = means - average
+        of_blocks += float((size * deviations**2).sum())
         of_pairs += float(inside.sum())
-    pairs_in_process = np.array([size.sum() for size in sizes])
-    deviations = np.array(averages) - np.average(averages, weights=pairs_in_process)
-    of_processes = float((pairs_in_process * deviations**2).sum())
+    pairs = np.array([size.sum() for size in sizes])
+    grand_average = np.average(averages, weights=pairs)
+    deviations = np.array(averages) - grand_average
+    of_processes = float((pairs * deviations**2).sum())
     return {"process": of_processes, "block": of_blocks, "pair": of_pairs}

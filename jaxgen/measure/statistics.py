@@ -34,7 +34,7 @@ class Pair:
             raise ValueError(f"a ratio needs two positive, finite values: {self}")
 
     def ratio(self, better: Direction) -> float:
-        """Return the ratio: above 1 where the candidate is better, whichever way the metric points."""
+        """Return the ratio; above 1 the candidate is better, whichever way the metric points."""
         if better == "higher":
             return self.candidate / self.baseline
         return self.baseline / self.candidate
@@ -57,7 +57,8 @@ def summarise(samples: Sequence[float | None], *, unit: str, better: Direction) 
         statistics leave out None. `std` is the sample's (n - 1), None below two samples; `p99` is
         None below 100.
     """
-    known = np.array([sample for sample in samples if sample is not None], dtype=float)
+    finite = [sample for sample in samples if sample is not None]
+    known = np.array(finite, dtype=float)
     if not np.isfinite(known).all():
         raise ValueError(f"samples must be finite numbers or None: {samples}")
     n = known.size

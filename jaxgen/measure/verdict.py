@@ -72,23 +72,37 @@ def _judge(
     baseline: str,
 ) -> tuple[str, str]:
     """Say where the interval lies; the comparison has a ratio, but perhaps no interval."""
-    ratio, interval, size = comparison["ratio"], comparison["ci95"], _size(comparison)
-    measured = f"{candidate} measured {_gain(ratio)} {baseline}"
+    ratio, interval = comparison["ratio"], comparison["ci95"]
+    size = _size(comparison)
+    gain = f"{_gain(ratio)} {baseline}"
     if interval is None:
         reason = f"{size} cannot tell how far blocks differ, so there is no interval"
-        return "inconclusive", f"{measured}, but {reason}"
-    low, high = interval
-    evidence = f"95 % interval {_span(ratio, low, high)}, {size}"
-    if low > 1 + margin or high < 1 - margin:
-        word = "faster" if low > 1 else "slower"
-        return word, f"{candidate} is {_gain(ratio)} {baseline} ({evidence})"
-    source = f" ({margin_source})" if margin_source else ""
+        return "inconclusive", f"{candidate} measured {gain}, but {reason}"
+    word = _place_of(interval, margin)
+    evidence = f"95 % interval {_span(ratio, *interval)}, {size}"
+    if word in ("faster", "slower"):
+        return word, f"{candidate} is {gain} ({evidence})"
     percent = f"{100 * margin:.3g} %"
+    source = f" ({margin_source})" if margin_source else ""
+    if word == "inconclusive":
+        unsettled = f"which does not settle it against a margin of {percent}{source}"
+        return word, f"{candidate} measured {gain} ({evidence}), {unsettled}"
+    equal = f"{candidate} and {baseline} are equally fast within {percent}"
+    if source:
+        return word, f"{equal}{source}: {evidence}"
+    return word, f"{equal} ({evidence})"
+
+
+def _place_of(interval: Sequence[float], margin: float) -> str:
+    """Return the verdict that an interval stands for, by where it lies against the margins."""
+    low, high = interval
+    if low > 1 + margin:
+        return "faster"
+    if high < 1 - margin:
+        return "slower"
     if low >= 1 - margin and high <= 1 + margin:
-        equal = f"{candidate} and {baseline} are equally fast within {percent}"
-        return "equivalent", f"{equal}{source}: {evidence}" if source else f"{equal} ({evidence})"
-    unsettled = f"which does not settle it against a margin of {percent}{source}"
-    return "inconclusive", f"{measured} ({evidence}), {unsettled}"
+        return "equivalent"
+    return "inconclusive"
 
 
 def _gain(ratio: float) -> str:
@@ -112,7 +126,8 @@ def _span(ratio: float, low: float, high: float) -> str:
         return f"{_number(low)} to {_number(high)}"
     if ratio <= 0.5:
         return f"{_number(1 / high)} to {_number(1 / low)}"
-    return f"{100 * (low - 1):+.1f} to {100 * (high - 1):+.1f} %"
+    least, most = 100 * (low - 1), 100 * (high - 1)
+    return f"{least:+.1f} to {most:+.1f} %"
 
 
 def _number(factor: float) -> str:
@@ -127,9 +142,13 @@ def _number(factor: float) -> str:
 def _size(comparison: Mapping[str, Any]) -> str:
     """Say how much was measured, such as "24 pairs in 6 blocks in 2 processes"."""
     processes = comparison.get("processes") or 1
-    size = f"{_count(comparison['pairs'], 'pair')} in {_count(comparison['blocks'], 'block')}"
+    pairs = _count(comparison["pairs"], "pair")
+    blocks = _count(comparison["blocks"], "block")
+    size = f"{pairs} in {blocks}"
     return f"{size} in {processes} processes" if processes > 1 else size
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun}s"

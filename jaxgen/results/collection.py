@@ -75,20 +75,31 @@ def collect(paths: Sequence[str | Path]) -> Collection:
             is left to show.
     """
     given = list(dict.fromkeys(_folder(Path(path)) for path in paths))
-    folders_of = {folder: _run_folders(folder) for folder in given}
     root, home = _root_and_home(given)
-    # A run that is given twice, by itself and with its sweep, is one run.
-    folders = list(dict.fromkeys(run for runs in folders_of.values() for run in runs))
-    read = [load(folder, name=_name(folder, root)) for folder in folders]
-    runs = [run for run in read if isinstance(run, StoredRun)]
-    unread = [run for run in read if isinstance(run, Unread)]
+    runs, unread = _read_all(given, root)
     # What a user names must be shown; a damaged point of a sweep must not hide all the others.
-    refused = [run for run in unread if run.folder in folders_of]
+    refused = [run for run in unread if run.folder in given]
     if refused or not runs:
         raise UserError.collected("nothing to report", _listed(refused or unread))
     for folder in given:
         unread += _points_without_folder(folder)
     return Collection(home, tuple(runs), tuple(unread))
+
+
+def _read_all(given: Sequence[Path], root: Path) -> tuple[list[StoredRun], list[Unread]]:
+    """Read every run in or right below the given folders; their names are relative to `root`."""
+    # A run that is given twice, by itself and with its sweep, is one run.
+    folders: dict[Path, None] = {}
+    for folder in given:
+        folders |= dict.fromkeys(_run_folders(folder))
+    runs, unread = [], []
+    for folder in folders:
+        run = load(folder, name=_name(folder, root))
+        if isinstance(run, StoredRun):
+            runs.append(run)
+        else:
+            unread.append(run)
+    return runs, unread
 
 
 def load(folder: Path, *, name: str) -> StoredRun | Unread:

@@ -5,10 +5,9 @@ The types of the schema are read here once, so that nothing about the keys is sa
 
 import dataclasses
 import math
-import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Union
+from typing import Annotated, Any, Literal, NotRequired
 
 from jaxgen.results.schema import Result
 from jaxgen.results.schema.types import FILLED
@@ -121,28 +120,29 @@ _PLAIN_VALUES = {
 
 def _shape_of(annotation: Any) -> Shape:
     """Translate a type of the schema."""
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.NotRequired:
-        return _shape_of(arguments[0])
-    if origin is typing.Annotated:
-        if arguments[1] != FILLED:
-            return _NAMED_VALUES[arguments[1]]
-        shape = _shape_of(arguments[0])
-        assert isinstance(shape, Table)
-        return dataclasses.replace(shape, may_be_null=False)
-    if origin in (Union, types.UnionType):
-        shape = _shape_of(arguments[0])  # the other one is None in all of the schema
-        return dataclasses.replace(shape, may_be_null=True) if isinstance(shape, Table) else shape
+    if typing.is_typeddict(annotation):
+        keys = {}
+        for name, field in typing.get_type_hints(annotation, include_extras=True).items():
+            keys[name] = _shape_of(field)
+        return Table(keys)
+    origin = typing.get_origin(annotation)
+    arguments = typing.get_args(annotation)
+    if origin is None:
+        return _PLAIN_VALUES[annotation]
     if origin is Literal:
         return Value(" or ".join(arguments), lambda value: value in arguments)
-    if origin is list:
-        return List(_shape_of(arguments[0]))
+    if origin is Annotated and arguments[1] != FILLED:
+        return _NAMED_VALUES[arguments[1]]
     if origin in (dict, Mapping):
-        return Table({}, others=None if arguments[1] is Any else _shape_of(arguments[1]))
-    if typing.is_typeddict(annotation):
-        fields = typing.get_type_hints(annotation, include_extras=True)
-        return Table({name: _shape_of(field) for name, field in fields.items()})
-    return _PLAIN_VALUES[annotation]
+        others = arguments[1]
+        return Table({}, others=None if others is Any else _shape_of(others))
+    shape = _shape_of(arguments[0])
+    if origin is list:
+        return List(shape)
+    if isinstance(shape, Table) and origin is not NotRequired:
+        # `X | None`: null stays null, but where the type is annotated as filled.
+        return dataclasses.replace(shape, may_be_null=origin is not Annotated)
+    return shape
 
 
 _RESULT = _shape_of(Result)
@@ -157,8 +157,10 @@ def _sound(value: Any, shape: Shape, where: tuple[str, ...]) -> Any:
     if isinstance(shape, List):
         if not isinstance(value, list | None):
             raise Damage(f"{'.'.join(where)} is no list")
-        members = enumerate(value or [])
-        return [_member(member, shape.member, (*where, str(index))) for index, member in members]
+        members = []
+        for index, member in enumerate(value or []):
+            members.append(_member(member, shape.member, (*where, str(index))))
+        return members
     if value is None and shape.may_be_null:
         return None
     if not isinstance(value, dict | None):

@@ -1,4 +1,4 @@
-"""Figures as the cells of a table; what is unknown is a dash."""
+"""Figures as the cells of a table; what is not known is a dash."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -7,187 +7,250 @@ from typing import Any
 from jaxgen.specs.baseline import REPLACEABLE
 
 SPOKEN = ("faster", "slower", "equivalent", "inconclusive")
-"""Verdicts with a ratio. Of anything else, a run that was stopped among them, no speed-up is told."""
+"""Verdicts with a ratio. Of anything else, such as a run that was stopped, no speed-up is shown."""
 
 
-def spoken(block: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The comparison of a result or of a case, as far as its verdict lets it be told."""
-    return block.get("comparison") or {} if block.get("verdict") in SPOKEN else {}
+def spoken(section: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the comparison of a result or of a case; empty where its verdict allows no ratio."""
+    if section.get("verdict") not in SPOKEN:
+        return {}
+    return section.get("comparison") or {}
 
 
 def baselines_apart(choices: Iterable[Mapping[str, Any]]) -> str | None:
-    """What a reader of several ratios must know where they are against different baselines; null
-    where they are not.
+    """Say what a reader of several ratios must know where they are against different baselines.
 
     Args:
         choices: of each point's baseline, the option of every group.
+
+    Returns:
+        A sentence, or null where the baselines are alike.
     """
-    each = list(choices)
-    groups = [group for group in REPLACEABLE if len({choice.get(group) for choice in each}) > 1]
+    baselines = list(choices)
+    groups = []
+    for group in REPLACEABLE:
+        options = {choice.get(group) for choice in baselines}
+        if len(options) > 1:
+            groups.append(group)
     if not groups:
         return None
     keys = " ".join(f"baseline.{group}=OPTION" for group in groups)
     return (
-        f"the points' baselines differ in {' and '.join(groups)}, so that ratios of different points cannot be held "
-        f"against each other; one {keys} for all of them would mend that"
+        f"the points' baselines differ in {' and '.join(groups)}, so that ratios of different "
+        f"points cannot be held against each other; one {keys} for all of them would mend that"
     )
 
 
-def heading(metric: str, block: Mapping[str, Any]) -> str:
-    """A metric's name and unit, as a row's or a column's."""
-    return (
-        metric.removesuffix("_s") + ", ms"
-        if block["unit"] == "s"
-        else f"{metric.replace('_per_s', '')}/s"
-    )
+def heading(name: str, metric: Mapping[str, Any]) -> str:
+    """Return a metric's name and unit, as the heading of a row or a column."""
+    if metric["unit"] == "s":
+        return name.removesuffix("_s") + ", ms"
+    return name.replace("_per_s", "") + "/s"
 
 
 def median_and_std(metric: Mapping[str, Any]) -> str:
-    """Median and, where known, the standard deviation; seconds as milliseconds."""
+    """Write the median and, where known, the standard deviation; seconds as milliseconds."""
     if metric["median"] is None:
         return "-"
     scale = 1e3 if metric["unit"] == "s" else 1.0
-    spread = f" ± {number(scale * metric['std'], digits=2)}" if metric["std"] is not None else ""
-    return f"{number(scale * metric['median'], digits=4)}{spread}"
+    median = number(scale * metric["median"], digits=4)
+    if metric["std"] is None:
+        return median
+    deviation = number(scale * metric["std"], digits=2)
+    return f"{median} ± {deviation}"
 
 
 def ratio_and_interval(comparison: Mapping[str, Any] | None) -> str:
-    """Such as `1.52 [1.48, 1.57]`."""
+    """Write a ratio such as `1.52 [1.48, 1.57]`."""
     if comparison is None:
         return ""
-    interval = comparison["ci95"]
-    span = f" [{', '.join(number(end, digits=3) for end in interval)}]" if interval else ""
-    return f"{number(comparison['ratio'], digits=3)}{span}"
+    ratio = number(comparison["ratio"], digits=3)
+    if not comparison["ci95"]:
+        return ratio
+    ends = [number(end, digits=3) for end in comparison["ci95"]]
+    return f"{ratio} [{', '.join(ends)}]"
 
 
 def number(value: float, *, digits: int) -> str:
-    """So many significant digits, never an exponent: 12.3, 1234, 0.0123."""
-    before = math.floor(math.log10(abs(value))) + 1 if value else 1
-    return f"{value:.{max(digits - before, 0)}f}"
+    """Write so many significant digits, never an exponent: 12.3, 1234, 0.0123."""
+    digits_before = 1
+    if value:
+        digits_before = math.floor(math.log10(abs(value))) + 1
+    decimals = max(digits - digits_before, 0)
+    return f"{value:.{decimals}f}"
 
 
 def compiles_in_trials(facts: Mapping[str, Any]) -> str:
-    """Compile events of all trials, and how many trials."""
+    """Write the compile events of all trials, and how many trials there are."""
     events = facts["compile"]["events_per_trial"]
-    return "-" if not events else f"{sum(events)} in {len(events)}"
+    if not events:
+        return "-"
+    return f"{sum(events)} in {len(events)}"
 
 
 def seconds(value: float | None) -> str:
-    """To a tenth."""
+    """Write seconds to a tenth."""
     return "-" if value is None else f"{value:.1f} s"
 
 
 def percent(share: float | None) -> str:
-    """Of a share."""
+    """Write a share as percent."""
     if share is None:
         return "-"
-    return f"{100 * share:.0f} %" if share >= 10 else f"{100 * share:.3g} %"
+    if share >= 10:
+        return f"{100 * share:.0f} %"
+    return f"{100 * share:.3g} %"
 
 
 def size(count: int | None) -> str:
-    """Bytes, in powers of ten."""
+    """Write bytes in units of powers of ten."""
     if count is None:
         return "-"
     if count < 1e6:
         return f"{count / 1e3:.1f} kB"
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+    if count < 1e9:
+        return f"{count / 1e6:.1f} MB"
+    return f"{count / 1e9:.2f} GB"
 
 
 def call_percentile(facts: Mapping[str, Any], *, name: str) -> str:
-    """Of single calls, in milliseconds; p99 is unknown below a hundred."""
-    value = (facts.get("calls") or {}).get(name)
-    return "-" if value is None else number(1e3 * value, digits=3)
+    """Write a percentile of single calls in milliseconds; p99 is unknown below a hundred."""
+    calls = facts.get("calls") or {}
+    value = calls.get(name)
+    if value is None:
+        return "-"
+    return number(1e3 * value, digits=3)
 
 
 def prefix_reuse(prefix: Mapping[str, Any] | None) -> str:
-    """How many items continued the query's cache, and how many did not."""
-    return "-" if prefix is None else f"{prefix['hits']} / {prefix['misses'] + prefix['fallbacks']}"
+    """Write how many items continued the query's cache, and how many did not."""
+    if prefix is None:
+        return "-"
+    others = prefix["misses"] + prefix["fallbacks"]
+    return f"{prefix['hits']} / {others}"
 
 
 def mesh_use(mesh: Mapping[str, Any] | None) -> dict[str, str]:
-    """How a model is spread and what its last program costs for that, by name; "-" on a single
-    device.
+    """Say how a model is spread over devices, and what its last program costs for that.
 
     Args:
-        mesh: the block of that name of an arm.
+        mesh: the section of that name of an arm; null on a single device.
+
+    Returns:
+        Cells by name; "-" for what is not known.
     """
     known = mesh or {}
-    programs = known.get("collectives") or {}
-    last = next(reversed(programs), None)
-    counts = ", ".join(f"{count} {name}" for name, count in (programs.get(last) or {}).items())
+    axes = "-"
+    if "data" in known and "tensor" in known:
+        axes = f"{known['data']} x {known['tensor']}"
     return {
-        "mesh, data x tensor": f"{known['data']} x {known['tensor']}"
-        if {"data", "tensor"} <= known.keys()
-        else "-",
+        "mesh, data x tensor": axes,
         "weights on each device": size(known.get("weights_bytes_per_device")),
         "KV cache on each device": size(known.get("kv_cache_bytes_per_device")),
-        "collectives of the last program": (counts or "none") if last else "-",
+        "collectives of the last program": _collectives(known.get("collectives") or {}),
     }
+
+
+def _collectives(programs: Mapping[str, Mapping[str, int]]) -> str:
+    if not programs:
+        return "-"
+    last = list(programs)[-1]
+    counts = [f"{count} {name}" for name, count in programs[last].items()]
+    return ", ".join(counts) or "none"
 
 
 def cache_use(facts: Mapping[str, Any] | None) -> dict[str, str]:
-    """What texts had of the KV cache, by name; "-" for what is unknown or does not exist.
+    """Say how sequences used the KV cache.
 
     Args:
-        facts: the block `cache` of an arm's facts; null where nothing is kept.
+        facts: the section `cache` of an arm's work; null where there is no cache.
+
+    Returns:
+        Cells by name; "-" for what is not known or does not exist.
     """
     known = {key: value for key, value in (facts or {}).items() if value is not None}
-
-    def told(form: str, *keys: str) -> str:
-        return (
-            form.format(*(known[key] for key in keys)) if all(key in known for key in keys) else "-"
-        )
-
-    sizes = [
-        size(round(known[key])) if key in known else "-"
-        for key in ("reserved_bytes", "used_bytes", "saved_bytes")
-    ]
-    saved = f", {sizes[2]} saved" if "saved_bytes" in known else ""
+    memory = "-"
+    if facts:
+        reserved, used = _size_in(known, "reserved_bytes"), _size_in(known, "used_bytes")
+        memory = f"{reserved} / {used}"
+    hits = "-"
+    if "saved_bytes" in known:
+        saved = _size_in(known, "saved_bytes")
+        hits = f"{_joined(known, '{} of {}', 'hits', 'texts')}, {saved} saved"
+    pages = _joined(known, "{} of {} of {} tokens", "most_pages", "pages", "page_size")
     return {
-        "KV cache, reserved / used": f"{sizes[0]} / {sizes[1]}" if facts else "-",
+        "KV cache, reserved / used": memory,
         "KV cache, reserved but unused": percent(known.get("unused_share")),
-        "rows at once": told("{} of {}", "most_rows", "rows"),
-        "pages in use at most": told("{} of {} of {} tokens", "most_pages", "pages", "page_size"),
-        "texts with a known beginning": told("{} of {}", "hits", "texts") + saved if saved else "-",
+        "rows at once": _joined(known, "{} of {}", "most_rows", "rows"),
+        "pages in use at most": pages,
+        "texts with a known beginning": hits,
     }
 
 
-def quality(told: Mapping[str, Any] | None) -> dict[str, str]:
-    """What narrower numbers cost, by name; nothing where the arms have the same."""
-    if told is None:
+def _size_in(known: Mapping[str, Any], key: str) -> str:
+    if key not in known:
+        return "-"
+    return size(round(known[key]))
+
+
+def _joined(known: Mapping[str, Any], form: str, *keys: str) -> str:
+    """Fill values into a form, or write a dash where one is not known."""
+    if any(key not in known for key in keys):
+        return "-"
+    values = [known[key] for key in keys]
+    return form.format(*values)
+
+
+def quality(figures: Mapping[str, Any] | None) -> dict[str, str]:
+    """Say what narrower numbers cost, by name; nothing where the arms have the same dtypes."""
+    if figures is None:
         return {}
+    agreement = percent(figures["next_token_agreement"])
     return {
-        "next token alike": f"{percent(told['next_token_agreement'])} of {told['positions']}",
-        "KL, nats": f"{told['kl_mean']:.2g}",
-        "logit error": f"{number(told['logit_error'], digits=2)}",
+        "next token alike": f"{agreement} of {figures['positions']}",
+        "KL, nats": f"{figures['kl_mean']:.2g}",
+        "logit error": number(figures["logit_error"], digits=2),
     }
 
 
 def widened(copies: Mapping[str, Any] | None) -> str:
-    """What a program writes in a wider dtype before it uses it, and by which operation most."""
+    """Write how much a program widens before it uses it, and by which operation most."""
     if not copies or not copies["count"]:
         return "-"
     most = copies["operations"][0]
-    return f"{size(copies['bytes'])}, most by {most['operation'].rsplit('/', 1)[-1]} to {most['array']}"
+    operation = most["operation"].rsplit("/", 1)[-1]
+    return f"{size(copies['bytes'])}, most by {operation} to {most['array']}"
 
 
 def grids(tally: Mapping[str, Any] | None) -> str:
-    """Of ARC tasks: solved, of which a grid could be parsed, asked."""
-    return "-" if tally is None else f"{tally['correct']} / {tally['parsed']} / {tally['asked']}"
+    """Write how many ARC tasks were solved, gave a grid that could be parsed, and were asked."""
+    if tally is None:
+        return "-"
+    return f"{tally['correct']} / {tally['parsed']} / {tally['asked']}"
 
 
 def compile_events(startup: Mapping[str, Any]) -> str:
-    """Compile events of the first call of all, and of the first behind the warm-up."""
+    """Write the compile events of the first call of all, and of the first after the warm-up."""
     calls, after = startup.get("calls"), startup.get("next_call")
-    return f"{calls[0]['events']} / {after['events']}" if calls and after else "-"
+    if not calls or not after:
+        return "-"
+    return f"{calls[0]['events']} / {after['events']}"
 
 
 def precompile(startup: Mapping[str, Any]) -> str:
-    """Trace, lower and compile seconds of a fresh process, over an empty and over a filled cache folder."""
-    sides = [startup.get("cold"), startup.get("warm")]
-    parts = ("trace_s", "lower_s", "compile_s")
-    told = [
-        f"{sum(side['first_call'][part] for part in parts):.2f} s" if side else "-"
-        for side in sides
-    ]
-    return " / ".join(told) if any(sides) else "-"
+    """Write the trace, lower and compile seconds of a fresh process.
+
+    The first figure is over an empty compilation cache, the second over a filled one.
+    """
+    starts = [startup.get("cold"), startup.get("warm")]
+    if not any(starts):
+        return "-"
+    return " / ".join(_precompile_s(start) for start in starts)
+
+
+def _precompile_s(start: Mapping[str, Any] | None) -> str:
+    if not start:
+        return "-"
+    call = start["first_call"]
+    total_s = call["trace_s"] + call["lower_s"] + call["compile_s"]
+    return f"{total_s:.2f} s"

@@ -14,19 +14,27 @@ def comparable_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
     That is where converted checkpoints are stored on this machine, and who is shown the result.
     """
-    slots = {slot: values for slot, values in config.items() if slot not in REPORTING_SLOTS}
-    model = config.get("model", {})
-    slots["model"] = {key: value for key, value in model.items() if key != "store"}
-    return slots
+    comparable = {}
+    for slot, values in config.items():
+        if slot not in REPORTING_SLOTS:
+            comparable[slot] = values
+    model = dict(config.get("model", {}))
+    model.pop("store", None)
+    comparable["model"] = model
+    return comparable
 
 
 def run_id(result: Result) -> str:
     """Return 16 hex digits: equal for equal configurations, weights, code and kind of device."""
     environment: Mapping[str, Any] = result["environment"] or {}
-    arms = list(result["arms"].values())
+    configs, fingerprints = [], []
+    for arm in result["arms"].values():
+        weights = arm["weights"]
+        configs.append(comparable_config(arm["config"]))
+        fingerprints.append(weights["fingerprint"] if weights else None)
     material = {
-        "configs": [comparable_config(arm["config"]) for arm in arms],
-        "weights": [arm["weights"]["fingerprint"] if arm["weights"] else None for arm in arms],
+        "configs": configs,
+        "weights": fingerprints,
         "code": [environment.get("git"), environment.get("packages")],
         "device": [environment.get("device_kind"), environment.get("device_count")],
     }

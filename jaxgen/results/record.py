@@ -95,10 +95,11 @@ class Record:
     def loaded(self, name: str, facts: Mapping[str, Any]) -> None:
         """Note what an arm's worker says of its weights, its mesh and the cases of its workload."""
         arm = self.result["arms"][name]
+        memory = arm["memory"]
         arm["weights"] = facts["weights"]
         arm["startup"]["load_s"] = facts["load_s"]
-        arm["memory"]["weights_bytes"] = facts["weights"]["bytes"]
-        arm["memory"]["kv_cache_bytes"] = facts["kv_cache_bytes"]
+        memory["weights_bytes"] = facts["weights"]["bytes"]
+        memory["kv_cache_bytes"] = facts["kv_cache_bytes"]
         arm["mesh"] = facts["mesh"]
         # A single case without parameters stands in the result itself, not in a list of one.
         if facts["cases"] != [{}]:
@@ -124,7 +125,8 @@ class Record:
         startup["calls"] = watched
         if watched:
             for key, key_of_call in _WARM_UP_FIGURES.items():
-                startup[key] = sum(call[key_of_call] for call in watched)
+                figures = [call[key_of_call] for call in watched]
+                startup[key] = sum(figures)
         self.save()
 
     def answered(self, name: str, call: WatchedCall, *, facts: Work, case: int) -> None:
@@ -183,7 +185,7 @@ class Record:
         shared = {name: _shared(captured) for name, captured in environments.items()}
         first = next(iter(shared.values()))
         environment = first.copy()
-        environment["load_average_before"] = list(cpu_load.snapshot()["load_average"])
+        environment["load_average_before"] = cpu_load.snapshot()["load_average"]
         self.result["environment"] = environment
         for name, captured in environments.items():
             arm = self.result["arms"][name]
@@ -208,7 +210,9 @@ class Record:
         lines = []
         for case, answers_of_case in zip(cases or [{}], answers, strict=False):
             for arm, rows in answers_of_case.items():
-                lines += [json.dumps({"arm": arm, **case, **row}) for row in rows]
+                for row in rows:
+                    line = {"arm": arm, **case, **row}
+                    lines.append(json.dumps(line))
         save(self.folder / OUTPUTS, "\n".join(lines) + "\n")
 
     def write(self, name: str, text: str) -> None:
@@ -221,7 +225,7 @@ class Record:
             self.result["notes"].append(text)
 
     def identify(self) -> None:
-        """Set the run's identity."""
+        """Set `run_id`, which is equal for runs of the same question on the same machine."""
         self.result["run_id"] = run_id(self.result)
 
     def finish(self, status: str, code: ExitCode) -> None:

@@ -109,7 +109,7 @@ class TestGate:
             experiment = load_experiment([*SMALL, "gate=regression", f"gate.against={path}"])
             record = Record(two_arms(), tmp_path)
             record.result |= twins[2]
-            stored = regression.yardstick(experiment.gate)
+            stored = regression.stored_result(experiment.gate)
             return _judge_gate(experiment, record, stored), record.result["gate"]
 
         return hold

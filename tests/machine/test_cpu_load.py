@@ -28,10 +28,9 @@ def test_what_is_busy_and_not_ours_is_foreign():
     assert cpu_load.foreign_cpu_share(before, after) == pytest.approx((15 - 5) / 20)
 
 
-def test_only_the_named_processes_are_ours():
+def test_all_processes_of_the_snapshots_are_ours():
     before, after = clocks(0.0, 0.0, pid1=0.0, pid2=0.0), clocks(10.0, 8.0, pid1=2.0, pid2=4.0)
-    assert cpu_load.foreign_cpu_share(before, after, [1]) == pytest.approx(0.6)
-    assert cpu_load.foreign_cpu_share(before, after, [1, 2]) == pytest.approx(0.2)
+    assert cpu_load.foreign_cpu_share(before, after) == pytest.approx(0.2)
 
 
 def test_a_process_that_starts_in_the_window_is_ours():
@@ -88,7 +87,7 @@ def test_a_system_without_proc_gives_nulls(tmp_path, monkeypatch):
 def test_a_snapshot_survives_json():
     before = json.loads(json.dumps(cpu_load.snapshot()))
     assert str(os.getpid()) in before["own_cpu_s"]
-    assert cpu_load.foreign_cpu_share(before, clocks(None, None), [os.getpid()]) is None
+    assert cpu_load.foreign_cpu_share(before, clocks(None, None)) is None
 
 
 def test_work_of_this_process_is_its_own():
@@ -102,8 +101,9 @@ def test_work_of_this_process_is_its_own():
     )
 
 
-def test_a_tree_holds_its_live_children_and_only_those_of_its_root():
+def test_a_snapshot_holds_this_process_and_its_live_children_alone():
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        assert {str(os.getpid()), str(child.pid)} <= set(cpu_load.snapshot()["own_cpu_s"])
-        assert set(cpu_load.snapshot(root_pid=child.pid)["own_cpu_s"]) == {str(child.pid)}
+        own = set(cpu_load.snapshot()["own_cpu_s"])
+        assert {str(os.getpid()), str(child.pid)} <= own
+        assert str(os.getppid()) not in own
         child.communicate(b"\n")

@@ -43,7 +43,7 @@ class PrefillRoofline(TypedDict, total=False):
 
 
 class Roofline(TypedDict):
-    """The work of one step, the probed rates of the device, and the shares of them that were reached."""
+    """The work of one step, the probed rates, and the shares of them that were reached."""
 
     bytes_per_step: float | None
     flops_per_step: float | None
@@ -116,7 +116,10 @@ class Start(TypedDict):
 
 
 class SecondPrecompile(TypedDict):
-    """What a second warm-up of the same process compiled; `ratio` is the first one's seconds over its own."""
+    """What a second warm-up of the same process compiled.
+
+    `ratio` is the first one's seconds over its own; null where it compiled nothing.
+    """
 
     events: Count
     ratio: float | None

@@ -17,7 +17,7 @@ class Spread(TypedDict):
 
 
 class Comparison(TypedDict):
-    """The candidate against the baseline in one metric; a ratio above 1 says that the candidate is better."""
+    """The candidate against the baseline in one metric; above 1 the candidate is better."""
 
     ratio: Positive
     ci95: Interval | None
@@ -51,7 +51,7 @@ class Quality(TypedDict):
 
 
 class Agreement(TypedDict):
-    """Whether the two arms' outputs agree; a scoring run has figures of scores, others of tokens."""
+    """Whether the arms' outputs agree; a scoring run has figures of scores, others of tokens."""
 
     status: str
     reasons: list[str]
@@ -74,7 +74,7 @@ class Agreement(TypedDict):
 
 
 class Stability(TypedDict):
-    """How steady the machine was: trends, trials that stand out, and what would narrow the interval."""
+    """How steady the machine was: trends, outliers, and what would narrow the interval."""
 
     drift: dict[str, dict[str, float | None]]
     outliers: list[dict[str, Any]]
