@@ -86,9 +86,11 @@ def examine(
     if at.candidate is None or at.baseline is None:
         ended = "candidate" if at.candidate is None else "baseline"
         return Finding(at, None, f"{at.place}, where the {ended} had ended")
+    # Up to here both arms wrote the same tokens.
     before = [*row["prompt_tokens"], *row["tokens"][: at.position]]
     tokens = [at.candidate, at.baseline]
     by_arm = {arm: logprobs(arm, before, tokens) for arm in ARMS}
+    # A comparison with NaN is false either way, so that it must not come to one.
     broken = [f"the {arm}'s" for arm in ARMS if not all(map(math.isfinite, by_arm[arm]))]
     if broken:
         reason = f"{at.place}, where {' and '.join(broken)} logits hold NaN or Inf"

@@ -59,6 +59,7 @@ def quality(forced: Mapping[str, Any], *, against: Sequence[str]) -> Quality | N
     alike = numbers(forced["next_token_alike"])
     if not alike:
         return None
+    # The mean of squares of all positions, then the root: a root mean square of the whole.
     squared_errors = [error**2 for error in numbers(forced["logit_error"])]
     return {
         "against": " and ".join(dict.fromkeys(against)),

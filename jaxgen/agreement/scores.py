@@ -52,6 +52,7 @@ def compare_scores(
     narrowest = _narrowest(dtypes)
     apart, shares = _differences(ours, theirs)
     broken = _non_finite(ours, theirs)
+    # A share of a tiny probability says nothing: it may be all rounding.
     reasons = broken or _too_far(apart, shares, narrowest)
     agreement: Agreement = {
         "status": "different" if reasons else "rounding",

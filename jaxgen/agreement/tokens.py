@@ -46,9 +46,11 @@ def compare_tokens(
         forced: what `engine.logit_comparison.compare_logits` says of the candidate on the
             baseline's outputs.
     """
+    # How far rounding may go depends on the arms alone, not on what they wrote.
     allowed = tolerance(dtypes, forced["logit_spread"] if forced else None)
     limit = limit_for(dtypes, greedy=greedy)
     pairs = list(zip(candidate, baseline, strict=True))
+    # After the first divergence the texts are others, and nothing about them can be compared.
     findings = []
     for ours, theirs in pairs:
         at = first_divergence(ours, theirs)

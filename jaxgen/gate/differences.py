@@ -42,6 +42,7 @@ def changed_keys(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
     old, new = _settings(then), _settings(now)
     changes = []
     for key, value in new.items():
+        # A key that is new is no difference that a user made.
         if key in old and value != old[key]:
             before, after = _short(old[key]), _short(value)
             changes.append(f"{key} was {before}, is {after}")

@@ -73,6 +73,8 @@ def _row(new: Measured, old: Measured | None, *, threshold: float, noise_floor: 
         return _unpaired(old, "MISSING", f"this run measured no {what}")
     if old.value is None:
         return _unpaired(new, "NEW", f"the stored result measured no {what}")
+    # A change beyond the threshold may still be noise, and noise may be less than the threshold:
+    # a regression is beyond both.
     log_noise, doubt = _log_noise(new, old, noise_floor)
     row = _unpaired(new, "OK", doubt)
     row["old"] = old.value

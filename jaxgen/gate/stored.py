@@ -71,6 +71,7 @@ def _read_result(path: str, text: str) -> Stored:
         result = parse_result(text)
     except Unreadable as problem:
         raise _refusal(path, str(problem)) from problem
+    # Half a run has other medians than a whole one.
     status = result.get("status")
     if status != "completed":
         state = "still running, or was killed" if status == "running" else f"of status {status}"

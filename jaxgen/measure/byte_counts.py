@@ -111,7 +111,8 @@ def _biases(arch: Architecture) -> int:
     """Count the biases of one layer."""
     biases = 0
     if arch.qkv_bias:
-        biases += (arch.num_heads + 2 * arch.num_kv_heads) * arch.head_dim
+        heads = arch.num_heads + 2 * arch.num_kv_heads
+        biases += heads * arch.head_dim
     if arch.out_bias:
         biases += arch.hidden_size
     if arch.mlp_bias:
@@ -129,7 +130,8 @@ def _kernels(arch: Architecture) -> int:
     queries = arch.num_heads * arch.head_dim
     kv = arch.num_kv_heads * arch.head_dim
     attention = arch.hidden_size * (2 * queries + 2 * kv)
-    mlp = (_mlp_inputs(arch) + 1) * arch.hidden_size * arch.intermediate_size
+    mlp_matrices = _mlp_inputs(arch) + 1
+    mlp = mlp_matrices * arch.hidden_size * arch.intermediate_size
     return attention + mlp
 
 

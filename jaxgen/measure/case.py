@@ -55,13 +55,15 @@ def rooflines(outcome: Outcome, arm: str) -> tuple[Facts, str | None]:
     """
     scale = outcome.scale.get(arm)
     if scale is None or scale["probe"] is None:
-        return {}, None
+        return {}, None  # no step is known, such as where one token was all there was
     probe, steps = scale["probe"], scale["steps"]
     metrics = outcome.samples.summary(arm)["metrics"]
     shares: dict[str, Facts] = {}
     impossible = None
     for metric, work in steps.items():
-        shares[metric] = _shares(work, metrics[metric]["median"], probe)
+        median = metrics[metric]["median"]
+        shares[metric] = _shares(work, median, probe)
+        # One impossible figure is enough: the clock is the same for all of them.
         impossible = impossible or _impossible(shares[metric], probe)
     # The last metric is that of a decode step, or of a whole scoring call; a prefill comes first.
     *first, last = steps
@@ -76,7 +78,8 @@ def rooflines(outcome: Outcome, arm: str) -> tuple[Facts, str | None]:
     }
     if first:
         prefill = first[0]
-        facts["prefill"] = {**_work(steps[prefill]), **shares[prefill]}
+        work = _work(steps[prefill])
+        facts["prefill"] = {**work, **shares[prefill]}
     return facts, impossible
 
 
@@ -106,7 +109,10 @@ def _work(step: Mapping[str, float] | None, *, suffix: str = "") -> Facts:
     """Return the bytes and FLOPs of a step under keys with a suffix."""
     facts: Facts = {}
     for key in ("bytes", "flops"):
-        facts[key + suffix] = None if step is None else step[key]
+        value = None
+        if step is not None:
+            value = step[key]
+        facts[key + suffix] = value
     return facts
 
 

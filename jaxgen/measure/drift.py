@@ -54,9 +54,12 @@ def drift_note(
         change, p = trend["change"], trend["p_value"]
         if change is None or p is None:
             continue
+        # Both: with many trials a small p alone would name trends that do not matter.
         if p < NOTABLE_P and abs(change) > NOTABLE_CHANGE:
-            how_far = f"{100 * change:+.1f} % from its first trial to its last"
-            clauses.append(f"{names[arm]} drifted by {how_far} ({_in_words(p)})")
+            percent = f"{100 * change:+.1f} %"
+            how_far = f"{percent} from its first trial to its last"
+            evidence = _in_words(p)
+            clauses.append(f"{names[arm]} drifted by {how_far} ({evidence})")
     if not clauses:
         return None
     return (

@@ -47,6 +47,7 @@ def log_half_width(logs: Nested) -> float:
     """
     num_processes, num_blocks, num_pairs = len(logs), 0, 0
     process_means = []
+    # Sums of squares of each level's units about the mean of the level above.
     squares_of_blocks, squares_of_pairs = 0.0, 0.0
     # What part of a block's, and of a pair's, variance the mean of a process has, summed up.
     block_shares, pair_shares = 0.0, 0.0
@@ -100,8 +101,9 @@ def log_interval(logs: Nested, *, resamples: int, seed: int) -> tuple[float, flo
         drawn = _draw_process(logs[0], resamples, rng)
     else:
         drawn = _draw_processes(logs, resamples, rng)
-    ends = np.quantile(drawn - centre, [TAIL, 1 - TAIL])
-    low, high = ends.tolist()
+    deviations = drawn - centre
+    low = float(np.quantile(deviations, TAIL))
+    high = float(np.quantile(deviations, 1 - TAIL))
     # With one process of several blocks the reach is z times the known deviation of what is drawn.
     # Two or three processes, or two blocks, have so few different means to draw that z overstates
     # how far they reach, by up to 1.96 / 1.41: there the drawn quantiles are the reach themselves.
@@ -148,11 +150,13 @@ def _draw_processes(logs: Nested, resamples: int, rng: np.random.Generator) -> n
     Returns:
         The means of the draws, shape (resamples,).
     """
-    chosen = rng.integers(len(logs), size=(resamples, len(logs)))
+    num_processes = len(logs)
+    chosen = rng.integers(num_processes, size=(resamples, num_processes))
     means = np.empty(chosen.shape)
     for number, process in enumerate(logs):
         slots = chosen == number
-        means[slots] = _draw_process(process, int(slots.sum()), rng)
+        count = int(slots.sum())
+        means[slots] = _draw_process(process, count, rng)
     return means.mean(axis=1)
 
 

@@ -57,6 +57,7 @@ def save(key: str, entry: Mapping[str, Any], folder: Path | None = None) -> Path
         UserError: the file cannot be written, or what stands in it cannot be read.
     """
     path = _path(folder)
+    # Checked before it is written: a broken entry would refuse every later run.
     if not _is_entry(entry):
         raise ValueError(f"a noise floor needs a positive, finite 'floor': {entry}")
     entries = _read(path)
@@ -141,7 +142,8 @@ def _read(path: Path) -> dict[str, Any]:
         reason = error.strerror if isinstance(error, OSError) else "it is no JSON"
         raise UserError(_unreadable(path, str(reason))) from error
     if not isinstance(entries, dict) or not all(_is_entry(entry) for entry in entries.values()):
-        raise UserError(_unreadable(path, "an entry has no floor, which is a positive number"))
+        reason = "an entry has no floor, which is a positive number"
+        raise UserError(_unreadable(path, reason))
     return entries
 
 

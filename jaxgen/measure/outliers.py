@@ -48,7 +48,8 @@ def outliers(trials: Iterable[Mapping[str, Any]], metric: str) -> list[dict[str,
     for trial in measured:
         value = trial["metrics"][metric]
         median, deviation = usual[trial["arm"]]
-        if abs(math.log(value) - median) > NOTABLE_SCORE * deviation:
+        distance = abs(math.log(value) - median)
+        if distance > NOTABLE_SCORE * deviation:
             outlier = {
                 "process": trial["process"],
                 "block": trial["block"],

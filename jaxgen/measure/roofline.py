@@ -17,10 +17,8 @@ from jaxgen.measure.byte_counts import ElementBytes, weights_read
 from jaxgen.specs.architecture import Architecture
 from jaxgen.specs.cache import CacheSpec, step_depth
 
-DISAGREEMENT = 2.0
-"""XLA counts fused traffic and element-wise work, we do not: less than this is no contradiction."""
-LEAST_TOLERANCE = 0.1
-"""A probe lasts a few hundred milliseconds, on a machine that is not ours alone."""
+DISAGREEMENT = 2.0  # XLA counts fused traffic and element-wise work too: less is no contradiction
+LEAST_TOLERANCE = 0.1  # a probe of a few hundred milliseconds on a machine that is not ours alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +52,6 @@ def forward(
     6 N + 12 L H Q T in the letters of Chowdhery et al., "PaLM", arXiv:2204.02311, appendix B.
 
     Args:
-        architecture: of the model.
-        element: bytes per element.
         rows: of the batch.
         tokens: per row: 1 for a step with a cache, else the padded prompt or prefix.
         depth: slots that each token's attention runs over, masked ones included.
@@ -68,13 +64,16 @@ def forward(
     read = weights_read(arch, rows=rows, tokens=tokens, logits=logits)
     nbytes = element.moved(**read, tied=arch.tied)
     if kept:
-        slot = 2 * arch.num_layers * arch.num_kv_heads * arch.head_dim
+        # Keys and values of one token, in all layers.
+        kv_size = arch.num_kv_heads * arch.head_dim
+        slot = 2 * arch.num_layers * kv_size
         most = depth if slots is None else slots
         slots_read = min(depth, most)
         slots_written = min(tokens, most)
         slots_used = rows * (slots_read + slots_written)
         nbytes += slots_used * slot * element.kv
-    per_slot = 4 * arch.num_layers * arch.num_heads * arch.head_dim
+    query_size = arch.num_heads * arch.head_dim
+    per_slot = 4 * arch.num_layers * query_size
     attention = rows * tokens * depth * per_slot
     weights_used = tokens * read["kernels"] + read["head"]
     matmuls = 2 * rows * weights_used
@@ -96,18 +95,16 @@ def decode_step(
     """Count the mean step of a decode; null where the first token was all there was.
 
     Args:
-        architecture: of the model.
         cache: its `depth` rule says how many slots each step reads.
-        element: bytes per element.
         incremental: as the cache's kind has it: a step is fed the newest token alone, else the
             whole prefix.
-        rows: of the batch.
         longest: tokens of the longest prompt in the batch.
         new_tokens: generated per row, the one of the prefill included.
         capacity: tokens that a row of the cache has room for.
         first: of the steps that count; 1 is the decode's first.
     """
     width = cache.prompt_width(longest, capacity)
+    # Each step reads one slot more than the one before, so that no single depth stands for all.
     steps = []
     for taken in range(first, new_tokens):
         depth = step_depth(cache, width=width, longest=longest, capacity=capacity, taken=taken)
@@ -148,7 +145,9 @@ def mean_step(parts: Sequence[tuple[Step, int]]) -> Step | None:
         total += count
         nbytes += step.nbytes * count
         flops += step.flops * count
-    return Step(nbytes=nbytes / total, flops=flops / total) if total else None
+    if not total:
+        return None
+    return Step(nbytes=nbytes / total, flops=flops / total)
 
 
 def utilisation(
@@ -182,7 +181,7 @@ def best_probe(probes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         probes: at least one, as `machine.probes.probe` returns them.
 
     Returns:
-        The same keys: the samples of all, and the best rates with the forms that reached them.
+        The same keys: all samples, and the best rates with their forms.
     """
     bandwidth = max(probes, key=lambda probe: probe["bandwidth_bytes_per_s"])
     flops = max(probes, key=lambda probe: probe["peak_flops_per_s"])
@@ -200,9 +199,7 @@ def best_probe(probes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def tolerance(samples: Sequence[float]) -> float:
-    """Return how far beyond a probe's best one may honestly get, as a share.
-
-    It is as far as that best lies above the probe's median.
+    """Return how far a probe's best lies above its median, as a share: so far may honest times go.
 
     Example:
         >>> tolerance([40e9, 50e9, 30e9])
@@ -219,9 +216,7 @@ def too_fast(
 ) -> str | None:
     """Say what no machine can do, as a clause about an arm; null where all is plausible.
 
-    Args:
-        used: `mbu` and `mfu` of `utilisation`.
-        mbu_tolerance, mfu_tolerance: shares beyond 1 that the probe's own uncertainty explains.
+    The tolerances are shares beyond 1 that the probe's own uncertainty explains.
     """
     limits = (("mbu", "memory bandwidth", mbu_tolerance), ("mfu", "peak FLOP/s", mfu_tolerance))
     beyond = []
@@ -235,14 +230,11 @@ def too_fast(
 
 
 def cost_disagreement(step: Step | None, cost: Mapping[str, float | None] | None) -> str | None:
-    """Say where XLA's own count of a step and ours differ by more than twofold.
+    """Say where XLA's own count of a step and ours differ by more than twofold; null elsewhere.
 
     Args:
         step: ours, of the very program that `cost` is of: the decode at its last depth.
         cost: `flops` and `bytes_accessed` as `engine.hlo.inspection.examine` has them.
-
-    Returns:
-        A clause, or null where they agree.
     """
     if step is None or not cost:
         return None

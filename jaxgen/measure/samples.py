@@ -27,7 +27,7 @@ class Samples:
         comparable: Collection[str] = (),
     ):
         self._arms = tuple(arms)
-        self._metrics: dict[str, dict[str, Any]] = {}
+        self._metrics: dict[str, Any] = {}
         for name, facts in metrics.items():
             self._metrics[name] = dict(facts)
         self._comparable = comparable or tuple(self._metrics)
@@ -44,8 +44,11 @@ class Samples:
 
     def valid(self, arm: str) -> list[TrialRow]:
         """Return the trials of one arm that count, in their order."""
-        trials = [trial for trial in self._trials if trial["arm"] == arm]
+        trials = self._of_arm(arm)
         return [trial for trial in trials if not trial["void"]]
+
+    def _of_arm(self, arm: str) -> list[TrialRow]:
+        return [trial for trial in self._trials if trial["arm"] == arm]
 
     def summaries(self) -> dict[str, MeasuredArm]:
         """Return the figures of every arm."""
@@ -54,6 +57,7 @@ class Samples:
     def summary(self, arm: str) -> MeasuredArm:
         """Return the figures of one arm; `calls` are seconds, call by call."""
         trials = self.valid(arm)
+        # Void trials count nowhere but in `compile`: their time is that of a compiler.
         metrics: dict[str, Metric] = {}
         for name, facts in self._metrics.items():
             samples = [trial["metrics"][name] for trial in trials]
@@ -66,7 +70,7 @@ class Samples:
 
     def compiles(self, arm: str) -> Compile:
         """Return what one arm compiled in its trials; `warm` counts the void trials too."""
-        trials = [trial for trial in self._trials if trial["arm"] == arm]
+        trials = self._of_arm(arm)
         valid = self.valid(arm)
         functions: Counter[str] = Counter()
         for trial in valid:
@@ -124,7 +128,10 @@ class Samples:
     def problems(self) -> list[str]:
         """Return what cannot be, if the clocks and the bookkeeping are right."""
         problems = []
-        counts = {arm: len(self.valid(arm)) for arm in self._arms}
+        counts = {}
+        for arm in self._arms:
+            counts[arm] = len(self.valid(arm))
+        # A void trial that ended the run leaves its partner alone; else the counts are equal.
         any_void = any(trial["void"] for trial in self._trials)
         if len(set(counts.values())) > 1 and not any_void:
             problems.append(f"the arms have different numbers of trials: {counts}")

@@ -86,6 +86,7 @@ def repeats(
     for call_s in (fast_s, slow_s):
         if not 0 < call_s < math.inf:
             raise ValueError(f"a call takes a positive, finite time: {fast_s=}, {slow_s=}")
+    # The faster arm decides: a clock's resolution matters most to it.
     shortest_s = min(fast_s, slow_s)
     pair_s = fast_s + slow_s
     wanted = math.ceil(min_trial_s / shortest_s)
@@ -117,6 +118,7 @@ def enough(
         `MIN_BLOCKS_IN_TIME`, so that slow pairs are not made to go on for the former's sake),
         "blocks limit", or None.
     """
+    # The limits of blocks and time hold where there is no interval, as with one arm alone.
     is_narrow = half_width is not None and half_width <= target_ci
     if is_narrow and blocks_done >= MIN_BLOCKS_FOR_TARGET:
         return "target_ci reached"
@@ -128,4 +130,7 @@ def enough(
 
 def _order(first: int) -> Order:
     """Return the arms' order; the first one's number is taken modulo 2."""
-    return ARMS if first % 2 == 0 else (ARMS[1], ARMS[0])
+    candidate, baseline = ARMS
+    if first % 2 == 0:
+        return (candidate, baseline)
+    return (baseline, candidate)

@@ -49,11 +49,11 @@ def spread_by_level(logs: Nested) -> Spread:
         return spread
     sizes = _sizes(logs)
     squares = _sums_of_squares(logs, sizes)
-    pairs_in_process = np.array([size.sum() for size in sizes])
     processes = len(sizes)
     blocks = sum(map(len, sizes))
+    pairs_in_process = np.array([size.sum() for size in sizes])
     pairs = int(pairs_in_process.sum())
-    inside, over_all = _multiplicities(sizes, pairs)
+    inside, over_all = _multiplicities(sizes)
     of_pairs, of_blocks = 0.0, 0.0
     # Each level's sum holds the variances of all levels below it, which are known by then.
     if pairs > blocks:
@@ -66,7 +66,8 @@ def spread_by_level(logs: Nested) -> Spread:
     if processes > 1:
         below = (inside - over_all) * of_blocks + (processes - 1) * of_pairs
         own = squares["process"] - below
-        spread["process"] = _deviation(own / _divisor_of_processes(pairs_in_process))
+        divisor = _divisor_of_processes(pairs_in_process)
+        spread["process"] = _deviation(own / divisor)
     return spread
 
 
@@ -77,19 +78,19 @@ def _divisor_of_processes(pairs_in_process: np.ndarray) -> float:
     return pairs - squared / pairs
 
 
-def _multiplicities(sizes: Sequence[np.ndarray], pairs: int) -> tuple[float, float]:
+def _multiplicities(sizes: Sequence[np.ndarray]) -> tuple[float, float]:
     """Return how often the block's variance stands in the expected sums of squares.
 
     Args:
         sizes: as `_sizes` gives them.
-        pairs: in the run.
 
     Returns:
         The number inside the processes, and over all of them.
     """
-    inside, squared_sizes = 0.0, 0.0
+    inside, squared_sizes, pairs = 0.0, 0.0, 0
     for size in sizes:
         squared = (size**2).sum()
+        pairs += int(size.sum())
         inside += float(squared / size.sum())
         squared_sizes += float(squared)
     return inside, squared_sizes / pairs

@@ -119,6 +119,7 @@ def compare_pairs(
     """
     if not pairs:
         raise ValueError("a comparison needs one pair or more")
+    # Logarithms from here on, so that half the speed is as far from 1 as twice the speed.
     logs = nested_logs(pairs, better)
     units = unit_means(logs)
     num_blocks = sum(len(process) for process in logs)
@@ -156,11 +157,13 @@ def nested_logs(pairs: Sequence[Pair], better: Direction) -> Nested:
     """Return the log ratios as processes of blocks of pairs, each in the order of its number."""
     processes: dict[int, dict[int, list[float]]] = {}
     for pair in sorted(pairs, key=lambda pair: (pair.process, pair.block, pair.pair)):
-        block = processes.setdefault(pair.process, {}).setdefault(pair.block, [])
+        blocks = processes.setdefault(pair.process, {})
+        block = blocks.setdefault(pair.block, [])
         block.append(math.log(pair.ratio(better)))
     logs = []
     for blocks in processes.values():
-        logs.append([np.array(block) for block in blocks.values()])
+        arrays = [np.array(block) for block in blocks.values()]
+        logs.append(arrays)
     return logs
 
 

@@ -78,6 +78,7 @@ def _judge(
     if interval is None:
         reason = f"{size} cannot tell how far blocks differ, so there is no interval"
         return "inconclusive", f"{candidate} measured {gain}, but {reason}"
+    # The ratio alone decides nothing: the whole interval must lie on one side of the margin.
     word = _place_of(interval, margin)
     evidence = f"95 % interval {_span(ratio, *interval)}, {size}"
     if word in ("faster", "slower"):
@@ -112,9 +113,13 @@ def _gain(ratio: float) -> str:
     """
     word = "faster" if ratio > 1 else "slower"
     if ratio >= 2 or ratio <= 0.5:
-        return f"{_number(max(ratio, 1 / ratio))}x {word} than"
-    percent = f"{abs(100 * (ratio - 1)):.1f}"
-    return "as fast as" if percent == "0.0" else f"{percent} % {word} than"
+        factor = max(ratio, 1 / ratio)
+        return f"{_number(factor)}x {word} than"
+    difference = abs(100 * (ratio - 1))
+    percent = f"{difference:.1f}"
+    if percent == "0.0":
+        return "as fast as"
+    return f"{percent} % {word} than"
 
 
 def _span(ratio: float, low: float, high: float) -> str:
@@ -125,8 +130,10 @@ def _span(ratio: float, low: float, high: float) -> str:
     if ratio >= 2:
         return f"{_number(low)} to {_number(high)}"
     if ratio <= 0.5:
-        return f"{_number(1 / high)} to {_number(1 / low)}"
-    least, most = 100 * (low - 1), 100 * (high - 1)
+        least, most = 1 / high, 1 / low
+        return f"{_number(least)} to {_number(most)}"
+    least = 100 * (low - 1)
+    most = 100 * (high - 1)
     return f"{least:+.1f} to {most:+.1f} %"
 
 

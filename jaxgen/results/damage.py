@@ -171,6 +171,7 @@ def _sound(value: Any, shape: Shape, where: tuple[str, ...]) -> Any:
 def _sound_table(table: Mapping[str, Any], shape: Table, where: tuple[str, ...]) -> dict[str, Any]:
     """Check the known names, present or not, and then the others; order stays as in the file."""
     complete = dict(table)
+    # Keys that the schema does not name are kept as they are: a newer jaxgen may have added them.
     for key, part in shape.keys.items():
         complete[key] = _sound(table.get(key), part, (*where, key))
     if shape.others is not None:

@@ -83,9 +83,7 @@ def number(value: float, *, digits: int) -> str:
 def compiles_in_trials(facts: Mapping[str, Any]) -> str:
     """Write the compile events of all trials, and how many trials there are."""
     events = facts["compile"]["events_per_trial"]
-    if not events:
-        return "-"
-    return f"{sum(events)} in {len(events)}"
+    return f"{sum(events)} in {len(events)}" if events else "-"
 
 
 def seconds(value: float | None) -> str:
@@ -117,9 +115,7 @@ def call_percentile(facts: Mapping[str, Any], *, name: str) -> str:
     """Write a percentile of single calls in milliseconds; p99 is unknown below a hundred."""
     calls = facts.get("calls") or {}
     value = calls.get(name)
-    if value is None:
-        return "-"
-    return number(1e3 * value, digits=3)
+    return "-" if value is None else number(1e3 * value, digits=3)
 
 
 def prefix_reuse(prefix: Mapping[str, Any] | None) -> str:
@@ -188,9 +184,7 @@ def cache_use(facts: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def _size_in(known: Mapping[str, Any], key: str) -> str:
-    if key not in known:
-        return "-"
-    return size(round(known[key]))
+    return size(round(known[key])) if key in known else "-"
 
 
 def _joined(known: Mapping[str, Any], form: str, *keys: str) -> str:
@@ -224,9 +218,7 @@ def widened(copies: Mapping[str, Any] | None) -> str:
 
 def grids(tally: Mapping[str, Any] | None) -> str:
     """Write how many ARC tasks were solved, gave a grid that could be parsed, and were asked."""
-    if tally is None:
-        return "-"
-    return f"{tally['correct']} / {tally['parsed']} / {tally['asked']}"
+    return "-" if tally is None else "{correct} / {parsed} / {asked}".format(**tally)
 
 
 def compile_events(startup: Mapping[str, Any]) -> str:

@@ -69,6 +69,7 @@ def parse_result(text: str) -> Result:
         raise Unreadable(f"broken JSON in {place}: {error.msg}") from error
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"broken JSON: {error}") from error
+    # Before anything else is read: another version may mean something else by the same keys.
     problem = version_problem(result)
     if problem is not None:
         version = result.get("schema_version") if isinstance(result, dict) else None
@@ -86,6 +87,7 @@ def read_finished_result(path: Path) -> Result:
         Unreadable: as for `read_result`, or its run has not ended, or it is damaged.
     """
     result = read_result(path)
+    # A run that was killed says `running` for ever.
     status = result.get("status")
     if status == "running":
         raise Unreadable("its run is still running, or was killed")

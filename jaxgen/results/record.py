@@ -145,6 +145,7 @@ class Record:
     def add_trial(self, row: TrialRow) -> None:
         """Append one trial to trials.csv at once."""
         path = self.folder / TRIALS
+        # At once, so that a run which is killed has lost nothing.
         columns = trials.columns(row["metrics"])
         cells: dict[str, Any] = {**row, **row["metrics"]}
         is_new = not path.exists()
@@ -161,13 +162,7 @@ class Record:
         *,
         case: int,
     ) -> None:
-        """Set the figures of a case as they are after the trials so far.
-
-        Args:
-            figures: by arm.
-            comparison: by metric.
-            case: the number of the case.
-        """
+        """Set the figures of a case, by arm, and its comparison, by metric, as they are by now."""
         for name in self.result["arms"]:
             self.arm_section(name, case=case).update(figures[name])
         self.section(case)["comparison"] = dict(comparison)
@@ -183,6 +178,7 @@ class Record:
             isolation: whether the arms have processes of their own.
         """
         shared = {name: _shared(captured) for name, captured in environments.items()}
+        # Both arms run on one machine as a rule: then it stands in the result once.
         first = next(iter(shared.values()))
         environment = first.copy()
         environment["load_average_before"] = cpu_load.snapshot()["load_average"]
@@ -224,10 +220,6 @@ class Record:
         if text not in self.result["notes"]:
             self.result["notes"].append(text)
 
-    def identify(self) -> None:
-        """Set `run_id`, which is equal for runs of the same question on the same machine."""
-        self.result["run_id"] = run_id(self.result)
-
     def finish(self, status: str, code: ExitCode) -> None:
         """Write the last result.json.
 
@@ -235,7 +227,7 @@ class Record:
             status: `completed` or `failed`.
             code: what the run ends with.
         """
-        self.identify()
+        self.result["run_id"] = run_id(self.result)
         self.result["status"] = "completed" if status == "completed" else "failed"
         self.result["exit_code"] = int(code)
         self.result["finished_at"] = _now()

@@ -1,4 +1,7 @@
-"""When two arms' answers count as the same, why not, and that a log-probability is asked for only where they part."""
+"""When two arms' outputs count as the same, and why not.
+
+A log-probability is asked for only where they part.
+"""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What a gate tells beside its rows: the machine, the configuration, the weights, and a baseline that moved."""
+"""What a gate notes beside its rows: machine, configuration, weights, a baseline that moved."""
 
 from jaxgen.gate import regression
 from jaxgen.gate.differences import changed_keys
@@ -19,7 +19,8 @@ def pair(candidate=1.0, baseline=1.0, **settings):
 def test_a_baseline_that_moved_points_to_the_machine(tmp_path):
     notes = told(pair(0.8, 0.88), pair(), tmp_path)
     assert notes == (
-        "the baseline, unchanged, moved by -12.0% in tokens_per_s: the machine may have changed, not the code"
+        "the baseline, unchanged, moved by -12.0% in tokens_per_s: "
+        "the machine may have changed, not the code"
     )
 
 
@@ -40,7 +41,8 @@ def test_how_it_was_measured_is_no_difference(tmp_path):
 def test_another_machine_is_named(tmp_path):
     now = result(environment={"device_kind": "H100", "cpu": "EPYC", "packages": {"jax": "0.11"}})
     assert told(now, result(), tmp_path) == (
-        "the machine or its software is another: device_kind was cpu, is H100, jax was 0.10.2, is 0.11"
+        "the machine or its software is another: "
+        "device_kind was cpu, is H100, jax was 0.10.2, is 0.11"
     )
 
 

@@ -66,7 +66,7 @@ def test_the_product_takes_the_arms_activation_dtype(dtype):
 
 @pytest.mark.parametrize("form", probes._READERS)
 def test_more_passes_of_each_form_take_longer(form):
-    """None of the work may be hoisted out of the loop or left out: many passes over 16 MB cannot be instant."""
+    """None of the work may be left out: many passes over 16 MB cannot be instant."""
     parts, passes = probes._working_set(16 * 2**20), 20
     read = probes._READERS[form]
     probes._call_s(lambda count: read(parts, count), 1)

@@ -1,4 +1,4 @@
-"""The file of noise floors: written whole, found again, refused in words; and the figures that go into it."""
+"""The file of noise floors: written whole, found again, refused in words; and its figures."""
 
 import json
 import math

@@ -30,7 +30,7 @@ PROCESS_SD = 0.020  # of the ratio, drawn for each process
 MARGIN = 0.02
 DEFAULT = Measure()
 SELFTEST = Measure(trials=2, blocks=40, target_ci=0.01, max_seconds=60.0)
-"""What it takes to see a slowdown of 5 % through such noise; the experiment `selftest` measures with this plan."""
+"""What it takes to see a slowdown of 5 % through such noise; the experiment `selftest` uses it."""
 
 RUNS = 400
 LEAST_COVERAGE = 0.93
@@ -71,7 +71,7 @@ class Machine:
 
 
 def simulate(plan, *, seed, slowdown=1.0, process_sd=0.0):
-    """One run of the real schedule on the machine: all its pairs, and why its last process stopped."""
+    """One run of the real schedule: all its pairs, and why its last process stopped."""
     rng, pairs, block, stopped = np.random.default_rng([7, seed]), [], 0, None
     for process in range(plan.processes):
         machine, mine, first, stopped = Machine(rng), [], block, None
@@ -102,7 +102,7 @@ def compared(pairs):
 
 @functools.cache
 def outcomes(plan, *, slowdown=1.0, process_sd=0.0, runs=RUNS):
-    """Over many runs: how often each verdict came out, and how often the interval held the truth, as shares."""
+    """Over many runs, the share of each verdict, and of intervals that held the truth."""
     words, held, stops = Counter(), 0, Counter()
     for seed in range(runs):
         pairs, stopped = simulate(plan, seed=seed, slowdown=slowdown, process_sd=process_sd)

@@ -1,4 +1,4 @@
-"""The absolute scale, by hand-computed small numbers and against the weights that there really are."""
+"""The absolute scale, by small numbers worked out by hand and against true weights."""
 
 import dataclasses
 import math
@@ -139,7 +139,7 @@ def test_every_float_has_a_size(kind, dtype):
 
 @pytest.mark.parametrize("family", DEEP_FAMILIES)
 def test_int8_weights_are_moved_with_their_scales(family):
-    """What a step without any lookup moves is all that is kept: every leaf of the quantised structure."""
+    """A step without any lookup moves every leaf of the quantised structure."""
     architecture = DEEP_FAMILIES[family]
     structure, parts = (
         structure_of(architecture, Int8.weights),

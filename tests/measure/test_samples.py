@@ -151,7 +151,7 @@ class TestComparison:
 class TestStability:
     @pytest.fixture
     def falling(self):
-        """The candidate loses a tenth from its first trial to its last, but for one trial that stands out."""
+        """The candidate loses a tenth from first to last trial; one trial stands out."""
         made = Samples(("candidate", "baseline"), METRICS)
         for number in range(2 * MIN_SAMPLES):
             fallen = 100.0 * (1 - 0.1 * number / (2 * MIN_SAMPLES - 1))

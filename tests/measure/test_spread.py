@@ -1,4 +1,4 @@
-"""Variance components against balanced formulas and a simulation; advice against what would help."""
+"""Variance components against formulas and a simulation; advice against what would help."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,10 @@ def test_a_negative_estimate_is_zero_and_known():
 
 @pytest.mark.parametrize("sizes", [((4,) * 4,) * 4, ((1, 2, 6), (3, 3), (8,), (2, 2, 2, 2, 2))])
 def test_the_estimates_have_no_bias_whether_balanced_or_not(sizes):
-    """Of variances, averaged before the root is taken; small true ones would be clipped at zero and so look larger."""
+    """Averages of variances, before the root is taken.
+
+    Small true ones would be clipped at zero and so look larger.
+    """
     rng, truth = np.random.default_rng(0), {"process": 0.05, "block": 0.03, "pair": 0.01}
     runs = [spread_by_level(draw(rng, sizes=sizes, **truth)) for _ in range(1500)]
     for level, sd in truth.items():
@@ -109,7 +112,8 @@ def test_the_advice_names_the_share():
         {"process": None, "block": 0.03, "pair": 0.06}, processes=1, blocks=4, pairs=16
     )
     assert sentence == (
-        "more blocks (measure.blocks) would narrow the interval most: 50% of its variance comes from block to block"
+        "more blocks (measure.blocks) would narrow the interval most: "
+        "50% of its variance comes from block to block"
     )
 
 

@@ -1,4 +1,4 @@
-"""Summaries against numbers worked out by hand; intervals against a simulated machine whose truth is known."""
+"""Summaries against numbers worked out by hand; intervals against a simulated machine."""
 
 import json
 import math
@@ -160,7 +160,10 @@ def test_processes_weigh_the_same_however_many_blocks_they_hold():
 
 
 def test_one_block_in_each_of_two_processes_has_an_interval():
-    """As wide as two draws allow: t of one degree of freedom is 12.7, and the half-difference its standard error."""
+    """As wide as two draws allow.
+
+    Student's t of one degree of freedom is 12.7, and half the difference is the standard error.
+    """
     pairs = make_pairs([[0.01]]) + make_pairs([[0.03]], process=1)
     low, high = compare_pairs(pairs, better="higher")["ci95"]
     assert math.log(high) == pytest.approx(0.02 + 12.7062 * 0.01, rel=1e-4)

@@ -75,7 +75,10 @@ def test_a_very_large_gain_has_no_exponent():
 
 
 def test_an_equivalence_names_its_margin():
-    sentence = "fixed and none are equally fast within 2 % (95 % interval -1.0 to +1.0 %, 24 pairs in 6 blocks)"
+    sentence = (
+        "fixed and none are equally fast within 2 % "
+        "(95 % interval -1.0 to +1.0 %, 24 pairs in 6 blocks)"
+    )
     assert judge(1.0, 0.99, 1.01)[1] == sentence
 
 

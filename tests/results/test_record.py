@@ -1,4 +1,4 @@
-"""What lies on disk at every moment of a run: a whole result.json, each trial as it ends, nothing half-written."""
+"""What lies on disk at every moment: a complete result.json, each trial, nothing half-written."""
 
 import csv
 import errno

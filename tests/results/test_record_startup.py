@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import pytest
 
+from jaxgen.errors import ExitCode
 from jaxgen.results.record import Record
 from jaxgen.specs.measure import Isolation
 from support.small_runs import (
@@ -155,7 +156,7 @@ class TestIdentity:
         for arm in record.result["arms"]:
             record.loaded(arm, facts or loaded_facts())
         record.result["environment"] = ENVIRONMENT | (environment or {})
-        record.identify()
+        record.finish("completed", ExitCode.OK)
         return record.result["run_id"]
 
     def test_equal_runs_have_equal_ids(self, tmp_path):
