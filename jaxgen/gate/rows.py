@@ -175,8 +175,9 @@ def moved(rows: Sequence[GateRow]) -> Mapping[str, Any] | None:
     of_metric = [row for row in compared if row["metric"] == metric]
     log_changes = [math.log1p(row["change"] or 0) for row in of_metric]
     log_noises = [math.log1p(row["noise"] or 0) for row in of_metric]
-    change = math.exp(sum(log_changes) / len(of_metric)) - 1
-    noise = sum(log_noises) / len(of_metric)
+    count = len(of_metric)
+    change = math.exp(sum(log_changes) / count) - 1
+    noise = sum(log_noises) / count
     return {
         "metric": metric,
         "change": change,

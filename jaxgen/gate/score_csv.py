@@ -103,7 +103,10 @@ def _cells(params: Mapping[str, int], calls: Metric) -> dict[str, Any]:
     cells["throughput_items_per_sec"] = params["batch_size"] / mean_s if mean_s else ""
     for statistic in ("p50", "p95", "p99", "mean", "std"):
         seconds = calls[statistic]
-        cells[f"latency_{statistic}_ms"] = "" if seconds is None else 1e3 * seconds
+        cell = ""  # not known, as p99 is below 100 calls
+        if seconds is not None:
+            cell = 1e3 * seconds
+        cells[f"latency_{statistic}_ms"] = cell
     return cells
 
 
