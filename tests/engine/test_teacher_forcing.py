@@ -57,10 +57,10 @@ def read(model, answers=ANSWERS, prompts=PROMPTS):
     return [np.concatenate(pieces) for pieces in rows]
 
 
-def taught(teacher, pupil, path, rows=ROWS, **settings):
-    """What a pupil's worker says of a teacher's logits; plain JSON, NaN refused."""
-    write_reference_logits(teacher, rows, path, **settings)
-    return json.loads(json.dumps(compare_logits(pupil, rows, path), allow_nan=False))
+def compared(reference, candidate, path, rows=ROWS, **settings):
+    """What a candidate answers about reference logits; plain JSON, NaN refused."""
+    write_reference_logits(reference, rows, path, **settings)
+    return json.loads(json.dumps(compare_logits(candidate, rows, path), allow_nan=False))
 
 
 @pytest.fixture(scope="module", params=["qwen3"])  # every family through all caches: test_caches.py
@@ -86,8 +86,8 @@ def family(request):
 @pytest.mark.parametrize("name", CACHES)
 def test_every_cache_reads_the_same_logits(family, name):
     which, expected = family
-    given = read(engine(run(architecture=FAMILIES[which], cache=CACHES[name])))
-    for ours, theirs in zip(given, expected, strict=True):
+    logprobs = read(engine(run(architecture=FAMILIES[which], cache=CACHES[name])))
+    for ours, theirs in zip(logprobs, expected, strict=True):
         assert ours.dtype == np.float32
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=ROUNDING)
 
@@ -120,8 +120,8 @@ def test_caches_of_static_shape_are_stepped_and_the_others_read_in_one_pass(name
 @pytest.mark.parametrize("name", ["fixed_unsliced", "none"])
 def test_chunks_and_batches_change_nothing(monkeypatch, expected, name):
     monkeypatch.setattr(teacher_forcing, "CHUNK_BYTES", 2 * 2 * 97 * 4)  # two positions of two rows
-    given = read(engine(run(cache=CACHES[name], batch_size=2)))
-    for ours, theirs in zip(given, expected, strict=True):
+    logprobs = read(engine(run(cache=CACHES[name], batch_size=2)))
+    for ours, theirs in zip(logprobs, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=ROUNDING)
 
 
@@ -181,11 +181,11 @@ class TestWrong:
             return write(buffer, new, jnp.maximum(starts - 1, 0) if new.shape[1] == 1 else starts)
 
         monkeypatch.setattr(Buffer, "written", early)
-        found = taught(
+        result = compared(
             right, engine(run(architecture=architecture, cache=UNSLICED)), tmp_path / "t.npy"
         )
-        assert all(row[0] < ROUNDING for row in found["kl"])
-        assert all(min(row[1:]) > WRONG for row in found["kl"])
+        assert all(row[0] < ROUNDING for row in result["kl"])
+        assert all(min(row[1:]) > WRONG for row in result["kl"])
 
     def test_a_wrong_leaf_shows_at_the_positions_that_use_it(self, tmp_path):
         """The learned position 3 is spoilt: rows are right before it, and wrong from there on."""
@@ -199,46 +199,46 @@ class TestWrong:
             else leaf
             for name, leaf in zip(names, wrong.leaves, strict=True)
         )
-        found = taught(right, wrong, tmp_path / "t.npy")
-        for row, prompt in zip(found["kl"], PROMPTS, strict=True):
+        result = compared(right, wrong, tmp_path / "t.npy")
+        for row, prompt in zip(result["kl"], PROMPTS, strict=True):
             uses = [len(prompt) - 1 + position >= spoilt_place for position in range(len(row))]
             assert [value > WRONG for value in row] == uses, row
             assert all(value < ROUNDING for value, used in zip(row, uses, strict=True) if not used)
         assert max(map(len, ANSWERS)) > 1
-        assert [sum(value > WRONG for value in row) for row in found["kl"]] == [0, 3, 1]
+        assert [sum(value > WRONG for value in row) for row in result["kl"]] == [0, 3, 1]
 
     @pytest.mark.parametrize("who", ["candidate", "baseline", "both"])
     def test_weights_that_are_no_numbers_are_named(self, tmp_path, model, who):
         broken = engine(run(cache=UNSLICED))
         broken.leaves = tuple(leaf.at[(0,) * leaf.ndim].set(jnp.nan) for leaf in broken.leaves)
-        teacher = model if who == "candidate" else broken
-        found = taught(teacher, model if who == "baseline" else broken, tmp_path / "t.npy")
-        assert found["non_finite"] == who
-        assert {value for row in found["kl"] for value in row} == {None}
-        assert (found["logit_spread"] is None) == (who != "candidate")
+        reference = model if who == "candidate" else broken
+        result = compared(reference, model if who == "baseline" else broken, tmp_path / "t.npy")
+        assert result["non_finite"] == who
+        assert {value for row in result["kl"] for value in row} == {None}
+        assert (result["logit_spread"] is None) == (who != "candidate")
 
 
-class TestTeacher:
+class TestReferenceLogits:
     """The file, and what is said of it."""
 
     def test_an_arm_agrees_with_itself(self, tmp_path, model, expected):
-        found = taught(model, model, tmp_path / "t.npy")
-        assert [len(row) for row in found["kl"]] == [len(answer) for answer in ANSWERS]
+        result = compared(model, model, tmp_path / "t.npy")
+        assert [len(row) for row in result["kl"]] == [len(answer) for answer in ANSWERS]
         assert {
-            value for row in [*found["kl"], *found["max_abs_logprob_diff"]] for value in row
+            value for row in [*result["kl"], *result["max_abs_logprob_diff"]] for value in row
         } == {0.0}
-        assert (found["positions_compared"], found["positions_total"], found["non_finite"]) == (
+        assert (result["positions_compared"], result["positions_total"], result["non_finite"]) == (
             9,
             9,
             None,
         )
         np.testing.assert_allclose(
-            found["logit_spread"], np.concatenate(expected).std(-1).mean(), rtol=1e-4
+            result["logit_spread"], np.concatenate(expected).std(-1).mean(), rtol=1e-4
         )
         best = np.sort(expected[1][2])[-2:]
-        assert found["margins"]["candidate"] == found["margins"]["baseline"]
+        assert result["margins"]["candidate"] == result["margins"]["baseline"]
         np.testing.assert_allclose(
-            found["margins"]["candidate"][1][2], best[1] - best[0], rtol=1e-3
+            result["margins"]["candidate"][1][2], best[1] - best[0], rtol=1e-3
         )
 
     def test_the_file_holds_every_position_in_row_order(self, tmp_path, model, expected):
@@ -248,33 +248,33 @@ class TestTeacher:
         assert [path.name for path in tmp_path.iterdir()] == ["t.npy"]
 
     def test_too_much_is_cut_evenly_from_the_ends(self, tmp_path, model):
-        found = taught(model, model, tmp_path / "t.npy", max_bytes=6 * 97 * 4 + 3)
+        result = compared(model, model, tmp_path / "t.npy", max_bytes=6 * 97 * 4 + 3)
         assert np.load(tmp_path / "t.npy").shape == (6, 97)
-        assert [len(row) for row in found["kl"]] == [2, 2, 2]
-        assert (found["positions_compared"], found["positions_total"]) == (6, 9)
-        assert {value for row in found["kl"] for value in row} == {
+        assert [len(row) for row in result["kl"]] == [2, 2, 2]
+        assert (result["positions_compared"], result["positions_total"]) == (6, 9)
+        assert {value for row in result["kl"] for value in row} == {
             0.0
         }  # each with its own position
 
     def test_fewer_positions_than_rows_are_those_of_the_first_rows(self, tmp_path, model):
-        found = taught(model, model, tmp_path / "t.npy", max_bytes=2 * 97 * 4)
-        assert found["kl"] == [[0.0], [0.0], []]
+        result = compared(model, model, tmp_path / "t.npy", max_bytes=2 * 97 * 4)
+        assert result["kl"] == [[0.0], [0.0], []]
 
-    def test_a_pupil_with_less_room_compares_what_it_can_hold(self, tmp_path, model):
-        found = taught(model, engine(run(cache=UNSLICED, max_new_tokens=3)), tmp_path / "t.npy")
-        assert found["positions_compared"] == 8
-        assert [value is None for value in found["kl"][1]] == [False, False, False, True]
+    def test_a_candidate_with_less_room_compares_what_it_can_hold(self, tmp_path, model):
+        result = compared(model, engine(run(cache=UNSLICED, max_new_tokens=3)), tmp_path / "t.npy")
+        assert result["positions_compared"] == 8
+        assert [value is None for value in result["kl"][1]] == [False, False, False, True]
         assert (
             compare_logits(model, ROWS, tmp_path / "t.npy", limits=(1, 2, 3))["positions_compared"]
             == 6
         )
-        assert max(value for row in found["kl"] for value in row if value is not None) < ROUNDING
+        assert max(value for row in result["kl"] for value in row if value is not None) < ROUNDING
 
     def test_another_vocabulary_is_said_and_nothing_compared(self, tmp_path, model):
         np.save(tmp_path / "t.npy", np.zeros((9, 50), np.float32))
-        found = compare_logits(model, ROWS, tmp_path / "t.npy")
-        assert found["skipped"] == "the candidate's vocabulary has 97 tokens, the baseline's 50"
-        assert (found["kl"], found["positions_compared"]) == ([], 0)
+        result = compare_logits(model, ROWS, tmp_path / "t.npy")
+        assert result["skipped"] == "the candidate's vocabulary has 97 tokens, the baseline's 50"
+        assert (result["kl"], result["positions_compared"]) == ([], 0)
 
     def test_a_file_of_other_answers_is_refused(self, tmp_path, model):
         np.save(tmp_path / "t.npy", np.zeros((10, 97), np.float32))
@@ -287,20 +287,20 @@ class TestTeacher:
 
 
 def test_the_divergence_is_that_of_the_definition():
-    teacher, ours = np.log(np.array([[0.5, 0.25, 0.25]])), np.log(np.array([[0.25, 0.5, 0.25]]))
-    found = distances(teacher, ours)
-    np.testing.assert_allclose(found.kl, [0.5 * np.log(2) - 0.25 * np.log(2)])
-    np.testing.assert_allclose(found.moved, [np.log(2)])
-    np.testing.assert_allclose(found.margins, [np.log(2)])
+    reference, ours = np.log(np.array([[0.5, 0.25, 0.25]])), np.log(np.array([[0.25, 0.5, 0.25]]))
+    result = distances(reference, ours)
+    np.testing.assert_allclose(result.kl, [0.5 * np.log(2) - 0.25 * np.log(2)])
+    np.testing.assert_allclose(result.moved, [np.log(2)])
+    np.testing.assert_allclose(result.margins, [np.log(2)])
 
 
 def test_the_unlikely_do_not_count_in_the_largest_difference():
-    teacher = np.log(np.array([*[0.0999] * LIKELIEST, 1e-3]))[None]
-    ours = teacher.copy()
+    reference = np.log(np.array([*[0.0999] * LIKELIEST, 1e-3]))[None]
+    ours = reference.copy()
     ours[0, -1] -= 5.0
-    assert distances(teacher, ours).moved == 0.0
+    assert distances(reference, ours).moved == 0.0
     ours[0, 0] -= 0.25
-    np.testing.assert_allclose(distances(teacher, ours).moved, 0.25)
+    np.testing.assert_allclose(distances(reference, ours).moved, 0.25)
 
 
 def test_bfloat16_against_float32_is_rounding(tmp_path, model):
@@ -315,8 +315,10 @@ def test_bfloat16_against_float32_is_rounding(tmp_path, model):
         arm: [row | {"tokens": new} for row, new in zip(ROWS, tokens(each), strict=True)]
         for arm, each in arms.items()
     }
-    told = taught(arms["baseline"], arms["candidate"], tmp_path / "t.npy", rows=rows["baseline"])
-    found = compare_tokens(
+    differences = compared(
+        arms["baseline"], arms["candidate"], tmp_path / "t.npy", rows=rows["baseline"]
+    )
+    result = compare_tokens(
         rows["candidate"],
         rows["baseline"],
         dtypes={"candidate": ["bfloat16"] * 4, "baseline": ["float32"] * 4},
@@ -324,11 +326,11 @@ def test_bfloat16_against_float32_is_rounding(tmp_path, model):
         logprobs=lambda arm, before, two: [
             float(next_logprobs(arms[arm], before)[token]) for token in two
         ],
-        forced=told,
+        forced=differences,
     )
-    assert found["status"] in ("identical", "rounding"), found["reasons"]
-    assert ROUNDING < found["max_abs_logprob_diff"] < found["tolerance"]
-    assert 0 < found["kl_mean"] < found["kl_max"]
+    assert result["status"] in ("identical", "rounding"), result["reasons"]
+    assert ROUNDING < result["max_abs_logprob_diff"] < result["tolerance"]
+    assert 0 < result["kl_mean"] < result["kl_max"]
 
 
 class TestDivergences:
@@ -337,13 +339,15 @@ class TestDivergences:
     def test_both_arms_log_probabilities_come_from_the_pass(self, tmp_path, model):
         other = engine(run(cache=NoCache()))
         write_reference_logits(model, ROWS, tmp_path / "t.npy")
-        asked = [
+        divergences = [
             {"row": 0, "position": 1, "tokens": [3, 77]},
             {"row": 1, "position": 3, "tokens": [8, 1]},
         ]
-        answers = compare_logits(other, ROWS, tmp_path / "t.npy", divergences=asked)["divergences"]
+        answers = compare_logits(other, ROWS, tmp_path / "t.npy", divergences=divergences)[
+            "divergences"
+        ]
         arms = {"candidate": read(other), "baseline": read(model)}
-        for at, by_arm in zip(asked, answers, strict=True):
+        for at, by_arm in zip(divergences, answers, strict=True):
             for arm, rows in arms.items():
                 assert by_arm[arm] == rows[at["row"]][at["position"]][at["tokens"]].tolist()
 
@@ -353,22 +357,26 @@ class TestDivergences:
         write_reference_logits(model, ROWS, tmp_path / "t.npy")
         compare_logits(model, ROWS, tmp_path / "t.npy")
         mark = ledger.mark()
-        asked = [{"row": row, "position": 0, "tokens": [1, 2]} for row in range(len(ROWS))]
-        answers = compare_logits(model, ROWS, tmp_path / "t.npy", divergences=asked)["divergences"]
+        divergences = [{"row": row, "position": 0, "tokens": [1, 2]} for row in range(len(ROWS))]
+        answers = compare_logits(model, ROWS, tmp_path / "t.npy", divergences=divergences)[
+            "divergences"
+        ]
         assert None not in answers
         assert len({len(prompt) for prompt in PROMPTS}) == len(PROMPTS)
         assert ledger.since(mark).entries == ()
 
     def test_a_position_that_was_not_compared_has_no_answer(self, tmp_path, model):
-        asked = [{"row": 1, "position": position, "tokens": [1, 2]} for position in (1, 2)]
+        divergences = [{"row": 1, "position": position, "tokens": [1, 2]} for position in (1, 2)]
         write_reference_logits(model, ROWS, tmp_path / "t.npy", max_bytes=6 * 97 * 4)
-        answers = compare_logits(model, ROWS, tmp_path / "t.npy", divergences=asked)["divergences"]
+        answers = compare_logits(model, ROWS, tmp_path / "t.npy", divergences=divergences)[
+            "divergences"
+        ]
         assert [answer is None for answer in answers] == [False, True]
 
     def test_another_vocabulary_leaves_them_open(self, tmp_path, model):
         np.save(tmp_path / "t.npy", np.zeros((9, 50), np.float32))
-        asked = [{"row": 1, "position": 1, "tokens": [1, 2]}]
-        assert compare_logits(model, ROWS, tmp_path / "t.npy", divergences=asked)[
+        divergences = [{"row": 1, "position": 1, "tokens": [1, 2]}]
+        assert compare_logits(model, ROWS, tmp_path / "t.npy", divergences=divergences)[
             "divergences"
         ] == [None]
 
@@ -376,8 +384,8 @@ class TestDivergences:
         broken = engine(run(cache=UNSLICED))
         broken.leaves = tuple(leaf.at[(0,) * leaf.ndim].set(jnp.nan) for leaf in broken.leaves)
         write_reference_logits(model, ROWS, tmp_path / "t.npy")
-        asked = [{"row": 1, "position": 1, "tokens": [1, 2]}]
-        (answer,) = compare_logits(broken, ROWS, tmp_path / "t.npy", divergences=asked)[
+        divergences = [{"row": 1, "position": 1, "tokens": [1, 2]}]
+        (answer,) = compare_logits(broken, ROWS, tmp_path / "t.npy", divergences=divergences)[
             "divergences"
         ]
         assert answer["candidate"] == [None, None]
@@ -392,7 +400,7 @@ def test_one_position_alone_compiles_once_for_prompts_of_similar_lengths(family,
     mark = ledger.mark()
     row = ROWS[1]
     before = [*row["prompt_tokens"], *row["tokens"][:2]]
-    found = next_logprobs(model, before)
+    result = next_logprobs(model, before)
     assert ledger.since(mark).entries == ()
     expected = read(model)[1][2]
-    np.testing.assert_allclose(found, expected, rtol=0, atol=ROUNDING)
+    np.testing.assert_allclose(result, expected, rtol=0, atol=ROUNDING)
