@@ -5,7 +5,7 @@ not imported. The way of a report through this package:
 
     results.collection   which runs, read and checked
     points               each run or case, with the settings that tell it from the others
-    sentences, run_facts, tables/   what is said of the points
+    sentences, run_warnings, run_facts, tables/   what is said of the points
     plots/               what is drawn of them
     page                 all of it, gathered once
     rendering            the page as Markdown and HTML, by templates/

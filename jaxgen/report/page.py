@@ -4,9 +4,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from jaxgen.report import run_facts, sentences
+from jaxgen.report.failures import tracebacks
 from jaxgen.report.lookup import value_at
 from jaxgen.report.plots.drawing import LeftOut, Plot
 from jaxgen.report.points import Point, whole_run
+from jaxgen.report.run_warnings import warnings_of
 from jaxgen.report.settings import as_overrides, sides
 from jaxgen.report.tables.arms import arms_table
 from jaxgen.report.tables.cells import Table, facts_table
@@ -136,11 +138,11 @@ def _run_part(run: StoredRun, points: Sequence[Point], plots: list[Plot]) -> Run
         run=run,
         label=as_overrides(shared_settings),
         sentence=sentences.sentence_of(run),
-        warnings=sentences.warnings_of(run),
+        warnings=warnings_of(run),
         arms=arms_table(point),
         gate=gate_table(gate) if gate else None,
         divergence=_divergence(own),
-        tracebacks=sentences.tracebacks(run),
+        tracebacks=tracebacks(run),
         measurement=facts_table("How it was measured", measurement),
         command=run_facts.command_of(run),
         commit=run_facts.commit_of(run),

@@ -4,7 +4,7 @@ Tables have a row and plots have a mark for each point.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from jaxgen.report.lookup import number_at
@@ -153,17 +153,12 @@ def points_of(runs: Sequence[StoredRun]) -> list[Point]:
     # What is the same at every point is left out: it says nothing of any of them.
     named = []
     for point, candidate, baseline in zip(points, candidates, baselines, strict=True):
-        settings = {}
-        for key in candidate_keys:
-            if key in candidate:
-                settings[key] = candidate[key]
+        settings = _only(candidate_keys, candidate)
         # The baseline's settings follow the candidate's, so that columns of one arm stand together.
-        for key in baseline_keys:
-            if key in baseline:
-                settings[f"{_BASELINE}{key}"] = baseline[key]
-        for key in params:
-            if key in point.params:
-                settings[key] = as_text(point.params[key])
+        for key, value in _only(baseline_keys, baseline).items():
+            settings[f"{_BASELINE}{key}"] = value
+        for key, value in _only(params, point.params).items():
+            settings[key] = as_text(value)
         named.append(dataclasses.replace(point, settings=settings))
     return named
 
@@ -180,6 +175,11 @@ def measured_soundly(point: Point) -> bool:
     if point.verdict == "invalid":
         return False
     return point.primary is not None
+
+
+def _only(keys: Iterable[str], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of some values that have one of the keys, in the order of the keys."""
+    return {key: values[key] for key in keys if key in values}
 
 
 def _cases_of(runs: Sequence[StoredRun]) -> list[Point]:

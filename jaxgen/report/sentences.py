@@ -1,16 +1,14 @@
-"""What a report says in sentences: how runs came out, and what to be wary of in their figures."""
+"""What a report says in sentences: how one run came out, and how all points did."""
 
-import dataclasses
-import json
 from collections import Counter
 from collections.abc import Sequence
 
+from jaxgen.report.failures import failed_arms, failure_of
 from jaxgen.report.lookup import median_with_unit, number_at, value_at
 from jaxgen.report.points import Point
 from jaxgen.results import formatting
 from jaxgen.results.collection import StoredRun
-from jaxgen.results.schema import ArmResult, Result, Selftest
-from jaxgen.specs.fault import Fault
+from jaxgen.results.schema import Result, Selftest
 
 
 def sentence_of(run: StoredRun) -> str:
@@ -30,7 +28,7 @@ def sentence_of(run: StoredRun) -> str:
     gate = _gate_outcome(result)
     verdict = result.get("verdict")
     if verdict:
-        sentence = _as_sentence(result.get("verdict_reason") or verdict)
+        sentence = as_sentence(result.get("verdict_reason") or verdict)
         return f"{sentence} {gate}" if gate else sentence
     study = _study_outcome(result)
     return study or gate or _candidate_alone(result)
@@ -64,7 +62,7 @@ def sentence_of_all(points: Sequence[Point], *, unread: int) -> str:
     apart = formatting.baselines_apart(baselines)
     if apart:
         text += f". Note: {apart}"
-    return _as_sentence(text)
+    return as_sentence(text)
 
 
 def badge(runs: Sequence[StoredRun]) -> str | None:
@@ -78,78 +76,12 @@ def badge(runs: Sequence[StoredRun]) -> str | None:
     return result.get("verdict")
 
 
-def warnings_of(run: StoredRun) -> list[str]:
-    """Return all that a reader must see beside the figures: faults, failures and notes."""
-    result = run.result
-    gate_notes = value_at(result, "gate", "notes") or []
-    notes = [str(note) for note in result.get("notes", [])]
-    notes += [str(note) for note in gate_notes]
-    # A note of the run says already which arm has random weights, and what that means.
-    is_noted = "random weights" in "\n".join(notes).lower()
-    texts = []
-    for name, arm in result["arms"].items():
-        # Figures of an arm with a fault must never be taken for true ones.
-        faults = _injected_faults(arm)
-        if faults:
-            listed = ", ".join(faults)
-            texts.append(f"a fault was put into the {name} on purpose: {listed}")
-        has_random_weights = value_at(arm, "weights", "random")
-        if has_random_weights and not is_noted:
-            texts.append(f"the {name} has random weights")
-    # The figures of an arm that failed are of the trials before that.
-    for name, arm in failed_arms(result).items():
-        texts.append(f"the {name} failed: {failure_of(arm)}")
-    for name in _undetected_faults(result):
-        texts.append(f"{name} was not found by the selftest")
-    texts += notes
-    return [_as_sentence(text) for text in texts]
-
-
-def failed_arms(result: Result) -> dict[str, ArmResult]:
-    """Return the arms that failed, by name."""
-    failed = {}
-    for name, arm in result["arms"].items():
-        failure = arm.get("failure")
-        if isinstance(failure, dict):
-            failed[name] = arm
-    return failed
-
-
-def failure_of(arm: ArmResult) -> str | None:
-    """Return the kind of a failure and the first line of its message; None where there is none."""
-    failure = arm.get("failure")
-    if not isinstance(failure, dict):
-        return None
-    parts = []
-    kind = failure.get("kind")
-    if kind:
-        parts.append(str(kind))
-    message = str(failure.get("message") or "").strip()
-    if message:
-        parts.append(message.splitlines()[0])
-    return ": ".join(parts)
-
-
-def tracebacks(run: StoredRun) -> list[tuple[str, str]]:
-    """Return each failed arm's name with its traceback, or what else it left behind."""
-    texts = []
-    for name, arm in failed_arms(run.result).items():
-        failure = arm["failure"]
-        if failure is None:
-            continue
-        # A process that was killed has no traceback, and its message says the signal.
-        text = failure.get("traceback") or failure.get("message")
-        text = text or failure.get("kind")
-        texts.append((name, str(text)))
-    return texts
-
-
 def _failed_run(result: Result) -> str:
     failures = []
     for name, arm in failed_arms(result).items():
         failures.append(f"the {name}: {failure_of(arm)}")
     reason = "; ".join(failures) or "no arm says why: see its jaxgen.log"
-    return _as_sentence(f"the run failed; {reason}")
+    return as_sentence(f"the run failed; {reason}")
 
 
 def _gate_outcome(result: Result) -> str | None:
@@ -159,9 +91,9 @@ def _gate_outcome(result: Result) -> str | None:
     if not reason:
         return None
     if status == "passed":
-        return _as_sentence(f"the gate passed: {reason}")
+        return as_sentence(f"the gate passed: {reason}")
     outcome = "a regression" if status == "regression" else status
-    return _as_sentence(f"the gate found {outcome}: {reason}")
+    return as_sentence(f"the gate found {outcome}: {reason}")
 
 
 def _study_outcome(result: Result) -> str | None:
@@ -172,10 +104,10 @@ def _study_outcome(result: Result) -> str | None:
         percent = f"{100 * floor:.2f} %"
         key = calibration.get("key")
         count = calibration.get("repetitions", "several")
-        return _as_sentence(f"the noise floor of {key} is {percent}, by {count} measurements")
+        return as_sentence(f"the noise floor of {key} is {percent}, by {count} measurements")
     selftest = result.get("selftest")
     if selftest and selftest.get("rates"):
-        return _as_sentence(_rates_of(selftest))
+        return as_sentence(_rates_of(selftest))
     return None
 
 
@@ -199,9 +131,9 @@ def _candidate_alone(result: Result) -> str:
     metrics = candidate.get("metrics", {})
     primary = next(iter(metrics), None)
     if primary is None:
-        return _as_sentence("no verdict")
+        return as_sentence("no verdict")
     median = median_with_unit(candidate, primary)
-    return _as_sentence(f"one arm was measured, without a baseline: {median}")
+    return as_sentence(f"one arm was measured, without a baseline: {median}")
 
 
 def _outcomes(points: Sequence[Point], unread: int) -> str:
@@ -246,28 +178,7 @@ def _regressions(points: Sequence[Point]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _injected_faults(arm: ArmResult) -> list[str]:
-    """Name the faults of an arm's configuration, each with its value."""
-    without_fault = dataclasses.asdict(Fault())
-    configured = value_at(arm, "config", "fault") or {}
-    faults = []
-    for key, value in configured.items():
-        if value != without_fault.get(key):
-            faults.append(f"{key}={json.dumps(value)}")
-    return faults
-
-
-def _undetected_faults(result: Result) -> list[str]:
-    """Name the faults that a selftest injected and did not find."""
-    injected = value_at(result, "selftest", "faults") or {}
-    names = []
-    for name, fault in injected.items():
-        if not fault.get("found"):
-            names.append(f"fault.{name}")
-    return names
-
-
-def _as_sentence(text: str) -> str:
+def as_sentence(text: str) -> str:
     """Begin with a capital, but for a setting such as `cache=fixed`, and end with a full stop."""
     text = " ".join(text.split())
     first_word = text.split(" ", 1)[0]

@@ -4,6 +4,7 @@ import pytest
 
 from jaxgen.report import sentences
 from jaxgen.report.points import points_of
+from jaxgen.report.run_warnings import warnings_of
 from jaxgen.results import formatting
 from jaxgen.results.collection import collect
 from support import stored_runs
@@ -71,7 +72,7 @@ def test_what_a_gate_notes_stands_among_the_warnings(tmp_path):
         "notes": ["the model differs"],
     }
     (run,) = collect([write(tmp_path / "run", result(gate=gate))]).runs
-    assert sentences.warnings_of(run) == ["A note of the run.", "The model differs."]
+    assert warnings_of(run) == ["A note of the run.", "The model differs."]
 
 
 def test_a_regression_among_several_points_is_named(tmp_path):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from jaxgen.report.lookup import number_at, value_at
 from jaxgen.report.plots.drawing import Drawing, LeftOut
+from jaxgen.report.plots.rates import rate_in_words, short_rate
 from jaxgen.report.plots.style import (
     ACCENT,
     MUTED,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 _SUBJECT = "roofline position"
 _MOST_NAMED = 4
 """With more marks than that, the key would be larger than the picture."""
-_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _POWERS = range(-6, 18)
 
 Roof = tuple[float, float]
@@ -143,7 +143,7 @@ def _shares_of_arms(point: Point) -> list[str]:
 
 def _in_words(mark: _Mark) -> str:
     intensity = formatting.number(mark.flops_per_byte, digits=3)
-    rate = _rate(mark.flops_per_s)
+    rate = rate_in_words(mark.flops_per_s)
     text = f"{mark.label}, {mark.phase}: {intensity} FLOP a byte, {rate}"
     if mark.mbu is None:
         return text
@@ -203,7 +203,7 @@ def _put_roofs(axes: "Axes", intensities: Sequence[float], roofs: Sequence[Roof]
     bandwidth, peak = roofs[-1]
     bandwidth_per_s = formatting.size(int(bandwidth))
     axes.annotate(
-        f"{bandwidth_per_s}/s, {_rate(peak)}",
+        f"{bandwidth_per_s}/s, {rate_in_words(peak)}",
         (high, peak),
         xytext=(-2, 4),
         textcoords="offset points",
@@ -220,7 +220,7 @@ def _set_ticks(axes: "Axes") -> None:
     axes.xaxis.set_ticks(x, x_labels)
     axes.xaxis.set_ticks([], minor=True)
     y = _ticks(axes.get_ylim())
-    y_labels = [_short_rate(value) for value in y]
+    y_labels = [short_rate(value) for value in y]
     axes.yaxis.set_ticks(y, y_labels)
     axes.yaxis.set_ticks([], minor=True)
 
@@ -232,22 +232,3 @@ def _ticks(ends: Iterable[float]) -> list[float]:
     if len(powers) > 1:
         return powers
     return log_ticks(low, high, (1, 2, 5), _POWERS)
-
-
-def _short_rate(flops_per_s: float) -> str:
-    value, prefix = _scaled(flops_per_s)
-    return f"{value:g} {prefix}".strip()
-
-
-def _rate(flops_per_s: float) -> str:
-    value, prefix = _scaled(flops_per_s)
-    number = formatting.number(value, digits=3)
-    return f"{number} {prefix}FLOP/s"
-
-
-def _scaled(rate: float) -> tuple[float, str]:
-    """Return a rate in the largest unit in which it is at least 1, and that unit's prefix."""
-    for scale, prefix in _PREFIXES:
-        if rate >= scale:
-            return rate / scale, prefix
-    return rate, ""

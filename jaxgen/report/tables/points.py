@@ -3,9 +3,9 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 
+from jaxgen.report.failures import failure_of
 from jaxgen.report.lookup import value_at
 from jaxgen.report.points import Point
-from jaxgen.report.sentences import failure_of
 from jaxgen.report.tables.cells import (
     UNKNOWN,
     Cell,
@@ -53,8 +53,6 @@ def points_table(points: Sequence[Point], unread: Sequence[Unread] = ()) -> Tabl
 
 def _columns(points: Sequence[Point], unread: Sequence[Unread]) -> list[_Column]:
     """Return the columns from what tells a point apart to what qualifies its figures."""
-    # Points without a baseline have no ratio and nothing to agree with.
-    has_baseline = any("baseline" in point.arms for point in points)
     folders = {point.run.folder for point in points}
     settings: dict[str, None] = {}
     qualities: dict[str, None] = {}
@@ -66,16 +64,7 @@ def _columns(points: Sequence[Point], unread: Sequence[Unread]) -> list[_Column]
         columns.append(_Column("run", False, _run_of_point))
     columns += [_setting_column(key) for key in settings]
     columns.append(_Column("verdict", False, _verdict_cell))
-    headings = _primary_metrics(points)
-    for metric, heading in headings.items():
-        head = f"candidate, {heading}" if has_baseline else heading
-        columns.append(_metric_column("candidate", metric, head))
-    if has_baseline:
-        for metric, heading in headings.items():
-            head = f"baseline, {heading}"
-            columns.append(_metric_column("baseline", metric, head))
-        columns.append(_Column("ratio [95 % interval]", True, _ratio_cell))
-        columns.append(_Column("outputs", False, _agreement_cell))
+    columns += _columns_of_arms(points)
     columns += [_quality_column(name) for name in qualities]
     # Behind the figures stands what says how far they can be trusted.
     columns.append(_Column("warm", False, _warm_arms))
@@ -83,13 +72,30 @@ def _columns(points: Sequence[Point], unread: Sequence[Unread]) -> list[_Column]
     return columns
 
 
+def _columns_of_arms(points: Sequence[Point]) -> list[_Column]:
+    """Return the metrics of the verdicts, first of all candidates, and how both arms compare."""
+    headings = _primary_metrics(points)
+    columns = []
+    # Points without a baseline have no ratio and nothing to agree with.
+    if not any("baseline" in point.arms for point in points):
+        for metric, heading in headings.items():
+            columns.append(_metric_column("candidate", metric, heading))
+        return columns
+    for arm in ("candidate", "baseline"):
+        for metric, heading in headings.items():
+            columns.append(_metric_column(arm, metric, f"{arm}, {heading}"))
+    columns.append(_Column("ratio [95 % interval]", True, _ratio_cell))
+    columns.append(_Column("outputs", False, _agreement_cell))
+    return columns
+
+
 def _unread_row(run: Unread, columns: Sequence[_Column]) -> Row:
     """Return a row that says in the column of the verdicts why a run has none."""
     cells = []
     for column in columns:
-        # The reason stands where the reader looks for a verdict.
         if column.head == "run":
             cells.append(_run_cell(run.name))
+        # The reason stands where the reader looks for a verdict.
         elif column.cell_of is _verdict_cell:
             cells.append(Cell(f"not shown: {run.reason}"))
         else:
