@@ -16,7 +16,7 @@ from jaxgen.specs.architecture import Architecture, RopeScaling
 from jaxgen.specs.baseline import REPLACEABLE, Baseline
 from jaxgen.specs.cache import Dynamic, Fixed, NoCache
 from jaxgen.specs.console import ConsolePlan
-from jaxgen.specs.experiment import SLOTS
+from jaxgen.specs.experiment import SHARED_SLOTS, SLOTS
 from jaxgen.specs.fault import Fault
 from jaxgen.specs.jit import Strategy
 from jaxgen.specs.run import Process
@@ -42,9 +42,14 @@ PARAMETERS = {
 """As published for each model, embeddings counted once."""
 
 
-def candidate(*overrides):
+def experiment_of(*overrides):
+    """An experiment without a baseline, unless the overrides are about one."""
     off = [] if any(override.startswith("baseline") for override in overrides) else ["baseline=off"]
-    return load_experiment([*overrides, *off]).arms["candidate"]
+    return load_experiment([*overrides, *off])
+
+
+def candidate(*overrides):
+    return experiment_of(*overrides).candidate
 
 
 def baseline(*overrides):
@@ -56,9 +61,10 @@ class TestTable:
         ("group", "option", "spec"), OPTIONS, ids=lambda value: getattr(value, "__name__", value)
     )
     def test_every_option_composes_alone(self, group, option, spec):
-        arm = candidate(f"{group}={option}", *NEEDED.get((group, option), []))
-        assert type(getattr(arm.run, group)) is spec
-        assert arm.choices[group] == option
+        experiment = experiment_of(f"{group}={option}", *NEEDED.get((group, option), []))
+        holder = experiment if group in SHARED_SLOTS else experiment.candidate.run
+        assert type(getattr(holder, group)) is spec
+        assert experiment.candidate.choices[group] == option
 
     def test_every_experiment_composes(self):
         for path in (conf_dir() / "experiment").glob("*.yaml"):
