@@ -12,7 +12,8 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 
-from jaxgen.api.load import Engine, candidate
+from jaxgen.api.candidate import candidate
+from jaxgen.api.load import Engine
 from jaxgen.errors import UserError
 
 MOST_NEW_TOKENS = 256  # where a task names no limit; the harness's own default for other models

@@ -1,12 +1,12 @@
 """The Python API: a composed candidate as an object that generates and scores, in this process."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from jaxgen.api.candidate import candidate
 from jaxgen.checkpoints.progress import Progress, silent
 from jaxgen.checkpoints.restore import load as load_weights
-from jaxgen.config.experiment import load_candidate
 from jaxgen.engine import engine as engines
 from jaxgen.engine.continuous import Continuous, Request
 from jaxgen.engine.continuous_call import Call
@@ -16,7 +16,7 @@ from jaxgen.engine.scoring.score import score
 from jaxgen.engine.scoring.scorer import Scorer
 from jaxgen.errors import UserError
 from jaxgen.models.sharding import shardings_of
-from jaxgen.specs.run import Process, Run
+from jaxgen.specs.run import Run
 from jaxgen.specs.score import Score, text_or_id_problems
 from jaxgen.specs.workload import Batching
 from jaxgen.workloads.codec import Codec
@@ -239,27 +239,3 @@ def load(*overrides: str) -> Engine:
         ' there was a curious'
     """
     return Engine(candidate(overrides))
-
-
-def candidate(overrides: Iterable[str]) -> Run:
-    """Compose the candidate alone, for this process.
-
-    Args:
-        overrides: as on the command line.
-
-    Raises:
-        UserError: as on the command line; or the candidate asks for processes of its own, while
-            this one is running already.
-    """
-    run = load_candidate(overrides).run
-    if run.mesh.joins or run.mesh.local_processes > 1:
-        raise UserError(
-            "mesh.processes, mesh.coordinator and mesh.local_processes are for workers that jaxgen "
-            "starts; here jax runs in your own process: give mesh.tensor and mesh.data alone"
-        )
-    if run.process != Process():
-        raise UserError(
-            "process.* is for workers that jaxgen starts; here jax runs in your own process: set "
-            "XLA_FLAGS and other variables before it starts"
-        )
-    return run

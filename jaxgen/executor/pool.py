@@ -134,7 +134,8 @@ class Pool:
         """
         arguments_of = {}
         for arm in self._arms:
-            arguments_of[arm] = {**arguments, **(by_arm or {}).get(arm, {})}
+            own = by_arm.get(arm, {}) if by_arm else {}
+            arguments_of[arm] = {**arguments, **own}
         if self.isolation is not Isolation.separate:
             return {arm: self.call(arm, command, **arguments_of[arm]) for arm in self._arms}
         executor = ThreadPoolExecutor(max_workers=len(self._arms))
@@ -159,17 +160,19 @@ class Pool:
         """Start the first arm's worker, and then the second's: `auto` needs the platform."""
         self._refuse_unequal_meshes()
         first, *others = self._arms
-        may_have_company = bool(others) and self.isolation is not Isolation.shared
-        self._launch(first, shares_device=may_have_company)
-        self.environments[first] = self.call(first, "hello")
-        self.isolation = self._settled_isolation(self.environments[first]["platform"])
+        # Before the platform is known: a device that may be shared must not be taken as a whole.
+        may_share = bool(others) and self.isolation is not Isolation.shared
+        self._launch(first, shares_device=may_share)
+        environment = self.call(first, "hello")
+        self.environments[first] = environment
+        self.isolation = self._settled_isolation(environment["platform"])
         for arm in others:
             if self.isolation is Isolation.separate:
                 self._launch(arm, shares_device=True)
                 self.environments[arm] = self.call(arm, "hello")
             else:
                 self._workers[arm] = self._workers[first]
-                self.environments[arm] = self.environments[first]
+                self.environments[arm] = environment
 
     def _settled_isolation(self, platform: str) -> Isolation:
         """Return `shared` or `separate`."""

@@ -12,24 +12,31 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from jaxgen import report, tracking
 from jaxgen.console.progress import Console
 from jaxgen.console.sweep_board import Board
 from jaxgen.errors import ExitCode, UserError
 from jaxgen.executor import job
 from jaxgen.executor.pool import ArmFailed, Pool, start_order
 from jaxgen.executor.worker_group import WorkerGroup
-from jaxgen.experiment import calibration, judge, machine_load, programs, selftest
+from jaxgen.experiment import (
+    calibration,
+    gating,
+    judge,
+    machine_load,
+    mirrors,
+    programs,
+    selftest,
+)
+from jaxgen.experiment.gating import StoredResult
 from jaxgen.experiment.session import Session
 from jaxgen.experiment.signals import terminated_like_interrupted
-from jaxgen.experiment.startup import startups
+from jaxgen.experiment.startup import add_startups
 from jaxgen.gate import regression
 from jaxgen.gate.score_csv import score_table
 from jaxgen.measure.case import Outcome
 from jaxgen.results.files import LOG, SCORES
 from jaxgen.results.record import Record
-from jaxgen.results.schema import Failure, Startup
-from jaxgen.specs import measure
+from jaxgen.results.schema import Failure
 from jaxgen.specs.experiment import Experiment
 from jaxgen.specs.study import Calibrate, Selftest, Single
 
@@ -72,13 +79,13 @@ def _execute_recorded(
         # A cluster's SIGTERM ends a run as Ctrl-C does: what was measured is kept.
         stack.enter_context(terminated_like_interrupted())
         # However the run ends, the tracker hears of it; last, when all files are there.
-        stack.callback(_track, experiment, record)
+        stack.callback(mirrors.track, experiment, record)
         stack.enter_context(console)
         # 2. The study: mostly one measurement, as `measure_once` tells.
         code = _run_and_close(study, experiment, record, console)
         # 3. The report, before the tracker, which sends the plots.
         if pages and code != ExitCode.INTERRUPTED:
-            _report(record)
+            mirrors.report_on(record)
     console.summary(record.result)
     return code
 
@@ -154,7 +161,7 @@ def measure_once(
 
     # Startups are measured by themselves, in processes that find nothing compiled.
     if plan.startup is not None:
-        _measure_startups(experiment, plan.startup, record, console)
+        add_startups(experiment, plan.startup, record, console)
 
     return _judge(experiment, record, outcomes, stored_result)
 
@@ -196,22 +203,11 @@ def _measure_case(
     session.add_trials(outcome, trials)
 
 
-def _measure_startups(
-    experiment: Experiment, which: measure.Startup, record: Record, console: Console
-) -> None:
-    """Start each arm anew, and add what that took to its section."""
-    log = record.folder / LOG
-    measured = startups(experiment.arms, which, log=log, console=console)
-    for arm, figures in measured.items():
-        startup = record.result["arms"][arm]["startup"]
-        startup.update(cast(Startup, figures))
-
-
 def _judge(
     experiment: Experiment,
     record: Record,
     outcomes: list[Outcome],
-    stored_result: tuple[regression.Stored, float] | None,
+    stored_result: StoredResult | None,
 ) -> ExitCode:
     """Say what may be said of the measurement, and hold it against the gate."""
     for case, outcome in enumerate(outcomes):
@@ -223,18 +219,8 @@ def _judge(
             record.write(SCORES, score_table(record.result))
     if stored_result is None:
         return judge.exit_code(record.result)
-    return _judge_gate(experiment, record, stored_result)
-
-
-def _judge_gate(
-    experiment: Experiment, record: Record, stored_result: tuple[regression.Stored, float]
-) -> ExitCode:
-    """Return the gate's exit code; an invalid measurement passes none."""
-    stored, threshold = stored_result
-    margin, _ = judge.margin_of(experiment, record.result["environment"])
-    gate = regression.gate_section(record.result, stored, threshold=threshold, noise_floor=margin)
-    record.result["gate"] = gate
-    return judge.exit_code(record.result, [regression.exit_code(gate)])
+    # The gate comes last: an invalid measurement passes none, whatever its figures.
+    return gating.judge_gate(experiment, record, stored_result)
 
 
 _STUDIES: dict[type, Study] = {
@@ -243,27 +229,6 @@ _STUDIES: dict[type, Study] = {
     # A fault must be found by the very measurement that users make.
     Selftest: functools.partial(selftest.selftest, measure_once=measure_once),
 }
-
-
-def _report(record: Record) -> None:
-    """Write the pages; a page that cannot be written is a note, as the numbers are there."""
-    problem = report.attempt(record.folder).problem
-    if problem:
-        _add_notes(record, [problem])
-
-
-def _track(experiment: Experiment, record: Record) -> None:
-    """Tell the tracker what is on disk; it adds nothing but notes."""
-    _add_notes(record, tracking.track(experiment.tracker, record.folder))
-
-
-def _add_notes(record: Record, notes: list[str]) -> None:
-    """Add notes to a record that is closed already."""
-    for note in notes:
-        record.note(note)
-    if notes:
-        with contextlib.suppress(UserError):  # the numbers are there; only the note is not
-            record.save()
 
 
 def _execute_in_a_job(

@@ -65,6 +65,30 @@ def agreement_of(
     )
 
 
+def changed_between_processes(
+    names: Mapping[str, str],
+    outputs: Mapping[str, Rows],
+    first_outputs: Mapping[str, Rows],
+    *,
+    process: int,
+) -> list[str]:
+    """Return a sentence for each arm that wrote something else than in the first processes.
+
+    Args:
+        names: what to call each arm.
+        outputs: of each arm, in this pair of processes.
+        first_outputs: of each arm, in the first one.
+        process: the number of this pair, from 0.
+    """
+    sentences = []
+    for arm, rows in outputs.items():
+        if rows != first_outputs[arm]:
+            sentences.append(
+                f"{names[arm]} wrote other outputs in process pair {process + 1} than in the first"
+            )
+    return sentences
+
+
 def computed_in(arm: Arm, environment: Mapping[str, Any]) -> list[str]:
     """Return the names of all dtypes that an arm stores or computes in.
 
@@ -72,10 +96,13 @@ def computed_in(arm: Arm, environment: Mapping[str, Any]) -> list[str]:
         arm: with its four dtype knobs.
         environment: of its worker; on a GPU or TPU, products of float32 are made of narrower parts.
     """
-    names = [getattr(arm.run.dtype, knob).value for knob in _KNOBS]
-    product_dtype = _PRODUCT_DTYPES.get(environment.get("platform", "cpu"))
-    precision = (environment.get("jax_config") or {}).get("jax_default_matmul_precision")
-    operands = (arm.run.dtype.activations.value, arm.run.dtype.logits.value)
+    dtype = arm.run.dtype
+    names = [getattr(dtype, knob).value for knob in _KNOBS]
+    platform = environment.get("platform", "cpu")
+    product_dtype = _PRODUCT_DTYPES.get(platform)
+    jax_config = environment.get("jax_config") or {}
+    precision = jax_config.get("jax_default_matmul_precision")
+    operands = (dtype.activations.value, dtype.logits.value)
     if product_dtype and "float32" in operands and precision not in _FULL_PRECISION:
         names.append(product_dtype)
     return names
@@ -99,9 +126,13 @@ def _logprobs_by_prefix(
     """Return log-probabilities by (arm, tokens before, tokens wanted); NaN for no number."""
     known = {}
     for at, by_arm in zip(divergences, logprobs, strict=True):
+        if by_arm is None:
+            continue
         row = baseline[at["row"]]
-        prefix = [*row["prompt_tokens"], *row["tokens"][: at["position"]]]
-        for arm, values in (by_arm or {}).items():
+        written = row["tokens"][: at["position"]]
+        prefix = [*row["prompt_tokens"], *written]
+        for arm, values in by_arm.items():
+            # JSON has no NaN: null stands for it on the pipe.
             numbers = [math.nan if value is None else value for value in values]
             known[arm, *prefix, *at["tokens"]] = numbers
     return known

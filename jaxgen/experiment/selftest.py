@@ -107,16 +107,9 @@ def _measure_verdicts(
         section["margin"] = margin
         if process == 0 and earlier:
             selftest_continued.add(earlier, record)
-        repetitions = start_repetitions(
-            experiment,
-            pool,
-            record,
-            console,
-            arms=arms,
-            first=len(section["same"]) + len(section["slowed"]),
-            process=number,
-            process_of_run=process,
-        )
+        first = len(section["same"]) + len(section["slowed"])
+        numbers = {"first": first, "process": number, "process_of_run": process}
+        repetitions = start_repetitions(experiment, pool, record, console, arms=arms, **numbers)
         slowdown = {"slowdown": study.slowdown}
         # The candidate's extra work is compiled in both processes, so that they stay alike.
         pool.call("baseline", "inject_fault", fault=slowdown)

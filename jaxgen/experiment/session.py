@@ -115,7 +115,11 @@ class Session:
         # Looked at before the comparison and the probes, which may need more memory.
         self._keep_peaks("device_peak_bytes")
         if self._process:
-            self._check_against_first_processes(outcome, answers)
+            # Another start must not change what is written: each pair of processes is one.
+            outputs = {arm: answer["rows"] for arm, answer in answers.items()}
+            outcome.dirty += output_check.changed_between_processes(
+                self._names, outputs, outcome.answers, process=self._process
+            )
         else:
             self._record_outputs(outcome, answers, case=case)
         return {arm: answer["call_s"] for arm, answer in answers.items()}
@@ -219,17 +223,6 @@ class Session:
             # On disk before the trials: it is known whatever becomes of them.
             self._record.agreed(agreement, case=case)
             self.probe(outcome, case=case)
-
-    def _check_against_first_processes(
-        self, outcome: Outcome, answers: Mapping[str, Facts]
-    ) -> None:
-        """Note arms whose outputs changed from one pair of processes to another."""
-        for arm, answer in answers.items():
-            if answer["rows"] != outcome.answers[arm]:
-                outcome.dirty.append(
-                    f"{self._names[arm]} wrote other outputs in process pair {self._process + 1} "
-                    "than in the first"
-                )
 
     def _keep_peaks(self, name: str) -> None:
         """Keep the most memory until now.

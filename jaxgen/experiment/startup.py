@@ -3,14 +3,35 @@
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jaxgen.console.progress import Console
 from jaxgen.executor.pool import Pool
+from jaxgen.results import schema
+from jaxgen.results.files import LOG
+from jaxgen.results.record import Record
 from jaxgen.specs.arm import Arm
+from jaxgen.specs.experiment import Experiment
 from jaxgen.specs.measure import Startup
 
 _COMPILING = ("trace_s", "lower_s", "compile_s")
+
+
+def add_startups(
+    experiment: Experiment, startup: Startup, record: Record, console: Console
+) -> None:
+    """Start each arm anew, and add what that took to its section.
+
+    Args:
+        experiment: the arms.
+        startup: what to report.
+        record: of the run.
+        console: shows the progress.
+    """
+    measured = startups(experiment.arms, startup, log=record.folder / LOG, console=console)
+    for arm, figures in measured.items():
+        section = record.result["arms"][arm]["startup"]
+        section.update(cast(schema.Startup, figures))
 
 
 def startups(

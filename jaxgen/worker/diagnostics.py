@@ -44,15 +44,21 @@ def scale(arm: LoadedArm, case: int) -> dict[str, Any]:
         `steps`, by metric the `{bytes, flops}` that a step must move and compute; `probe`, the
         rates that the device reaches on as much memory, or null where no step's work is known.
     """
-    steps = arm.workload.steps(case, arm.outputs_by_case.get(case, ()))
-    sizes = [step.nbytes for step in steps.values() if step is not None]
-    layout = arm.engine.layout
-    mesh = layout.mesh if layout else None
+    outputs = arm.outputs_by_case.get(case, ())
+    steps = arm.workload.steps(case, outputs)
+    plain_steps = {}
+    largest = 0.0
+    for metric, step in steps.items():
+        plain_steps[metric] = _plain(step)
+        if step is not None:
+            largest = max(largest, step.nbytes)
     probe = None
-    if sizes:
+    if largest:
         # As much memory as the largest step touches: what fits a cache is read much faster.
-        probe = probes.probe(int(max(sizes)), dtype=arm.run.dtype.between, mesh=mesh)
-    return {"steps": {metric: _plain(step) for metric, step in steps.items()}, "probe": probe}
+        layout = arm.engine.layout
+        mesh = layout.mesh if layout else None
+        probe = probes.probe(int(largest), dtype=arm.run.dtype.between, mesh=mesh)
+    return {"steps": plain_steps, "probe": probe}
 
 
 def examine(arm: LoadedArm, case: int, *, dump: str | None) -> dict[str, Any]:

@@ -47,12 +47,15 @@ class Peer:
 
     def publish(self, message: Mapping[str, Any]) -> None:
         """Put a command where the others find it."""
-        key, text = self._next_key(), json.dumps(message)
-        pieces = [text[start : start + _PIECE] for start in range(0, len(text), _PIECE)]
-        for number, piece in enumerate(pieces):
-            self._client.key_value_set(f"{key}/{number}", piece)
+        key = self._next_key()
+        text = json.dumps(message)
+        count = 0
+        for start in range(0, len(text), _PIECE):
+            piece = text[start : start + _PIECE]
+            self._client.key_value_set(f"{key}/{count}", piece)
+            count += 1
         # Last, so that a process which sees this key finds all pieces.
-        self._client.key_value_set(key, str(len(pieces)))
+        self._client.key_value_set(key, str(count))
 
     def commands(self) -> Iterator[dict[str, Any]]:
         """Yield what process 0 publishes, until it ends."""

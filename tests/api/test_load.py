@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import jaxgen
-from jaxgen.api.load import candidate
+from jaxgen.api.candidate import candidate
 from jaxgen.errors import UserError
 
 PLEDGE = ("I pledge allegiance", [" to the flag", " of the United States", " for which it stands"])

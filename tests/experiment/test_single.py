@@ -6,7 +6,7 @@ import pytest
 
 from jaxgen.config.experiment import load_experiment
 from jaxgen.errors import ExitCode
-from jaxgen.experiment.execute import _judge_gate
+from jaxgen.experiment.gating import judge_gate
 from jaxgen.gate import regression
 from jaxgen.results.record import Record
 from support.small_runs import ALONE, SMALL, execute_small, trials_of, two_arms
@@ -110,7 +110,7 @@ class TestGate:
             record = Record(two_arms(), tmp_path)
             record.result |= twins[2]
             stored = regression.stored_result(experiment.gate)
-            return _judge_gate(experiment, record, stored), record.result["gate"]
+            return judge_gate(experiment, record, stored), record.result["gate"]
 
         return hold
 
