@@ -3,30 +3,23 @@
 The workload says what a call is; this module says when it is made and what is noted about it.
 """
 
-import dataclasses
 import gc
 import time
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxgen.checkpoints.restore import Loaded
-from jaxgen.checkpoints.restore import load as load_weights
 from jaxgen.engine.engine import Engine
 from jaxgen.engine.ledger import Ledger, Window
 from jaxgen.engine.next_token import next_logprobs
-from jaxgen.models.sharding import device_bytes, shardings_of
+from jaxgen.models.sharding import device_bytes
 from jaxgen.specs.fault import Fault
 from jaxgen.specs.run import Run
-from jaxgen.workloads import create
-from jaxgen.workloads.codec import Codec
 from jaxgen.workloads.faults import Faults
 from jaxgen.workloads.protocol import OutputRow, Workload
 
-Progress = Callable[[str, int, int], None]
-
 
 class LoadedArm:
-    """An arm that is loaded; `load_arm` makes it.
+    """An arm that is loaded; `worker.loading.load_arm` makes it.
 
     Args:
         run: its spec.
@@ -200,57 +193,6 @@ class LoadedArm:
         self.workload.warm_up(case, new_tokens=new_tokens)
         seconds = time.perf_counter() - start
         return _compile_facts(self._ledger.since(mark), seconds=seconds)
-
-
-def load_arm(
-    run: Run, *, ledger: Ledger, others: Mapping[str, LoadedArm], progress: Progress
-) -> LoadedArm:
-    """Restore an arm's weights and read its prompts.
-
-    Args:
-        run: the arm's spec.
-        ledger: counts what this process compiles.
-        others: arms loaded before; equal weights are shared with them instead of loaded twice.
-        progress: called for each tensor with (stage, done, total).
-
-    Raises:
-        UserError: weights, prompts and cache do not fit together.
-    """
-    start = time.perf_counter()
-    faults = Faults(run.fault)
-    faults.compile()
-    owner = next((arm for arm in others.values() if _same_weights(arm.run, run)), None)
-    shardings = shardings_of(run.mesh)
-    if owner is not None:
-        loaded, leaves = owner.loaded, owner.engine.leaves
-    else:
-        loaded = load_weights(run.model, dtype=run.dtype, shardings=shardings, progress=progress)
-        leaves = loaded.leaves
-    vocab_size = loaded.structure.architecture.vocab_size
-    codec = Codec(loaded.tokenizer, vocab_size=vocab_size, random=loaded.random)
-    engine = Engine(run, loaded.structure, faults.weights(leaves))
-    arm = LoadedArm(
-        run,
-        ledger=ledger,
-        # The engine alone holds the weights: it may move them, and the old ones must go then.
-        loaded=dataclasses.replace(loaded, leaves=()),
-        engine=engine,
-        workload=create.create(engine, codec, faults=faults),
-        faults=faults,
-        owner=owner,
-        load_s=time.perf_counter() - start,
-    )
-    if owner is not None:
-        owner.sharers.append(arm)
-    return arm
-
-
-def _same_weights(one: Run, other: Run) -> bool:
-    """Return whether two arms can share one copy of the weights."""
-    for how in ("int8", "float_dtype"):
-        if getattr(one.dtype, how) != getattr(other.dtype, how):
-            return False
-    return (one.model, one.mesh, one.fault) == (other.model, other.mesh, other.fault)
 
 
 def _compile_facts(window: Window, *, seconds: float) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from jaxgen.errors import UserError
 from jaxgen.machine.environment import capture
 from jaxgen.specs.codec import spec_from_plain
 from jaxgen.worker import peer as peers
-from jaxgen.worker.arm import LoadedArm, load_arm
+from jaxgen.worker.arm import LoadedArm
+from jaxgen.worker.loading import load_arm
 from jaxgen.worker.peer import Peer
 
 Send = Callable[[dict], None]

@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxgen.config.experiment import load_experiment
 from jaxgen.engine.ledger import Ledger
-from jaxgen.worker.arm import load_arm
+from jaxgen.worker.loading import load_arm
 
 COMMON = (
     "model=gpt2",

@@ -14,7 +14,7 @@ import jax
 
 from jaxgen.config.experiment import load_experiment
 from jaxgen.engine.ledger import Ledger
-from jaxgen.worker.arm import load_arm
+from jaxgen.worker.loading import load_arm
 
 SHAPES = (
     *(

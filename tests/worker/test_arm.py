@@ -12,7 +12,7 @@ from jaxgen.specs.cache import Dynamic, Fixed, NoCache
 from jaxgen.specs.dtype import Dtype, Number
 from jaxgen.specs.prompts import Synthetic
 from jaxgen.worker import diagnostics
-from jaxgen.worker.arm import load_arm
+from jaxgen.worker.loading import load_arm
 from support.small_models import FAMILIES, run
 
 
