@@ -51,8 +51,7 @@ def spread_by_level(logs: Nested) -> Spread:
     squares = _sums_of_squares(logs, sizes)
     processes = len(sizes)
     blocks = sum(map(len, sizes))
-    pairs_in_process = np.array([size.sum() for size in sizes])
-    pairs = int(pairs_in_process.sum())
+    pairs = sum(_pairs_in_process(sizes))
     inside, over_all = _multiplicities(sizes)
     of_pairs, of_blocks = 0.0, 0.0
     # Each level's sum holds the variances of all levels below it, which are known by then.
@@ -66,15 +65,20 @@ def spread_by_level(logs: Nested) -> Spread:
     if processes > 1:
         below = (inside - over_all) * of_blocks + (processes - 1) * of_pairs
         own = squares["process"] - below
-        divisor = _divisor_of_processes(pairs_in_process)
+        divisor = _divisor_of_processes(sizes)
         spread["process"] = _deviation(own / divisor)
     return spread
 
 
-def _divisor_of_processes(pairs_in_process: np.ndarray) -> float:
+def _pairs_in_process(sizes: Sequence[np.ndarray]) -> list[int]:
+    return [int(size.sum()) for size in sizes]
+
+
+def _divisor_of_processes(sizes: Sequence[np.ndarray]) -> float:
     """Return how often the process's variance stands in the expected sum of its squares."""
-    pairs = int(pairs_in_process.sum())
-    squared = float((pairs_in_process**2).sum())
+    counts = _pairs_in_process(sizes)
+    pairs = sum(counts)
+    squared = sum(count**2 for count in counts)
     return pairs - squared / pairs
 
 
