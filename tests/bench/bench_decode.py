@@ -1,10 +1,11 @@
-"""How fast decoding is on GPT-2's shapes: against Hugging Face's PyTorch, against the memory, and against itself.
+"""Measure how fast decoding is on GPT-2's shapes, beside Hugging Face's PyTorch and the memory.
 
-    python tests/bench/bench_decode.py [--rounds 7] [--torch-python PYTHON_WITH_TORCH_AND_TRANSFORMERS]
+    python tests/bench/bench_decode.py [--rounds 7] [--torch-python PYTHON]
 
-Random float32 weights, batch 1, 16 prompt and 64 new tokens. All variants take turns, round by round, in one process
-(PyTorch in a second one, idle in between), so that the ratios hold although the machine's speed drifts. Figures, not a
-test: nothing here passes or fails.
+PYTHON is an interpreter that has torch and transformers. Weights are random float32 numbers; the
+batch is 1, with 16 prompt and 64 new tokens. All variants take turns, round by round, in one
+process (PyTorch in a second one, idle in between), so that the ratios hold although the machine's
+speed drifts. It prints figures; nothing here passes or fails.
 """
 
 import argparse
@@ -47,7 +48,8 @@ prompt = torch.randint(0, 50257, (1, 16))
 for line in sys.stdin:
     start = time.perf_counter()
     with torch.no_grad():
-        model.generate(prompt, do_sample=False, min_new_tokens=64, max_new_tokens=64, pad_token_id=0)
+        limits = dict(min_new_tokens=64, max_new_tokens=64)
+        model.generate(prompt, do_sample=False, pad_token_id=0, **limits)
     print(time.perf_counter() - start, flush=True)
 """
 

@@ -1,9 +1,10 @@
-"""What pages cost against a contiguous cache on a long text: attention is most of the work here.
+"""Measure what pages cost against a contiguous cache on a long text, where attention is most work.
 
     python tests/bench/bench_pages.py [--rounds 5] [--depth 2000] [--batch 4]
 
-8 layers, hidden size 256, 8 heads of 64, random float32 weights; 16 tokens after a prompt of `depth`. All variants take
-turns, round by round, in one process. Figures, not a test: nothing passes or fails.
+8 layers, hidden size 256, 8 heads of 64, random float32 weights; 16 tokens after a prompt of
+`depth`. All variants take turns, round by round, in one process. It prints figures; nothing
+passes or fails.
 """
 
 import argparse

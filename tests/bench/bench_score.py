@@ -1,10 +1,12 @@
-"""How fast scoring is on GPT-2's shapes: the query's prefix reused, whole rows, and Hugging Face's PyTorch.
+"""Measure how fast scoring is on GPT-2's shapes: with a reused prefix, and with whole rows.
 
-    python tests/bench/bench_score.py [--rounds 7] [--torch-python PYTHON_WITH_TORCH_AND_TRANSFORMERS]
+    python tests/bench/bench_score.py [--rounds 7] [--torch-python PYTHON]
 
-Random float32 weights, a query of 40 tokens, 32 items of 4, batches of 16; probabilities over the whole vocabulary and,
-in one variant, among three labels. All variants take turns, round by round (PyTorch in a second process, idle in
-between), so that the ratios hold although the machine's speed drifts. Figures, not a test: nothing passes or fails.
+PYTHON is an interpreter that has torch and transformers. Weights are random float32 numbers; a
+query of 40 tokens, 32 items of 4, batches of 16; probabilities over the whole vocabulary and, in
+one variant, among three labels. All variants take turns, round by round (PyTorch in a second
+process, idle in between), so that the ratios hold although the machine's speed drifts. It prints
+figures; nothing passes or fails.
 """
 
 import argparse
@@ -37,14 +39,16 @@ from transformers import GPT2Config, GPT2LMHeadModel
 query, item, items, batch, vocab, threads = map(int, sys.argv[1:])
 torch.manual_seed(0); torch.set_num_threads(threads)
 model = GPT2LMHeadModel(GPT2Config()).eval()
-rows = torch.cat([torch.randint(vocab, (1, query)).expand(items, query), torch.randint(vocab, (items, item))], dim=1)
+same = torch.randint(vocab, (1, query)).expand(items, query)
+rows = torch.cat([same, torch.randint(vocab, (items, item))], dim=1)
 labels = torch.tensor([5, 6, 7])
 for line in sys.stdin:
     start = time.perf_counter()
     with torch.no_grad():
         for first in range(0, items, batch):
-            logits = model(input_ids=rows[first:first + batch], use_cache=False, logits_to_keep=1).logits[:, -1]
-            logits.softmax(-1)[:, labels]
+            part = rows[first:first + batch]
+            outputs = model(input_ids=part, use_cache=False, logits_to_keep=1)
+            outputs.logits[:, -1].softmax(-1)[:, labels]
     print(time.perf_counter() - start, flush=True)
 """
 
@@ -68,9 +72,11 @@ def main() -> None:
 def _jaxgen(
     *, cache: str, prefix_cache: bool = True, apply_softmax: bool = False
 ) -> Callable[[], float]:
-    run = load_experiment(("model=gpt2", "model.weights=random", "baseline=off", f"cache={cache}")).arms[
-        "candidate"
-    ].run
+    run = (
+        load_experiment(("model=gpt2", "model.weights=random", "baseline=off", f"cache={cache}"))
+        .arms["candidate"]
+        .run
+    )
     loaded = load(run.model, dtype=Dtype())
     scorer = Scorer(
         Engine(run, loaded.structure, loaded.leaves), batch_size=BATCH, prefix_cache=prefix_cache

@@ -1,15 +1,18 @@
-"""What the benchmarks share: contestants that take turns, round by round, one of them perhaps in another process."""
+"""Contestants of a benchmark that take turns, round by round; one may run in another process."""
 
 import statistics
 import subprocess
 from collections.abc import Callable, Mapping
 
 Once = Callable[[], float]
-"""Does the work once and says how many seconds that took."""
+"""Does the work once and returns how many seconds that took."""
 
 
 def other_process(python: str, program: str, *arguments: str) -> Once:
-    """A contestant that another interpreter runs: for each line that it reads it works once and prints the seconds."""
+    """Return a contestant that another interpreter runs.
+
+    Its program works once for each line that it reads, and prints the seconds.
+    """
     child = subprocess.Popen(
         [python, "-c", program, *arguments],
         stdin=subprocess.PIPE,
@@ -34,7 +37,10 @@ def take_turns(
     work: float,
     before_each_round: Callable[[], None] | None = None,
 ) -> dict[str, list[float]]:
-    """The rates of each contestant, a figure a round: `work` units over the seconds. Two calls warm each up."""
+    """Return the rates of each contestant, one a round: `work` units over the seconds.
+
+    Two calls warm each contestant up.
+    """
     for once in contestants.values():
         once()
         once()
@@ -50,12 +56,15 @@ def take_turns(
 def show(
     rates: Mapping[str, list[float]], *, unit: str, extra: Callable[[str], str] = lambda _name: ""
 ) -> None:
-    """One line per contestant: the median, the range, and by how much the first one is faster, round by round."""
+    """Print one line for each contestant.
+
+    It has the median, the range, and by how much the first one is faster, round by round.
+    """
     first = next(iter(rates.values()))
     for name, values in rates.items():
         against = statistics.median(
             ours / theirs for ours, theirs in zip(first, values, strict=True)
         )
         spread = f"{min(values):.1f} to {max(values):.1f}"
-        told = f"{name:32s} {statistics.median(values):7.1f} {unit} ({spread}), first is {against:5.2f}x this"
-        print(told, extra(name), flush=True)
+        rate = f"{statistics.median(values):7.1f} {unit} ({spread})"
+        print(f"{name:32s} {rate}, first is {against:5.2f}x this", extra(name), flush=True)

@@ -1,1 +1,1 @@
-"""Helpers that several test modules share: small models, stand-ins, stored results."""
+"""What several test modules share: small models, stand-ins, stored results."""

@@ -1,4 +1,4 @@
-"""Makes small Hugging Face folders, spelled out by hand: nothing here reads jaxgen's own key tables."""
+"""Small Hugging Face folders, written by hand: nothing here reads jaxgen's own tables of names."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Reads the golden files in `tests/golden/`: what Hugging Face transformers answered (see the README there)."""
+"""Read the files in `tests/golden/`: what Hugging Face transformers answered (see its README)."""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _ROOT = Path(__file__).parents[1] / "golden"
 
 @dataclass(frozen=True)
 class Golden:
-    """One family's checkpoint and the reference's answers; entry i of each list belongs to prompt i.
+    """One family's checkpoint and the reference's answers; entry i of a list belongs to prompt i.
 
     Attributes:
         folder: the Hugging Face checkpoint (config.json, model.safetensors; no tokenizer).
@@ -31,7 +31,7 @@ class Golden:
 
 
 def load(family: str) -> Golden:
-    """Loads one of `FAMILIES`, or `WINDOWED`.
+    """Load one of `FAMILIES`, or `WINDOWED`.
 
     `load("llama").greedy[0]` is what the reference answers to `prompts[0]`.
     """
@@ -46,5 +46,5 @@ def load(family: str) -> Golden:
 
 
 def load_scores(family: str) -> dict:
-    """One family's request for scores and the reference's answers, as `make_golden_scores.py` wrote them."""
+    """Load one family's request and the reference's scores, from `make_golden_scores.py`."""
     return json.loads((_ROOT / "scores.json").read_text(encoding="utf-8"))[family]

@@ -1,4 +1,4 @@
-"""Tiny random models of every family, and the runs and answers that the tests make with them."""
+"""Tiny random models of every family, and runs and outputs of them for the tests."""
 
 import copy
 import dataclasses
@@ -95,8 +95,11 @@ NEW_TOKENS = 7
 
 @functools.cache  # the same arrays for all tests; none of them is ever donated
 def weights(architecture: Architecture) -> tuple[Structure, Leaves]:
-    """A structure and seeded float32 leaves, every bias and norm random too, scaled so that attention is peaked and
-    logits have a standard deviation of a few: greedy tokens are no near-ties."""
+    """Return a structure and seeded float32 leaves, with random biases and norms too.
+
+    They are scaled so that attention is peaked and logits have a standard deviation of a few:
+    greedy tokens are no near-ties.
+    """
     structure = structure_of(architecture)
     rng = np.random.default_rng(_SEEDS[architecture.num_layers][architecture.family])
     named = zip(structure.names, structure.shapes, strict=True)
@@ -116,7 +119,7 @@ def _random(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> np.n
 
 
 def weights_as(name: str) -> Dtype:
-    """Weights alone in that dtype."""
+    """Return a dtype for the weights alone."""
     return Dtype(weights=Number(name))
 
 
@@ -129,7 +132,7 @@ def run(
     mesh: MeshSpec = OneDevice(),  # noqa: B008 - frozen
     **workload,
 ) -> Run:
-    """A run that generates `NEW_TOKENS` greedily for three rows at a time; `workload` changes that."""
+    """Return a run that generates `NEW_TOKENS` greedily for three rows; `workload` changes that."""
     return Run(
         model=Model(name=architecture.family, weights=Weights.random, shapes=architecture),
         cache=cache,
@@ -145,7 +148,7 @@ def run(
 
 
 def engine(of: Run | None = None) -> Engine:
-    """An engine with the seeded weights of the run's architecture, in the run's dtype."""
+    """Return an engine with the seeded weights of the run's architecture, in the run's dtype."""
     of = of or run()
     assert of.model.shapes is not None
     floating, leaves = weights(of.model.shapes)
@@ -161,7 +164,7 @@ def engine(of: Run | None = None) -> Engine:
 
 
 def with_loop(model: Engine, loop: Loop) -> Engine:
-    """The same engine, compiled programs and all, decoding in the other loop."""
+    """Return the same engine with its compiled programs, decoding in another loop."""
     other = copy.copy(model)
     other.run = dataclasses.replace(
         model.run, workload=dataclasses.replace(model.run.workload, loop=loop)
@@ -176,7 +179,7 @@ def answers(
     new_tokens: int | None = None,
     limits: Sequence[int] = (),
 ) -> list[tuple[list[int], str]]:
-    """Each prompt's new tokens and why they end, batch by batch as a workload does it."""
+    """Return each prompt's new tokens and why they end, batch by batch as a workload does it."""
     given = []
     for batch in model.batches(prompts, new_tokens=new_tokens, limits=limits):
         cache, state = model.prefill(batch, model.empty_cache(batch))
@@ -186,7 +189,7 @@ def answers(
 
 
 def tokens(model: Engine, prompts: Sequence[Sequence[int]] = PROMPTS, **given) -> list[list[int]]:
-    """The new tokens alone."""
+    """Return the new tokens alone."""
     return [new for new, _ in answers(model, prompts, **given)]
 
 
@@ -194,14 +197,14 @@ def tokens(model: Engine, prompts: Sequence[Sequence[int]] = PROMPTS, **given) -
 def forward(
     leaves: Leaves, cache: Cache, incoming: jax.Array, *, structure: Structure
 ) -> tuple[jax.Array, Cache]:
-    """Logits (B, T, V) at every incoming token, and the cache with the tokens written."""
+    """Return logits (B, T, V) at every input token, and the cache with the tokens written."""
     model = structure.model(leaves)
     hidden, cache = model(incoming, cache)
     return model.logits(hidden), cache
 
 
 def padded(texts: Sequence[Sequence[int]], *, width: int) -> np.ndarray:
-    """The texts as rows, zeros behind them."""
+    """Return the sequences as rows, padded with zeros on the right."""
     out = np.zeros((len(texts), width), np.int32)
     for row, text in enumerate(texts):
         out[row, : len(text)] = text
@@ -217,9 +220,10 @@ def step_logits(
     count: int,
     forced=None,
 ) -> np.ndarray:
-    """Decodes with one cache kind, by its protocol alone: the logits (B, count, V) of `count` new tokens.
+    """Decode with one kind of cache, by its protocol alone.
 
-    What follows each is `forced` (B, count), or the greedy choice.
+    Returns the logits (B, count, V) of `count` new tokens. The next input is that of `forced`
+    (B, count), or the greedy choice.
     """
     lengths, rows = np.array([len(prompt) for prompt in prompts], np.int32), np.arange(len(prompts))
     longest = int(lengths.max())

@@ -1,4 +1,4 @@
-"""The smallest runs that are still whole: arms for stand-ins, and the command line's words for real workers."""
+"""The smallest runs that are still whole: arms for stand-ins, and overrides for real workers."""
 
 import csv
 import json
@@ -62,7 +62,7 @@ def arm(name: str, *, jit: Strategy = Strategy.closure, **choices: str) -> Arm:
 
 
 def two_arms(*, jit: Strategy = Strategy.closure) -> dict[str, Arm]:
-    """The candidate with a fixed cache, the baseline with none and with the strategy that is given."""
+    """Return a candidate with a fixed cache and a baseline without one, in the given strategy."""
     return {
         "candidate": arm("candidate"),
         "baseline": arm("baseline", jit=jit, cache="none"),
@@ -70,7 +70,7 @@ def two_arms(*, jit: Strategy = Strategy.closure) -> dict[str, Arm]:
 
 
 def experiment_of(arms: Mapping[str, Arm] | None = None, **shared) -> Experiment:
-    """An experiment of these arms, of `two_arms` unless others are given; `shared` are its other fields."""
+    """Return an experiment of these arms, else of `two_arms`; `shared` are its other fields."""
     return Experiment(arms=arms or two_arms(), **shared)
 
 
@@ -120,7 +120,10 @@ def paired(
     pairs: int = 2,
     noise=0.0,
 ) -> Samples:
-    """Samples of two arms whose candidate is `speed` times as fast; `noise` is the share that odd blocks are off by."""
+    """Return samples of two arms whose candidate is `speed` times as fast.
+
+    Odd blocks are faster by the share `noise`.
+    """
     samples = samples or Samples(("candidate", "baseline"), METRICS)
     for process in range(processes):
         for block in range(process * blocks, (process + 1) * blocks):
@@ -143,7 +146,10 @@ def figures_of(samples: Samples) -> tuple[dict, dict]:
 def finished_result(
     folder: Path, *, arms: Mapping[str, Arm] | None = None, speeds=(200.0, 100.0), **changed
 ) -> dict:
-    """A finished result without a verdict: three blocks of two pairs, whose second trials are 1 % faster."""
+    """Return a finished result without a verdict.
+
+    It has three blocks of two pairs, whose second trials are 1 % faster.
+    """
     arms = arms or two_arms()
     record = Record(arms, folder)
     samples = Samples(arms, METRICS)
@@ -185,7 +191,7 @@ def trials_of(folder: Path) -> list[dict[str, str]]:
 
 
 def workers_of(pid: int, *, besides: Iterable[psutil.Process] = ()) -> list[psutil.Process]:
-    """The worker processes of a run, and what they started; `besides` are those that were there before."""
+    """Return the processes below `pid`; `besides` are those that were there before."""
     return [child for child in psutil.Process(pid).children(recursive=True) if child not in besides]
 
 

@@ -83,9 +83,9 @@ def code_lines(text: str, tree: ast.Module) -> list[int]:
     """Numbers of the lines with code; blank lines, comments and docstrings are left out."""
     documentation: set[int] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            if isinstance(node.value.value, str):
-                documentation |= set(range(node.lineno, node.end_lineno + 1))
+        is_constant = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if is_constant and isinstance(node.value.value, str):
+            documentation |= set(range(node.lineno, node.end_lineno + 1))
     numbered = enumerate(text.splitlines(), 1)
     return [
         number

@@ -1,4 +1,4 @@
-"""A machine that is all arithmetic: workers whose every trial takes what a seeded model of noise says, and no time."""
+"""A simulated machine: a seeded model of noise says how fast each trial of its workers is."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from jaxgen.specs.measure import Isolation, Measure
 from support.small_runs import arm, loaded_facts
 
 SPREAD = {"process": 0.002, "block": 0.004, "trial": 0.01}
-"""Standard deviations of the speed's logarithm: of each arm's process, of each placement, of each trial."""
+"""Standard deviations of the speed's logarithm: per process of an arm, per block, per trial."""
 
 
 def same_experiment(study, **plan):

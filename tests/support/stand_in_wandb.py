@@ -1,7 +1,7 @@
 """A wandb server on the loopback interface that keeps what it is sent; and servers that misbehave.
 
-It answers the few GraphQL operations, file streams and uploads that `wandb sync` of a run with history, tables, images
-and an artifact makes, and those of a report that is saved.
+It answers the few GraphQL operations, file streams and uploads that `wandb sync` makes for a run
+with history, tables, images and an artifact, and those of a report that is saved.
 """
 
 import contextlib
@@ -232,7 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def serving(**behaviour) -> Iterator[StandIn]:
-    """A server that answers, or does as it is told: `status=401`, `silent=True`, `dies_at="CreateRunFiles"`."""
+    """Run a server; `behaviour` makes it fail: `status=401`, `silent=True`, `dies_at="Viewer"`."""
     server = StandIn(**behaviour)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

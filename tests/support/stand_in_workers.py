@@ -1,4 +1,4 @@
-"""Workers that no process runs: they say what a test tells them to, and note what they are asked."""
+"""Workers without a process: they answer what a test wants, and record what they are asked."""
 
 from collections import Counter
 
@@ -10,11 +10,14 @@ from support.small_runs import METRICS, two_arms
 
 ANSWERS = {name: [{"tokens": [1, 2]}, {"tokens": [3]}] for name in ("candidate", "baseline")}
 WARM = {"candidate": 0.1, "baseline": 0.1}
-"""What a call takes, in seconds."""
+"""How long one call of each arm takes, in seconds."""
 
 
 class Workers:
-    """Stands in for the pool: notes its calls; `events` are what the n-th trial of an arm compiles."""
+    """Stands in for the pool.
+
+    It records its calls. `events` says, by arm, how much the n-th trial compiles.
+    """
 
     def __init__(self, events=None, *, answers=None, speeds=None):
         self.calls = []
@@ -47,8 +50,8 @@ class Workers:
         return [arm for command, arm in self.calls if command == "trial"]
 
 
-class Told:
-    """What the trials tell: every row, and (number, pairs) of every block."""
+class TrialLog:
+    """What the trials report: every row, and (number, pairs) of every block."""
 
     def __init__(self, samples):
         self.samples = samples
@@ -69,24 +72,27 @@ class Told:
 def measure(
     workers=None, *, arms=None, call_s=WARM, jit=Strategy.closure, samples=None, where=None, **plan
 ):
-    """Runs trials by the plan; returns them, what they told and the workers. `where` are case, process, first_block."""
+    """Run trials by the plan; return them, their log and the workers.
+
+    `where` may hold case, process and first_block.
+    """
     workers = workers or Workers()
     plan = Measure(**({"trials": 4, "blocks": 5, "target_ci": 1e-6} | plan))
     arms = arms or two_arms(jit=jit)
-    told = Told(samples or Samples(arms, METRICS))
-    made = Trials(
+    log = TrialLog(samples or Samples(arms, METRICS))
+    trials = Trials(
         arms,
         workers,
-        told.samples,
+        log.samples,
         plan=plan,
         **(where or {}),
-        on_trial=told.rows.append,
-        on_block=lambda number, pairs: told.blocks.append((number, pairs)),
+        on_trial=log.rows.append,
+        on_block=lambda number, pairs: log.blocks.append((number, pairs)),
     )
-    made.run(call_s=call_s)
-    return made, told, workers
+    trials.run(call_s=call_s)
+    return trials, log, workers
 
 
 def noisy(arm, number):
-    """Speeds whose ratio differs from block to block by some ten percent."""
+    """Return speeds whose ratio differs from block to block by some ten percent."""
     return 100.0 * (1 + 0.1 * ((number // 4) % 3)) if arm == "candidate" else 100.0

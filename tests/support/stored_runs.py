@@ -1,4 +1,4 @@
-"""Run folders as runs leave them behind, whole enough for a report, made without measuring anything."""
+"""Run folders as runs leave them, whole enough for a report, made without measuring anything."""
 
 import copy
 import csv
@@ -110,7 +110,9 @@ def result(**changes: Any) -> dict[str, Any]:
         "schema_version": 1,
         "status": "completed",
         "verdict": "faster",
-        "verdict_reason": "cache=fixed is 2.00x faster than cache=none (95 % interval 1.90 to 2.10)",
+        "verdict_reason": (
+            "cache=fixed is 2.00x faster than cache=none (95 % interval 1.90 to 2.10)"
+        ),
         "run_id": "0123456789abcdef",
         "started_at": "2026-11-21T16:04:35+00:00",
         "finished_at": "2026-11-21T16:05:37+00:00",
@@ -202,7 +204,7 @@ def write_trials(folder: Path, *, cases: int = 1, dirty: bool = False) -> None:
 
 
 def sweep(folder: Path) -> Path:
-    """Four points over cache and dtype: two that stand, one invalid, one failed; and one that was killed."""
+    """Write a sweep over cache and dtype: two good points, one invalid, one failed, one killed."""
     points = {
         "0": result(arms={"candidate": arm(2.0), "baseline": arm(1.0, cache="none")}),
         "1": result(

@@ -24,7 +24,7 @@ PNG = bytes.fromhex(
 
 @contextlib.contextmanager
 def home_of_its_own(home: Path) -> Iterator[None]:
-    """A home in which wandb may leave nothing, and an environment without the user's wandb settings."""
+    """Give the test an empty home, and an environment without the user's wandb settings."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(("WANDB_", "XDG_"))]:
             patch.delenv(name)
