@@ -115,12 +115,14 @@ class PageManager:
         count = pages_for(most, self._page_size)
         if count > self._num_pages - RESERVED:
             raise exhausted(count, self._num_pages - RESERVED)
+        # Sharing most is best, where it leaves enough pages for the rest of the text.
         for match in self._matches(tokens):
             pages = self._pages(match, count)
             if pages is not None:
                 break
         else:
             return None
+        # Now rather than at its end: the very next text may begin alike.
         if self._tree:
             self._tree.insert(tokens, pages)
         self._count(match, pages)

@@ -90,6 +90,7 @@ class Buffer:
 
     def gather(self, slots: Int[Array, "B M"]) -> Self:
         """Return another buffer, of M slots: of each row those that `slots` names."""
+        # Axes 1 and 2 are slots and heads, in one order or the other.
         head_axis = 3 - self.slot_axis
         index = jnp.expand_dims(slots, (head_axis, 3))
 

@@ -80,6 +80,7 @@ class DynamicCache:
 
     def advance(self, counts: Int[Array, "B"]) -> Self:
         """Give the new slots their positions; those past a row's `counts` are padding, -1."""
+        # Keys and values have grown already, layer by layer; the index follows once.
         added = self.keys[-1].shape[1] - self.visible
         offsets = jnp.arange(added, dtype=jnp.int32)
         offsets = jnp.expand_dims(offsets, 0)  # 1 T

@@ -73,6 +73,7 @@ class FixedCache:
         """
         if self.ring is not None and q.shape[1] > self.ring:
             return self._attend_long_prompt(layer, q, k, v)
+        # Rows are of different lengths: each writes where its own text ends.
         starts = self.lengths if self.ring is None else self.lengths % self.ring
         keys = self.keys[layer].write(k, starts)
         values = self.values[layer].write(v, starts)
@@ -102,6 +103,7 @@ class FixedCache:
 
     def advance(self, counts: Int[Array, "B"]) -> Self:
         """Keep `counts` more tokens per row, of a long prompt the last ones that the ring holds."""
+        # Padding that was written stays where it is: the next tokens overwrite it.
         moved = dataclasses.replace(self, lengths=self.lengths + counts)
         if self.ring is None or self.keys[0].slots == self.ring:
             return moved

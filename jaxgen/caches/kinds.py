@@ -67,6 +67,7 @@ def create(
         needed=tuple(needed),
         prompt=prompt,
     )
+    # A window that hides nothing is none: then it costs no mask and no ring.
     spec = specs.windowed(spec, architecture)
     return _kind_of(spec).create(spec, architecture, size)
 

@@ -40,6 +40,7 @@ class PageAllocator:
         Raises:
             UserError: there are not so many; none was taken.
         """
+        # All or none: half of what a text needs is of no use to it.
         if count > self.free:
             raise exhausted(count, self.free)
         pages = [self._free.pop() for _ in range(count)]
@@ -57,6 +58,7 @@ class PageAllocator:
         for page in pages:
             self._check(page)
             self._references[page] -= 1
+            # The prefix tree is an owner too: it keeps a page beyond the text it came with.
             if not self._references[page]:
                 self._free.append(page)
 

@@ -102,6 +102,7 @@ class Blockwise:
         """Attend block by block, where blocks of `BLOCK_TOKENS` divide what is read."""
         block = max(BLOCK_TOKENS // pool.page_size, 1)
         pages = table.shape[1]
+        # Blocks pay for a single query a row; a prompt has enough work to hide the copies.
         if q.shape[1] > 1 or block == pages or pages % block:
             return Reference(self.window).attend(pool, q, table=table, positions=positions)
         return blockwise_attention(
@@ -209,6 +210,7 @@ def choose(spec: Paged, architecture: Architecture, *, dtype: jnp.dtype, platfor
         return Reference(spec.window)
     if spec.kernel is PageKernel.blockwise:
         return Blockwise(spec.window)
+    # What JAX ships is faster wherever it can serve the shapes.
     reason = _obstacles(spec, architecture, dtype=dtype, platform=platform)
     if not reason:
         return GpuKernel() if platform == "gpu" else TpuKernel(spec.window)

@@ -104,6 +104,7 @@ class PagedCache:
 
         The page in which the text parts from another one is copied.
         """
+        # Pools are shared by all rows: only the table says which pages are this text's.
         source, target = assignment.source, assignment.target
         return dataclasses.replace(
             self,
@@ -125,6 +126,7 @@ class PagedCache:
 
     def mask_rows(self, active: Bool[Array, "B"]) -> Self:
         """Take the pages from the rows that are not active."""
+        # A row that has ended is computed along; its pages may be another text's by now.
         no_page = self.pools[0].num_pages
         is_active = jnp.expand_dims(active, 1)  # B 1
         table = jnp.where(is_active, self.table, no_page)

@@ -93,6 +93,7 @@ class PrefixTree:
         now = next(self._clock)
         node = self._root
         for block, page in zip(self._blocks(tokens), pages, strict=False):
+            # Two texts may bring the same block; only the first one's page is remembered.
             if block not in node.children:
                 node.children[block] = Node(page=page, block=block, parent=node)
                 self._allocator.share([page])
@@ -102,6 +103,7 @@ class PrefixTree:
     def evict(self, count: int) -> None:
         """Let go of up to `count` pages that belong to no text, the longest unused ones first."""
         while count > 0:
+            # Leaves alone: a page in the middle is of no use without those before it.
             idle = [node for node in self._leaves() if self._allocator.owners(node.page) == 1]
             if not idle:
                 return

@@ -83,6 +83,7 @@ class RegionsCache:
         Raises:
             ValueError: a later call has several tokens a row.
         """
+        # Static: prompts and steps are different programs anyway.
         if not self.new_visible:
             return self._attend_prompt(layer, q, k, v)
         if q.shape[1] > 1:
@@ -183,6 +184,7 @@ class RegionsCache:
     ) -> tuple[Float[Array, "B 1 N H"], Self]:
         # The caller keeps `step < new_visible`: `dynamic_update_slice` would clamp in silence.
         positions = self.positions(1)
+        # One index for all rows: a plain update, where rows of their own lengths need a scatter.
         keys = self.new_keys[layer].write(k, self.step)
         values = self.new_values[layer].write(v, self.step)
         prompt_mask = causal_mask(positions, self._prompt_slots(), self.window)

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import ml_dtypes
@@ -15,12 +16,14 @@ import numpy as np
 
 from jaxgen.checkpoints import huggingface, manifest, orbax_files, tokenizer
 from jaxgen.checkpoints.families import architecture_of
-from jaxgen.checkpoints.keys import TABLES, Key, keys_of
+from jaxgen.checkpoints.keys import Key
+from jaxgen.checkpoints.matching import match_tensors
 from jaxgen.checkpoints.orbax_files import OrbaxError
 from jaxgen.checkpoints.progress import Progress, silent
 from jaxgen.checkpoints.tensors import DTYPES, Entry, entries_of
 from jaxgen.errors import UserError
 from jaxgen.models.structure import Structure, structure_of
+from jaxgen.specs.architecture import Architecture
 
 _NUMPY = {
     "float32": np.dtype(np.float32),
@@ -45,14 +48,7 @@ def convert(
             non-finite tensors at once, or a destination that exists, cannot be written or has no
             room.
     """
-    # Orbax writes with all processes of a job or not at all.
-    if jax.process_count() > 1:
-        raise UserError(
-            f"{source} is not converted yet, and the processes of a jax.distributed job cannot do "
-            "that; run python -m jaxgen.convert SOURCE DEST once and set model.checkpoint=DEST"
-        )
-    if dtype is not None and dtype not in _NUMPY:
-        raise UserError(f"--dtype {dtype} is not supported; choose one of {', '.join(_NUMPY)}")
+    _check_request(source, dtype)
     dest = Path(dest).expanduser().absolute()
     if os.path.lexists(dest):
         raise UserError(f"{dest} exists already; choose another name or delete it first")
@@ -66,90 +62,42 @@ def convert(
     with _partial(dest) as partial:
         _make_sure_it_fits(partial.parent, structure, plan, dtype=dtype)
         arrays, sha256 = _arrays(plan, dtype=dtype, source=source, progress=progress)
-        dtypes = {array.dtype.name for array in arrays.values()}
-        metadata = manifest.Manifest(
-            architecture=structure.architecture,
-            config=config,
-            dtype=dtypes.pop() if len(dtypes) == 1 else "mixed",
-            source=source,
-            sha256=sha256,
-            fingerprint=manifest.fingerprint(sha256),
-        )
+        metadata = _manifest(structure.architecture, config, arrays, sha256, source=source)
         progress("write", 0, len(arrays))
         orbax_files.save(partial, arrays, metadata.to_plain())
         tokenizer.copy(folder, partial)
         progress("write", len(arrays), len(arrays))
 
 
-def match_tensors(
-    structure: Structure, entries: dict[str, Entry], *, source: str
-) -> dict[str, tuple[Key, Entry]]:
-    """Find each parameter's tensor; none may be missing, left over, misshapen or of a wrong dtype.
-
-    Args:
-        structure: of the model.
-        entries: the tensors that there are, by their names in the files.
-        source: what errors call the model.
-
-    Returns:
-        By parameter name, where it stands in a Hugging Face checkpoint, and the tensor there.
-
-    Raises:
-        UserError: all problems at once.
-    """
-    keys = keys_of(structure)
-    by_name = _without_prefix(structure, entries)
-    problems = _tensor_problems(structure, keys, by_name)
-    messages = []
-    for kind, names in problems.items():
-        if names:
-            messages.append(f"{len(names)} tensors {kind}: {manifest.listed(names)}")
-    if messages:
-        message = f"{source} does not hold the tensors of its config.json"
-        raise UserError.collected(message, messages)
-    return {name: (key, by_name[key.name]) for name, key in keys.items()}
+def _check_request(source: str, dtype: str | None) -> None:
+    # Orbax writes with all processes of a job or not at all.
+    if jax.process_count() > 1:
+        raise UserError(
+            f"{source} is not converted yet, and the processes of a jax.distributed job cannot do "
+            "that; run python -m jaxgen.convert SOURCE DEST once and set model.checkpoint=DEST"
+        )
+    if dtype is not None and dtype not in _NUMPY:
+        raise UserError(f"--dtype {dtype} is not supported; choose one of {', '.join(_NUMPY)}")
 
 
-def _without_prefix(structure: Structure, entries: dict[str, Entry]) -> dict[str, Entry]:
-    """Return the tensors by their names without the prefix that only some files have."""
-    prefix = TABLES[structure.architecture.family].prefix
-    by_name = {}
-    # Short names first: of a name both with and without its prefix, the longer one stays as it is
-    # and counts as unexpected.
-    for name in sorted(entries, key=len):
-        bare = name.removeprefix(prefix)
-        if bare in by_name:
-            bare = name
-        by_name[bare] = entries[name]
-    return by_name
-
-
-def _tensor_problems(
-    structure: Structure, keys: dict[str, Key], by_name: dict[str, Entry]
-) -> dict[str, list[str]]:
-    """Return what is wrong with the tensors, by kind of problem; kinds without any are empty."""
-    table = TABLES[structure.architecture.family]
-    expected_shapes = {}
-    for key, shape in zip(keys.values(), structure.shapes, strict=True):
-        expected_shapes[key.name] = key.stored_shape(shape)
-    missing = [name for name in expected_shapes if name not in by_name]
-    unexpected, misshapen, mistyped = [], [], []
-    for name, entry in by_name.items():
-        if name not in expected_shapes:
-            if not table.ignores(name, tied=structure.architecture.tied):
-                unexpected.append(name)
-            continue
-        shape = expected_shapes[name]
-        if entry.shape != shape:
-            misshapen.append(f"{name} is {entry.shape}, config.json asks for {shape}")
-        if entry.dtype not in DTYPES:
-            mistyped.append(f"{name} is {entry.dtype}")
-    return {
-        "missing": missing,
-        "unexpected": unexpected,
-        "misshapen": misshapen,
-        f"of a dtype other than {', '.join(DTYPES)}": mistyped,
-    }
+def _manifest(
+    architecture: Architecture,
+    config: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    sha256: dict[str, str],
+    *,
+    source: str,
+) -> manifest.Manifest:
+    """Return what stands beside the weights, so that they can be loaded and checked alone."""
+    dtypes = {array.dtype.name for array in arrays.values()}
+    return manifest.Manifest(
+        architecture=architecture,
+        config=config,
+        dtype=dtypes.pop() if len(dtypes) == 1 else "mixed",
+        source=source,
+        sha256=sha256,
+        fingerprint=manifest.fingerprint(sha256),
+    )
 
 
 def _arrays(

@@ -50,25 +50,27 @@ def restored_leaves(
     Raises:
         UserError: arrays that cannot be read, have changed, or do not fit float16.
     """
-    float_dtype = np.dtype(jnp.dtype(dtype))
-    # Hashes are of what is stored, and what is quantised is quantised from that.
-    reads_as_stored = verify or structure.int8 is not Int8.none
     leaves: dict[str, jax.Array] = {}
     changed, overflown = [], []
     done, total = 0, len(stored.shapes)
+    # Hashes are of what is stored, and what is quantised is quantised from that.
+    reads_as_stored = verify or structure.int8 is not Int8.none
     for part in _parts(stored):
         progress("restore", done, total)
-        dtypes = {name: stored.dtypes[name] if reads_as_stored else float_dtype for name in part}
-        tensors = _read(stored, dtypes, sharding_of)
+        tensors = _read(stored, part, None if reads_as_stored else dtype, sharding_of)
         for name in part:
             # Out of the dictionary: a tensor is freed as soon as its leaves are there.
             tensor = tensors.pop(name)
-            if verify and manifest.digest(_on_host(tensor)) != stored.manifest.sha256.get(name):
+            if verify and _is_changed(stored, name, tensor):
                 changed.append(name)
-            new = as_leaves(name, tensor, structure=structure, dtype=dtype, sharding_of=sharding_of)
-            # float16 alone has fewer large numbers than the dtypes that checkpoints come in.
-            may_overflow = dtype == "float16" and stored.dtypes[name] != float_dtype
-            if may_overflow and not _all_finite(new):
+            new = as_leaves(
+                name,
+                tensor,
+                structure=structure,
+                dtype=dtype,
+                sharding_of=sharding_of,
+            )
+            if _overflows(stored, name, new, dtype=dtype):
                 overflown.append(name)
             leaves |= new
             done += 1
@@ -104,8 +106,19 @@ def _trim_host_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _all_finite(leaves: Mapping[str, jax.Array]) -> bool:
-    return all(bool(jnp.isfinite(leaf).all()) for leaf in leaves.values())
+def _is_changed(stored: Stored, name: str, tensor: jax.Array) -> bool:
+    digest = manifest.digest(_on_host(tensor))
+    return digest != stored.manifest.sha256.get(name)
+
+
+def _overflows(stored: Stored, name: str, leaves: Mapping[str, jax.Array], *, dtype: str) -> bool:
+    """Say whether a cast left numbers that are not finite.
+
+    float16 alone has fewer large numbers than the dtypes that checkpoints come in.
+    """
+    if dtype != "float16" or stored.dtypes[name] == np.float16:
+        return False
+    return not all(bool(jnp.isfinite(leaf).all()) for leaf in leaves.values())
 
 
 def _refuse(stored: Stored, changed: list[str], overflown: list[str]) -> None:
@@ -123,12 +136,20 @@ def _refuse(stored: Stored, changed: list[str], overflown: list[str]) -> None:
 
 
 def _read(
-    stored: Stored, dtypes: dict[str, np.dtype], sharding_of: Callable[[str], Sharding]
+    stored: Stored,
+    names: list[str],
+    dtype: str | None,
+    sharding_of: Callable[[str], Sharding],
 ) -> dict[str, jax.Array]:
+    """Read some tensors as they are stored, or cast to `dtype` while they are read."""
     target = {}
-    for name, dtype in dtypes.items():
-        shape = stored.shapes[name]
-        target[name] = jax.ShapeDtypeStruct(shape, dtype, sharding=sharding_of(name))
+    for name in names:
+        read_as = stored.dtypes[name] if dtype is None else np.dtype(jnp.dtype(dtype))
+        target[name] = jax.ShapeDtypeStruct(
+            stored.shapes[name],
+            read_as,
+            sharding=sharding_of(name),
+        )
     try:
         return orbax_files.load(stored.folder, target)
     except OrbaxError as error:

@@ -62,6 +62,7 @@ class Attention(nnx.Module):
         q = self.q(x).reshape(heads)  # B T N H
         k = self.k(x).reshape(heads)  # B T K H
         v = self.v(x).reshape(heads)  # B T K H
+        # Qwen3 normalises each head's queries and keys; the other families do not.
         if self.q_norm is not None and self.k_norm is not None:
             q = self.q_norm(q)
             k = self.k_norm(k)
@@ -124,12 +125,14 @@ class Block(nnx.Module):
         rotary: Rotary | None,
         tap: Tap | None,
     ) -> tuple[Float[Array, "B T D"], Cache]:
+        # Pre-norm: each part reads a normalised copy and adds to the residual stream as it is.
         attention_in = self.attention_norm(x)
         attention_out, cache = self.attention(attention_in, layer, cache, rotary)
         x = x + attention_out
         mlp_in = self.mlp_norm(x)
         mlp_out = self.mlp(mlp_in)
         x = x + mlp_out
+        # Called while this is traced: a program without a tap has no trace of it.
         if tap is not None:
             tap("attention", layer, attention_out)
             tap("mlp", layer, mlp_out)

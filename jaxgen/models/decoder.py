@@ -66,7 +66,8 @@ class Decoder(nnx.Module):
         self.head_scale = None if arch.tied else scale
         self.arch = arch
         self.narrow = int8 is Int8.both
-        self.layout: Layout | None = None  # on a single device
+        # The structure sets it inside a trace; without one the model is on a single device.
+        self.layout: Layout | None = None
 
     def __call__(
         self, tokens: Int[Array, "B T"], cache: Cache, *, dtype=jnp.float32, tap: Tap | None = None
@@ -84,6 +85,7 @@ class Decoder(nnx.Module):
         Returns:
             The normalised last hidden states in `dtype`, and the cache with the tokens written.
         """
+        # The cache alone knows how many tokens came before these.
         positions = cache.positions(tokens.shape[1])
         x = self._embed(tokens).astype(dtype)
         rotary = None
@@ -116,6 +118,7 @@ class Decoder(nnx.Module):
         self, hidden: Float[Array, "*dims D"], labels: Int[Array, "L"], *, dtype=jnp.float32
     ) -> Float[Array, "*dims L"]:
         """Return the logits of some token ids alone: only their rows of the table are read."""
+        # Gathered before the product: a few rows of the table instead of all of them.
         table, scale = self._head()
         rows = table[labels]
         if scale is not None:

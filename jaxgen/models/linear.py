@@ -21,6 +21,7 @@ class Linear(nnx.Module):
         self.bias = _bias(outputs) if bias else None
 
     def __call__(self, x: Float[Array, "*dims I"]) -> Float[Array, "*dims O"]:
+        # A narrower kernel is widened as it is read; XLA makes it a part of the product.
         kernel = self.kernel[...].astype(x.dtype)
         y = x @ kernel
         return _with_bias(y, self.bias)
@@ -38,6 +39,7 @@ class Int8Linear(nnx.Module):
     """
 
     def __init__(self, inputs: int, outputs: int, *, bias: bool, narrow: bool):
+        # Rows, not columns: the contraction runs along memory, and each row has a scale.
         rows = jnp.zeros((outputs, inputs), jnp.int8)
         self.kernel_rows = nnx.Param(rows)
         self.kernel_scale = nnx.Param(jnp.ones((outputs,)))
@@ -69,5 +71,6 @@ def _bias(outputs: int) -> nnx.Param:
 def _with_bias(y: Float[Array, "*dims O"], bias: nnx.Param | None) -> Float[Array, "*dims O"]:
     if bias is None:
         return y
+    # Ranks are never promoted in silence: tests make that an error.
     values = bias[...].astype(y.dtype)
     return y + jnp.broadcast_to(values, y.shape)

@@ -43,6 +43,7 @@ class Structure:
         """Return the module around these leaves; call it inside a trace."""
         state = jax.tree.unflatten(self.treedef, leaves)
         decoder = nnx.merge(self.graphdef, state)
+        # Not a part of the graph definition: one structure serves any mesh.
         decoder.layout = self.layout
         return decoder
 
@@ -54,6 +55,7 @@ def structure_of(architecture: Architecture, int8: Int8 = Int8.none) -> Structur
         architecture: of the model.
         int8: what is quantised in a product.
     """
+    # Shapes alone: a model of any size has a structure without any memory.
     abstract = nnx.eval_shape(lambda: Decoder(architecture, int8=int8, rngs=nnx.Rngs(0)))
     graphdef, state = nnx.split(abstract)
     names = []

@@ -76,10 +76,7 @@ def _digit_product(
     first, scale = quantise(flat)  # n I, n 1
     parts = [first]
     if digits == 2:
-        divisor = jnp.where(scale == 0, 1.0, scale)
-        remainder = flat / divisor - first.astype(jnp.float32)
-        second = jnp.round(remainder * _STEPS)
-        parts.append(second.astype(jnp.int8))
+        parts.append(_second_digit(flat, first, scale))
     elif flat.shape[0] == 1:
         # Of a single row XLA on CPU makes a loop over wide copies; with a row of zeros it does not.
         parts.append(jnp.zeros_like(first))
@@ -97,3 +94,13 @@ def _digit_product(
         total = total + sums[1] / _STEPS
     scaled = total * scale
     return scaled.reshape(*x.shape[:-1], channels)  # *dims O
+
+
+def _second_digit(
+    x: Float[Array, "n I"], first: Int8[Array, "n I"], scale: Float[Array, "n 1"]
+) -> Int8[Array, "n I"]:
+    """Return what rounding to the first digit left, in steps of 1 / 254 of it."""
+    divisor = jnp.where(scale == 0, 1.0, scale)
+    remainder = x / divisor - first.astype(jnp.float32)
+    second = jnp.round(remainder * _STEPS)
+    return second.astype(jnp.int8)

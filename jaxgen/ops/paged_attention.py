@@ -6,7 +6,7 @@ gather them from between those of other heads.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxgen.ops.attention import HIDDEN_SCORE, attention, causal_mask, group_heads
 from jaxgen.ops.quantisation import KVArray
@@ -87,10 +87,8 @@ def blockwise_attention(
         q, keys, values, table, positions, window: as of `gather_attention`.
         pages: of a block; divides M.
     """
-    batch, time, heads, head_dim = q.shape
     kv_heads, _, page_size, _ = keys.shape
-    grouped = group_heads(q, kv_heads)  # B T K G H
-    grouped = jnp.moveaxis(grouped, 2, 0)  # K B T G H
+    grouped = jnp.moveaxis(group_heads(q, kv_heads), 2, 0)  # K B T G H
     block_slots = pages * page_size
     slots = jnp.arange(block_slots, dtype=jnp.int32)
 
@@ -103,34 +101,42 @@ def blockwise_attention(
         )
         k = gather_pages(keys, columns).astype(q.dtype)  # K B s H
         v = gather_pages(values, columns).astype(q.dtype)
-        scores = jnp.einsum(
-            "kbtgh,kbsh->kbgts",
-            grouped,
-            k,
-            preferred_element_type=jnp.float32,
-        )
-        scores = scores * head_dim**-0.5
-        here = number * block_slots + slots
-        here = jnp.broadcast_to(here, (batch, block_slots))
+        here = jnp.broadcast_to(number * block_slots + slots, (q.shape[0], block_slots))
         mask = causal_mask(positions, here, window)
-        visible = jnp.expand_dims(mask, (0, 2))  # 1 B 1 T s
-        scores = jnp.where(visible, scores, -jnp.inf)
+        scores = _masked_scores(grouped, k, mask)
         return _online_softmax(state, scores, v)
 
-    # A finite least score: blocks that a query sees nothing of, all -inf, then leave no weight.
-    group_size = heads // kv_heads
-    sums = (kv_heads, batch, group_size, time)  # K B G T
-    start = (
-        jnp.full(sums, HIDDEN_SCORE),
-        jnp.zeros(sums),
-        jnp.zeros((*sums, head_dim)),
-    )
     blocks = table.shape[1] // pages
-    _, total, context = jax.lax.fori_loop(0, blocks, add_block, start)
-    context = context / total[..., None]
-    context = jnp.einsum("kbgth->btkgh", context)
-    context = context.reshape(q.shape)  # B T N H
+    start = _empty_softmax(grouped)
+    state = jax.lax.fori_loop(0, blocks, add_block, start)
+    context = _normalise(state).reshape(q.shape)  # B T N H
     return context.astype(q.dtype)
+
+
+def _empty_softmax(grouped: Float[Array, "K B T G H"]) -> _Softmax:
+    """Return the state before the first block."""
+    kv_heads, batch, time, group_size, head_dim = grouped.shape
+    sums = (kv_heads, batch, group_size, time)  # K B G T
+    # A finite least score: blocks that a query sees nothing of, all -inf, then leave no weight.
+    best = jnp.full(sums, HIDDEN_SCORE)
+    total = jnp.zeros(sums)
+    context = jnp.zeros((*sums, head_dim))
+    return best, total, context
+
+
+def _masked_scores(
+    grouped: Float[Array, "K B T G H"], k: Float[Array, "K B s H"], mask: Bool[Array, "B T s"]
+) -> Float[Array, "K B G T s"]:
+    """Return one block's scaled scores, -inf where a query may not look."""
+    scores = jnp.einsum(
+        "kbtgh,kbsh->kbgts",
+        grouped,
+        k,
+        preferred_element_type=jnp.float32,
+    )
+    scores = scores * grouped.shape[-1] ** -0.5
+    visible = jnp.expand_dims(mask, (0, 2))  # 1 B 1 T s
+    return jnp.where(visible, scores, -jnp.inf)
 
 
 def _online_softmax(
@@ -151,3 +157,10 @@ def _online_softmax(
     new_total = total * rescale + weights.sum(axis=-1)
     new_context = context * rescale[..., None] + block_context
     return new_best, new_total, new_context
+
+
+def _normalise(state: _Softmax) -> Float[Array, "B T K G H"]:
+    """Divide the weighted values by the sum of the weights."""
+    _, total, context = state
+    context = context / total[..., None]
+    return jnp.einsum("kbgth->btkgh", context)
