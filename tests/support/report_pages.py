@@ -7,13 +7,13 @@ from jaxgen.report.writing import write_report
 
 
 def texts(folder, **settings):
-    """Both pages of a report."""
+    """Return both pages of a report by their endings."""
     written = write_report([folder], **settings)
     return {"md": written.markdown.read_text(), "html": written.html.read_text()}
 
 
 def plain(page):
-    """A page's words without its marks."""
+    """Return a page's words without its marks."""
     page = re.sub(r"<(style|script)>.*?</\1>", "", page, flags=re.DOTALL)
     return re.sub(r"<[^>]+>", " ", page).replace("\u00a0", " ").replace("\\", "")
 
