@@ -81,10 +81,10 @@ def _measure_all(
                 if number and time.monotonic() > until:
                     break
                 measured += 1
-                comparison = _measure_one(repetitions, record)
+                comparison = _measure_one(repetitions, record, process=process)
                 if comparison is None:
                     continue
-                comparisons.append(cast(Repetition, {"process": process, **comparison}))
+                comparisons.append(comparison)
                 record.save()
                 console.repetition(len(comparisons), total, study="calibrate")
     return comparisons
@@ -97,14 +97,14 @@ def _record_environment(experiment: Experiment, record: Record, pool: Pool) -> N
     noise_floor.find(floor_key(experiment.candidate, record.result["environment"]))
 
 
-def _measure_one(repetitions: Repetitions, record: Record) -> dict | None:
+def _measure_one(repetitions: Repetitions, record: Record, *, process: int) -> Repetition | None:
     """Return the comparison of one measurement; null, and a note, where it was spoilt."""
     comparison, dirty = repetitions.measure()
     if dirty or comparison is None:
         reason = "; ".join(dirty) or "no pair of trials was measured"
         record.note(f"a measurement was spoilt: {reason}")
         return None
-    return {**comparison}
+    return cast(Repetition, {"process": process, **comparison})
 
 
 def _note_cpu_load(record: Record, before: dict) -> None:

@@ -89,15 +89,20 @@ def judge_case(experiment: Experiment, record: Record, outcome: Outcome, *, case
         record.note(warning)
     if section["verdict"] == "invalid":
         section["comparison"] = {}  # no speed-up is shown of what may be wrong
-    measurement: schema.Measurement = {
+    measurement = _measurement(outcome, margin=margin, source=source)
+    if section is record.result:
+        measurement = {**record.result["measurement"], **measurement}
+    section["measurement"] = measurement
+
+
+def _measurement(outcome: Outcome, *, margin: float, source: str) -> schema.Measurement:
+    """Return how a case was measured."""
+    return {
         "margin": margin,
         "margin_source": source,
         "stopped_because": outcome.stopped_because,
         "repeats": outcome.repeats,
     }
-    if section is record.result:
-        measurement = {**record.result["measurement"], **measurement}
-    section["measurement"] = measurement
 
 
 def advise(record: Record) -> None:

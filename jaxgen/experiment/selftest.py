@@ -9,7 +9,7 @@ from jaxgen.console.progress import Console
 from jaxgen.errors import ExitCode
 from jaxgen.executor.pool import Pool, start_order
 from jaxgen.experiment import selftest_continued
-from jaxgen.experiment.judge import margin_of
+from jaxgen.experiment.judge import DEFAULT_MARGIN, margin_of
 from jaxgen.experiment.repetitions import Repetitions, require_same, start_repetitions
 from jaxgen.experiment.selftest_continued import Earlier
 from jaxgen.measure.verdict import verdict
@@ -102,27 +102,40 @@ def _measure_verdicts(
     isolation = experiment.measure.isolation
     with Pool(arms, isolation=isolation, log=record.folder / LOG) as pool:
         if process == 0:
-            record.environment(pool.environments, isolation=pool.isolation)
-        margin, _ = margin_of(experiment, record.result["environment"])
-        section["margin"] = margin
-        if process == 0 and earlier:
-            selftest_continued.add(earlier, record)
+            _note_conditions(experiment, record, section, pool)
+            if earlier:
+                selftest_continued.add(earlier, record)
         first = len(section["same"]) + len(section["slowed"])
         numbers = {"first": first, "process": number, "process_of_run": process}
         repetitions = start_repetitions(experiment, pool, record, console, arms=arms, **numbers)
-        slowdown = {"slowdown": study.slowdown}
         # The candidate's extra work is compiled in both processes, so that they stay alike.
-        pool.call("baseline", "inject_fault", fault=slowdown)
+        pool.call("baseline", "inject_fault", fault={"slowdown": study.slowdown})
         pool.call("baseline", "inject_fault", fault={})
         for _ in range(count):
-            same = _judged(repetitions, {}, number=number, margin=margin)
-            section["same"].append(same)
-            slowed = _judged(repetitions, slowdown, number=number, margin=margin)
-            section["slowed"].append(slowed)
-            # Now, so that a run which is stopped has the rates of what it measured.
-            section["rates"] = _rates(section)
+            _measure_both_kinds(repetitions, section, number=number)
             record.save()
             console.repetition(len(section["same"]), study.repetitions, study="selftest")
+
+
+def _note_conditions(
+    experiment: Experiment, record: Record, section: schema.Selftest, pool: Pool
+) -> None:
+    """Note where the first workers run, and by which margin they are judged."""
+    record.environment(pool.environments, isolation=pool.isolation)
+    # The margin stays for all: a noise floor may be measured meanwhile, by another process.
+    section["margin"], _ = margin_of(experiment, record.result["environment"])
+
+
+def _measure_both_kinds(repetitions: Repetitions, section: schema.Selftest, *, number: int) -> None:
+    """Measure the equal arms, and then the slowed candidate."""
+    margin = section.get("margin", DEFAULT_MARGIN)
+    same = _judged(repetitions, {}, number=number, margin=margin)
+    section["same"].append(same)
+    slowdown = {"slowdown": section["slowdown"]}
+    slowed = _judged(repetitions, slowdown, number=number, margin=margin)
+    section["slowed"].append(slowed)
+    # Now, so that a run which is stopped has the rates of what it measured.
+    section["rates"] = _rates(section)
 
 
 def _next_process(section: schema.Selftest, earlier: Earlier | None) -> int:
