@@ -91,8 +91,10 @@ def judge_case(experiment: Experiment, record: Record, outcome: Outcome, *, case
         section["comparison"] = {}  # no speed-up is shown of what may be wrong
     measurement = _measurement(outcome, margin=margin, source=source)
     if section is record.result:
-        measurement = {**record.result["measurement"], **measurement}
-    section["measurement"] = measurement
+        # Beside what stands there already, such as the isolation.
+        record.result["measurement"].update(measurement)
+    else:
+        section["measurement"] = measurement
 
 
 def _measurement(outcome: Outcome, *, margin: float, source: str) -> schema.Measurement:
