@@ -190,7 +190,7 @@ def whole_row(row):
 
 def test_fewer_slots_are_kept_and_read():
     def made(cache):
-        model = engine(run(cache=cache))
+        model = engine(run(architecture=LLAMA, cache=cache))
         (batch,) = model.batches([[1] * 20])
         rows = [{"prompt_tokens": [1] * 20, "tokens": [0] * 7}]
         return (
