@@ -123,10 +123,8 @@ def _too_far(apart: np.ndarray, shares: np.ndarray, narrowest: str) -> list[str]
     absolute, relative = TOLERANCES[narrowest]
     if apart.size and apart.max() > absolute:
         row, label = np.unravel_index(apart.argmax(), apart.shape)
-        return [
-            f"item {row} differs by {apart.max():.2g} at label {label}, "
-            f"where {absolute:g} is allowed for {narrowest}"
-        ]
+        difference = f"item {row} differs by {apart.max():.2g} at label {label}"
+        return [f"{difference}, where {absolute:g} is allowed for {narrowest}"]
     if shares.size and shares.max() > relative:
         allowed = f"{relative:.1%} is allowed for {narrowest}"
         return [f"a score differs by {shares.max():.1%}, where {allowed}"]

@@ -40,7 +40,7 @@ MODULES = modules_with_examples()
 
 
 def failures(name: str, **names: Any) -> str:
-    """Run a module's examples with its names and these others; return doctest's report of failures."""
+    """Run a module's examples with its names and others; return doctest's report of failures."""
     module = importlib.import_module(name)
     tests = doctest.DocTestFinder().find(module, name, extraglobs=names)
     assert any(test.examples for test in tests), f"doctest finds no example in {name}"

@@ -1,7 +1,7 @@
 """How the packages may import each other, read from the source, and how long things may be.
 
-Nothing is listed here: a package's floor is the longest chain of imports below it. Where there is no
-circle, every import goes strictly downward.
+Nothing is listed here: a package's floor is the longest chain of imports below it. Where there
+is no circle, every import goes strictly downward.
 """
 
 import ast
@@ -43,7 +43,13 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES = 250, 40
 
 @dataclasses.dataclass(frozen=True)
 class Import:
-    """One import statement's target, as `jaxgen`-relative dotted name where it is ours; lazy inside functions."""
+    """One import statement's target.
+
+    Attributes:
+        target: the dotted name, relative to `jaxgen` where it is ours.
+        ours: whether it is of jaxgen.
+        lazy: whether the statement stands inside a function.
+    """
 
     target: str
     ours: bool
@@ -87,7 +93,10 @@ def runs_later(node: ast.AST) -> bool:
 
 
 def targets(node: ast.AST) -> Iterator[tuple[str, bool]]:
-    """(name, ours) of what a statement imports; `from jaxgen.a import b` is `a.b` where that is a module, else `a`."""
+    """Yield (name, ours) of what a statement imports.
+
+    `from jaxgen.a import b` is `a.b` where that is a module, else `a`.
+    """
     if isinstance(node, ast.Import):
         names = [alias.name for alias in node.names]
     elif isinstance(node, ast.ImportFrom):
@@ -170,7 +179,7 @@ def test_every_import_between_packages_goes_strictly_downward():
 
 
 def test_the_package_itself_imports_nothing_of_ours_before_it_is_asked():
-    """Every import of a submodule runs it first; it may be imported from anywhere for the same reason."""
+    """Every import of a submodule runs it first; so it may be imported from anywhere, too."""
     assert at_import("__init__") == {"__init__"}
 
 

@@ -1,7 +1,7 @@
-"""How dense the code of each package is: a reader must not hold more in the head than in other libraries.
+"""How dense the code of each package is: no denser than that of well-kept libraries.
 
-The figures of well-kept libraries, measured by the same script: 6.0 to 9.0 syntax nodes a body line,
-at most one nested comprehension in 10 000 lines, 3 to 9 % comment lines.
+Theirs, measured by the same script (optax, flax, hydra, rich, orbax): 6.0 to 9.0 syntax nodes a
+body line, at most one nested comprehension in 3 000 lines, 1 to 9 % comment lines.
 """
 
 import ast

@@ -12,8 +12,10 @@ from support.stored_runs import result, sweep, write
 REFUSED = {
     "of a newer version": (
         result(schema_version=2),
-        "its schema_version is 2, and this jaxgen reads 1; "
-        "a newer jaxgen wrote it: update this one, or measure again",
+        (
+            "its schema_version is 2, and this jaxgen reads 1; "
+            "a newer jaxgen wrote it: update this one, or measure again"
+        ),
     ),
     "of an older version": (
         result(schema_version=0),
