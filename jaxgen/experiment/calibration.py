@@ -62,6 +62,7 @@ def _measure_all(
     for process in range(study.processes):
         # Each pair of processes gets its share of the time, however slow an earlier one was.
         until = start + study.max_seconds * (process + 1) / study.processes
+        # Fresh processes draw anew what a start does to the arms; repetitions in one pair share it.
         arms = start_order(experiment.arms, process)
         isolation = experiment.measure.isolation
         with Pool(arms, isolation=isolation, log=record.folder / LOG) as pool:
@@ -100,6 +101,8 @@ def _record_environment(experiment: Experiment, record: Record, pool: Pool) -> N
 def _measure_one(repetitions: Repetitions, record: Record, *, process: int) -> Repetition | None:
     """Return the comparison of one measurement; null, and a note, where it was spoilt."""
     comparison, dirty = repetitions.measure()
+    # A spoilt ratio would widen the noise floor, and later runs would take real differences for
+    # noise.
     if dirty or comparison is None:
         reason = "; ".join(dirty) or "no pair of trials was measured"
         record.note(f"a measurement was spoilt: {reason}")
@@ -120,11 +123,14 @@ def _note_cpu_load(record: Record, before: dict) -> None:
 def _keep_floor(experiment: Experiment, record: Record, comparisons: list[Repetition]) -> None:
     """Save the noise floor for later runs, and put it into the record."""
     floor = noise_floor.floor_from([comparison.get("ratio", 1.0) for comparison in comparisons])
+    # Three margins on the same ratios: what the floor buys over the default, and over no margin.
+    # With the floor hardly any can be false: it is the 95th percentile of these very ratios.
     rates = {
         "at_default_margin": noise_floor.false_verdicts(comparisons, DEFAULT_MARGIN),
         "at_noise_floor": noise_floor.false_verdicts(comparisons, floor),
         "without_margin": noise_floor.false_verdicts(comparisons, 0.0),
     }
+    # The plan belongs to the floor: fewer trials or blocks scatter more.
     plan = experiment.measure
     entry: noise_floor.Entry = {
         "floor": floor,

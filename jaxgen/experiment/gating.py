@@ -22,6 +22,8 @@ def judge_gate(experiment: Experiment, record: Record, stored_result: StoredResu
         The gate's exit code; that of an invalid measurement where it is one.
     """
     stored, threshold = stored_result
+    # The same margin as that of the verdict: what cannot tell two arms apart cannot tell two days
+    # apart either.
     margin, _ = judge.margin_of(experiment, record.result["environment"])
     gate = regression.gate_section(record.result, stored, threshold=threshold, noise_floor=margin)
     record.result["gate"] = gate

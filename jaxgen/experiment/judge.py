@@ -122,6 +122,8 @@ def judge_grid(record: Record) -> None:
     record.result["verdict_reason"] = None
     if parts:
         record.result["verdict_reason"] = f"of {len(cases)} cases: {', '.join(parts)}"
+    # One invalid case spoils the grid: whatever broke the clock or the outputs may be in the others
+    # too. Faster in one and slower in another is no verdict on the whole.
     if counts["invalid"]:
         record.result["verdict"] = "invalid"
     elif len(counts) == 1:
@@ -154,6 +156,7 @@ def _set_verdict(
             section["verdict_reason"] = f"the measurement is invalid: {'; '.join(dirty)}"
         return
     agreement = section["agreement"]
+    # The verdict names the outputs' own reasons, such as NaN, before what spoilt the trials.
     reasons = agreement["reasons"] if agreement else []
     section["verdict"], section["verdict_reason"] = verdict(
         comparison,
@@ -185,6 +188,8 @@ def _is_finer_than_a_start(
     """Return whether a verdict of one pair of processes claims more than one start can tell."""
     if comparison is None or comparison["processes"] > 1 or margin >= START_DRAW:
         return False
+    # An interval of 1.08 to 1.10 is beyond what a start can do; one of 1.012 to 1.03 is not, as its
+    # near end lies only 1.2 % from 1.
     if word in ("faster", "slower") and comparison["ci95"]:
         return min(abs(end - 1) for end in comparison["ci95"]) < START_DRAW
     return word == "equivalent"
@@ -200,6 +205,7 @@ def _add_rooflines(
         section = record.arm_section(arm, case=case)
         section["roofline"] = cast(schema.Roofline, {**section.get("roofline", {}), **facts})
         beyond = beyond_probe(facts)
+        # Far beyond the probe the clock must be wrong; a little beyond it, the probe was disturbed.
         if impossible:
             problems.append(f"{name} {impossible}")
         elif beyond:

@@ -19,6 +19,7 @@ def check_equal_inputs(facts: Mapping[str, Facts]) -> None:
     Raises:
         UserError: the inputs differ.
     """
+    # Token ids, not texts: two tokenizers may cut one text into different amounts of work.
     expected = facts["candidate"]["questions"]
     if any(other["questions"] != expected for other in facts.values()):
         raise UserError(
@@ -30,6 +31,8 @@ def check_equal_inputs(facts: Mapping[str, Facts]) -> None:
 
 def comparable_metrics(arms: Mapping[str, Arm]) -> tuple[str, ...]:
     """Return the metrics that mean the same in all arms; empty where every one does."""
+    # Throughput alone is the same thing in both: with continuous batching a prompt has a latency of
+    # its own, else a batch has one for all of its rows.
     times_are_of_a_prompt = {arm.run.workload.times_are_of_a_prompt for arm in arms.values()}
     return ("tokens_per_s",) if len(times_are_of_a_prompt) > 1 else ()
 
@@ -57,6 +60,7 @@ def note_loaded(record: Record, arms: Mapping[str, Arm], facts: Mapping[str, Fac
         record.loaded(arm, loaded)
         for reason in (loaded["mesh"] or {}).get("reasons", []):
             record.note(f"{names[arm]}: {reason}")
+        # Said in the notes, since random weights give the true speed and so look like a real run.
         if not loaded["weights"]["random"]:
             continue
         record.note(

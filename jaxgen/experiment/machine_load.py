@@ -41,6 +41,8 @@ def note(record: Record, load: Load) -> None:
         record: of the run.
         load: as it was before the trials.
     """
+    # Here all workers have ended, and what they used is counted with the children of this process:
+    # it does not pass for the load of others.
     after = cpu_load.snapshot()
     share = cpu_load.foreign_cpu_share(load.cpu or after, after)
     device = load.foreign_device

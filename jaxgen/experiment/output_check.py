@@ -41,11 +41,15 @@ def agreement_of(
     """
     if len(rows) < 2:
         return None
+    # The allowed rounding follows from what the arms really compute in, so that the platform is
+    # asked.
     dtypes = {name: computed_in(arm, pool.environments[name]) for name, arm in arms.items()}
     workloads = [arm.run.workload for arm in arms.values()]
     if any(workload.output_key == "scores" for workload in workloads):
         return scores.compare_scores(rows["candidate"], rows["baseline"], dtypes=dtypes)
 
+    # Where the texts part is found first: the teacher-forced pass, which reads every position
+    # anyway, then gives the log-probabilities there too, and nothing is compiled for them.
     divergences = _divergences(rows)
     forced = _compare_logits(pool, rows["baseline"], divergences, case=case)
     known = _logprobs_by_prefix(rows["baseline"], divergences, forced["divergences"])
@@ -82,6 +86,8 @@ def changed_between_processes(
     """
     sentences = []
     for arm, rows in outputs.items():
+        # Equal to the bit, scores included: the same program on the same machine is expected to
+        # round alike.
         if rows != first_outputs[arm]:
             sentences.append(
                 f"{names[arm]} wrote other outputs in process pair {process + 1} than in the first"
@@ -129,6 +135,8 @@ def _logprobs_by_prefix(
         if by_arm is None:
             continue
         row = baseline[at["row"]]
+        # The key is what the arm has read when it chooses: the prompt and all tokens before the
+        # divergence, which both arms share.
         written = row["tokens"][: at["position"]]
         prefix = [*row["prompt_tokens"], *written]
         for arm, values in by_arm.items():
@@ -150,6 +158,7 @@ def _compare_logits(
         rows.append({"prompt_tokens": row["prompt_tokens"], "tokens": row["tokens"]})
     with tempfile.TemporaryDirectory(prefix="jaxgen-") as folder:
         path = str(Path(folder) / "reference.npy")
+        # One after the other, not both at once: the candidate reads what the baseline has written.
         written = pool.call("baseline", "write_reference_logits", case=case, rows=rows, path=path)
         compared = pool.call(
             "candidate",

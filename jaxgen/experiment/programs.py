@@ -42,6 +42,7 @@ def describe_arms(
     if len(facts) < 2:
         record.result["same_program"] = None
         return
+    # As lowered, before XLA's own passes: XLA flags or another jaxlib are not seen here.
     hashes = {facts_of_arm["examined"]["stablehlo_sha256"] for facts_of_arm in facts.values()}
     if None in hashes:
         record.result["same_program"] = None
@@ -49,7 +50,7 @@ def describe_arms(
     same = len(hashes) == 1
     record.result["same_program"] = same
     if same:
-        # Whatever their ratio says then, it says it of the noise.
+        # Their ratio is then one of noise, unless XLA's flags or the jaxlib make other code of it.
         record.note("the two arms are the same program: their lowered StableHLO is equal")
 
 
@@ -92,6 +93,7 @@ def _of_keys(figures: Facts, reasons: Mapping[str, str | None]) -> dict[str, str
 def _note_cost(record: Record, name: str, examined: Facts) -> None:
     """Say where jaxgen's count of a step's work and XLA's own lie far apart."""
     step = None
+    # The counts that utilisation rests on are checked here against a second, independent count.
     if examined["last_step"]:
         last_step = examined["last_step"]
         step = roofline.Step(nbytes=last_step["bytes"], flops=last_step["flops"])

@@ -68,7 +68,10 @@ class Repetitions:
             what spoilt the measurement.
         """
         number = next(self._numbers)
+        # The same two processes serve equal and slowed arms: their difference is then the fault
+        # alone. Without a fault this takes the last one away.
         self._pool.call("candidate", "inject_fault", fault=fault)
+        # Samples of its own: pairs of an earlier measurement would narrow the interval of this one.
         samples = self._session.outcome().samples
         trials = Trials(
             self._arms,

@@ -65,12 +65,14 @@ def selftest(
     earlier = selftest_continued.earlier(study, record)
     left = study.repetitions - (len(earlier.same) if earlier else 0)
     for process in range(min(study.processes, left)):
+        # Dealt out like cards: 100 measurements over 8 processes are 13 in four, 12 in the others.
         count = len(range(process, left, study.processes))
         _measure_verdicts(
             experiment, record, console, process=process, count=count, earlier=earlier
         )
     if study.faults:
         for name, (fault, words) in FAULTS.items():
+            # Faults come last, as an arm that a fault brings down would end the whole self-test.
             folder_record = _faulty_record(experiment, name, fault, record=record)
             section["faults"][name] = _measure_fault(
                 *folder_record, name=name, words=words, console=console, measure_once=measure_once
@@ -103,6 +105,8 @@ def _measure_verdicts(
     with Pool(arms, isolation=isolation, log=record.folder / LOG) as pool:
         if process == 0:
             _note_conditions(experiment, record, section, pool)
+            # Only now are this machine and its margin known, which the earlier ones must have had
+            # too.
             if earlier:
                 selftest_continued.add(earlier, record)
         first = len(section["same"]) + len(section["slowed"])
@@ -129,6 +133,7 @@ def _note_conditions(
 def _measure_both_kinds(repetitions: Repetitions, section: schema.Selftest, *, number: int) -> None:
     """Measure the equal arms, and then the slowed candidate."""
     margin = section.get("margin", DEFAULT_MARGIN)
+    # In turn, so that a machine which drifts over an hour does the same to both kinds.
     same = _judged(repetitions, {}, number=number, margin=margin)
     section["same"].append(same)
     slowdown = {"slowdown": section["slowdown"]}
@@ -143,6 +148,8 @@ def _next_process(section: schema.Selftest, earlier: Earlier | None) -> int:
     measured = section["same"]
     if not measured and earlier:
         measured = earlier.same
+    # A resumed self-test has processes of its own: pairs of two starts must not share a number, and
+    # the order of starting goes on alternating.
     last = -1
     for judged in measured:
         last = max(last, judged.get("process", -1))
@@ -154,6 +161,8 @@ def _judged(
 ) -> schema.Repetition:
     """Make one measurement; return its comparison and the verdict on it."""
     comparison, dirty = repetitions.measure(**fault)
+    # No outputs are compared here: this is about times alone, and a wrong token has a run of its
+    # own.
     word, reason = verdict(comparison, margin=margin, agreement="identical", dirty=dirty)
     judged: schema.Repetition = {"process": number, "verdict": word, "reason": reason}
     if comparison is not None:
@@ -168,6 +177,7 @@ def _faulty_record(
     folder = record.folder / "faults" / name
     folder.mkdir(parents=True, exist_ok=True)
     candidate = experiment.candidate
+    # In the candidate alone: a fault in both arms would make two arms that agree.
     faulty = dataclasses.replace(candidate, run=dataclasses.replace(candidate.run, fault=fault))
     broken = dataclasses.replace(experiment, arms={**experiment.arms, "candidate": faulty})
     return broken, Record(broken.arms, folder)
@@ -194,6 +204,7 @@ def _measure_fault(
     return {
         "verdict": own.result["verdict"],
         "reason": reason,
+        # Invalid for another reason is not found: the reason must name the fault that was put in.
         "found": own.result["verdict"] == "invalid" and words in reason,
         "result": f"faults/{name}/{RESULT}",
     }
@@ -218,6 +229,7 @@ def _failures(section: Mapping[str, Any]) -> list[str]:
 def _rates(section: Mapping[str, Any]) -> dict[str, float]:
     """Return how many of the measurements so far ended as they should, as shares."""
     return {
+        # `inconclusive` leaves equal arms alone as well: it claims no difference.
         "same_left_alone": _rate(section["same"], "equivalent", "inconclusive"),
         "slowdown_found": _rate(section["slowed"], "slower"),
     }

@@ -50,6 +50,7 @@ def earlier(study: Selftest, record: Record) -> Earlier | None:
         return None
     result = _read(study.continues)
     section = result["selftest"]
+    # The configuration is known before any worker starts; machine and margin only after (`add`).
     others = _differing_groups(result, record.result)
     if section.get("slowdown") != study.slowdown:
         others.append("study.slowdown")
@@ -117,8 +118,10 @@ def _differing_groups(result: Mapping[str, Any], other: Mapping[str, Any]) -> li
 
 def _compared_config(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return a self-test's configuration, as far as it is about what is measured."""
+    # Through JSON, as the other one was: there a tuple has become a list, and would differ from it.
     plain = json.loads(json.dumps(result["arms"]["candidate"]["config"]))
     config = comparable_config(plain)
+    # Without the study: raising its repetitions is what one continues for.
     return {group: values for group, values in config.items() if group != "study"}
 
 

@@ -13,6 +13,8 @@ def terminated_like_interrupted() -> Iterator[None]:
         raise KeyboardInterrupt
 
     try:
+        # Python lets the main thread alone set a handler; a server or a notebook may run this in
+        # another.
         previous = signal.signal(signal.SIGTERM, interrupt)
     except ValueError:  # not in the main thread: somebody else handles signals
         yield

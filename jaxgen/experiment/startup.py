@@ -53,6 +53,7 @@ def startups(
         compiled nothing at all.
     """
     measured = {}
+    # One arm at a time: two starts would share the disk and the cores, and both look slow.
     for name, arm in arms.items():
         measured[name] = _startup_of(name, arm, startup, log=log, console=console)
     return measured
@@ -65,6 +66,8 @@ def _startup_of(
     warm = None
     with tempfile.TemporaryDirectory(prefix="jaxgen-compiled-") as folder:
         with console.stage(name, "cold start"):
+            # The cold start fills the folder that the warm one finds, so that it is made even if
+            # not asked for.
             cold = _start(name, arm, folder, log=log)
         if startup is not Startup.cold:
             with console.stage(name, "warm start"):
@@ -95,6 +98,8 @@ def _start(name: str, arm: Arm, cache: str, *, log: Path) -> dict[str, Any]:
     with Pool({name: arm}, log=log, environment=environment) as pool:
         facts = pool.load(name, lambda *_progress: None)
         first_call = pool.call(name, "precompile", case=0)
+        # The same call in the same process: what it compiles again, jit's own cache in memory did
+        # not keep.
         second_call = pool.call(name, "precompile", case=0)
         import_s = pool.environments[name]["import_s"]
     return {

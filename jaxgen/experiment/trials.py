@@ -80,6 +80,7 @@ class Trials:
         if call_s is not None:
             self.repeats = self._repeats_for(call_s)
             pairs = self._pairs_for(call_s)
+        # Asked between blocks, never inside one: the interval is taken over whole blocks.
         start = time.monotonic()
         for number in itertools.count():
             self._block(self._first_block + number, pairs=pairs)
@@ -100,6 +101,7 @@ class Trials:
         for arm, rows in outputs.items():
             key = self._arms[arm].run.workload.output_key
             expected = [row[key] for row in rows]
+            # Every trial has its answers kept: an arm that writes something else only once is caught.
             if any(written != expected for written in self._distinct_outputs[arm]):
                 sentences.append(
                     f"{self._names[arm]} wrote other outputs in the trials than when the outputs "
@@ -119,6 +121,8 @@ class Trials:
 
     def _pairs_for(self, call_s: Mapping[str, float]) -> int:
         """Return the pairs in a block, fewer where full blocks would take the whole time."""
+        # With 10 s, at least 3 blocks and pairs of 1 s: 3 pairs in a block, not 4, so that 3 blocks
+        # fit.
         pair_s = self.repeats * sum(call_s.values())
         affordable = int(self._plan.max_seconds / (self._least_blocks * pair_s))
         return max(1, min(self._plan.trials, affordable))
@@ -186,6 +190,8 @@ class Trials:
 
     def _is_void(self, arm: str, compile_events: int) -> bool:
         """Return whether a trial compiled although its arm should be warm."""
+        # A short warm-up is asked for on purpose: its compiles are shown, not hidden by a
+        # repetition.
         should_be_warm = not self._plan.short_warmup and not self._recompiles(arm)
         return compile_events > 0 and should_be_warm
 
