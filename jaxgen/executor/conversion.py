@@ -20,6 +20,7 @@ def convert_before_joining(run: Run, worker: Worker, *, log: IO[bytes]) -> None:
         log: gets what the converting process prints.
     """
     plain = spec_to_plain(run)
+    # The worker is asked, as looking at checkpoints imports jax, which this process must not.
     if worker.call("is_converted", run=plain):
         return
     with Worker(process_of(run), log=log, shares_device=True) as converter:

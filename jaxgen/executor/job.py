@@ -43,6 +43,7 @@ def joined_group(arms: Mapping[str, Arm], log: Path) -> Iterator[WorkerGroup]:
     # Whether this process may write into the run folder is known only when it has joined.
     with tempfile.TemporaryFile() as printed, contextlib.ExitStack() as stack:
         try:
+            # Devices are not shared: each machine of the job has one worker, which holds both arms.
             worker = Worker(process_of(run), log=printed, shares_device=False)
             convert_before_joining(run, worker, log=printed)
             group = WorkerGroup([worker], rendezvous=[mesh_rendezvous(run.mesh)])

@@ -90,6 +90,8 @@ class Pool:
                 self._use(self._group)
             else:
                 self._start()
+        # `__exit__` is not called where `__enter__` raises, and a worker that has started would
+        # stay.
         except BaseException:
             self._stack.close()
             raise
@@ -168,6 +170,7 @@ class Pool:
         self.isolation = self._settled_isolation(environment["platform"])
         for arm in others:
             if self.isolation is Isolation.separate:
+                # The first one has answered by now: two imports of jax do not share the cores.
                 self._launch(arm, shares_device=True)
                 self.environments[arm] = self.call(arm, "hello")
             else:
@@ -179,6 +182,8 @@ class Pool:
         if self.isolation is not Isolation.auto:
             return self.isolation
         # On a CPU, arms of one process would share its threads, heap and peak memory.
+        # Variables, XLA flags and interpreter are settled when a process starts: arms that differ
+        # in them cannot share one.
         settings = {process_of(arm.run) for arm in self._arms.values()}
         if len(settings) > 1 or platform == "cpu":
             return Isolation.separate
@@ -198,6 +203,8 @@ class Pool:
         """Start an arm's process, or the several processes of its mesh."""
         run = self._arms[arm].run
         settings = process_of(run)
+        # The last one of a name counts, so that the caller's variables, such as a cold start's
+        # cache folder, win over the arm's.
         process = dataclasses.replace(settings, env=(*settings.env, *self._environment))
         count = run.mesh.local_processes
         try:
@@ -207,6 +214,8 @@ class Pool:
                 workers = []
                 for _ in range(count):
                     workers.append(Worker(process, log=self._log, shares_device=True))
+                # All start first, so that their imports of jax take the time of one; then one of
+                # them is asked.
                 convert_before_joining(run, workers[0], log=self._log)
                 worker = WorkerGroup(workers, rendezvous=local_rendezvous(count))
             self._workers[arm] = self._stack.enter_context(worker)

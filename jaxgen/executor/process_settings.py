@@ -20,6 +20,7 @@ def process_of(run: Run) -> Process:
         return settings
     if HOST_DEVICES in os.environ or HOST_DEVICES in dict(settings.env):
         return settings
+    # A mesh of 4 devices in one process needs 4 of them; in 2 local processes each makes 2.
     return dataclasses.replace(settings, env=(*settings.env, (HOST_DEVICES, str(needed))))
 
 
@@ -34,8 +35,10 @@ def environment_of(process: Process, *, shares_device: bool) -> dict[str, str]:
     if shares_device:
         # Else the first process takes most of a GPU's memory when it starts.
         environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    # After the default above, so that an arm can still ask for preallocation.
     environment.update(process.env)
     if process.xla_flags:
+        # Added to the user's own flags, not put in their place: those hold for both arms.
         inherited = environment.get("XLA_FLAGS", "")
         environment["XLA_FLAGS"] = f"{inherited} {process.xla_flags}".strip()
     return environment
@@ -47,6 +50,7 @@ def worker_settings(run: Run) -> dict[str, Any]:
     Returns:
         `xla_flags` and `jax_environment`, as a result's section `environment` has them.
     """
+    # Whether the device is shared changes neither XLA_FLAGS nor a JAX_ variable.
     environment = environment_of(process_of(run), shares_device=True)
     jax_variables = {}
     for name in sorted(environment):

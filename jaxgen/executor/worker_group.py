@@ -66,6 +66,8 @@ class WorkerGroup:
             first.send(command, arm=arm, **arguments)
             return self._answer_of(first, command, progress=progress)
         except WorkerFailure as failure:
+            # A job that has lost a process cannot end together: `close` does not wait for its
+            # goodbye.
             self._healthy = False
             # What the first one complains of may be no more than the death of another.
             raise self._failure_of_another(command) or failure from None
@@ -93,6 +95,7 @@ class WorkerGroup:
         # All are told before one answers: each waits for the others before it does.
         for worker, rendezvous in zip(self._workers, self._rendezvous, strict=True):
             worker.send("join", rendezvous=dict(rendezvous))
+        # Numbers are known only now: of a cluster's job nobody here knew which process this is.
         answers = [self._answer_of(worker, "join") for worker in self._workers]
         self.process_id = answers[0]["process_id"]
         self.num_processes = answers[0]["num_processes"]
@@ -103,6 +106,8 @@ class WorkerGroup:
     def _answer_of(self, worker: Worker, command: str, *, progress: Progress | None = None) -> Any:
         """Return a worker's answer, unless a follower reports a failure meanwhile."""
         followers = self._followers(worker)
+        # The followers are watched too: if one of them dies in a collective, the first one waits
+        # for ever.
         connections = [follower.connection for follower in followers]
         while True:
             ready = wait([worker.connection, *connections])
@@ -142,6 +147,8 @@ class WorkerGroup:
 def local_rendezvous(count: int) -> list[dict[str, Any]]:
     """Return how `count` processes of this machine find each other: at a port that is free now."""
     with socket.socket() as probe:
+        # Port 0 lets the system choose. The port is free again once this socket closes, so that
+        # process 0 can take it; should another program be faster, joining fails.
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     address = f"127.0.0.1:{port}"

@@ -84,6 +84,7 @@ class Worker:
                 "give the path of a Python that has jax, or null for the one that runs jaxgen"
             ) from None
         finally:
+            # The child has a copy. Ours would keep the socket open, and hide the child's death.
             theirs.close()
         self.connection = ours
         self.follows = False
@@ -159,12 +160,16 @@ class Worker:
             self._popen.wait(timeout=timeout_s)
         except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
+                # The whole group: what the worker has started itself, such as a compiler, ends with
+                # it.
                 os.killpg(self._popen.pid, signal.SIGKILL)
             self._popen.wait()
 
     def _death(self, command: str) -> dict[str, Any]:
         """Return the failure record of a process whose end of the socket has closed."""
         try:
+            # The socket closes a moment before the process is gone, and only its exit code says
+            # what killed it.
             code = self._popen.wait(timeout=_EXIT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             code = None

@@ -108,6 +108,8 @@ class LoadedArm:
             what it compiled, as in `prepare`; `facts` of the workload.
         """
         mark, start = self._ledger.mark(), time.perf_counter()
+        # By the true clock, not the arm's: planning must not follow a clock that is wrong on
+        # purpose.
         call = self.workload.call(case)
         call_s = time.perf_counter() - start
         window = self._ledger.since(mark)
@@ -152,10 +154,12 @@ class LoadedArm:
         gc.disable()  # a collection would land in one arm's time or in the other's, by chance
         try:
             mark = self._ledger.mark()
+            # Each call has a clock of its own around it; what is between two calls counts in none.
             calls = [self.workload.call(case) for _ in range(repeats)]
             window = self._ledger.since(mark)
         finally:
             gc.enable()
+        # Behind the ledger's window: making text of tokens is no part of a trial.
         rows = self.workload.outputs(case, calls[-1])
         return {
             "metrics": self.workload.measured(calls),
@@ -167,6 +171,7 @@ class LoadedArm:
 
     def inject_fault(self, fault: dict[str, Any]) -> None:
         """Change what is wrong with the arm from now on; the weights stay as they are."""
+        # The workload holds the same `Faults`, so that its next call has the new one.
         self._faults.fault = Fault(**fault)
         self._faults.compile()
 
@@ -184,6 +189,7 @@ class LoadedArm:
             **layout.mesh.shape,
             "cut": {axis: layout.cut.of(axis) for axis in layout.axes},
             "reasons": list(layout.cut.reasons),
+            # Asked of the arrays, not planned: what really lies on a device.
             "weights_bytes_per_device": device_bytes(self.engine.leaves),
         }
 

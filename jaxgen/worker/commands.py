@@ -133,6 +133,8 @@ def follow(server: Server) -> None:
 def _parsed(message: dict[str, Any]) -> tuple[Command[Any], str, Any]:
     """Return the command's row of the table, the arm's name and the typed request."""
     arguments = dict(message)
+    # An unknown command, or an argument too many, is an error here, before other processes begin
+    # with it.
     entry = COMMANDS[arguments.pop("command")]
     arm = arguments.pop("arm")
     return entry, arm, entry.request(**arguments)

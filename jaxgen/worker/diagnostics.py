@@ -44,6 +44,7 @@ def scale(arm: LoadedArm, case: int) -> dict[str, Any]:
         `steps`, by metric the `{bytes, flops}` that a step must move and compute; `probe`, the
         rates that the device reaches on as much memory, or null where no step's work is known.
     """
+    # What was really generated: a row that ended early reads fewer slots than was planned.
     outputs = arm.outputs_by_case.get(case, ())
     steps = arm.workload.steps(case, outputs)
     plain_steps = {}
@@ -78,6 +79,7 @@ def profile(arm: LoadedArm, case: int, *, folder: str) -> dict[str, Any]:
     """Make one more call under jax.profiler; return the operations that took longest."""
     from jaxgen.machine.profile import record  # few runs ask for a profile, and it imports much
 
+    # Before the trace begins: the programs are lowered for it, which is no part of the call.
     meanings = inspection.meanings(arm.workload.programs(case))
     return record(lambda: arm.workload.call(case), Path(folder), meanings=meanings)
 
@@ -89,6 +91,7 @@ def capture(arm: LoadedArm, case: int, *, path: str) -> dict[str, Any] | None:
 
 def reset_peaks() -> dict[str, Any]:
     """Begin a new account of this process's memory; return the peak until now."""
+    # The peak until now is that of loading and compiling, which the trials' own must not contain.
     before = memory.host_peak_rss_bytes()
     return {"host_peak_rss_bytes": before, "reset": memory.reset_host_peak()}
 

@@ -33,6 +33,7 @@ def load_arm(
     """
     start = time.perf_counter()
     faults = Faults(run.fault)
+    # Here, outside any clock: compiled in a trial, the extra work would look like a cold arm.
     faults.compile()
     owner = next((arm for arm in others.values() if _same_weights(arm.run, run)), None)
     shardings = shardings_of(run.mesh)
@@ -41,6 +42,7 @@ def load_arm(
     else:
         loaded = load_weights(run.model, dtype=run.dtype, shardings=shardings, progress=progress)
         leaves = loaded.leaves
+    # Random weights have no tokenizer: texts become UTF-8 bytes, which must fit the vocabulary.
     vocab_size = loaded.structure.architecture.vocab_size
     codec = Codec(loaded.tokenizer, vocab_size=vocab_size, random=loaded.random)
     engine = Engine(run, loaded.structure, faults.weights(leaves))
@@ -62,6 +64,7 @@ def load_arm(
 
 def _same_weights(one: Run, other: Run) -> bool:
     """Return whether two arms can share one copy of the weights."""
+    # Arms may differ in the dtype of the cache and still hold equal weights.
     for how in ("int8", "float_dtype"):
         if getattr(one.dtype, how) != getattr(other.dtype, how):
             return False

@@ -45,6 +45,8 @@ def serve(connection: Connection) -> None:
         try:
             message = json.loads(connection.recv_bytes())
         except (EOFError, ConnectionError):
+            # The parent has closed its end, or died: a job's other processes must hear of it from
+            # here.
             if server is not None:
                 server.leave()
             return

@@ -69,6 +69,8 @@ class Peer:
         if self.leads:
             self.publish(_END)
         with contextlib.suppress(Exception):  # a process that is gone already is no matter now
+            # At a barrier, as process 0 holds the store: were it gone first, the others would fail
+            # in it.
             self._client.wait_at_barrier(f"{_KEYS}/end", 1000 * PEER_TIMEOUT_S)
             jax.distributed.shutdown()
 
@@ -78,6 +80,8 @@ class Peer:
 
     def watch(self) -> Iterator[list[int]]:
         """Yield, again and again, the processes that have given no sign for `PEER_TIMEOUT_S`."""
+        # By this machine's clock, and by whether the number moves: clocks of two machines need not
+        # agree.
         last_seen: dict[int, tuple[str | None, float]] = {}  # the beat, and when it was new
         while True:
             now = time.monotonic()
@@ -93,6 +97,7 @@ class Peer:
 
     def silent(self) -> list[int]:
         """Return the processes that give no sign now; called when something has failed."""
+        # Four beats long, so that one which comes late does not make a process a suspect.
         before = {other: self._beat_of(other) for other in self._others()}
         time.sleep(NAMES_AFTER_S)
         return [other for other, beat in before.items() if self._beat_of(other) == beat]
@@ -106,6 +111,7 @@ class Peer:
         return [number for number in range(self.num_processes) if number != self.process_id]
 
     def _next_key(self) -> str:
+        # Both sides count for themselves: the key of the next command need not be sent.
         self._count += 1
         return f"{_KEYS}/commands/{self._count}"
 
@@ -117,6 +123,8 @@ class Peer:
             with contextlib.suppress(TimeoutError), _timeouts():
                 count = int(self._client.blocking_key_value_get(key, _POLL_MS))
         pieces = []
+        # The number of pieces was written last, so that they are all there: 2.5 MB of text are 3
+        # pieces.
         for number in range(count):
             pieces.append(self._client.blocking_key_value_get(f"{key}/{number}", _POLL_MS))
         return json.loads("".join(pieces))
@@ -127,6 +135,8 @@ class Peer:
         with contextlib.suppress(Exception):  # the job has ended
             while True:
                 number += 1
+                # A number that grows, since the store says what a value is and not when it was
+                # written.
                 self._client.key_value_set(key, str(number), allow_overwrite=True)
                 time.sleep(BEAT_S)
 
@@ -153,6 +163,8 @@ def join(rendezvous: Mapping[str, Any]) -> Peer:
 
     jax.distributed.initialize(
         **{**rendezvous, **_all_devices(os.environ)},
+        # Machines of one job may start a minute apart. jax's own heartbeat is slower than ours,
+        # which names the process that is silent.
         initialization_timeout=2 * PEER_TIMEOUT_S,
         heartbeat_timeout_seconds=100,
     )

@@ -194,6 +194,8 @@ def with_paths_in(folder: Path, request: Request) -> Request:
         path = getattr(request, field.name)
         if direction is None or path is None:
             continue
+        # Where one job holds both arms, each process has a reference logits file of its own. Where
+        # each arm has its own processes, only the baseline's have one, and the given path is it.
         own_path = folder / Path(path).name
         if direction == "output" or own_path.exists():
             moved[field.name] = str(own_path)

@@ -127,5 +127,7 @@ class Server:
             if silent:
                 names = peer.name_of(silent)
                 message = f"{names} has given no sign for {peers.PEER_TIMEOUT_S} s"
+                # Said before the process ends itself: the parent then knows the cause and not only
+                # the death.
                 self._send({"error": {"kind": "peer", "message": message, "traceback": None}})
                 os._exit(1)
