@@ -63,6 +63,7 @@ Limit = Callable[[Finding, float], str | None]
 def first_divergence(candidate: Mapping, baseline: Mapping) -> Divergence | None:
     """Return the first position at which two output rows differ; null where they do not."""
     ours, theirs = candidate["tokens"], baseline["tokens"]
+    # To the longer one's end: an answer that only stops earlier parts where it stops.
     for position in range(max(len(ours), len(theirs))):
         our_token = ours[position] if position < len(ours) else None
         their_token = theirs[position] if position < len(theirs) else None
@@ -108,6 +109,7 @@ def limit_for(dtypes: Mapping[str, Sequence[str]], *, greedy: bool) -> Limit:
     """
     if greedy:
         return _near_tie
+    # Knob by knob, not as sets: float32 weights with a bfloat16 cache are not the other way round.
     if list(dtypes["candidate"]) != list(dtypes["baseline"]):
         return _drawn_alike
     return _never_alike
@@ -118,6 +120,8 @@ def _near_tie(finding: Finding, tolerance: float) -> str | None:
 
     Each of the two log-probabilities may have moved by the tolerance, towards the other.
     """
+    # Candidate's token 5 at -1.00 and baseline's 9 at -1.01 in one arm, -1.01 and -1.00 in the
+    # other: gaps of 0.01, which float32's 2 x 0.001 does not explain and bfloat16's 2 x 0.5 does.
     gaps = []
     for arm, (ours, theirs) in (finding.logprobs or {}).items():
         gaps.append((abs(ours - theirs), arm))

@@ -16,6 +16,7 @@ def excerpts(candidate: Mapping, baseline: Mapping, position: int) -> dict[str, 
         position: of the first token that differs.
     """
     ours, theirs = candidate.get("text"), baseline.get("text")
+    # Texts can be equal though tokens differ: special tokens are left out of the text.
     if ours is None or theirs is None or ours == theirs:
         start = max(position - TOKENS_BEFORE, 0)
         return {

@@ -56,6 +56,7 @@ def quality(forced: Mapping[str, Any], *, against: Sequence[str]) -> Quality | N
         same likeliest token; `logit_error`, root mean square over vocabulary and positions of the
         logits' differences, each position's mean taken off; `kl_mean`, nats.
     """
+    # All lists of a position are null together, so that this one says whether there is any.
     alike = numbers(forced["next_token_alike"])
     if not alike:
         return None
@@ -107,6 +108,8 @@ def beyond(forced: Mapping[str, Any], tolerance: float) -> list[str]:
         tolerance: how far rounding may move a log-probability, nats.
     """
     typical = _typical_difference(forced)
+    # The first place is named too: a wrong cache spoils all that follows it, so that one looks
+    # there.
     if typical is None or typical <= tolerance:
         return []
     row, position = _first_beyond(forced["max_abs_logprob_diff"], tolerance)
@@ -128,12 +131,14 @@ def _first_beyond(rows: Numbers, tolerance: float) -> tuple[int, int]:
         for position, value in enumerate(values):
             if value is not None and value > tolerance:
                 return row, position
+    # Never reached from `beyond`: a percentile above the tolerance means that some value is.
     raise ValueError("no difference is beyond the tolerance")
 
 
 def _by_position(rows: Numbers) -> list[float | None]:
     """Return the largest of all rows at each position."""
     largest = []
+    # Answers have different lengths; the longest alone reaches the last positions.
     for column in itertools.zip_longest(*rows):
         values = [value for value in column if value is not None]
         largest.append(max(values, default=None))

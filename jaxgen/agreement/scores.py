@@ -49,6 +49,7 @@ def compare_scores(
         baseline (items), margin}; `tolerance`, `tolerance_reason`, `reasons`, `warnings`.
     """
     ours, theirs = _scores_of(candidate), _scores_of(baseline)
+    # Rounding is that of the coarser arm: int8 against float32 may differ as int8 does.
     narrowest = _narrowest(dtypes)
     apart, shares = _differences(ours, theirs)
     broken = _non_finite(ours, theirs)
@@ -90,6 +91,7 @@ def _differences(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.n
     """Return how far all scores lie apart, and the large ones as shares of themselves."""
     apart = np.abs(ours - theirs)
     sizes = np.abs(theirs)
+    # 2e-6 against the baseline's 1e-6 is 100 % and means nothing; 0.3 against 0.2 is 50 % and does.
     is_large = sizes > SMALL
     return apart, apart[is_large] / sizes[is_large]
 
@@ -122,6 +124,7 @@ def _too_far(apart: np.ndarray, shares: np.ndarray, narrowest: str) -> list[str]
     """Return why the differences are more than rounding; the absolute ones come first."""
     absolute, relative = TOLERANCES[narrowest]
     if apart.size and apart.max() > absolute:
+        # The worst one is named with its place, since that is where to look.
         row, label = np.unravel_index(apart.argmax(), apart.shape)
         difference = f"item {row} differs by {apart.max():.2g} at label {label}"
         return [f"{difference}, where {absolute:g} is allowed for {narrowest}"]
@@ -133,10 +136,12 @@ def _too_far(apart: np.ndarray, shares: np.ndarray, narrowest: str) -> list[str]
 
 def _rank_flips(ours: np.ndarray, theirs: np.ndarray) -> list[dict[str, Any]]:
     """Return the labels for which the arms have different winners among the items."""
+    # Among the items of one label (axis 0): which item ranks first is what scores are used for.
     our_winners, their_winners = ours.argmax(0), theirs.argmax(0)
     flips = []
     for label in np.flatnonzero(our_winners != their_winners).tolist():
         winner, expected = int(our_winners[label]), int(their_winners[label])
+        # By how much the baseline's winner led there: a flip by 1e-7 was a tie.
         margin = float(theirs[expected, label] - theirs[winner, label])
         flips.append({"label": label, "candidate": winner, "baseline": expected, "margin": margin})
     return flips

@@ -78,6 +78,7 @@ def compare_tokens(
 
 
 def _tokens_compared(pairs: Sequence[tuple[dict, dict]]) -> int:
+    # Up to the shorter one's end: behind it one arm has nothing to compare.
     total = 0
     for ours, theirs in pairs:
         total += min(len(ours["tokens"]), len(theirs["tokens"]))
@@ -104,6 +105,7 @@ def _reasons(
     findings: Sequence[Finding], forced: Mapping[str, Any] | None, tolerance: float
 ) -> tuple[list[str], list[str]]:
     """Return why the outputs count as different, and what the reader must know all the same."""
+    # One reason a prompt, and rounding's own near-ties left out: those are no fault.
     named = _named([finding.reason for finding in findings if finding.reason is not None])
     if forced is None:
         return named, []
@@ -130,6 +132,7 @@ def _differences(
     shifts = [finding.shift for finding in findings if finding.shift is not None]
     if forced is None:
         return shifts, []
+    # The divergences' own are kept beside: their positions may have been left out of the pass.
     shifts += forced_differences.numbers(forced["max_abs_logprob_diff"])
     return shifts, forced_differences.numbers(forced["kl"])
 

@@ -59,6 +59,7 @@ def tolerance(dtypes: Mapping[str, Sequence[str]], logit_spread: float | None) -
         arms = f"both arms use {' and '.join(names)}"
     else:
         arms = f"{' and '.join(names)} against {' and '.join(others)}"
+    # One arm's float32 does not help: the difference of the two is as coarse as the coarser one.
     value = TOLERANCES[coarsest]
     subject = "that is"
     if {*names, *others} != {coarsest}:

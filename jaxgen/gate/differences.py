@@ -53,6 +53,8 @@ def _settings(arm: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options by group and the values by key, of the slots that an arm is made of."""
     settings: dict[str, Any] = {}
     for group, option in (arm.get("choices") or {}).items():
+        # An experiment is only a set of choices, which stand here one by one; shared slots are
+        # about how one measures, not about what.
         if group != "experiment" and group not in SHARED_SLOTS:
             settings[group] = option
     for slot, values in (arm.get("config") or {}).items():
@@ -76,6 +78,7 @@ def _environment(result: Result, stored: Stored) -> str | None:
     then = stored.environment
     changes = []
     for key, value in now.items():
+        # What one side does not say is taken for no difference: an older file may lack the key.
         if then.get(key, value) != value:
             changes.append(f"{key} was {then[key]}, is {value}")
     if not changes:
@@ -92,6 +95,8 @@ def _configuration(now: Mapping[str, Any], then: Mapping[str, Any]) -> str | Non
 
 def _weights(now: Mapping[str, Any], then: Mapping[str, Any]) -> str | None:
     new, old = _fingerprint(now), _fingerprint(then)
+    # The same configuration can name another model: a folder is overwritten, a hub has a new
+    # version.
     if not new or not old or new == old:
         return None
     return "the candidate's weights are not those of then"

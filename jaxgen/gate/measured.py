@@ -80,6 +80,7 @@ def _rows_of_arm(params: Mapping[str, Any], arm: Mapping[str, Any] | None) -> li
 
 
 def _row(params: Mapping[str, Any], name: str, metric: Mapping[str, Any]) -> Measured:
+    # A file may be edited by hand: a misspelt direction would turn a regression into a gain.
     if metric["better"] not in ("higher", "lower"):
         raise ValueError(f"{name} is better when {metric['better']}")
     # The gate's noise is that of a ratio, so that the spread is taken of logarithms.
@@ -99,6 +100,7 @@ def _row(params: Mapping[str, Any], name: str, metric: Mapping[str, Any]) -> Mea
 
 
 def _positive(value: float | None) -> float | None:
+    # Rows are compared by their ratio, which neither 0 nor NaN has.
     if value is None or not math.isfinite(value) or value <= 0:
         return None
     return value

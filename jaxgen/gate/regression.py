@@ -50,6 +50,8 @@ def gate_section(result: Result, stored: Stored, *, threshold: float, noise_floo
         threshold: the share by which a metric may be worse.
         noise_floor: what this machine cannot tell from nothing, as a share.
     """
+    # The candidate alone is gated: it is what a change is tried in. The baseline is a witness
+    # (below).
     rows = compare_rows(rows_of(result), stored.rows, threshold=threshold, noise_floor=noise_floor)
     status, reason = outcome_of(rows, threshold=threshold)
     notes = differences(result, stored)
@@ -81,6 +83,7 @@ def outcome_of(rows: Sequence[GateRow], *, threshold: float) -> tuple[GateStatus
         names = [name_of(row) for row in rows if row["status"] == status]
         if names:
             unpaired += f"; {label} here: {_listed(names)}"
+    # Never a pass: a gate that compares nothing would let every regression through.
     if not compared:
         return "nothing to compare", f"this run and the stored one have no row in common{unpaired}"
     count = f"{len(compared)} row{'' if len(compared) == 1 else 's'}"
@@ -113,6 +116,7 @@ def _baseline_note(result: Result, stored: Stored, *, noise_floor: float) -> str
     rows = compare_rows(
         rows_of(result, "baseline"),
         rows_of(stored.result, "baseline"),
+        # Not judged, only measured: how far it moved, and whether noise explains that.
         threshold=0,
         noise_floor=noise_floor,
     )

@@ -80,9 +80,12 @@ def read_table(header: Sequence[str], lines: Any) -> ScoreTable:
             continue  # a spreadsheet leaves empty lines
         stripped = [cell.strip() for cell in cells]
         row = dict(zip(header, stripped, strict=False))
+        # All lines are read before anything is refused: a user mends a file once, not line by line.
         found = _problems(cells, header, row=row)
         if not found:
             throughput, latency = _measured(row)
+            # Which of two rows of one case counts nobody can know, and the last would win in
+            # silence.
             if throughput.key in rows:
                 found = [f"a second row of {throughput.key[0]}"]
             else:
@@ -98,6 +101,7 @@ def _cells(params: Mapping[str, int], calls: Metric) -> dict[str, Any]:
     cells: dict[str, Any] = {}
     for name in CASE_COLUMNS:
         cells[name] = params[name]
+    # A run is one call with the whole batch, so that 20 runs of 4 items are 80 items.
     cells["num_runs"] = calls["n"]
     cells["total_items"] = params["batch_size"] * calls["n"]
     cells["throughput_items_per_sec"] = params["batch_size"] / mean_s if mean_s else ""
@@ -147,6 +151,8 @@ def _measured(row: Mapping[str, str]) -> tuple[Measured, Measured]:
     std_ms = _number(row["latency_std_ms"])
     p50_ms = _number(row["latency_p50_ms"])
     spread = None
+    # The file has no samples: of their logarithms' deviation, std / mean is the first
+    # approximation.
     if n > 1 and mean_ms and std_ms is not None:
         spread = std_ms / mean_ms
     params = {}
@@ -161,6 +167,8 @@ def _measured(row: Mapping[str, str]) -> tuple[Measured, Measured]:
         n=n,
         spread=spread,
     )
+    # The median for latency, as everywhere; a throughput is of the mean, which is what the file
+    # has.
     latency = dataclasses.replace(
         throughput,
         metric="latency_s",

@@ -77,6 +77,8 @@ def _read_result(path: str, text: str) -> Stored:
         state = "still running, or was killed" if status == "running" else f"of status {status}"
         raise _refusal(path, f"its run is {state}; give one of status completed")
     try:
+        # The file is somebody's own to edit: what is damaged in it is an error with a name, not a
+        # traceback.
         rows = rows_of(result)
         environment = environment_facts(result.get("environment"))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
