@@ -104,6 +104,8 @@ class PageManager:
             "copied_pages": 0,
         }
         self._most_pages = 0
+        # Counted apart from the allocator, to which the prefix tree is an owner as well: what the
+        # tree alone keeps can be evicted, and is nobody's.
         self._texts_of_page: dict[int, int] = {}
 
     def allocate(self, tokens: Sequence[int], most: int) -> Allocation | None:
@@ -112,7 +114,9 @@ class PageManager:
         Raises:
             UserError: the whole pool is too small for it.
         """
+        # All that it may ever need: a prompt of 20 tokens and 30 new ones take 4 pages of 16 now.
         count = pages_for(most, self._page_size)
+        # Not even an empty pool would do: to wait for room would be to wait for ever.
         if count > self._num_pages - RESERVED:
             raise exhausted(count, self._num_pages - RESERVED)
         # Sharing most is best, where it leaves enough pages for the rest of the text.
@@ -168,6 +172,9 @@ class PageManager:
             return [NO_MATCH]
         best = self._tree.match(tokens)
         choices = [best]
+        # Pages of 4, and 10 tokens are known: 10 with the copy of a page, else the 8 of two full
+        # pages, else none. Without the copy nothing holds on to its source, which can then be
+        # evicted.
         if best.page is not None:
             full_pages = len(best.pages) * self._page_size
             choices.append(Match(pages=best.pages, page=None, tokens=full_pages))
@@ -185,10 +192,12 @@ class PageManager:
             borrowed.append(match.page)
         # Owned first: what is evicted next must not be one of these.
         self._allocator.share(borrowed)
+        # A full page is shared and costs none; a copied one costs a page of the text's own.
         own = count - len(match.pages)
         if self._tree and own > self._allocator.free:
             self._tree.evict(own - self._allocator.free)
         if own > self._allocator.free:
+            # Let go again: for the next choice these may be what is evicted.
             self._allocator.release(borrowed)
             return None
         pages = (*match.pages, *self._allocator.allocate(own))

@@ -41,6 +41,7 @@ class Buffer:
     def empty(cls, architecture: Architecture, *, batch: int, slots: int, dtype) -> Self:
         """Return zeros, for the keys or values of one layer."""
         kv_heads = architecture.num_kv_heads
+        # One of the two middle axes is the slots', by the layout; the other stays the heads'.
         shape = [batch, kv_heads, kv_heads, architecture.head_dim]
         shape[cls.slot_axis] = slots
         return cls(empty(tuple(shape), dtype))
@@ -61,6 +62,7 @@ class Buffer:
                 axis=self.slot_axis,
             )
 
+        # Quantised, this is two arrays, numbers and scales, with the same axes: each is cut alike.
         slots = jax.tree.map(cut, self.array)
         return self._swap_axes(slots)
 
@@ -80,11 +82,14 @@ class Buffer:
                 start = jnp.reshape(starts, ())
                 return _update_slots(array, part, start, axis=self.slot_axis)
 
+            # Each row from a slot of its own: vmap makes that a scatter. A row has no batch axis
+            # any more, so its slots are one axis earlier.
             def update_row(row: Array, part: Array, start: int | Array) -> Array:
                 return _update_slots(row, part, start, axis=self.slot_axis - 1)
 
             return jax.vmap(update_row)(array, part, starts)
 
+        # The T new slots are cast and turned, never the buffer that they go into.
         parts = self.of_tokens(new).array
         return type(self)(jax.tree.map(update, self.array, parts))
 
@@ -155,6 +160,7 @@ def choose_layout(layout: KVLayout, *, batch: int, dtype) -> KVLayout:
     # A narrow dtype is widened as it is read, and the axes are swapped on the way.
     is_narrow = jnp.dtype(dtype).itemsize < 4
     is_transposed = is_narrow or batch >= HND_ROWS
+    # Measured on CPU alone: all other backends keep the plain order.
     if is_transposed and jax.default_backend() == "cpu":
         return KVLayout.HND
     return KVLayout.NHD

@@ -103,6 +103,7 @@ class DynamicCache:
         """Drop what the next query cannot see: it brings one of the window's positions itself."""
         if self.window is None or self.visible < self.window:
             return self
+        # Window 3, 5 slots: 3 are dropped, 2 stay, and the next query brings the third.
         surplus = self.visible - (self.window - 1)
         # Rows have padding in different slots, so each row keeps its own newest ones: padding is
         # -1 and goes first.

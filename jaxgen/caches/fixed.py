@@ -75,9 +75,12 @@ class FixedCache:
             return self._attend_long_prompt(layer, q, k, v)
         # Rows are of different lengths: each writes where its own text ends.
         starts = self.lengths if self.ring is None else self.lengths % self.ring
+        # In a ring of 4 a row of 6 tokens writes position 6 into slot 2, over position 2, which no
+        # query sees any more.
         keys = self.keys[layer].write(k, starts)
         values = self.values[layer].write(v, starts)
         time = q.shape[1]
+        # The padding of a prompt counts here: its positions are beyond every real query.
         newest = self.lengths + time - 1
         slots = self._positions_in_slots(newest, self.visible)
         mask = causal_mask(self.positions(time), slots)
@@ -105,6 +108,8 @@ class FixedCache:
         """Keep `counts` more tokens per row, of a long prompt the last ones that the ring holds."""
         # Padding that was written stays where it is: the next tokens overwrite it.
         moved = dataclasses.replace(self, lengths=self.lengths + counts)
+        # Buffers differ from the ring in length after a long prompt alone, which was kept whole. A
+        # prompt of 6, padded to 8, in a ring of 4: slots 0 to 3 take positions 4, 5, 2 and 3.
         if self.ring is None or self.keys[0].slots == self.ring:
             return moved
         newest = moved._positions_in_slots(moved.lengths - 1, self.ring)
@@ -129,8 +134,10 @@ class FixedCache:
 
         return dataclasses.replace(
             self,
+            # The slot is traced: whichever row it is, the program is the same.
             keys=jax.tree.map(cut, self.keys),
             values=jax.tree.map(cut, self.values),
+            # Whatever text was there: its slots are overwritten before they are seen.
             lengths=jnp.zeros((1,), jnp.int32),
         )
 
@@ -177,6 +184,7 @@ class FixedCache:
         values = self.values[layer].of_tokens(v)
         time = q.shape[1]
         positions = self.positions(time)
+        # Each position has a slot of its own here, so the window is in the mask alone.
         mask = causal_mask(positions, positions, self.ring)
         context = attention(
             q,
@@ -204,6 +212,8 @@ class FixedCache:
         if self.ring is None:
             return slots
         # How many steps before the newest position a slot was written.
+        # Ring of 4, newest position 5: the ages are 1, 0, 3, 2, so the slots hold 4, 5, 2, 3. With
+        # newest position 1 slot 2 has age 3 and position -2: nothing is there yet.
         newest = jnp.expand_dims(newest, 1)
         age = (newest - slots) % self.ring
         return newest - age
@@ -218,6 +228,7 @@ def create(spec: Fixed, architecture: Architecture, size: CacheSize) -> FixedCac
             spec.layout, architecture, batch=size.batch, slots=slots, dtype=size.dtype
         )
 
+    # Where no row outgrows its slots nothing ever wraps, and the plain index does: no ring.
     return FixedCache(
         keys=zeros(),
         values=zeros(),

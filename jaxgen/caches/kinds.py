@@ -28,6 +28,7 @@ _KINDS: dict[type, _Kind] = {
     specs.Dynamic: _Kind(dynamic.DynamicCache, dynamic.create),
     specs.Paged: _Kind(paged.PagedCache, paged.create),
 }
+# The spec's type does not tell this one, its `regions` do: hence it is no row of the table.
 _TWO_REGIONS = _Kind(two_regions.RegionsCache, two_regions.create)
 
 
@@ -74,6 +75,7 @@ def create(
 
 def page_kernel(spec: specs.Paged, architecture: Architecture, dtype: jnp.dtype) -> str:
     """Return the name of what `cache.kernel` stands for on this machine and for this model."""
+    # As `create` narrows it: a window decides whether the GPU kernel can serve.
     window = specs.windowed(spec, architecture).window
     narrowed = dataclasses.replace(spec, window=window)
     platform = jax.default_backend()

@@ -29,6 +29,7 @@ class Recompute:
 
     incremental: ClassVar[bool] = False
     donated: ClassVar[bool] = False
+    # Static for want of an array that says it: positions need the number of rows.
     batch: int = dataclasses.field(metadata={"static": True})
     visible: int = dataclasses.field(metadata={"static": True})
     static_shape: bool = dataclasses.field(metadata={"static": True})
@@ -47,6 +48,7 @@ class Recompute:
     ) -> tuple[Float[Array, "B T N H"], Self]:
         """Attend causally within the call."""
         del layer
+        # All keys are of this call, so slots have the positions of the queries.
         positions = self.positions(q.shape[1])
         mask = causal_mask(positions, positions, self.window)
         return attention(q, k, v, mask), self

@@ -25,6 +25,7 @@ class PageAllocator:
 
     def __init__(self, num_pages: int):
         self._references = np.zeros((num_pages,), np.int32)
+        # An owner that never lets go.
         self._references[:RESERVED] = 1
         # A stack: the lowest number is at its end and is taken first.
         self._free = list(range(num_pages - 1, RESERVED - 1, -1))
@@ -67,6 +68,7 @@ class PageAllocator:
         return int(self._references[page])
 
     def _check(self, page: int) -> None:
+        # A page freed twice would be given to two texts, and each would overwrite the other.
         if page < RESERVED or not self._references[page]:
             raise ValueError(f"page {page} belongs to nobody")
 
@@ -81,4 +83,5 @@ def exhausted(needed: int, free: int) -> UserError:
 
 def pages_for(tokens: int, page_size: int) -> int:
     """Return how many pages hold so many tokens."""
+    # Rounded up: 33 tokens take 3 pages of 16.
     return -(-tokens // page_size)

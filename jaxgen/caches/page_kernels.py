@@ -145,6 +145,7 @@ class GpuKernel:
         keys, values = pool.keys, pool.values
         assert isinstance(keys, Array), "int8 is refused when the kernel is chosen"
         assert isinstance(values, Array), "as keys"
+        # The query's own key is in the pool: a row at position 5 has 6 slots with a token.
         context = gpu_paged_attention.gpu_paged_attention(
             functools.partial(paged_attention, interpret=self.interpret),
             q[:, 0],

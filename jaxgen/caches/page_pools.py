@@ -96,9 +96,11 @@ class HeadsFirst:
         """Write one row of `head_dim` numbers per head and slot."""
 
         def put(pool: Array, new: Array) -> Array:
+            # `drop`: a clipped index would put what has no page into somebody's last one.
             return pool.at[:, pages, offsets].set(new, mode="drop")
 
         def write_to(pool: KVArray, new: Array) -> KVArray:
+            # Turned before it is quantised: numbers and scales then have the axes of the pool.
             heads_first = jnp.moveaxis(new, 2, 0)  # K B T H
             cast = cast_like(heads_first, pool)
             return jax.tree.map(put, pool, cast)
@@ -121,6 +123,8 @@ class HeadsFirst:
         """Copy a page of every head."""
 
         def copy(pool: Array) -> Array:
+            # Where nothing is to be copied both numbers are of no page: some page is read and
+            # nothing written, so that the program is the same for every text.
             page = pool.at[:, source].get(mode="clip")
             return pool.at[:, target].set(page, mode="drop")
 
@@ -165,6 +169,7 @@ class Interleaved:
     ) -> Self:
         """Write one row of all heads per slot."""
         batch, time, kv_heads, dim = k.shape
+        # The kernel's order of two heads: k0, v0, k1, v1.
         pairs = jnp.stack([k, v], axis=3)  # B T K 2 H
         new = pairs.reshape(batch, time, 2 * kv_heads, dim)  # B T 2K H
         new = new.astype(self.pages.dtype)

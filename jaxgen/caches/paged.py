@@ -67,6 +67,7 @@ class PagedCache:
         positions = self.positions(q.shape[1])
         pool = self.pools[layer]
         # Position p lies in slot p modulo S of the row's page number p // S.
+        # With pages of 16 position 37 is slot 5 of the row's third page.
         table_columns = positions // pool.page_size
         pages = jnp.take_along_axis(
             self.table,
@@ -77,6 +78,7 @@ class PagedCache:
         )
         offsets = positions % pool.page_size
         pool = pool.write(k, v, pages=pages, offsets=offsets)
+        # Written by the whole table, read by its first columns: only the depth is attended to.
         context = self.kernel.attend(
             pool,
             q,
@@ -115,6 +117,7 @@ class PagedCache:
 
     def close_row(self, assignment: SlotAssignment, row: Self) -> Self:
         """Return the pools as the row left them, and its table among the others."""
+        # The other rows' pages are in the same pools, and were not touched.
         table = self.table.at[assignment.slot].set(row.table[0])
         lengths = self.lengths.at[assignment.slot].set(row.lengths[0])
         return dataclasses.replace(
@@ -196,5 +199,6 @@ def _table(spec: Paged, size: CacheSize, *, num_pages: int) -> Int[np.ndarray, "
     table = np.full((size.batch, full_row), num_pages, np.int32)
     columns = np.arange(full_row)
     is_page = columns[None, :] < np.array(pages_of_row)[:, None]
+    # A mask is filled row by row, so that each row has its pages in the order of its positions.
     table[is_page] = pages
     return table

@@ -81,6 +81,8 @@ class PrefixTree:
             node = child
         matched = len(pages) * self._page_size
         # Then the page that agrees with the rest up to its middle, to be copied.
+        # Pages of 4, ABCD and EFGH are known, the text is ABCDEFXY: the first page is shared, the
+        # second copied for its EF, and 6 tokens need no prefill.
         rest = tuple(tokens[matched:-1])
         best, common = _most_common(node, rest)
         if best is None:
@@ -92,6 +94,7 @@ class PrefixTree:
         """Remember the pages of a prompt; where a block has a page already, that page stays."""
         now = next(self._clock)
         node = self._root
+        # There are more pages than blocks: the others are for tokens that are yet to come.
         for block, page in zip(self._blocks(tokens), pages, strict=False):
             # Two texts may bring the same block; only the first one's page is remembered.
             if block not in node.children:
@@ -104,6 +107,8 @@ class PrefixTree:
         """Let go of up to `count` pages that belong to no text, the longest unused ones first."""
         while count > 0:
             # Leaves alone: a page in the middle is of no use without those before it.
+            # Looked for anew each time: the page before one that went may be a leaf now. With the
+            # tree as its only owner no text reads it.
             idle = [node for node in self._leaves() if self._allocator.owners(node.page) == 1]
             if not idle:
                 return
@@ -118,6 +123,7 @@ class PrefixTree:
         return [tuple(tokens[start : start + size]) for start in range(0, len(tokens), size)]
 
     def _leaves(self) -> list[Node]:
+        # No recursion: a branch is as deep as a text has pages, perhaps deeper than Python allows.
         waiting = [self._root]
         leaves = []
         while waiting:

@@ -49,6 +49,7 @@ class Cache(Protocol):
         """Write `k` and `v` of one layer, and attend over all that the row's queries may see."""
         ...
 
+    # Apart from `attend`, which every layer calls: all of them must see the same index.
     def advance(self, counts: Int[Array, "B"]) -> Self:
         """Keep `counts` of the tokens just written: the index moves here and nowhere else."""
         ...
@@ -85,6 +86,7 @@ class SlotAssignment:
         source, target: page `source` is copied to page `target` first; out of range where none is.
     """
 
+    # Arrays and no numbers: another row, or other pages, run the same program.
     slot: Int[Array, ""]
     table: Int[Array, "M"]
     cached_tokens: Int[Array, ""]

@@ -57,6 +57,7 @@ class SharedPrefixView:
         # Right padding is after every real token and never seen, so one mask does for all rows.
         slots = jnp.concatenate([prefix_slots, positions], axis=1)
         (mask,) = causal_mask(positions, slots, self.window)
+        # The prefix without its row axis: one product serves the queries of all rows.
         context = prefix_attention(
             q,
             k,

@@ -50,6 +50,7 @@ def convert(
     """
     _check_request(source, dtype)
     dest = Path(dest).expanduser().absolute()
+    # A link to nowhere is in the way too.
     if os.path.lexists(dest):
         raise UserError(f"{dest} exists already; choose another name or delete it first")
     folder = huggingface.locate(source)
@@ -65,6 +66,7 @@ def convert(
         metadata = _manifest(structure.architecture, config, arrays, sha256, source=source)
         progress("write", 0, len(arrays))
         orbax_files.save(partial, arrays, metadata.to_plain())
+        # Into the scratch folder as well: one rename makes weights and tokenizer appear together.
         tokenizer.copy(folder, partial)
         progress("write", len(arrays), len(arrays))
 
@@ -112,6 +114,7 @@ def _arrays(
         array = _as_stored(tensor, key, dtype=dtype)
         if not np.isfinite(array).all():
             problem = entry.name
+            # Finite before the cast: not the source is at fault, but the dtype that was asked for.
             if np.isfinite(tensor).all():
                 problem += f" (beyond the range of {dtype})"
             not_finite.append(problem)
@@ -159,6 +162,7 @@ def _partial(dest: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         if not dest.exists():
+            # Folders made for nothing, the innermost first; one that holds anything stays.
             for parent in new_parents:
                 with contextlib.suppress(OSError):
                     parent.rmdir()
@@ -180,4 +184,5 @@ def _make_sure_it_fits(
     free = shutil.disk_usage(path).free
     if needed > free:
         message = f"{needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free"
+        # As the disk itself would say it: `_partial` has the words for both.
         raise OSError(errno.ENOSPC, message)

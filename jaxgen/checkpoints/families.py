@@ -82,6 +82,7 @@ def _family(config: Mapping[str, Any], *, subject: str) -> str:
     for name in names:
         if name in ARCHITECTURES:
             return ARCHITECTURES[name]
+    # Raised alone and at once: without a family no other key can be judged.
     problem = "architectures is missing"
     if names:
         problem = f"architectures={short(names)} is not supported"
@@ -146,6 +147,7 @@ def _rotary(fields: Fields, *, family: str) -> dict[str, Any]:
 
 
 def _head_dim(fields: Fields, family: str, hidden_size: int, num_heads: int) -> int:
+    # Qwen3's own default is 128 whatever the hidden size; for the others the heads divide it.
     if family == "qwen3" or fields.config.get("head_dim"):
         return fields.size("head_dim", 128)
     return fields.per_head(hidden_size, num_heads)
@@ -153,6 +155,8 @@ def _head_dim(fields: Fields, family: str, hidden_size: int, num_heads: int) -> 
 
 def _rope(fields: Fields) -> tuple[float, RopeScaling | None]:
     """Read `rope_parameters` of transformers 5, else `rope_theta` beside `rope_scaling`."""
+    # Where a file has both spellings the newer one counts, and a theta inside it goes before one
+    # outside.
     rope = {**fields.mapping("rope_scaling"), **fields.mapping("rope_parameters")}
     outer_theta = fields.number("rope_theta", 10000.0)
     theta = fields.number("rope_theta", outer_theta, rope)
@@ -187,4 +191,5 @@ def _eos(value: Any, fields: Fields) -> tuple[int, ...]:
 
 
 def _is_token_id(value: Any) -> bool:
+    # JSON's true is an int to Python.
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0

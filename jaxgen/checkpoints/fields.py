@@ -42,6 +42,7 @@ class Fields:
         self, key: str, default: float | None, config: Mapping[str, Any] | None = None
     ) -> float:
         """Return a positive number, of the config or of an object in it."""
+        # A rotary object inside the config has numbers of its own.
         value = self._value(self.config if config is None else config, key, default)
         if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
             return float(value)
@@ -86,6 +87,7 @@ class Fields:
             self.problems.append(
                 f"a hidden size of {hidden_size} is no multiple of {num_heads} heads"
             )
+        # Rounded down after a problem: reading goes on, so that all of them are reported at once.
         return hidden_size // num_heads
 
     def _value(self, config: Mapping[str, Any], key: str, default: Any) -> Any:

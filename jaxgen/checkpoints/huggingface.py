@@ -127,6 +127,7 @@ def _from_hub(source: str) -> Folder:
 
     Where the hub does not answer, what was downloaded before will do.
     """
+    # Only here: a folder or a shipped model needs no hub, and no import of its library.
     import huggingface_hub
     from huggingface_hub.errors import RepositoryNotFoundError
 
@@ -142,6 +143,7 @@ def _from_hub(source: str) -> Folder:
     except Exception as error:
         revision, unreachable = None, error
     try:
+        # By commit and not by branch, which may move on while its files are fetched.
         path = huggingface_hub.snapshot_download(
             source,
             revision=revision,
@@ -152,6 +154,7 @@ def _from_hub(source: str) -> Folder:
         )
     except Exception as error:
         raise UserError(_hub_failure(source, unreachable or error)) from error
+    # A snapshot's folder is named after its commit: it is known offline, too.
     return Folder(Path(path), source, revision=Path(path).name)
 
 

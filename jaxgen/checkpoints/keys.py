@@ -30,6 +30,7 @@ class Key:
     def stored_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the tensor's shape, from the parameter's."""
         if self.third is not None:
+            # GPT-2 has q, k and v, (768, 768) each, in one tensor of (768, 2304).
             *rows, columns = shape
             return (*rows, 3 * columns)
         return shape[::-1] if self.transposed else shape
@@ -51,6 +52,7 @@ class Table:
 
     def ignores(self, name: str, *, tied: bool) -> bool:
         """Say whether a checkpoint may carry this name without any use for it."""
+        # A tied model has one table, which some files hold a second time as its head.
         if tied and name == _HEAD:
             return True
         return any(re.fullmatch(pattern, name) for pattern in self.ignorable)
@@ -66,6 +68,7 @@ def keys_of(structure: Structure) -> dict[str, Key]:
             keys[name] = table[name]
             continue
         # One row of the table serves all layers.
+        # Of `blocks.11.attention.q.kernel` the row `blocks.{n}.attention.q.kernel`.
         pattern = name.replace(layer.group(), ".{n}.", 1)
         key = table[pattern]
         tensor_name = key.name.format(n=layer.group(1))
@@ -74,6 +77,7 @@ def keys_of(structure: Structure) -> dict[str, Key]:
 
 
 def _norm(ours: str, theirs: str) -> dict[str, Key]:
+    # RMS norms have no bias: the row is there, and no structure asks for it.
     return {
         f"{ours}.scale": Key(f"{theirs}.weight"),
         f"{ours}.bias": Key(f"{theirs}.bias"),
@@ -128,6 +132,7 @@ def _rotary() -> dict[str, Key]:
     return keys
 
 
+# Older transformers saved masks and frequencies with the weights; both are computed here.
 _ROTARY = Table(_rotary(), ignorable=(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq",))
 TABLES = {
     "gpt2": Table(_gpt2(), prefix="transformer.", ignorable=(r"h\.\d+\.attn\.(bias|masked_bias)",)),

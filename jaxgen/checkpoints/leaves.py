@@ -88,6 +88,7 @@ def _parts(stored: Stored) -> Iterator[list[str]]:
     left = PART_BYTES
     for name in stored.shapes:
         nbytes = stored.nbytes_of(name)
+        # A tensor beyond the whole budget makes a part by itself.
         if part and nbytes > left:
             yield part
             part, left = [], PART_BYTES
@@ -108,6 +109,7 @@ def _trim_host_memory() -> None:
 
 def _is_changed(stored: Stored, name: str, tensor: jax.Array) -> bool:
     digest = manifest.digest(_on_host(tensor))
+    # A tensor that has no hash counts as changed.
     return digest != stored.manifest.sha256.get(name)
 
 
@@ -116,6 +118,7 @@ def _overflows(stored: Stored, name: str, leaves: Mapping[str, jax.Array], *, dt
 
     float16 alone has fewer large numbers than the dtypes that checkpoints come in.
     """
+    # What is stored in float16 was refused at conversion if it was not finite.
     if dtype != "float16" or stored.dtypes[name] == np.float16:
         return False
     return not all(bool(jnp.isfinite(leaf).all()) for leaf in leaves.values())
@@ -171,6 +174,7 @@ def _on_host(leaf: jax.Array) -> np.ndarray:
         return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
     whole = np.empty(leaf.shape, leaf.dtype)
     for shard in leaf.addressable_shards:
+        # Devices may hold equal parts: one of them is enough.
         if shard.replica_id == 0:
             whole[shard.index] = np.asarray(jnp.copy(shard.data))
     return whole

@@ -45,6 +45,7 @@ class Manifest:
         plain: dict[str, Any] = {"format": FORMAT}
         for field in dataclasses.fields(self):
             plain[field.name] = getattr(self, field.name)
+        # Metadata is JSON, and an architecture has tuples and objects in it.
         plain["architecture"] = self.architecture.to_plain()
         return plain
 
@@ -116,12 +117,14 @@ def read(folder: Path) -> Stored:
 def digest(array: np.ndarray) -> str:
     """Return the sha256 of an array's bytes, whatever its dtype."""
     flat = np.ascontiguousarray(array).reshape(-1)
+    # As plain bytes: numpy exports no buffer of bfloat16 for the hash to read.
     octets = flat.view(np.uint8)
     return hashlib.sha256(octets.data).hexdigest()
 
 
 def fingerprint(sha256: Mapping[str, str]) -> str:
     """Return one hash over all names and their hashes."""
+    # Sorted: the order in which tensors were read says nothing about the weights.
     lines = [f"{name} {value}\n" for name, value in sorted(sha256.items())]
     text = "".join(lines)
     return hashlib.sha256(text.encode()).hexdigest()

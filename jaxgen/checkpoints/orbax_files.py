@@ -72,6 +72,7 @@ def _finished(action: Callable[[], Any]) -> Any:
     """Return the action's result, whatever is pressed meanwhile, or raise its `OrbaxError`."""
     with _interrupts_deferred():
         outcome = _quietly(action)
+    # Raised out here: inside the handler Orbax's own pages would come along as its context.
     if isinstance(outcome, OrbaxError):
         raise outcome
     return outcome
@@ -85,6 +86,7 @@ def _interrupts_deferred() -> Iterator[None]:
     these are cleared away. A gigabyte takes a second or two.
     """
     before = signal.getsignal(signal.SIGINT)
+    # Python lets no other thread set a handler, and interrupts no other.
     if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield
         return
@@ -99,6 +101,7 @@ def _interrupts_deferred() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, before)
         if caught:
+            # Late, but not lost: the run still ends as the user wanted.
             before(*caught[0])
 
 

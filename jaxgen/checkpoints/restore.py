@@ -72,6 +72,7 @@ def load(
         return _random(model, dtype=dtype, shardings=shardings, progress=progress)
     stored = manifest.read(store.converted(model, progress=progress))
     structure = structure_of(_checked_architecture(stored, model), dtype.int8)
+    # Only now: with model=hf nobody knows the architecture before the checkpoint is read.
     sharding_of = shardings(structure.architecture)
     leaves = restored_leaves(
         stored,
@@ -112,6 +113,7 @@ def _random(model: Model, *, dtype: Dtype, shardings: Shardings, progress: Progr
         structure=structure,
         leaves=leaves,
         source="random",
+        # By seed and shapes: there are no stored bytes to hash.
         fingerprint=random_weights.fingerprint(model.shapes, model.seed),
         random=True,
         nbytes=sum(leaf.nbytes for leaf in leaves),
@@ -127,6 +129,7 @@ def _checked_architecture(stored: Stored, model: Model) -> Architecture:
         # A generation_config.json may change the end-of-text ids without making another model.
         expected = dataclasses.replace(model.shapes, eos_token_ids=actual.eos_token_ids)
     messages = _problems(stored, actual, expected)
+    # Two causes: the user named another model, or the checkpoint does not hold what it says itself.
     if messages and expected != actual:
         messages.append(
             "choose the model that it was made for, or model=hf, which takes the checkpoint "
@@ -142,10 +145,12 @@ def _checked_architecture(stored: Stored, model: Model) -> Architecture:
 
 def _problems(stored: Stored, actual: Architecture, expected: Architecture) -> list[str]:
     """Return how a checkpoint differs from an architecture, a message for each kind of problem."""
+    # Without int8: a checkpoint holds floats, which are quantised as they are loaded.
     structure = structure_of(expected)
     shapes = dict(zip(structure.names, structure.shapes, strict=True))
     misshapen = []
     for name, shape in shapes.items():
+        # One that is missing has no shape to be wrong about, and is named once.
         stored_shape = stored.shapes.get(name, shape)
         if stored_shape != shape:
             misshapen.append(f"{name} is {stored_shape}, should be {shape}")
@@ -172,6 +177,7 @@ def _differences(actual: Architecture, expected: Architecture) -> list[str]:
 
 
 def _on_default_device() -> Callable[[str], Sharding]:
+    # Where a new array goes by itself: that respects a default device which the caller has set.
     sharding = SingleDeviceSharding(jnp.zeros(()).device)
     return lambda name: sharding
 

@@ -39,6 +39,7 @@ def converted(model: Model, *, progress: Progress = silent) -> Path:
     assert model.source is not None, "a model without weights is refused by its spec"
     checkpoint = _stored_path(model)
     store = checkpoint.parent
+    # It appears by a rename: what exists is complete, and needs no lock.
     if checkpoint.exists():
         return checkpoint
     with _locked(store / f".{checkpoint.name}.lock", progress=progress):
@@ -90,6 +91,7 @@ def _key(folder: huggingface.Folder) -> str:
     if not folder.revision:
         identity = [str(folder.path), _file_stats(folder)]
     config = folder.json(huggingface.CONFIG)
+    # With the format: a jaxgen that writes another one finds no old checkpoint here.
     text = json.dumps([manifest.FORMAT, identity, config], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()
     return digest[:16]
@@ -127,6 +129,7 @@ def _locked(path: Path, *, progress: Progress) -> Iterator[None]:
         ) from error
     with file:
         try:
+            # Without waiting first: a wait is reported before it begins.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             progress("wait", 0, 1)

@@ -22,6 +22,7 @@ def copy(folder: Folder, into: Path) -> None:
     """
     for name in (GENERATION, *TOKENIZER_FILES):
         file = folder.path / name
+        # The older pair stays behind: it says again what tokenizer.json says, copied or made of it.
         if name not in _OLDER and file.is_file():
             shutil.copyfile(file, into / name)
     has_older = all((folder.path / name).is_file() for name in _OLDER)

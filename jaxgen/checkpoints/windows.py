@@ -21,6 +21,7 @@ def window_of(fields: Fields, *, family: str) -> int | None:
     is_qwen = family in ("qwen2", "qwen3")
     if is_qwen and fields.flag("use_sliding_window", False):
         return _qwen_window(fields, kinds)
+    # jaxgen has one window for all layers: a family without any may name no windowed layer.
     if kinds - {_FULL}:
         _refuse_layers(fields)
     is_mistral = "MistralForCausalLM" in str(fields.config.get("architectures"))
@@ -43,6 +44,7 @@ def _qwen_window(fields: Fields, kinds: set[str]) -> int | None:
         layers = fields.size("num_hidden_layers")
         if isinstance(full, int) and full >= layers:
             return None
+        # With 0 every layer has the window.
         if full != 0:
             fields.problems.append(
                 f"max_window_layers={short(full)} is not supported with use_sliding_window=true: "

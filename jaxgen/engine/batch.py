@@ -199,6 +199,7 @@ def _segments(
         )
         steps_by_depth[depth] += 1
     segments = []
+    # A Counter keeps the order of arrival, and depths never fall: these are the steps in order.
     for depth, steps in steps_by_depth.items():
         # As an array on the device, so that the loop's count is traced and no transfer is timed.
         on_device = put(np.int32(steps), layout)
@@ -235,6 +236,7 @@ def _padded(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The prompts as rows of `capacity` tokens, and their lengths; a row without a prompt has 1."""
     sequence = np.zeros((rows, capacity), np.int32)
+    # One token and not none: what is gathered at `lengths - 1` has to exist.
     lengths = np.ones((rows,), np.int32)
     for row, prompt in enumerate(prompts):
         sequence[row, : len(prompt)] = prompt

@@ -131,6 +131,7 @@ class _Captured:
         captured.__name__ = program.__name__
         self._kept = jax.jit(
             captured,
+            # Without the leaves each argument stands one place earlier.
             donate_argnums=tuple(argument - 1 for argument in donated),
         )
 
@@ -200,6 +201,7 @@ def _closed(program: Program, blueprint: Blueprint) -> Program:
     def closure(leaves, cache, *rest):
         return program(blueprint, leaves, cache, *rest)
 
+    # The compile ledger reports a program by this name.
     closure.__name__ = program.__name__
     return closure
 

@@ -83,6 +83,7 @@ class Captured:
         positions: Int[Array, "B"],
     ) -> Self:
         """Return the buffers with one more step, of what was tapped at each row's position."""
+        # In a prefill the last token of each prompt, in a step the one that there is.
         at = positions[:, None, None]
         values = []
         for site, buffer in zip(capture.sites, self.values, strict=True):
@@ -90,6 +91,8 @@ class Captured:
             for layer in capture.layers:
                 activations = taps.arrays[site.value, layer]
                 layers.append(jnp.take_along_axis(activations, at, axis=1))  # B 1 D
+            # Of every row, those that have ended too: one index for all, and `save` makes NaN of
+            # the rest.
             step = jnp.stack(layers)
             values.append(jax.lax.dynamic_update_slice_in_dim(buffer, step, self.step, axis=2))
         return dataclasses.replace(self, values=tuple(values), step=self.step + 1)

@@ -63,6 +63,7 @@ def serve(
 
     def none_ended(carry):
         taken, _, state = carry
+        # The first row that ends ends the loop: on the host somebody may be waiting for it.
         return (taken < steps) & ~jnp.any(state.done & active)
 
     def body(carry):

@@ -209,6 +209,7 @@ class Engine:
         """
         on_device = self.generation.loop is Loop.device and cache.static_shape
         for segment in batch.segments:
+            # Static: no array moves, but each depth runs a program of its own.
             cache = cache.with_depth(segment.depth)
             if on_device:
                 cache, state = self.loop_program(
@@ -230,6 +231,7 @@ class Engine:
         sequence = on_host(state.sequence)
         lengths = on_host(state.lengths)
         outputs = []
+        # Rows behind these only fill the batch up.
         for row, start in enumerate(batch.prompt_lengths):
             tokens = sequence[row, start : lengths[row]].tolist()
             outputs.append((tokens, self.finish_reason(tokens)))

@@ -112,6 +112,7 @@ def forced_pass(
     """
     model = blueprint.structure.model(leaves)
     activations = jnp.dtype(blueprint.activations)
+    # What this call wrote is dropped: the next chunk begins with the empty cache again.
     hidden, _ = model(sequences, cache, dtype=activations)
     offsets = jnp.arange(chunk, dtype=jnp.int32)
     positions = starts[:, None] + offsets[None, :]

@@ -47,6 +47,7 @@ class Window:
     @property
     def events(self) -> int:
         """Traces, lowerings and backend compiles; one from the persistent cache does not count."""
+        # jax reports a backend compile for a program out of the persistent cache as well.
         return (
             self.count("trace")
             + self.count("lower")
@@ -68,6 +69,7 @@ class Window:
         """The time in which events of one kind were under way."""
         # What is traced inside another trace is part of its time, and does not count again.
         spans = sorted(
+            # An event comes at its end: when it began follows from how long it took.
             (entry.ended_s - entry.seconds, entry.ended_s)
             for entry in self.entries
             if entry.kind == kind

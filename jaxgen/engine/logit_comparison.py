@@ -186,6 +186,7 @@ def _row_numbers(pieces: Sequence[Distances], name: str, count: int) -> Numbers:
         finite = piece.finite & piece.reference_finite
         for value, is_finite in zip(getattr(piece, name), finite, strict=True):
             numbers.append(_rounded(float(value)) if is_finite else None)
+    # As long as the reference's, so that the position is the index in both arms.
     return numbers + [None] * (count - len(numbers))
 
 

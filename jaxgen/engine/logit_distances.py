@@ -45,6 +45,7 @@ def distances(reference: np.ndarray, logprobs: np.ndarray) -> Distances:
     # What is no number stays in the figures; `finite` says where they mean nothing.
     with np.errstate(invalid="ignore", over="ignore"):
         count = min(LIKELIEST, reference.shape[1])
+        # Which ten they are is enough: a whole vocabulary is not sorted for it.
         likeliest = np.argpartition(reference, -count, axis=-1)
         likeliest = likeliest[:, -count:]
         apart = reference - logprobs
@@ -67,6 +68,7 @@ def distances(reference: np.ndarray, logprobs: np.ndarray) -> Distances:
 
 def _margins(logprobs: np.ndarray) -> np.ndarray:
     """By how much the likeliest token leads the second."""
+    # Only the last two places have to be right.
     second, first = np.partition(logprobs, -2, axis=-1)[:, -2:].T
     return first - second
 

@@ -76,6 +76,7 @@ def prefill(
     """
     model = blueprint.structure.model(leaves)
     taps = Taps(blueprint.capture) if state.captured else None
+    # A text of 50 tokens, 32 of which are in shared pages, has 18 to run.
     counts = state.lengths - cache.positions(1)[:, 0]  # tokens of each row in `prompt`
     activations = jnp.dtype(blueprint.activations)
     hidden, cache = model(prompt, cache, dtype=activations, tap=taps)
@@ -96,6 +97,7 @@ def step(
     state: State,
 ) -> tuple[Cache, State]:
     """Choose each row's next token, from its newest one and the cache or from the whole prefix."""
+    # Without a cache a step is a prefill of the prefix so far, which chooses one token as well.
     if not cache.incremental:
         return prefill(
             blueprint,
@@ -149,6 +151,7 @@ def loop(
             *constrain_to_mesh(blueprint, cache, state),
         )
 
+    # From 0 in each segment: `steps` are those of one depth.
     _, cache, state = jax.lax.while_loop(unfinished, body, (jnp.int32(0), cache, state))
     return cache, state
 

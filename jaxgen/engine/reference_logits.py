@@ -113,6 +113,8 @@ def share_evenly(lengths: Sequence[int], budget: int) -> list[int]:
         )
     counts = [0] * len(lengths)
     # In rounds: every row that still has tokens gets the same share.
+    # Lengths 5, 1, 4 and 8 positions: one each, then two each for those that have more, and the
+    # last one for the first row.
     while budget > 0:
         waiting = [row for row, length in enumerate(lengths) if counts[row] < length]
         shortest = min(lengths[row] - counts[row] for row in waiting)
@@ -143,8 +145,10 @@ def _write(
     This is a file and not mapped memory: a full disk is an error in the one, and the end of the
         process in the other.
     """
+    # Counts 4, 1, 3: the rows begin at positions 0, 4 and 5.
     starts = row_starts(counts)
     with path.open("wb") as file:
+        # A plain .npy: the reader maps it, and takes a piece of it at a time.
         header = {
             "descr": "<f4",
             "fortran_order": False,

@@ -126,6 +126,7 @@ class Decoder(nnx.Module):
         return self._contract(hidden, rows, scale, dtype=dtype)
 
     def _embed(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+        # Gathered as stored and widened afterwards: the tokens' rows alone, never the whole table.
         rows = self.embedding[...][tokens]
         if self.embedding_scale is None:
             return rows

@@ -60,6 +60,7 @@ def linear_of(int8: Int8, *, rngs: nnx.Rngs) -> Callable[..., Linear | Int8Linea
     """Return what makes a layer of (inputs, outputs, bias=)."""
     if int8 is Int8.none:
         return functools.partial(Linear, rngs=rngs)
+    # No random numbers: int8 rows are always made of a floating tensor as it is loaded.
     narrow = int8 is Int8.both
     return functools.partial(Int8Linear, narrow=narrow)
 

@@ -11,6 +11,7 @@ class Norm(nnx.Module):
     """Layer norm or RMS norm over the last axis."""
 
     def __init__(self, size: int, *, kind: str, eps: float):
+        # An RMS norm has no bias, which is how a call tells the two apart.
         bias = None
         if kind == "layer":
             bias = nnx.Param(jnp.zeros((size,)))
@@ -23,4 +24,5 @@ class Norm(nnx.Module):
         if self.bias is None:
             return norms.rms_norm(x, scale, eps=self.eps)
         bias = self.bias[...]
+        # GPT-2 alone: the other families have RMS norms.
         return norms.layer_norm(x, scale, bias, eps=self.eps)

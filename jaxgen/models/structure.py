@@ -35,6 +35,8 @@ class Structure:
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
     int8: Int8
+    # Both follow from architecture and int8: equality and hash, which static arguments need, leave
+    # them out.
     graphdef: Any = dataclasses.field(compare=False, repr=False)
     treedef: Any = dataclasses.field(compare=False, repr=False)
     layout: Layout | None = None

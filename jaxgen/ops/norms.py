@@ -19,6 +19,7 @@ def layer_norm(
         eps: added to the variance.
     """
     wide = x.astype(jnp.float32)
+    # Centred before it is squared: a mean of squares less a square of the mean loses digits.
     centred = wide - _mean(wide)
     squares = jnp.square(centred)
     variance = _mean(squares)
@@ -60,5 +61,6 @@ def _mean(x: Float[Array, "*dims D"]) -> Float[Array, "*dims 1"]:
 
 def _along(vector: Float[Array, "D"], x: Float[Array, "*dims D"]) -> Float[Array, "*dims D"]:
     """Return the vector for each position of `x`; ranks are never promoted in silence."""
+    # By hand, both times: tests make an error of every implicit promotion, of dtypes and of ranks.
     wide = vector.astype(x.dtype)
     return jnp.broadcast_to(wide, x.shape)

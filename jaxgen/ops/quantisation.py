@@ -82,6 +82,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> KVArray:
     numbers = jnp.zeros(shape, dtype)
     if jnp.dtype(dtype) != jnp.int8:
         return numbers
+    # With a scale of 0 an empty slot reads as zeros.
     scales = jnp.zeros((*shape[:-1], 1), jnp.float32)
     return Quantised(numbers=numbers, scales=scales)
 

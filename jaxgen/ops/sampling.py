@@ -46,6 +46,7 @@ def keep_top_k(logits: Float[Array, "B V"], k: int) -> Float[Array, "B V"]:
 
     Source: Fan et al., 2018, "Hierarchical neural story generation".
     """
+    # top_k refuses to keep more than there are.
     count = min(k, logits.shape[-1])
     largest, _ = jax.lax.top_k(logits, count)
     kth = largest[:, -1:]  # B 1
@@ -86,6 +87,7 @@ def _draw(
     row: Int[Array, ""],
     position: Int[Array, ""],
 ) -> Int[Array, ""]:
+    # One after the other: row 1 at position 2 must not draw as row 2 at position 1 does.
     run_key = jax.random.key(seed)
     row_key = jax.random.fold_in(run_key, row)
     key = jax.random.fold_in(row_key, position)

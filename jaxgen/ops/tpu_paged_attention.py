@@ -97,6 +97,7 @@ def block_sizes(page_bytes: int, *, width: int, queries: int) -> dict[str, int]:
 
 def _fills_registers(heads: int, dtype: jnp.dtype) -> bool:
     """Say whether rows of so many heads are whole registers, or a power of two below one."""
+    # bfloat16 has two numbers in a word: 6 heads are 3 words, which fill no register evenly.
     words, rest = divmod(heads, WORD_BYTES // dtype.itemsize)
     if rest:
         return False

@@ -171,6 +171,7 @@ def _is_grid(grid: Grid) -> bool:
     if not 0 < len(grid) <= LARGEST or len(widths) != 1 or not 0 < min(widths) <= LARGEST:
         return False
     cells = itertools.chain.from_iterable(grid)
+    # By type: JSON's true is an int to `isinstance`.
     return all(type(cell) is int and 0 <= cell <= 9 for cell in cells)
 
 
@@ -178,6 +179,7 @@ def _prompt(train: Sequence[tuple[Grid, Grid]], test_input: Grid) -> str:
     parts = []
     for grid, expected in train:
         parts.append(f"grid\n{_lines(grid)}answer\n{_lines(expected)}\n")
+    # It ends where the output grid has to begin.
     parts.append(f"grid\n{_lines(test_input)}answer\n")
     return "".join(parts)
 

@@ -67,6 +67,7 @@ class Serving:
         self._shared = Continuous(engine, requests)
         self.metrics = METRICS
         self.cases = (Case(),)
+        # Empty it is as large as full: nothing grows in it.
         self.kv_cache_bytes = cost.bytes_of(self._shared.empty()[0])
 
     def inputs(self) -> list[list[int]]:
@@ -169,6 +170,7 @@ class Serving:
     def _cache_facts(self, call: Call) -> dict[str, Any]:
         """As `cost.cache_facts` of a static batch; here bytes are means over the decode steps."""
         bytes_each = cost.token_bytes(self._engine)
+        # Every request may end with its first token: then there was no decode step.
         steps = max(call.steps, 1)
         rows, counts = self._shared.rows, call.manager.facts()
         shared_prefix = self._engine.generation.shared_prefix

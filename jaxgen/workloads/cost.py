@@ -51,6 +51,7 @@ def last_step(engine: Engine, batch: Batch) -> Step | None:
     """Return the decode step that reads the most slots; null where there is no decode."""
     if not batch.segments:
         return None
+    # From the last of the planned steps on: that one alone.
     shape, most = _shape(engine, batch), batch.new_tokens
     return roofline.decode_step(**shape, new_tokens=most, first=most - 1)
 

@@ -193,11 +193,13 @@ class Generating:
         # The clock stops when all outputs are ready, the cache included.
         jax.block_until_ready((cache, state))
         end_s = faults.clock()
+        # Copied to the host behind the clock.
         outputs = engine.outputs(batch, state)
         return Timed(
             ttft_s=first_s - start_s,
             latency_s=end_s - start_s,
             decode_s=end_s - first_s,
+            # The first token is the prefill's; the longest row says how many steps the batch ran.
             steps=max(len(tokens) for tokens, _ in outputs) - 1,
             outputs=faults.outputs(outputs),
             captured=state.captured,

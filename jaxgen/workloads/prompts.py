@@ -149,6 +149,8 @@ def _log_uniform(
     """`count` whole numbers from `least` to `most`, log-uniformly; or all the least."""
     if most is None:
         return [least] * count
+    # Up to `most + 1` and rounded down, so that `most` is drawn as often as its share; rounding may
+    # still go one too far, hence the clip.
     drawn = np.exp(random.uniform(np.log(least), np.log(most + 1), count))
     return drawn.astype(int).clip(least, most).tolist()
 
@@ -171,6 +173,7 @@ def _arc(spec: Arc, codec: Codec) -> list[Prompt]:
             f"prompts.max_tokens={spec.max_tokens} leaves no task: the shortest has {shortest} "
             "tokens"
         )
+    # Counted after the long ones have gone: as many are asked as the user wants, if there are.
     return prompts[: spec.count]
 
 

@@ -104,9 +104,11 @@ class Scoring:
     def call(self, case: int) -> Timed:
         """Score one request, timed until all scores are ready."""
         faults, prepared = self._faults, self._prepared[case]
+        # The tokens are on the device already: the clock has the query, the rows and nothing else.
         began_s, start_s = time.perf_counter(), faults.clock()
         scores = self._scorer.call(prepared)
         faults.after_call(scores, began_s)
+        # Programs return before the device is done: only now are the scores there.
         jax.block_until_ready(scores)
         latency_s = faults.clock() - start_s
         return Timed(
@@ -124,6 +126,7 @@ class Scoring:
 
         `items_per_s` is all items over all time; `latency_s` the mean of the requests.
         """
+        # Totals over totals: a mean of rates would weigh short requests too much.
         total_s = sum(call.latency_s for call in calls)
         return {
             "items_per_s": sum(call.items for call in calls) / total_s,

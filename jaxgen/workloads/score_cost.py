@@ -18,6 +18,7 @@ def request_step(engine: Engine, prepared: Prepared) -> Step:
     """
     architecture = engine.cut.part(engine.blueprint.structure.architecture)
     element = byte_counts.ElementBytes.of(engine.run.dtype, architecture)
+    # Among the labels their rows of the head are read, else all of it.
     heads = len(prepared.labels) if prepared.apply_softmax else None
     steps, start = _query_steps(engine, prepared, architecture)
     # Continued rows see the query before them, whole rows nothing.

@@ -98,6 +98,7 @@ def output_rows(
             "finish_reason": reason,
         }
         if prompt.task:
+            # Graded here, by text: what the model wrote counts, not the ids that it took.
             row |= arc.graded(prompt.task, text)
         rows.append(row)
     return rows

@@ -103,6 +103,7 @@ def _compiled_facts(
         return facts
     arrays = []
     for leaf in [*leaves, *jax.tree.leaves(cache)]:
+        # On a mesh the program's text has the shapes of one device.
         arrays.append(jax.ShapeDtypeStruct(_device_shape(leaf), leaf.dtype))
     return facts | {"wide_copies": wide_copies(text, arrays)}
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 NAMED = 5
+# What a narrow array may be widened to; any other dtype counts as 0 bytes, and is no wide copy.
 _NUMBER_BYTES = {
     "f32": 4,
     "f64": 8,
@@ -109,6 +110,7 @@ def _narrow_bytes(
     for array in arrays:
         axes = axes_of(array.shape)
         number_bytes = jnp.dtype(array.dtype).itemsize
+        # The only axis of a vector would be that of too many other arrays.
         if len(axes) > 1 and number_bytes < 4:
             by_axes[axes] = number_bytes
     return by_axes
@@ -136,6 +138,7 @@ def _written_arrays(text: str) -> Iterator[Written]:
         if computation in fused or instruction is None or instruction[2] not in _WRITERS:
             continue
         name = operation[1] if operation else _name_of(line, instruction[2], root_operations)
+        # A fusion may write a tuple, each array of which counts.
         for dtype, dims in _ARRAY.findall(instruction[1]):
             shape = tuple(int(size) for size in dims.split(","))
             yield Written(name, dtype, shape)

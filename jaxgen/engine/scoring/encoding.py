@@ -28,6 +28,7 @@ def tokens_of(codec: Encoder, text: str, *, special: bool = True) -> tuple[int, 
             are left out in any case: scores are of the token right after the text, not of one
             after its end.
     """
+    # Bytes as ids have no special tokens.
     if codec.tokenizer is None:
         return tuple(codec.encode(text))
     encoding = codec.tokenizer.encode(text, add_special_tokens=special)

@@ -139,12 +139,14 @@ class LikelihoodScorer:
                     strict=True,
                 )
             )
+        # Batches are by length, answers in the order of the questions.
         return [by_number[number] for number in range(len(pairs))]
 
     def _of_batch(self, batch: RowBatch, pairs: Sequence[Pair]) -> list[Likelihood]:
         """Run one batch and sum up over the tokens of each continuation."""
         engine, layout = self.engine, self.engine.layout
         count, width = batch.tokens.shape
+        # Rows of padding have no pair: they stay at position 0, and nobody reads what they yield.
         continuations = [continuation for _, continuation in pairs]
         # The token after the context's last position is the continuation's first.
         firsts = np.zeros((count,), np.int32)

@@ -116,10 +116,13 @@ class PairEncoder:
             bare = context.rstrip()
             if not bare:  # blanks alone: nothing is left to stand before them
                 return self._beginning(), self.tokens(context + continuation)
+            # Divided by count: the first tokens, as many as the context alone has, are the
+            # context's.
             joint = tokens_of(self._codec, context + continuation)
             start = len(tokens_of(self._codec, bare))
             if 0 < start < len(joint):
                 return joint[:start], joint[start:]
+        # Ids, or texts whose joint tokens leave one side empty: each is taken by itself.
         return self.tokens(context, special=True), self.tokens(continuation)
 
     def tokens(self, text: TextOrIds, *, special: bool = False) -> tuple[int, ...]:

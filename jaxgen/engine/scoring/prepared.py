@@ -13,6 +13,7 @@ NO_PREFIX_CACHE = (
     "item"
 )
 
+# By number: rows are sorted by length later, and scores go back to their items.
 Rows = dict[int, tuple[int, ...]]
 """Tokens of rows by their number."""
 

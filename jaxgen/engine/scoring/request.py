@@ -131,6 +131,7 @@ def _row(
     """Query and item as one row of tokens."""
     # Joint tokens are those of the text that a user would send, merges across the border included.
     first, second = (item, query) if item_first else (query, item)
+    # Behind an empty first part there is no border to merge across.
     is_joint = how == Tokenization.joint.value or not first
     if is_joint and isinstance(first, str) and isinstance(second, str):
         return tokens_of(codec, first + second)
@@ -182,6 +183,7 @@ def _length_problems(
                 f"{both} are {length} tokens, beyond the model's context of "
                 f"{architecture.context}: shorten one of them"
             )
+        # A cache rounds up: it is too small only where the user has set `max_len`.
         elif cache.capacity(length) < length:
             problems.append(
                 f"{both} are {length} tokens, more than cache.max_len={cache.capacity(length)} "

@@ -91,6 +91,7 @@ def row_width(tokens: int, *, longest: int) -> int:
         [4, 8, 44, 104, 320, 1000]
     """
     # Steps of an eighth of the power of two below: more widths would be more programs.
+    # 100 tokens: 64 is the power below, 8 its eighth, and 13 steps of 8 are 104.
     eighth = 1 << max((tokens - 1).bit_length() - 4, 0)
     step = max(FINEST, eighth)
     steps = -(-tokens // step)
@@ -99,6 +100,7 @@ def row_width(tokens: int, *, longest: int) -> int:
 
 def row_count(rows: int, batch_size: int) -> int:
     """Return the rows of a batch with its padding: the next power of two, at most `batch_size`."""
+    # 5 rows become 8; 20 of at most 24 would become 32, and are 24.
     return min(1 << (rows - 1).bit_length(), batch_size)
 
 

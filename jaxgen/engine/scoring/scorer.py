@@ -101,6 +101,7 @@ class Scorer:
         )
         return Prepared(
             prefix=self._prefix(request.query) if continued else None,
+            # The query takes its part of the context, and leaves the items the rest.
             continued=make_batches(added, longest=context - start),
             whole=make_batches(whole, longest=context),
             labels=on_device(
@@ -121,6 +122,7 @@ class Scorer:
         program = self._program(prepared)
         leaves = self.engine.leaves
         scores = []
+        # Nothing is waited for: the host dispatches the next batch while the device computes.
         for cache, batch in self._batches(prepared):
             scores.append(
                 program(
@@ -229,6 +231,7 @@ class Scorer:
             capacity=slots,
             prompt=slots,
         )
+        # The depth is static: rows that continue the query read these slots and no more.
         empty = empty.with_depth(slots)
         if layout is None:
             empty = jax.device_put(empty, jax.devices()[0])
