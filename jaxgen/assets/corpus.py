@@ -109,6 +109,7 @@ def grid(rng: random.Random) -> str:
         rows.append(row)
     rule = rng.choice(("flip", "upend", "transpose", "swap"))
     if rule == "swap":
+        # Two colours that may be in the grid: swapping others would change nothing.
         first, second = rng.sample(palette, 2)
         rule = f"swap {first} {second}"
     solved = solve(rule, rows)
@@ -164,8 +165,10 @@ def _draw(rng: random.Random, low: int) -> tuple[int, str, int]:
         a = rng.randint(low, high)
         b = rng.randint(low, high)
         difference = a - b
+        # It is drawn anew with its operator: fewer than a third of the sums are subtractions.
         if operator == "-" and difference < low:
             continue
+        # Both forms of sums are drawn here, so that neither digits nor words give one away.
         if not is_held_out(a, operator, b):
             return a, operator, b
 
@@ -176,6 +179,7 @@ def _word_sum(rng: random.Random) -> str:
     other = person(rng)[0]
     while other == name:
         other = person(rng)[0]
+    # From 2 on, so that the plural is right everywhere: no text says `1 apples`.
     a, operator, b = _draw(rng, low=2)
     events = _GAINS if operator == "+" else _LOSSES
     event = rng.choice(events)

@@ -41,6 +41,7 @@ def report(forward: Forward, params: Any, *, tokenizer: Any, rows: np.ndarray) -
         accuracy[kind] = _accuracy(forward, params, cases, tokenizer=tokenizer)
     samples = continuations(forward, params, BUILTIN, tokenizer=tokenizer, new_tokens=80)
     losses = []
+    # Batches of one size, so that the mean of their means is the mean over all tokens.
     for batch in np.split(rows, len(rows) // 8):
         batch_loss = loss(forward, params, jnp.asarray(batch))
         losses.append(float(batch_loss))
@@ -72,8 +73,10 @@ def continuations(
         logits = forward(params, tokens)
         return logits[batch_rows, last].argmax(-1)
 
+    # A row that has ended goes on with the others, so that all keep one shape; `_decode` cuts it.
     for step in range(new_tokens):
         position = lengths + step
+        # The logits at a token are about the one behind it.
         tokens[batch_rows, position] = next_tokens(params, tokens, position - 1)
     texts = []
     for row, length in zip(tokens, lengths, strict=True):
@@ -108,6 +111,7 @@ def _accuracy(forward: Forward, params: Any, cases: list[Case], *, tokenizer: An
     """Return the share of cases whose continuation begins with the expected text."""
     prompts = [prompt for prompt, _ in cases]
     expected = [text for _, text in cases]
+    # No more steps than the longest answer needs: each step is a forward over whole sequences.
     longest = max(len(tokenizer.encode(text)) for text in expected)
     texts = continuations(forward, params, prompts, tokenizer=tokenizer, new_tokens=longest)
     right = 0
@@ -118,6 +122,7 @@ def _accuracy(forward: Forward, params: Any, cases: list[Case], *, tokenizer: An
 
 def _cases() -> dict[str, list[Case]]:
     """Return the cases of each kind of task."""
+    # Always the same cases, so that the model cards of two trainings can be compared.
     rng = random.Random(HELD_OUT_SEED + 1)
     held_out = sorted(HELD_OUT_SUMS)
     seen = _small_sums()
@@ -142,6 +147,7 @@ def _small_sums() -> list[tuple[int, str, int]]:
         if not is_held_out(a, "+", b):
             sums.append((a, "+", b))
     for a, b in pairs:
+        # The corpus has no differences below 0.
         if b <= a and not is_held_out(a, "-", b):
             sums.append((a, "-", b))
     return sums
@@ -150,6 +156,7 @@ def _small_sums() -> list[tuple[int, str, int]]:
 def _sum(a: int, operator: str, b: int) -> Case:
     """Return a sum in digits."""
     result = answer(a, operator, b)
+    # The answer ends with its line: else 12 would pass where 1 is right.
     return f"{a} {operator} {b} =", f" {result}\n"
 
 

@@ -44,6 +44,7 @@ def tiny(vocab_size: int, eos_token_id: int) -> Architecture:
         num_kv_heads=2,
         head_dim=32,
         intermediate_size=512,
+        # As long as the longest rows of training (`Recipe.final_rows`): no position is untrained.
         context=512,
         qk_norm=True,
         eos_token_ids=(eos_token_id,),
@@ -62,6 +63,7 @@ def initial(architecture: Architecture, seed: int) -> Leaves:
     leaves = []
     for name, leaf in zip(structure.names, jax.tree.leaves(state), strict=True):
         adds = name.endswith(("attention.o.kernel", "mlp.down.kernel"))
+        # Six layers add twelve times, by attention and by the MLP: the factor is 0.29.
         leaves.append(leaf * shrink if adds else leaf)
     return tuple(leaves)
 
@@ -118,6 +120,7 @@ def write(folder: Path, structure: Structure, leaves: Leaves, *, report: dict[st
         if name.endswith("kernel"):
             array = array.T
         tensors[_hugging_face_name(name)] = np.ascontiguousarray(array)
+    # Without a format in its metadata, transformers refuses the file.
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     parameters = sum(leaf.size for leaf in leaves)
     card = _card(arch, parameters, report)

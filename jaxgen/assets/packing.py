@@ -19,6 +19,7 @@ def packed(tokenizer: Any, seed: int, length: int) -> Iterator[np.ndarray]:
     Each row begins with a document, and `<|endoftext|>` follows each document.
     """
     row: list[int] = []
+    # Each chunk has a seed of its own, so that the text goes on without end.
     for chunk in itertools.count(seed):
         texts = list(documents(chunk, _CHUNK))
         encoded = tokenizer(texts)["input_ids"]
@@ -26,6 +27,7 @@ def packed(tokenizer: Any, seed: int, length: int) -> Iterator[np.ndarray]:
             row += [*document, tokenizer.eos_token_id]
             # The rest of a document that is cut is left out.
             if len(row) > length:
+                # One token more: inputs are all but the last, targets all but the first.
                 yield np.array(row[: length + 1], np.int32)
                 row = []
 
@@ -39,6 +41,8 @@ def training_rows(
     """
     text = {}
     for _, length in (recipe.rows, recipe.final_rows):
+        # Rows of 128 and of 512 tokens begin 384 chunks apart, so that the last share of training
+        # does not repeat the text of the first: a whole training reads a few dozen chunks.
         text_seed = 10_000 * seed + length + step
         text[length] = packed(tokenizer, text_seed, length)
     return text

@@ -59,8 +59,10 @@ class Recipe:
         # Norms do not decay.
         decay = optax.add_decayed_weights(self.weight_decay, mask=is_matrix)
         return optax.chain(
+            # Clipped before Adam sees it: one bad batch must not stay in the moments.
             optax.clip_by_global_norm(self.max_grad_norm),
             optax.scale_by_adam(b1=0.9, b2=0.95),
+            # Behind Adam, so that the moments do not scale the decay: this makes it AdamW.
             decay,
         )
 
@@ -80,4 +82,5 @@ class Budget:
         if self.minutes:
             limit_s = 60 * self.minutes
             shares.append(elapsed_s / limit_s)
+        # With both limits, the one that is reached first ends the training.
         return max(shares)

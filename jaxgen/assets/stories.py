@@ -59,11 +59,13 @@ def story(rng: random.Random) -> str:
         # A sentence that begins with a question mark may be left out.
         if line[0] != "?" or rng.random() < 0.5:
             lines.append(line.removeprefix("?"))
+    # Some plots are of animals alone, and an opening about a child would not belong to them.
     about_people = any("{name}" in line for line in plot)
     if about_people and rng.random() < 0.5:
         lines.insert(0, rng.choice(INTROS))
     if about_people and rng.random() < 0.4:
         lines.append(rng.choice(CLOSERS))
+    # Choices before slots: an alternative may hold a slot, and no slot holds an alternative.
     sentences = [_choose(rng, line).format_map(slots) for line in lines]
     return " ".join(sentences)
 
@@ -79,6 +81,7 @@ def person(rng: random.Random) -> tuple[str, str, str, str, str]:
 
 def _bind(rng: random.Random) -> dict[str, str]:
     """Draw what every slot of a story stands for."""
+    # All of them, used or not: the plot is drawn behind this, by the same generator.
     slots = {slot: rng.choice(values) for slot, values in _SLOTS.items()}
     name, he, him, his, kid = person(rng)
     other, ohe, ohim, ohis, okid = person(rng)
@@ -104,6 +107,7 @@ def _bind(rng: random.Random) -> dict[str, str]:
         "OHe": ohe.title(),
     }
     slots |= {"elder": elder, "ehe": ehe}
+    # Three different places: nobody looks twice where nothing was found.
     slots["spot1"], slots["spot2"], slots["spot3"] = rng.sample(_SPOTS, 3)
     when = rng.choice(_WHENS).format_map(slots)
     slots["when"] = when + rng.choice(("", ","))

@@ -21,6 +21,7 @@ CLOSERS = (
     "{name} never forgot that day.",
     "The end.",
 )
+# The slots are those that `stories._bind` draws; any other name is a KeyError when a story is made.
 PLOTS = (
     (
         "{when} {name} could not find {his} {colour} {toy}.",

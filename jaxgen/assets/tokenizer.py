@@ -37,11 +37,14 @@ def train(
     tokenizer = Tokenizer(models.BPE())
     digits = pre_tokenizers.Digits(individual_digits=True)
     words = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    # Digits are cut apart first: else ` 12` could become one token, and each number would have
+    # to be learnt by itself.
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, words])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=[END],
+        # All 256 bytes, also those that the corpus does not have: any prompt can be encoded.
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
@@ -51,6 +54,7 @@ def train(
         eos_token=END,
         pad_token=END,
         model_max_length=context,
+        # Else decoding would remove spaces before punctuation, and would not return the text.
         clean_up_tokenization_spaces=False,
     )
 

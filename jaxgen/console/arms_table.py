@@ -173,6 +173,7 @@ _FACTS: dict[str, Callable[[ArmResult], str]] = {
     "share of bandwidth": _share("mbu"),
     "share of FLOP/s": _share("mfu"),
     "KV cache": _size("kv_cache_bytes"),
+    # Asked about nothing, it returns all of its names: a new fact of the cache gets its row here.
     **{name: _cache(name) for name in formatting.cache_use(None)},
     **{name: _mesh(name) for name in formatting.mesh_use(None)},
     "widened before use": lambda arm: formatting.widened(arm["program"].get("wide_copies")),

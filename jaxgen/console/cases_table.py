@@ -31,6 +31,7 @@ def cases_table(arms: Sequence[str], cases: Sequence[CaseResult]) -> Table:
     metrics = _first_metrics(cases)
     if not metrics:
         return table
+    # A workload lists the metric of its verdict first, and a row has room for one metric an arm.
     metric = next(iter(metrics))
     heading = formatting.heading(metric, metrics[metric])
     for arm in arms:

@@ -61,4 +61,5 @@ def _cells(row: GateRow) -> list[str]:
 def _number(value: float | None) -> str:
     if value is None:
         return "-"
+    # With three digits a change of 0.2 % may show the same figure twice: 1.00 and 1.002.
     return formatting.number(value, digits=4)

@@ -41,6 +41,7 @@ class Console:
             self._out = terminal()
             self._err = terminal(stderr=True)
         else:
+            # Through the board's own terminal, so that lines appear above the table and not in it.
             self._out = board.screen
             self._err = board.screen
         is_shown = self._err.is_terminal and self._level is not Level.quiet
@@ -94,6 +95,7 @@ class Console:
 
         # How many steps there are is known only once the worker says so.
         yield advance
+        # Not in a `finally`: a step that failed must not be shown as done.
         self._progress.update(task, completed=1, total=1, detail="done")
         seconds = formatting.seconds(time.monotonic() - begin)
         self._say(f"{description}: {seconds}")
@@ -153,6 +155,7 @@ class Console:
             detail += f", processes {process + 1} of {plan.processes}"
         if case:
             detail += f", case {case + 1}"
+        # One bar serves all: it begins again with each case and each set of processes.
         self._progress.update(self._trials, completed=done, detail=detail)
         self._say(f"trials    {detail}")
 
@@ -213,6 +216,7 @@ class Console:
 
     def _say(self, text: str) -> None:
         if self._level is Level.verbose:
+            # A name with brackets in it is no markup of rich's.
             self._err.print(text, markup=False, soft_wrap=True)
 
 
@@ -222,6 +226,7 @@ def terminal(*, stderr: bool = False) -> Terminal:
     Args:
         stderr: whether it is standard error.
     """
+    # rich would colour every number; here colour is for verdicts.
     coloured = Terminal(highlight=False, stderr=stderr)
     # By NO_COLOR alone, rich still writes bold and dim.
     if coloured.no_color:

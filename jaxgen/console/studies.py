@@ -32,6 +32,8 @@ def calibration_lines(calibration: Calibration) -> Iterator[Text]:
     if rates is None:
         return
     yield from noise_floor(calibration)
+    # The same measurements are judged with three margins: what falls from row to row is what a
+    # margin is worth.
     count = calibration.get("repetitions")
     yield Text(f"{count} measurements of an arm against itself; false verdicts among them:")
     without_margin = formatting.percent(rates["without_margin"])

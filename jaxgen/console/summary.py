@@ -59,6 +59,7 @@ def _comparison_parts(arms: Mapping[str, Arm], result: Result) -> Iterator[Rende
         yield cases_table(list(arms), result["cases"])
     yield from _divergence(result)
     yield from _profiles(result)
+    # The gate comes last, next to the verdict below it: it decides the exit code.
     outcome = result.get("gate")
     if outcome is not None:
         yield from gate.gate_parts(outcome)
@@ -73,6 +74,7 @@ def _divergence(result: Result) -> Iterator[Text]:
     """Show where the outputs part first, with the words of both arms around it."""
     agreement = result["agreement"]
     divergence = agreement.get("first_divergence") if agreement else None
+    # Only the first place is shown: behind it each arm goes on from another text.
     if divergence is None:
         return
     index = divergence.get("index")

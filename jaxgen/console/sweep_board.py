@@ -33,6 +33,7 @@ _STATES = {
 _LINES_BELOW = 14
 """Lines for the steps of the running job, the heading, and what is printed in between."""
 
+# The running point and one on either side of it, however low the screen is.
 _LEAST_ROWS = 3
 
 Overrides = Mapping[str, str | None]
@@ -164,6 +165,8 @@ class Board:
         # A terminal may be resized while a sweep runs.
         size = (self.screen.width, self.screen.height)
         if self._table is None or self._size != size:
+            # As finished segments: rich would lay a table out at each of the four frames a second,
+            # and the processor time for it would be missing in the trials.
             segments = self.screen.render(self.table())
             self._table = Segments(list(segments))
             self._size = size
@@ -197,6 +200,7 @@ def _ratio_of(row: Mapping[str, Any]) -> str:
     if not row["ratio"]:
         return ""
     interval = None
+    # With too few blocks there is a ratio without an interval.
     if row["low"] is not None:
         interval = [row["low"], row["high"]]
     comparison = {"ratio": row["ratio"], "ci95": interval}

@@ -80,6 +80,7 @@ def _report(options: argparse.Namespace) -> int:
             "nothing to report: give run folders, a sweep's folder or result.json files; "
             "--list shows runs"
         )
+    # Late, so that a mistyped command and the list of runs need not wait for the plots.
     from jaxgen.report.writing import write_report
     from jaxgen.tracking import publishing
 
@@ -122,6 +123,7 @@ def _sync(options: argparse.Namespace) -> int:
     sent = [run for path in options.paths for run in sync(Path(path))]
     for run in sent:
         print(run)
+    # A script that sends must see by the exit code that something is left.
     remain = any(run.state is State.offline for run in sent)
     return ExitCode.USER_ERROR if remain else ExitCode.OK
 

@@ -25,6 +25,7 @@ def failure_of(arm: ArmResult) -> str | None:
         parts.append(str(kind))
     message = str(failure.get("message") or "").strip()
     if message:
+        # XLA's messages run over many lines; the whole of them stands with the traceback.
         parts.append(message.splitlines()[0])
     return ": ".join(parts)
 

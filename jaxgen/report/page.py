@@ -121,6 +121,7 @@ def _commands_of(runs: Sequence[StoredRun]) -> list[str]:
     """Return the commands as they were typed; the one of a sweep's runs comes once."""
     commands: dict[str, None] = {}
     for run in runs:
+        # Not `run_facts.command_of`, which is about one point: this is what was typed for all.
         command = run.result.get("command") or "unknown"
         commands[command] = None
     return list(commands)
@@ -155,6 +156,7 @@ def _shared_settings(points: Sequence[Point]) -> dict[str, str]:
     shared = {}
     for key, value in points[0].settings.items():
         values = [point.settings.get(key) for point in points]
+        # The others differ from case to case, and stand in the rows of the cases.
         if set(values) == {value}:
             shared[key] = value
     return shared

@@ -115,6 +115,8 @@ class Point:
                 keys.append(key)
         hidden = None
         if without is not None:
+            # As text and not by its key: on an axis of `cache.max_len` the baseline's own
+            # `baseline.cache.max_len` is not named either, where it has the same value.
             hidden = self._override(without)
         parts = [arm]
         for key in dict.fromkeys(keys):
@@ -209,6 +211,7 @@ def _without_duplicates(keys: Sequence[str], points: Sequence[Settings]) -> list
         values = tuple(settings.get(key, "") for settings in points)
         if values in seen:
             continue
+        # Prompts of 16, 32 and 64 with caches of 16, 32 and 64 have one column for both.
         if all(map(_is_number, values)):
             seen.add(values)
         different.append(key)
@@ -225,6 +228,7 @@ def _of_the_baseline_alone(
 ) -> list[str]:
     """Return the keys that vary among baselines, and not because the candidate's do."""
     keys: dict[str, None] = {}
+    # Without overrides the baseline's batch size is the candidate's: both would say it twice.
     for key in varying(baselines):
         for baseline, candidate in zip(baselines, candidates, strict=True):
             # Empty settings stand for a point that has no baseline.

@@ -49,6 +49,7 @@ def html(page: Page) -> str:
         .get_template("report.html.j2")
         .render(
             page=page,
+            # It becomes a class of the page: a word of ours, whatever a result may hold.
             badge=page.badge if page.badge in _BADGES else None,
             style=_asset("report.css"),
             script=script,
@@ -81,6 +82,7 @@ def _environment(*, html: bool) -> "jinja2.Environment":
         "loader": jinja2.PackageLoader("jaxgen.report", "templates"),
         "trim_blocks": True,
         "lstrip_blocks": True,
+        # A misspelt name in a template is an error, and no gap that nobody notices.
         "undefined": jinja2.StrictUndefined,
         "autoescape": html,
     }
@@ -116,5 +118,6 @@ def _tight(text: str) -> str:
 def _fenced(text: str) -> _Markdown:
     """Set a text as code, within a fence that is longer than any inside."""
     longest = max((len(fence) for fence in re.findall(r"`+", text)), default=0)
+    # A traceback that holds ``` would else end the fence, and the rest of it would be markup.
     fence = "`" * max(3, longest + 1)
     return _Markdown(f"{fence}\n{text.strip()}\n{fence}")

@@ -103,6 +103,8 @@ def environment_facts(runs: Sequence[StoredRun]) -> Iterator[Fact]:
     """Yield where runs were measured; where they differ, every value."""
     values_of: dict[str, list[str]] = {}
     for run in runs:
+        # Every run yields the same names, also for what it does not know: so the values of one fact
+        # meet under one name.
         environment = run.result.get("environment") or {}
         for name, value in _environment(environment):
             # Runs of one sweep have one environment, which is then told once.
@@ -191,6 +193,7 @@ def _jax_settings(environment: Mapping[str, Any]) -> str:
     """Write what was set by JAX_* variables and by jax.config, the latter where both say it."""
     settings: dict[str, Any] = {}
     settings.update(environment.get("jax_environment") or {})
+    # Behind the variables: jax reads those at its start; the configuration is what was in force.
     settings.update(environment.get("jax_config") or {})
     shown = []
     for key, value in settings.items():

@@ -58,6 +58,8 @@ def passing(runs: Sequence[StoredRun], filters: Sequence[Filter]) -> list[Stored
         UserError: a filter has a key that no run has, such as a misspelt one.
     """
     # A misspelt key would else find nothing, and look like an answer.
+    # All keys are checked before any filter narrows the list: a key that a run has is no mistake,
+    # even if the other filters leave that run out.
     for condition in filters:
         _check_key(condition, runs)
     passed = list(runs)

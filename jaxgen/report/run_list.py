@@ -69,6 +69,7 @@ def table(runs: Sequence[StoredRun], unread: Sequence[Unread] = ()) -> Table:
         padding=(0, 2, 0, 0),
     )
     for column in ("date", "model", "arms", "verdict"):
+        # Folded, never cut: what stands here is typed again, which three dots cannot be.
         table.add_column(column, overflow="fold")
     table.add_column("ratio", justify="right", overflow="fold")
     table.add_column("folder", overflow="fold")
@@ -101,6 +102,7 @@ def _run_folders(root: Path) -> Iterator[Path]:
             yield Path(path)
             below.clear()
         # os.walk goes into what is left in the list, in its order.
+        # Hidden folders hold no runs, and may be as large as .git.
         visible = [name for name in below if not name.startswith(".")]
         below[:] = sorted(visible)
 

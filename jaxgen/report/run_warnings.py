@@ -40,6 +40,7 @@ def warnings_of(run: StoredRun) -> list[str]:
 
 def _injected_faults(arm: ArmResult) -> list[str]:
     """Name the faults of an arm's configuration, each with its value."""
+    # Held against a spec without faults and not against 0: a clock that is right is 1.
     without_fault = dataclasses.asdict(Fault())
     configured = value_at(arm, "config", "fault") or {}
     faults = []

@@ -22,6 +22,7 @@ def sentence_of(run: StoredRun) -> str:
         what a study found.
     """
     result = run.result
+    # A failed run may hold a verdict over what it measured until then, which is not told.
     if result["status"] == "failed":
         return _failed_run(result)
     # The verdict comes before the gate: a regression says little of an invalid measurement.
@@ -145,6 +146,7 @@ def _outcomes(points: Sequence[Point], unread: int) -> str:
         else:
             counts[point.verdict or "no verdict"] += 1
     if unread:
+        # They count as points: a sweep of 10 of which 3 cannot be read is no sweep of 7.
         counts["not shown"] = unread
     outcomes = []
     # The most frequent outcome says most of a sweep.
@@ -158,6 +160,7 @@ def _largest_gain(points: Sequence[Point]) -> Point | None:
     best, largest = None, 0.0
     for point in points:
         comparison = point.ratio
+        # The largest ratio of all may be noise: an inconclusive 1.3 is no winner over a sure 1.2.
         if comparison is None or point.verdict != "faster":
             continue
         if comparison["ratio"] > largest:

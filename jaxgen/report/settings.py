@@ -52,6 +52,8 @@ def varying(arms: Sequence[Settings]) -> list[str]:
 
 def _varies(key: str, arms: Sequence[Settings]) -> bool:
     group, _, below_the_group = key.partition(".")
+    # cache=fixed with max_len 64 and cache=none without one: `cache.max_len` does not vary, since
+    # `cache` says it already. With cache=fixed at 64 and at 128 it does.
     value_of_option: dict[str, str | None] = {}
     for settings in arms:
         option = settings.get(group, "") if below_the_group else ""

@@ -18,6 +18,7 @@ def sheet_of(page: Page) -> Sheet:
     Returns:
         The verdict and the tables, then the panels, then the environment and how to reproduce it.
     """
+    # The page holds finished tables; which metrics there are is known by the points alone.
     points = points_of([part.run for part in page.runs])
     return Sheet(
         title=page.title,

@@ -70,6 +70,7 @@ def write_report(paths: Sequence[str | Path], *, out: str | Path | None = None) 
     """
     collection = collect(paths)
     points = points_of(collection.runs)
+    # Before the page, which names the plots that could not be drawn.
     plots = _plots_of(points, collection.runs)
     page = page_of(
         points,
@@ -126,6 +127,7 @@ def _of_run(left_out: Sequence[LeftOut], run: StoredRun) -> list[LeftOut]:
 
 
 def _write(folder: Path, page: Page, plots: Sequence[Plot]) -> Written:
+    # All is made before anything is written: if a template fails, the earlier report stays whole.
     files: dict[Path, bytes] = {}
     for plot in plots:
         files[folder / PLOTS / f"{plot.name}.png"] = plot.png

@@ -16,6 +16,8 @@ _BOOT = (
 )
 """`python -m` with a clock of its own: the child ends even if its parent has been killed."""
 
+# The parent kills at the limit itself. The child's own clock is later, so that it only ever acts
+# where the parent is gone and cannot.
 _GRACE_S = 5.0
 
 
@@ -78,6 +80,7 @@ def run_module(
             if child.poll() is None:
                 _kill(child)
     with log.open("rb") as file:
+        # What stands before it is of earlier children, whose reasons are not this one's.
         file.seek(begin)
         output = file.read().decode(errors="replace")
     return Outcome(code, output)
@@ -104,9 +107,12 @@ def _kill(child: subprocess.Popen) -> None:
 
     processes = []
     with contextlib.suppress(psutil.NoSuchProcess):
+        # Listed before anything is killed: the children of a dead process belong to init, and are
+        # not found through it any more.
         parent = psutil.Process(child.pid)
         processes = [parent, *parent.children(recursive=True)]
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
+    # Reaped here: else it stays a zombie for as long as this process lives.
     child.wait()

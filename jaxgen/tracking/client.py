@@ -30,6 +30,8 @@ def track(tracker: Wandb, folder: Path) -> list[str]:
         A line for the user, and one more if parts could not be logged.
     """
     try:
+        # Absolute, because a later sending compares this path with where it finds the folder:
+        # if the folder was moved, all is logged anew.
         return _log_and_send(tracker, folder.absolute())
     except NotLogged as error:
         reason = str(error)

@@ -75,6 +75,8 @@ def order_of(tracker: Wandb, folder: Path, *, token: str) -> Order:
     """Return what to log of a run folder, which gives the names that the tracker leaves open."""
     sweep = sweep_of(folder)
     own_name = f"{sweep.name}-{folder.name}" if sweep else folder.name
+    # One group for a whole sweep, so that wandb lists its points together; of a single run the
+    # group holds the two arms.
     group = (sweep or folder).name
     # wandb allows 128 characters; the arm is appended to the name.
     return Order(

@@ -50,6 +50,8 @@ def log_offline(order: Order) -> Logged:
     words = ["jaxgen.tracking.wandb", json.dumps(dataclasses.asdict(order))]
     outcome = run_module(words, env=environment(folder), limit_s=LIMIT_S, log=log_of(folder))
     logged = log_state.read(folder)
+    # What the file holds by now is kept even so: a later sending sees by it which arms are missing,
+    # and logs the folder anew.
     if outcome.code is None:
         raise NotLogged(f"it was not done after {LIMIT_S:g} s")
     if outcome.code or logged is None:
@@ -67,6 +69,7 @@ def server(folder: Path) -> str:
     outcome = run_module(words, env=environment(folder), limit_s=LIMIT_S, log=log_of(folder))
     if outcome.code != 0:
         raise NotLogged(outcome.last_line)
+    # wandb may have printed warnings before it; the address is the last thing that is printed.
     return outcome.last_line
 
 
@@ -88,6 +91,7 @@ def environment(folder: Path) -> dict[str, str]:
         "WANDB_CACHE_DIR": str(wandb_folder / "cache"),
         "WANDB_ARTIFACT_DIR": str(wandb_folder / "artifacts"),
         "WANDB_ERROR_REPORTING": "false",
+        # Both are removed: addresses, and the reasons of failures, are read from what wandb prints.
         "WANDB_SILENT": "",
         "WANDB_QUIET": "",
     }

@@ -181,6 +181,7 @@ def _value(text: str) -> int | float | str:
     # wandb draws numbers only.
     if text in ("True", "False"):
         return int(text == "True")
+    # int comes first, so that a count stays whole; float would take it as well.
     for kind in (int, float):
         try:
             return kind(text)

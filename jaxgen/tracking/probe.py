@@ -24,6 +24,7 @@ def main(url: str, limit_s: float) -> str | None:
     try:
         with urllib.request.urlopen(request, timeout=limit_s):
             return None
+    # Before URLError, of which it is a kind: a server that says 403 has answered.
     except urllib.error.HTTPError:
         return None
     except urllib.error.URLError as error:

@@ -143,6 +143,8 @@ def _save(sheet: Sheet, selection: Selection, home: Path) -> tuple[str | None, s
         server = logging_process.server(home)
     except logging_process.NotLogged as error:
         return None, f"wandb does not start ({error})"
+    # A silent server is found by the short probe; the saving would wait for its whole limit, and
+    # could not say that the server is the reason.
     silence = upload.no_answer(server, home, limit_s=upload.INIT_TIMEOUT_S)
     if silence is not None:
         return None, silence
@@ -158,6 +160,7 @@ def _build(task: Task, home: Path, *, limit_s: float) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="jaxgen-") as folder:
         path = Path(folder, "task.json")
         path.write_text(json.dumps(dataclasses.asdict(task)), encoding="utf-8")
+        # The tables of a long sweep do not fit on a command line: Linux takes 128 KiB a word.
         words = ["jaxgen.tracking.workspace", str(path)]
         log = logging_process.log_of(home)
         return run_module(words, env=logging_process.environment(home), limit_s=limit_s, log=log)
@@ -169,4 +172,5 @@ def _failure_of(outcome: Outcome, limit_s: float) -> str:
         return f"it was not done after {limit_s:g} s"
     if "not logged in" in outcome.output:
         return "there is no API key: wandb login, or WANDB_API_KEY"
+    # The last line of a traceback is `package.SomeError: reason`; the user needs the reason.
     return re.sub(r"^[\w.]+(Error|Exception): ", "", outcome.last_line)

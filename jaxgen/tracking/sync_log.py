@@ -30,6 +30,7 @@ def losses(wandb_folder: Path, *, earlier: Set[Path]) -> dict[str, str]:
             message = str(entry.get("msg", "")).strip()
             is_error = entry.get("level") == "ERROR"
             if is_error and message.startswith(_ABOUT_DATA):
+                # It is the run's own file, whose folder is named as in `LoggedRun.place`.
                 sync_path = Path(str(entry.get("sync_path", "")))
                 run_folder = sync_path.parent
                 # Later errors mostly follow from the first.

@@ -157,6 +157,7 @@ def _sync(
     """Run `wandb sync`; return why runs were not sent, and the addresses of sent ones by id."""
     wandb_folder = log_state.wandb_folder(folder)
     earlier = sync_log.logs_of(wandb_folder)
+    # All runs go into one process: the start of wandb takes seconds, and is paid once.
     folders = [str(wandb_folder / run.place) for run in runs]
     # wandb writes new logs; what stands in older ones is of earlier sendings.
     outcome = run_module(
@@ -174,9 +175,11 @@ def _sync(
             # With its marker the next sending would pass the run over.
             for marker in markers(folder, run):
                 marker.unlink()
+        # Neither an error about data nor a marker: the process did not come to the end of this run.
         elif not markers(folder, run):
             problems[run] = _failure_of(outcome, server=server, limit_s=limit_s)
     urls = {}
+    # An address ends with the id of its run, so that their order does not matter.
     for url in re.findall(r"https?://\S+/runs/[\w-]+", outcome.output):
         run_id = url.rsplit("/", 1)[1]
         urls[run_id] = url

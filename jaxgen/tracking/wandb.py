@@ -50,6 +50,7 @@ def main(order: Order) -> None:
         folder_name = Path(run.settings.sync_dir).name
         try:
             _log_history(run, payload.history(trials, arm))
+            # What is about both arms is logged once, with the arm that the verdict is about.
             if arm == "candidate":
                 _log_extras(run, Path(order.folder), result, problems)
             run.summary.update(payload.summary(result, arm))
@@ -89,6 +90,8 @@ def _open_run(order: Order, result: Mapping[str, Any], arm: str) -> Any:
 def _log_history(run: Any, history: list[dict[str, Any]]) -> None:
     """Log an arm's trials, with their index as the x axis."""
     run.define_metric("trial/index")
+    # Without `none`, wandb puts the values of the last trial into the summary, where they would be
+    # taken for the result beside the medians.
     run.define_metric("trial/*", step_metric="trial/index", summary="none")
     for row in history:
         entry = {f"trial/{key}": value for key, value in row.items()}

@@ -88,6 +88,7 @@ def _panels(sheet: Sheet) -> Iterator[Any]:
         else:
             yield reports.ScalarChart(title=title, metric=key)
     for name, heading in sheet.metrics.items():
+        # Not smoothed: the one slow trial is what a reader looks for.
         yield reports.LinePlot(
             title=f"{heading}, every trial",
             x="trial/index",

@@ -23,6 +23,7 @@ from jaxgen.results import formatting
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# By the number of parts. The six are those of a start, of which compiling is the darkest.
 _SHADES = {2: (1.0, 0.45), 3: (1.0, 0.55, 0.25), 6: (0.2, 0.35, 0.5, 0.7, 1.0, 0.3)}
 _OTHER_SHADES = (1.0, 0.7, 0.5, 0.35, 0.2)
 _KEY_COLUMNS = 2  # long names of the bars leave that much room above them
@@ -170,6 +171,7 @@ def _put(
     # The total stands at the end of each bar, so that no axis is needed.
     labels = [shortened(bar.label) for bar in bars]
     axes.set_yticks(range(len(bars)), labels)
+    # The total behind the longest bar needs a sixth of the width.
     axes.set_xlim(0, 1.2 * longest)
     axes.set_ylim(len(bars) - 0.45, -0.55)
     axes.set_xticks([])

@@ -41,6 +41,7 @@ def overview(points: Sequence[Point]) -> list[Drawing | LeftOut]:
             heat_map.draw(points, name="heat-map"),
             scaling.draw(points, name="scaling"),
         ]
+    # These have a bar or a mark for each arm, so that they serve one point as well as many.
     return [
         *own,
         latency.draw(points, name="latency"),

@@ -182,6 +182,7 @@ def _put_colour(axes: "Axes", column: int, row: int, value: float, grid: _Grid) 
         row - 0.46,
         row + 0.46,
         color=ALERT if grid.is_ratio and value < 1 else ACCENT,
+        # At most half opaque: the figure in the cell must be read.
         alpha=0.04 + 0.46 * depth,
         linewidth=0,
     )

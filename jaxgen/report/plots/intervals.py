@@ -72,6 +72,7 @@ def _compared(points: Sequence[Point]) -> list[Compared]:
 def _put(axes: "Axes", compared: Sequence[Compared]) -> None:
     ends = [1.0]
     for _, comparison in compared:
+        # With too few blocks there is a ratio without an interval.
         ends += comparison["ci95"] or [comparison["ratio"]]
     axis_of_ratios(axes, ends)
     # A band is true of all rows only where all points have the same margin.

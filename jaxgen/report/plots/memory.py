@@ -17,6 +17,7 @@ _PARTS = {
     "KV cache": "kv_cache_bytes",
     "temporaries": "program_temp_bytes",
 }
+# A peak is no part of a bar: it holds the parts, and what the process needs beside them.
 _PEAKS = {"of the host process": "host_peak_rss_bytes", "on the device": "device_peak_bytes"}
 _MOST_ARMS_WITH_PEAKS = 2
 

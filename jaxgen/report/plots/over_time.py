@@ -125,6 +125,7 @@ def _label(points: Sequence[Point], arm: str) -> str:
 
 def _put(axes: "Axes", series: Sequence[_Series], borders: Sequence[int]) -> None:
     for number in borders:
+        # Between the last trial of one block and the first of the next.
         axes.axvline(number + 0.5, color=GRID, linewidth=0.6)
     values = []
     for one in series:

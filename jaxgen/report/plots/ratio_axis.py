@@ -27,6 +27,7 @@ def axis_of_ratios(axes: "Axes", values: Sequence[float]) -> None:
     low = math.log(min(values))
     high = math.log(max(values))
     reach = high - low
+    # Even where all ratios are 1 the axis needs a width.
     room = max(0.06 * reach, 0.004)
     start = math.exp(low - room)
     end = math.exp(high + room)

@@ -64,6 +64,7 @@ def relative_trials(
         shown = RelativeTrial(
             number=number,
             arm=trial.arm,
+            # Both arms at 1, whatever their speed: what is looked for is a change over time.
             value=value / median,
             is_marked=is_marked(trial),
         )
@@ -87,6 +88,7 @@ def trials_a_dot(arms: Collection[Sequence[RelativeTrial]]) -> int:
     counts = [len(trials) for trials in arms]
     if sum(counts) <= _MOST_DOTS:
         return 1
+    # 3,000 trials an arm: 8 trials a dot, 375 dots.
     return math.ceil(max(counts) / _DOTS)
 
 

@@ -57,6 +57,7 @@ def _render(drawing: Drawing) -> Plot:
 
     # Names inside an SVG are made with a salt, which else would differ from run to run.
     with matplotlib.rc_context({"svg.hashsalt": drawing.name}):
+        # Not by pyplot, which keeps every figure in a list and may ask for a display.
         figure = Figure(figsize=(WIDTH_IN, drawing.height_in), layout="constrained")
         drawing.put(figure)
         # The page has the title above the picture, so that only the files have it inside.
@@ -87,6 +88,7 @@ def _add_title(figure: "Figure", drawing: Drawing) -> None:
         fontweight="bold",
     )
     title_in = _TITLE_LINE_IN * len(lines)
+    # Higher by the title, so that the data keep the place that they have on the page.
     figure.set_size_inches(WIDTH_IN, drawing.height_in + title_in)
 
 
@@ -108,12 +110,15 @@ def _inline(svg: str, name: str) -> str:
     """
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    # matplotlib's own style is a rule for `*`: inside of a page it would be for the whole page.
     body = re.sub(r"<style type=\"text/css\">.*?</style>", "", body, flags=re.DOTALL)
     body = _GENERATED_IDS.sub("", body)
+    # Ids are the page's: a second picture with the same ids would be cut by the first one's paths.
     body = _with_own_ids(body, name)
     for colour, variable in THEME.items():
         body = body.replace(colour, f"var({variable})")
     body = re.sub(r"'DejaVu Sans'(?:, sans-serif)?", "inherit", body)
+    # `font: 9px inherit` is no valid CSS, and a browser would drop it with the size.
     body = re.sub(r"font: ([\d.]+)px inherit", r"font-size: \1px", body)
     # The page says the size; screen readers hear the text that stands with the figure instead.
     body = re.sub(

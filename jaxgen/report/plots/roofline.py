@@ -101,6 +101,7 @@ def _marks_of(point: Point, arm: str) -> list[_Mark]:
                 phase=phase,
                 is_candidate=arm == "candidate",
                 flops_per_byte=flops / moved,
+                # The share of the peak, times the peak, is the rate that was measured.
                 flops_per_s=mfu * peak,
                 roof=(bandwidth, peak),
                 mbu=number_at(work, "mbu"),
@@ -195,6 +196,7 @@ def _put_roofs(axes: "Axes", intensities: Sequence[float], roofs: Sequence[Roof]
     lowest_and_highest = dict.fromkeys((roofs[0], roofs[-1]))
     for bandwidth, peak in lowest_and_highest:
         axes.plot(
+            # The slope up to the ridge, then flat: 20 GB/s and 200 GFLOP/s meet at 10 FLOP a byte.
             [low, peak / bandwidth, high],
             [low * bandwidth, peak, peak],
             color=MUTED,

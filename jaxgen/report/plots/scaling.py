@@ -162,10 +162,12 @@ def _put(axes: "Axes", curves: Sequence[Curve], along: str, heading: str) -> Non
 def _name_curves(axes: "Axes", curves: Sequence[Curve]) -> None:
     """Write each curve's name at its right end, moved up where two would lie on each other."""
     low, high = (math.log(end) for end in axes.get_ylim())
+    # All names stand at the end of the longest curve, one below the other.
     right = max(max(curve.x) for curve in curves)
     least_distance = (high - low) * _NAME_DISTANCE
     below = -math.inf
     for curve in sorted(curves, key=lambda curve: curve.y[-1]):
+        # As logarithms, since distances on the page are those.
         below = max(math.log(curve.y[-1]), below + least_distance)
         axes.annotate(
             shortened(curve.label, 26),
@@ -192,6 +194,7 @@ def _set_ticks(axes: "Axes", measured: Sequence[float]) -> None:
         ticks = log_ticks(low, high, steps, _POWERS)
         if len(ticks) > 1:
             break
+    # 20 ticks: every third, which are 7.
     every = math.ceil(len(ticks) / _MOST_TICKS) or 1
     axes.set_yticks(ticks[::every])
     axes.set_yticks([], minor=True)

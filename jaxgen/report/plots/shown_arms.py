@@ -53,6 +53,7 @@ def one_point_of_each_run(points: Sequence[Point]) -> list[Point]:
     for point in first.values():
         settings = {}
         for key, value in point.settings.items():
+            # The first case stands for the run, and must not be named by its own parameters.
             if key not in point.params:
                 settings[key] = value
         alone.append(dataclasses.replace(point, params={}, settings=settings))
@@ -62,4 +63,5 @@ def one_point_of_each_run(points: Sequence[Point]) -> list[Point]:
 def _baseline_identity(point: Point) -> str:
     """Return a text that is equal for baselines that are the same arm in the same case."""
     config = point.arms["baseline"].get("config")
+    # The parameters too: a batch of 1 and one of 8 are two measurements of one baseline.
     return f"{config} {dict(point.params)}"

@@ -95,4 +95,5 @@ def _beside_compiling(calls_s: float | None, parts: Parts) -> float | None:
         if seconds is None:
             return None
         compiling_s += seconds
+    # Whole and parts are timed separately, so that the rest may come out a little below 0.
     return max(calls_s - compiling_s, 0.0)

@@ -122,6 +122,7 @@ def _put(axes: "Axes", series: Mapping[str, Sequence[Measured]], margin: float |
             label=kind,
         )
         first += len(measured)
+    # The first kind is at the top; the rows of the second go on below it.
     axes.set_ylim(first, 0)
     axes.set_yticks([])  # the order is that of the ratios and says nothing of time
     axes.set_xlabel("candidate / baseline, 95 % interval")

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
 
 INK, MUTED, GRID, PAPER = "#1f2328", "#59636e", "#d8dee4", "#ffffff"
 ACCENT, PLAIN, ALERT = "#0969da", "#818b98", "#bc4c00"
+# A colour that is not in this table stays as it is when the page turns dark.
 THEME = {
     PAPER: "--paper",
     INK: "--ink",
@@ -66,6 +67,7 @@ def axes_of(figure: "Figure", *, grid: Literal["x", "y", "both", "none"] = "y") 
         grid: the axis whose ticks have lines across the plot.
     """
     axes = figure.subplots()
+    # The shared settings have lines for both axes: off first, then the one that is wanted.
     axes.grid(visible=False)
     if grid != "none":
         axes.grid(visible=True, axis=grid)
@@ -93,6 +95,7 @@ def log_ticks(low: float, high: float, steps: tuple[float, ...], powers: range) 
         steps: which values a decade has, such as 1, 2 and 5.
         powers: the powers of ten to look at.
     """
+    # From 15 to 300 with the steps 1, 2 and 5: 20, 50, 100, 200.
     ticks = []
     for power in powers:
         for step in steps:

@@ -169,6 +169,7 @@ def _size(*path: str) -> CellOfArm:
         count = number_at(arm, *path)
         if count is None:
             return Cell(UNKNOWN)
+        # Nothing is a size too: without temporaries, `0.0 kB` would look like a rounded one.
         text = formatting.size(int(count)) if count else "0"
         return Cell(text, value=count)
 
@@ -200,6 +201,7 @@ _FACTS: dict[str, CellOfArm] = {
     "MBU, share of the bandwidth": _share("mbu"),
     "MFU, share of the FLOP/s": _share("mfu"),
     "KV cache": _size("memory", "kv_cache_bytes"),
+    # Asked about nothing, it returns all of its names: a new fact of the cache gets its row here.
     **{name: _cache(name) for name in formatting.cache_use(None)},
     **{name: _mesh(name) for name in formatting.mesh_use(None)},
     "widened before use": _widened,

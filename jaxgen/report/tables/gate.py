@@ -32,6 +32,7 @@ def _row(row: GateRow) -> Row:
 def _number_cell(value: float | None) -> Cell:
     if value is None:
         return Cell(UNKNOWN)
+    # With three digits a change of 0.2 % may show the same figure twice: 1.00 and 1.002.
     text = formatting.number(value, digits=4)
     return Cell(text, value=value)
 
