@@ -36,6 +36,7 @@ def foreign_device_load() -> dict[str, Any] | None:
             return None
         busy.append(_number(cells[0]))
         used.append(_number(cells[1]))
+    # A device that does not say counts in neither figure; where none says, they are null.
     busy = [percent for percent in busy if percent is not None]
     used = [mebibytes for mebibytes in used if mebibytes is not None]
     return {
@@ -70,6 +71,7 @@ def _query(what: str) -> list[str] | None:
             capture_output=True,
             text=True,
             errors="replace",
+            # A driver in trouble lets nvidia-smi hang, and a run must not wait for it.
             timeout=TIMEOUT_S,
             check=True,
             stdin=subprocess.DEVNULL,

@@ -76,4 +76,5 @@ def require_fitting_flax() -> None:
 def _numbers(version: str) -> tuple[int, ...]:
     """Return the numbers of a version such as `0.12.0.1` or `0.11.2.dev20260101`."""
     parts = version.split(".")
+    # `dev20260101` is left out, so that a nightly 0.12.0.dev... counts as 0.12.0, not below it.
     return tuple(int(part) for part in parts if part.isdecimal())

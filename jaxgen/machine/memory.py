@@ -14,6 +14,7 @@ def reset_host_peak() -> bool:
     Only Linux can.
     """
     try:
+        # Else the peak of loading and compiling would hide that of the trials.
         CLEAR_REFS.write_text(RESET_PEAK)
     except OSError:
         return False
@@ -40,6 +41,7 @@ def device_peak_bytes() -> tuple[int | None, str | None]:
     import jax
 
     device = jax.local_devices()[0]
+    # The allocator's own account: memory that it holds in reserve does not count.
     stats = device.memory_stats()
     if not stats or "peak_bytes_in_use" not in stats:
         return None, f"the {device.platform} backend keeps no account of device memory"

@@ -50,10 +50,12 @@ def record(
     """
     options = jax.profiler.ProfileOptions()
     options.python_tracer_level = NO_PYTHON
+    # An earlier trace in the folder, of a run into the same place, must not pass for this one's.
     before = set(folder.rglob("*.xplane.pb"))
     with jax.profiler.trace(folder, profiler_options=options):
         call()
     traces = sorted(set(folder.rglob("*.xplane.pb")) - before)
+    # A profile is an extra: a backend that writes none makes a reason, not a failed run.
     if not traces:
         return {
             "operations": [],
@@ -103,6 +105,7 @@ def innermost(events: Iterable[Event]) -> list[Event]:
         a loop from 0 to 10 around a product from 1 to 4 and a sum from 5 to 6: the product and the
             sum are left.
     """
+    # Of two that start together the longer one first: it is the one around the other.
     ordered = sorted(events, key=lambda event: (event.start_ns, -event.duration_ns))
     around: set[int] = set()
     still_open: list[int] = []
@@ -110,6 +113,7 @@ def innermost(events: Iterable[Event]) -> list[Event]:
         while still_open and ordered[still_open[-1]].end_ns <= event.start_ns:
             still_open.pop()
         if still_open and event.end_ns <= ordered[still_open[-1]].end_ns:
+            # Time of a loop and of its body would count twice, and the shares would not sum to 1.
             around.add(still_open[-1])
         still_open.append(number)
     return [event for number, event in enumerate(ordered) if number not in around]

@@ -42,6 +42,7 @@ def git() -> dict[str, Any] | None:
     are none, or they cannot be had.
     """
     root = Path(__file__).resolve().parents[2]
+    # Without this check git would look further up, and name some other project's commit.
     if not (root / ".git").exists():
         return None
     commit = _git_says(root, "rev-parse", "HEAD")
@@ -66,6 +67,7 @@ def _changes(root: Path) -> str | None:
         return None
     changes = hashlib.sha256(diff.encode())
     for name in filter(None, new.split("\0")):
+        # The name belongs to it: a file moved is a change, and \0 keeps name and contents apart.
         contents = (root / name).read_bytes()
         changes.update(name.encode() + b"\0" + contents)
     return changes.hexdigest()[:16]
