@@ -162,6 +162,7 @@ def _sum(a: int, operator: str, b: int) -> Case:
 
 def _word_case(rng: random.Random) -> Case:
     """Return a sum in words."""
+    # One sum alone: nobody could guess the numbers of a second one behind it.
     first_line = word_sums(rng).split("\n")[0]
     return _split(first_line, " Now she has ", " Now he has ")
 

@@ -115,6 +115,7 @@ def write(folder: Path, structure: Structure, leaves: Leaves, *, report: dict[st
     ).save_pretrained(folder)
     tensors = {}
     for name, leaf in zip(structure.names, leaves, strict=True):
+        # Exact, since `rounded` comes before: the model card is about the numbers in this file.
         array = np.asarray(leaf).astype(ml_dtypes.bfloat16)
         # Hugging Face keeps linear weights as (outputs, inputs).
         if name.endswith("kernel"):
@@ -132,6 +133,7 @@ def _hugging_face_name(name: str) -> str:
     for pattern, replacement in _NAMES:
         if re.fullmatch(pattern, name):
             return re.sub(pattern, replacement, name)
+    # Without the error the weight would be missing in the file, and nobody would be told.
     raise KeyError(name)
 
 

@@ -28,6 +28,7 @@ from jaxgen.assets.recipe import Budget, Recipe
 from jaxgen.assets.tokenizer import TINY
 from jaxgen.models.structure import Leaves, structure_of
 
+# Weights and two moments in float32 are some 31 MB, which do not belong into the package.
 _SAVED = Path(tempfile.gettempdir()) / "jaxgen-tiny-training.npz"
 
 
