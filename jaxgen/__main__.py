@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _answer(argv: Sequence[str]) -> int:
     flags, overrides = _read_flags(argv)
     # Hydra takes half a second to import: what needs none of it is answered first.
+    # `help` and `version` are taken out of the flags: what is left goes on to Hydra.
     if flags.pop("help"):
         from jaxgen.config.help import help_text
 
@@ -63,6 +64,7 @@ def _read_flags(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
         namespace, rest = _parser().parse_known_args(argv)
     except argparse.ArgumentError as error:
         raise UserError(f"{error}; {_HINT}") from error
+    # No override begins with a dash, so that it must be a misspelt flag.
     unknown = [word for word in rest if word.startswith("-")]
     if unknown:
         raise UserError(
@@ -74,6 +76,7 @@ def _read_flags(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
 
 def _parser() -> argparse.ArgumentParser:
     """Make a parser of Hydra's flags: its own would end the process with another exit code."""
+    # Without abbreviations a misspelt flag is refused instead of guessed at.
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for short, name in _SWITCHES:
         parser.add_argument(short, f"--{name}", action="store_true")

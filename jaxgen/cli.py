@@ -47,6 +47,7 @@ def run(command: Callable[[], int]) -> int:
 
 def print_error(error: UserError, label: str = "") -> ExitCode:
     """Print one line that says what is wrong; `label` says where."""
+    # Messages of libraries may have several lines; a script reads one.
     print(f"error: {label}{' '.join(str(error).split())}", file=sys.stderr)
     return ExitCode.USER_ERROR
 

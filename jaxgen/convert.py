@@ -102,11 +102,13 @@ def _bar() -> Iterator:
         TimeElapsedColumn(),
     )
     console = Console(stderr=True)
+    # A log file would keep every frame of the bar.
     hidden = not console.is_terminal
     with Progress(*columns, console=console, disable=hidden, transient=True) as bar:
         task = bar.add_task("start", total=None)
 
         def advance(stage: str, done: int, total: int) -> None:
+            # Each stage counts its own steps, so that the bar begins anew with it.
             bar.update(task, description=stage, completed=done, total=total)
 
         yield advance

@@ -96,6 +96,7 @@ class Harness(LM):
             completions = self.engine.generate(prompts, max_new_tokens=limit)
             for number, completion in zip(numbers, completions, strict=True):
                 _, settings = _arguments(requests[number])
+                # The engine stops at eos or a number of tokens alone, and never at a string.
                 until = settings.get("until") or []
                 texts[number] = _cut(completion.text or "", until)
         return texts
@@ -108,6 +109,7 @@ class Harness(LM):
                 f"the task wants {wanted} new tokens, and the model's context is "
                 f"{self.engine.context}: set max_gen_toks lower"
             )
+        # The end of a context is nearest to what is to be written: its beginning is given up.
         return self.engine.encode(context)[-room:]
 
 

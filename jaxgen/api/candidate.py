@@ -23,6 +23,7 @@ def candidate(overrides: Iterable[str]) -> Run:
             "mesh.processes, mesh.coordinator and mesh.local_processes are for workers that jaxgen "
             "starts; here jax runs in your own process: give mesh.tensor and mesh.data alone"
         )
+    # jax reads XLA_FLAGS once, and another interpreter would be another process.
     if run.process != Process():
         raise UserError(
             "process.* is for workers that jaxgen starts; here jax runs in your own process: set "

@@ -21,6 +21,7 @@ from jaxgen.specs.score import Score, text_or_id_problems
 from jaxgen.specs.workload import Batching
 from jaxgen.workloads.codec import Codec
 
+# With what an engine returns and raises, so that a caller needs one import.
 __all__ = ["Completion", "Engine", "Likelihood", "UserError", "load"]
 
 
@@ -50,6 +51,7 @@ class Engine:
 
     def __init__(self, run: Run, *, progress: Progress = silent):
         shardings = shardings_of(run.mesh)
+        # Restored straight into their places: no device needs room for more than its part.
         loaded = load_weights(run.model, dtype=run.dtype, shardings=shardings, progress=progress)
         vocab_size = loaded.structure.architecture.vocab_size
         self.run = run
@@ -92,10 +94,12 @@ class Engine:
             UserError: a prompt is empty, out of the vocabulary, or too long for the model or the
                 cache.
         """
+        # A text is a sequence as well, of single letters.
         several = [prompts] if isinstance(prompts, str) else list(prompts)
         self._check_prompts(several, max_new_tokens)
         encoded = []
         for prompt in several:
+            # Token ids may be integers of NumPy, which are made into Python's here.
             ids = self.encode(prompt) if isinstance(prompt, str) else [int(id_) for id_ in prompt]
             encoded.append(ids)
         if self._engine.generation.batching is Batching.continuous:

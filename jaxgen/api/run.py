@@ -48,6 +48,7 @@ class Result:
 
         Null where there is none, or every case has its own.
         """
+        # The first metric is the one of the verdict; the others are shown beside it.
         return next(iter(self.data["comparison"]), None)
 
     @property
@@ -81,6 +82,7 @@ class Result:
         Raises:
             UserError: the result cannot be shown.
         """
+        # Imported late: who only measures need not wait for the plots' libraries.
         from jaxgen.report.writing import write_report
 
         return write_report([self.folder]).html
@@ -104,10 +106,12 @@ def run(*overrides: str, folder: str | Path | None = None, report: bool = False)
         >>> jaxgen.run("cache=fixed", "measure=quick").verdict  # takes a minute  # doctest: +SKIP
         'faster'
     """
+    # Without Hydra's application such a key would be read by nobody.
     if any(override.startswith("hydra.") for override in overrides):
         raise UserError(
             "hydra.* is of the command line; give the run folder as run(..., folder=FOLDER)"
         )
+    # Composed before the folder is made, so that a mistake leaves none.
     experiment = load_experiment(overrides)
     run_folder = _new_folder(overrides) if folder is None else Path(folder)
     with writing(run_folder):
@@ -118,11 +122,13 @@ def run(*overrides: str, folder: str | Path | None = None, report: bool = False)
         # A mistake that a worker found leaves no folder without a measurement behind.
         remove_unused(run_folder)
         raise
+    # Read back from disk: what Python sees is what a later reader sees.
     return Result(run_folder, code, read_result(run_folder / RESULT))
 
 
 def _new_folder(overrides: Sequence[str]) -> Path:
     """Return the path of a run folder as the command line names it, to the microsecond."""
     now = datetime.datetime.now()
+    # As `hydra.run.dir` of conf/config.yaml has it, whose resolvers only Hydra's jobs use.
     name = f"{now:%H-%M-%S-%f}_{short_name(','.join(overrides))}"
     return Path("runs", f"{now:%Y-%m-%d}", name)

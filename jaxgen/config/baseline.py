@@ -48,6 +48,7 @@ def changed_config(
             by_key[group] = option
     # Said twice, the override counts: it is the more explicit one.
     replaced = by_key | by_override
+    # A copy: the candidate's own is read again when the arms are put together.
     changed = copy.deepcopy(cfg)
     if replaced:
         prefixes = {}

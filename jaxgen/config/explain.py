@@ -61,6 +61,7 @@ def user_error(error: Exception, typed: Sequence[str], *, sweep: bool = False) -
     # A mistake in an override explains more than what Hydra made of it.
     message = override_mistake(typed, sweep=sweep)
     message = message or _problem_of_option(error) or _problem_of_value(error, typed)
+    # OmegaConf fails with these two, and so does a bug of ours: only a known cause is the user's.
     if message is None and isinstance(error, AttributeError | AssertionError):
         message = _problem_of_null(typed)
         if message is None:

@@ -56,6 +56,7 @@ def help_text() -> str:
     groups = [_row(group, ", ".join(options)) for group, options in GROUPS.items()]
     keys = []
     for name, group, spec in _owners():
+        # Some options, such as `gate=off`, have no keys at all.
         if dataclasses.fields(spec):
             keys.append(_row(name, _keys(group, spec)))
     return "\n".join(
@@ -123,12 +124,14 @@ def _default(field: dataclasses.Field) -> str:
         names.remove(value.name)
         return "=" + "|".join([value.name, *names])
     if isinstance(value, tuple) and value:
+        # Without spaces, at which a shell would part the list into several arguments.
         return f"={list(value)}".replace("', '", "','")
     if isinstance(value, str) and value:
         if value.isidentifier():
             return f"={value}"
         return f"='{value}'"
     if isinstance(value, bool | int | float):
+        # YAML writes true and false in lower case.
         return f"={str(value).lower()}"
     return ""
 

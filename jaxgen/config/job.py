@@ -124,6 +124,7 @@ def typed_sweep_folder(typed: Sequence[str]) -> Path | None:
     folders = [override for override in typed if override.startswith("hydra.sweep.dir=")]
     if not folders:
         return None
+    # The last one counts, as everywhere in Hydra.
     parsed = OverridesParser.create().parse_overrides(folders[-1:])
     folder = str(parsed[0].value())
     return Path(folder).absolute()

@@ -61,6 +61,7 @@ def _read_slots(cfg: DictConfig, resolved: dict[str, Any], slots: Iterable[str])
     specs = {}
     for slot in slots:
         kind = _spec_of(slot, cfg[slot])
+        # A composed node does not say of which class it is, and the codec asks for that.
         values = {KIND: kind.__name__, **resolved[slot]}
         specs[slot] = slot_from_plain(slot, values, SLOTS[slot])
     return specs

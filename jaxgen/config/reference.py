@@ -93,6 +93,7 @@ def _experiment_table() -> str:
     for path in sorted((conf_dir() / "experiment").glob("*.yaml")):
         comment = _opening_comment(path)
         question, _, _ = comment.partition("Command: ")
+        # Hydra needs these words at the top of the file; a reader does not.
         question = question.replace("@package _global_ ", "")
         question = question.removeprefix("Question: ").strip()
         first_sentence, *_ = re.split(r"(?<=[?.]) ", question)
@@ -158,8 +159,10 @@ def _default(field: dataclasses.Field, kind: Any) -> str:
         choices = [f"`{choice.value}`" for choice in kind]
         default = value.value if isinstance(value, enum.Enum) else "null"
         return f"`{default}` of {', '.join(choices)}"
+    # Its own keys follow, each with its default.
     if dataclasses.is_dataclass(value):
         return ""
+    # As JSON, null, true and lists look as the command line takes them.
     return f"`{json.dumps(value, default=str)}`"
 
 

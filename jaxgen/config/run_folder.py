@@ -65,6 +65,7 @@ def remove_unused(folder: Path) -> None:
     _close_logs(folder)
     shutil.rmtree(folder)
     for parent in folder.parents:
+        # Only what the configuration's own patterns have made: a folder of the user's is kept.
         is_ours = parent.match("????-??-??") or parent.name in ("sweeps", "runs")
         if not is_ours or parent == Path.cwd():
             return

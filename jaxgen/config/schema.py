@@ -67,6 +67,7 @@ def _twin_hint(hint: Any) -> Any:
 
 def _default(spec: type, field: dataclasses.Field) -> Any:
     typed_hint = _AS_TYPED.get((spec, field.name))
+    # The spec keeps pairs in a tuple, which would be no default of a mapping.
     if typing.get_origin(typed_hint) is dict:
         return dataclasses.field(default_factory=dict)
     if field.default_factory is not dataclasses.MISSING:

@@ -102,6 +102,7 @@ def schema_name(spec: type) -> str:
 def conf_dir() -> Path:
     """Return the folder of YAML files: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parents[1]
+    # A wheel installs nothing beside the package, so that it carries the files inside.
     inside = package / "conf"
     if inside.is_dir():
         return inside

@@ -60,6 +60,7 @@ def find(key: str, overrides: Sequence[str]) -> str | None:
         >>> find("cache.max_len", ["cache=fixed", "cache.max_len=3", "jit=aot"])
         'cache.max_len=3'
     """
+    # From the surest guess to the least sure: the key itself, one below it, one above it.
     nearness = (
         lambda typed: typed == key,
         lambda typed: typed.startswith(f"{key}."),

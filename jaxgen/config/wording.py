@@ -142,6 +142,7 @@ def _option_that_has(slot: str, key: str) -> str:
             options.append(name)
     if not options:
         return ""
+    # A key may be called like the option that it belongs to, as `prompts.text` is.
     option = key if key in options else options[0]
     return f"; {slot}={option} has it"
 

@@ -30,6 +30,7 @@ class ElementBytes:
         """Return those of a run's dtypes."""
         kv = _BYTES[dtype.kv.value]
         if dtype.kv is Number.int8:
+            # A head of 64 numbers takes 1.0625 bytes for each of them.
             kv += _SCALE / architecture.head_dim  # one scale for each head of each token
         if dtype.int8 is Int8.none:
             return cls(weights=_BYTES[dtype.weights.value], kv=kv)
@@ -39,6 +40,7 @@ class ElementBytes:
             weights=_BYTES[dtype.float_dtype],
             kv=kv,
             kernels=1 + scales / _kernels(architecture),
+            # An output channel of the head is a token, to which `hidden_size` weights lead.
             head=1 + _SCALE / architecture.hidden_size,
         )
 
@@ -69,6 +71,7 @@ def weight_elements(architecture: Architecture) -> dict[str, int]:
     norm = arch.hidden_size
     if arch.norm == "layer":
         norm *= 2  # it has a bias too
+    # One norm stands before attention and one before the MLP.
     of_layer = 2 * norm + _biases(arch)
     if arch.qk_norm:
         of_layer += 2 * arch.head_dim
@@ -80,6 +83,7 @@ def weight_elements(architecture: Architecture) -> dict[str, int]:
         "position": position,
         "head": 0 if arch.tied else embedding,
         "kernels": arch.num_layers * _kernels(arch),
+        # The one more norm is the last, before the head.
         "vectors": arch.num_layers * of_layer + norm,
     }
 
@@ -92,7 +96,9 @@ def weights_read(
     table = parts["embedding"]
     lookups = rows * tokens * arch.hidden_size
     head = table
+    # Each token looks up one row; no pass can read more than the whole table.
     embedding = min(lookups, table)
+    # Scores among the labels alone need no other rows of the head.
     if logits is not None:
         head = min(logits * arch.hidden_size, table)
     elif arch.tied:
@@ -129,7 +135,9 @@ def _kernels(arch: Architecture) -> int:
     """Count the weights in the matrices of one layer."""
     queries = arch.num_heads * arch.head_dim
     kv = arch.num_kv_heads * arch.head_dim
+    # Four matrices: to queries, keys and values, and from the heads back to the hidden size.
     attention = arch.hidden_size * (2 * queries + 2 * kv)
+    # The one more leads back to the hidden size.
     mlp_matrices = _mlp_inputs(arch) + 1
     mlp = mlp_matrices * arch.hidden_size * arch.intermediate_size
     return attention + mlp

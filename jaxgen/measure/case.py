@@ -129,6 +129,7 @@ def beyond_probe(facts: Facts) -> str | None:
     prefill = facts.get("prefill", {})
     beyond = []
     for key, name in names.items():
+        # A decode shows a low bandwidth, a prefill low peak FLOP/s: both are looked at for both.
         if max(facts.get(key) or 0, prefill.get(key) or 0) > 1:
             beyond.append(name)
     if not beyond:

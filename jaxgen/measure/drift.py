@@ -78,6 +78,7 @@ def _trend(series: list[float | None]) -> dict[str, float | None]:
     for number, value in enumerate(series):
         if value is not None:
             numbers.append(number)
+            # A slope of logarithms is a relative change, whatever the unit and level of the metric.
             logs.append(math.log(value))
     if len(logs) < MIN_SAMPLES:
         return {"change": None, "p_value": None}
@@ -86,6 +87,7 @@ def _trend(series: list[float | None]) -> dict[str, float | None]:
     fit: Any = stats.theilslopes(logs, numbers)  # Any: scipy types no fields
     slope = float(fit.slope)
     change = math.expm1(slope * (len(series) - 1))
+    # Tau divides by the number of pairs that differ: of equal samples it is not defined.
     if len(set(logs)) == 1:
         return {"change": change, "p_value": None}
     tau: Any = stats.kendalltau(numbers, logs)

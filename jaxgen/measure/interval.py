@@ -29,6 +29,7 @@ def unit_means(logs: Nested) -> np.ndarray:
     for process in logs:
         means, _ = block_means(process)
         means_of_blocks.append(means)
+    # One process says nothing of how starts differ: its blocks are the outermost draws there are.
     if len(logs) == 1:
         return means_of_blocks[0]
     return np.array([means.mean() for means in means_of_blocks])
@@ -50,6 +51,7 @@ def log_half_width(logs: Nested) -> float:
     # Sums of squares of each level's units about the mean of the level above.
     squares_of_blocks, squares_of_pairs = 0.0, 0.0
     # What part of a block's, and of a pair's, variance the mean of a process has, summed up.
+    # With 6 blocks of 4 pairs a pair weighs 1 / 24, and the mean has 24 / 24**2 of its variance.
     block_shares, pair_shares = 0.0, 0.0
     for process in logs:
         blocks = len(process)
@@ -115,6 +117,7 @@ def log_interval(logs: Nested, *, resamples: int, seed: int) -> tuple[float, flo
     factor = 1.0
     if reach > 0:
         factor = log_half_width(logs) / reach
+    # The skew of the draws stays: only the width is replaced.
     low, high = factor * low, factor * high
     return centre + low, centre + high
 
@@ -154,6 +157,7 @@ def _draw_processes(logs: Nested, resamples: int, rng: np.random.Generator) -> n
     chosen = rng.integers(num_processes, size=(resamples, num_processes))
     means = np.empty(chosen.shape)
     for number, process in enumerate(logs):
+        # One call for all draws of a process, instead of one for each resample.
         slots = chosen == number
         count = int(slots.sum())
         means[slots] = _draw_process(process, count, rng)
@@ -170,6 +174,7 @@ def _draw_process(
     """
     num_blocks = len(process)
     sizes = np.array([block.size for block in process])
+    # Where each block begins in the flat array: blocks of 4, 4 and 3 pairs at 0, 4 and 8.
     starts = np.cumsum(sizes) - sizes
     longest = sizes.max()
     flat = np.concatenate(process)

@@ -121,6 +121,7 @@ def false_verdicts(comparisons: Sequence[Mapping[str, Any]], margin: float) -> f
         return None
     false = 0
     for comparison in comparisons:
+        # Outputs and dirt are set aside: how often does the interval alone mislead?
         word, _ = verdict(comparison, margin=margin, agreement="identical", dirty=())
         false += word in ("faster", "slower")
     return false / len(comparisons)
@@ -158,6 +159,7 @@ def _is_entry(entry: Any) -> bool:
     if not isinstance(entry, Mapping):
         return False
     floor = entry.get("floor")
+    # To Python true is an int, and would be a floor of 100 %.
     if not isinstance(floor, int | float) or isinstance(floor, bool):
         return False
     return 0 < floor < math.inf

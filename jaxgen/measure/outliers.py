@@ -67,9 +67,11 @@ def _median_and_deviation(logs: np.ndarray) -> tuple[float, float]:
     median = float(np.median(logs))
     deviations = np.abs(logs - median)
     mad = float(np.median(deviations))
+    # Half of normal samples lie within 0.6745 standard deviations of their median.
     usual = mad / 0.6745
     if mad <= LEAST_DEVIATION:  # more than half of the samples are the same
         usual = float(deviations.mean()) / 0.7979
+    # No distance exceeds infinity, so that none of these samples stands out.
     if logs.size < MIN_SAMPLES or usual <= LEAST_DEVIATION:
         return median, math.inf
     return median, usual

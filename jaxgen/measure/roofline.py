@@ -183,6 +183,7 @@ def best_probe(probes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     Returns:
         The same keys: all samples, and the best rates with their forms.
     """
+    # Each rate from its own best probe: what disturbs a probe only ever makes it slower.
     bandwidth = max(probes, key=lambda probe: probe["bandwidth_bytes_per_s"])
     flops = max(probes, key=lambda probe: probe["peak_flops_per_s"])
     bandwidth_samples, flops_samples = [], []

@@ -77,6 +77,7 @@ class Samples:
             functions.update(trial["functions"])
         warm = None
         if trials:
+            # A trial is void because it compiled, which is just what this asks.
             warm = not any(trial["compile_events"] for trial in trials)
         return {
             "events_per_trial": [trial["compile_events"] for trial in valid],
@@ -113,6 +114,7 @@ class Samples:
         if self.primary not in self._comparable:
             return None
         of_all = self._pairs(self.primary)
+        # Blocks and seconds are limits of each pair of processes, and so is the wanted interval.
         pairs = [pair for pair in of_all if pair.process == process]
         better = self._metrics[self.primary]["better"]
         return relative_half_width(pairs, better=better)
@@ -153,6 +155,7 @@ class Samples:
         """Return the pairs of which both arms have a valid trial, with a ratio."""
         if len(self._arms) < 2:
             return []
+        # By place and not by order: a trial that is made again has the place of its void one.
         baseline_of = {_place(trial): trial for trial in self.valid("baseline")}
         pairs = []
         for trial in self.valid("candidate"):

@@ -90,6 +90,7 @@ def repeats(
     shortest_s = min(fast_s, slow_s)
     pair_s = fast_s + slow_s
     wanted = math.ceil(min_trial_s / shortest_s)
+    # Calls of 0.1 and 0.4 s, 6 pairs and 10 s leave 3 calls in a trial at most.
     affordable = math.floor(max_seconds / (min_pairs * pair_s))
     return max(1, min(wanted, affordable))
 

@@ -55,11 +55,14 @@ def spread_by_level(logs: Nested) -> Spread:
     inside, over_all = _multiplicities(sizes)
     of_pairs, of_blocks = 0.0, 0.0
     # Each level's sum holds the variances of all levels below it, which are known by then.
+    # Blocks of one pair each show nothing of how pairs differ inside one.
     if pairs > blocks:
         of_pairs = squares["pair"] / (pairs - blocks)
         spread["pair"] = _deviation(of_pairs)
     if blocks > processes:
         own = squares["block"] - (blocks - processes) * of_pairs
+        # With blocks of one size the divisor is that size times the degrees of freedom. A negative
+        # estimate is used further down as it is: cut off at 0 it would bias the level above.
         of_blocks = own / (pairs - inside)
         spread["block"] = _deviation(of_blocks)
     if processes > 1:
@@ -129,6 +132,7 @@ def advice(spread: Mapping[str, Any], *, blocks: int, pairs: int, processes: int
     variance_of = {}
     for level, deviation in spread.items():
         if deviation is not None:
+            # What a level adds to the variance of the mean falls with the number of its units.
             variance_of[level] = deviation**2 / units[level]
     total = sum(variance_of.values())
     if blocks < 2 or not total > 0:
@@ -147,6 +151,7 @@ def block_means(process: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     sizes = np.array([block.size for block in process])
     starts = np.cumsum(sizes) - sizes
     flat = np.concatenate(process)
+    # `reduceat` sums from each start up to the next.
     means = np.add.reduceat(flat, starts) / sizes
     deviations = flat - np.repeat(means, sizes)
     return means, np.add.reduceat(deviations**2, starts)

@@ -156,6 +156,7 @@ def relative_half_width(pairs: Sequence[Pair], *, better: Direction) -> float | 
 def nested_logs(pairs: Sequence[Pair], better: Direction) -> Nested:
     """Return the log ratios as processes of blocks of pairs, each in the order of its number."""
     processes: dict[int, dict[int, list[float]]] = {}
+    # Sorted, as the bootstrap draws by position: the same pairs must give the same interval.
     for pair in sorted(pairs, key=lambda pair: (pair.process, pair.block, pair.pair)):
         blocks = processes.setdefault(pair.process, {})
         block = blocks.setdefault(pair.block, [])

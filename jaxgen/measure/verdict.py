@@ -43,6 +43,7 @@ def verdict(
         The verdict (`faster`, `slower`, `equivalent`, `inconclusive` or `invalid`) and its
         sentence. An invalid one holds no speed-up.
     """
+    # A misspelt word must not pass for outputs that agree.
     if agreement not in AGREEMENTS:
         raise ValueError(f"agreement must be one of {AGREEMENTS}: {agreement!r}")
     reasons = []
@@ -97,6 +98,7 @@ def _judge(
 def _place_of(interval: Sequence[float], margin: float) -> str:
     """Return the verdict that an interval stands for, by where it lies against the margins."""
     low, high = interval
+    # With a margin of 2 % [1.03, 1.08] is faster, [0.99, 1.01] equivalent, [1.01, 1.05] neither.
     if low > 1 + margin:
         return "faster"
     if high < 1 - margin:
@@ -117,6 +119,7 @@ def _gain(ratio: float) -> str:
         return f"{_number(factor)}x {word} than"
     difference = abs(100 * (ratio - 1))
     percent = f"{difference:.1f}"
+    # "0.0 % faster" would say two things at once.
     if percent == "0.0":
         return "as fast as"
     return f"{percent} % {word} than"
@@ -130,6 +133,7 @@ def _span(ratio: float, low: float, high: float) -> str:
     if ratio >= 2:
         return f"{_number(low)} to {_number(high)}"
     if ratio <= 0.5:
+        # The factor says how many times slower: the reciprocal, which swaps the ends.
         least, most = 1 / high, 1 / low
         return f"{_number(least)} to {_number(most)}"
     least = 100 * (low - 1)

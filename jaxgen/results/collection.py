@@ -81,6 +81,7 @@ def collect(paths: Sequence[str | Path]) -> Collection:
     refused = [run for run in unread if run.folder in given]
     if refused or not runs:
         raise UserError.collected("nothing to report", _listed(refused or unread))
+    # Read last: by themselves they are nothing that could be shown.
     for folder in given:
         unread += _points_without_folder(folder)
     return Collection(home, tuple(runs), tuple(unread))
@@ -110,6 +111,7 @@ def load(folder: Path, *, name: str) -> StoredRun | Unread:
         return Unread(folder, name, str(problem))
     try:
         trials = tuple(read_trials(folder / TRIALS))
+    # Without its trials a run can still be shown: its figures stand in result.json.
     except Unreadable as problem:
         return StoredRun(folder, name, result, (), str(problem))
     return StoredRun(folder, name, result, trials, None)
@@ -122,6 +124,7 @@ def _folder(path: Path) -> Path:
             f"{path} does not exist (relative paths start at {Path.cwd()}); give a run folder"
         )
     if path.is_dir():
+        # Resolved, so that a run which is named in two ways is one run.
         return path.resolve()
     if path.name != RESULT:
         raise UserError(
@@ -134,7 +137,9 @@ def _root_and_home(folders: Sequence[Path]) -> tuple[Path, Path]:
     """Return the folder that runs are named from, and the one that a report goes to."""
     if len(folders) == 1:
         return folders[0], folders[0]
+    # From the parents, so that runs/a and runs/b are named `a` and `b`.
     root = Path(os.path.commonpath([folder.parent for folder in folders]))
+    # Beside the runs and in none of them: the report belongs to all.
     return root, root / "report"
 
 
@@ -156,6 +161,7 @@ def _run_folders(folder: Path) -> list[Path]:
             f"{folder} holds no run: neither it nor a folder right below has a {RESULT}; "
             "give a run folder"
         )
+    # As numbers: as texts, point 10 would come before point 2.
     return [*sorted(numbered, key=lambda path: int(path.name)), *sorted(named)]
 
 

@@ -78,6 +78,7 @@ def checked(result: Mapping[str, Any]) -> Result:
         Damage: something is of another kind, or what is needed is missing.
     """
     complete = _sound(result, _RESULT, ())
+    # The kinds come first: every part on the way to a needed value is a table or a list by now.
     for path in NEEDED:
         _require(complete, path, ())
     return complete
@@ -85,6 +86,7 @@ def checked(result: Mapping[str, Any]) -> Result:
 
 def is_number(value: Any) -> bool:
     """Tell whether a value is a finite number; true and false are none."""
+    # 1e999 is sound JSON, and infinity once it has been read.
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -109,6 +111,7 @@ _NAMED_VALUES = {
         Value("a plain value", lambda value: not isinstance(value, list | dict)),
     )
 }
+# JSON has one kind of number: 2.0 may stand where 2 was meant, and the other way round.
 _PLAIN_VALUES = {
     str: Value("text", lambda value: isinstance(value, str)),
     float: Value("a number", is_number),
@@ -131,6 +134,7 @@ def _shape_of(annotation: Any) -> Shape:
         return _PLAIN_VALUES[annotation]
     if origin is Literal:
         return Value(" or ".join(arguments), lambda value: value in arguments)
+    # A name of `schema.types` stands for a check that the types of Python cannot express.
     if origin is Annotated and arguments[1] != FILLED:
         return _NAMED_VALUES[arguments[1]]
     if origin in (dict, Mapping):
@@ -151,16 +155,19 @@ _RESULT = _shape_of(Result)
 def _sound(value: Any, shape: Shape, where: tuple[str, ...]) -> Any:
     """Return a value with all sections filled in, or raise `Damage` with its place."""
     if isinstance(shape, Value):
+        # Null fits everywhere: it is a figure that is not known.
         if value is not None and not shape.holds(value):
             raise Damage(f"{'.'.join(where)} is not {shape.name}")
         return value
     if isinstance(shape, List):
         if not isinstance(value, list | None):
             raise Damage(f"{'.'.join(where)} is no list")
+        # A list that is not there becomes an empty one, so that readers need no case for it.
         members = []
         for index, member in enumerate(value or []):
             members.append(_member(member, shape.member, (*where, str(index))))
         return members
+    # Null says that there is none, such as a mesh, and must not look like an empty one.
     if value is None and shape.may_be_null:
         return None
     if not isinstance(value, dict | None):

@@ -30,8 +30,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     beside = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         yield beside
+        # Within one folder a rename is atomic; from another file system it would be a copy.
         beside.replace(path)
     except BaseException:
+        # After Ctrl-C too, and without hiding the first error behind one of the clean-up.
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
         raise

@@ -76,6 +76,7 @@ def number(value: float, *, digits: int) -> str:
     digits_before = 1
     if value:
         digits_before = math.floor(math.log10(abs(value))) + 1
+    # Of three digits 12.3 has two before the point, which leaves one behind it.
     decimals = max(digits - digits_before, 0)
     return f"{value:.{decimals}f}"
 
@@ -95,6 +96,7 @@ def percent(share: float | None) -> str:
     """Write a share as percent."""
     if share is None:
         return "-"
+    # Three significant digits would need an exponent from here on.
     if share >= 10:
         return f"{100 * share:.0f} %"
     return f"{100 * share:.3g} %"

@@ -31,6 +31,7 @@ def run_id(result: Result) -> str:
     for arm in result["arms"].values():
         weights = arm["weights"]
         configs.append(comparable_config(arm["config"]))
+        # An arm that failed before it was loaded has no weights.
         fingerprints.append(weights["fingerprint"] if weights else None)
     material = {
         "configs": configs,
@@ -38,5 +39,6 @@ def run_id(result: Result) -> str:
         "code": [environment.get("git"), environment.get("packages")],
         "device": [environment.get("device_kind"), environment.get("device_count")],
     }
+    # Sorted: the order in which keys were set makes no other run. 64 bits tell enough runs apart.
     text = json.dumps(material, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

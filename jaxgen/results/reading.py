@@ -19,6 +19,7 @@ class Unreadable(Exception):
     """Why a file cannot be used."""
 
 
+# A class of its own, as a resumed sweep says which version it found.
 class OtherVersion(Unreadable):
     """A result of another version, or none of jaxgen.
 
@@ -63,11 +64,13 @@ def read_result(path: Path) -> Result:
 def parse_result(text: str) -> Result:
     """Read the text of a result.json, as `read_result` does its file."""
     try:
+        # Python itself would read NaN and Infinity, which are no JSON.
         result = json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise Unreadable(f"broken JSON in {place}: {error.msg}") from error
     except (ValueError, RecursionError) as error:
+        # A file of nothing but brackets exhausts the recursion of the parser.
         raise Unreadable(f"broken JSON: {error}") from error
     # Before anything else is read: another version may mean something else by the same keys.
     problem = version_problem(result)
@@ -129,6 +132,7 @@ def read_trials(path: Path) -> list[Trial]:
 def read_points(path: Path) -> list[dict[str, Any]]:
     """Read the points of a sweep.json; none where there is no such file or it is damaged."""
     try:
+        # The record of a sweep is an aid: damaged, it must not hide the runs beside it.
         points = json.loads(path.read_text(encoding="utf-8"))["points"]
     except (OSError, ValueError, KeyError, TypeError):
         return []
@@ -144,6 +148,7 @@ def _refuse_constant(text: str) -> None:
 def _trial(row: Mapping[str, str]) -> Trial:
     metrics: dict[str, float | None] = {}
     for name, cell in row.items():
+        # All other columns are metrics, which every workload names for itself.
         if name not in (*trials.POSITION, *trials.EVENTS):
             metrics[name] = float(cell) if cell else None
     return Trial(
@@ -154,5 +159,6 @@ def _trial(row: Mapping[str, str]) -> Trial:
         arm=row["arm"],
         metrics=metrics,
         compile_events=int(row["compile_events"]),
+        # The `csv` module writes a truth value as Python prints it.
         void=row["void"] == "True",
     )

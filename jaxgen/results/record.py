@@ -180,6 +180,7 @@ class Record:
         shared = {name: _shared(captured) for name, captured in environments.items()}
         # Both arms run on one machine as a rule: then it stands in the result once.
         first = next(iter(shared.values()))
+        # A copy: below, `first` is held against what the other worker captured, without the load.
         environment = first.copy()
         environment["load_average_before"] = cpu_load.snapshot()["load_average"]
         self.result["environment"] = environment
@@ -235,6 +236,7 @@ class Record:
 
     def save(self) -> None:
         """Write result.json as it is now, whole or not at all."""
+        # NaN is no JSON: better an error here than a file that no reader takes.
         save(self.folder / RESULT, json.dumps(self.result, indent=2, allow_nan=False) + "\n")
 
 

@@ -17,6 +17,7 @@ from jaxgen.specs.arm import Arm
 def arm(arm: Arm) -> ArmResult:
     """Return the section of an arm that is not loaded yet."""
     return {
+        # Copies: the composed arm stays what it was, whatever becomes of the result.
         "choices": dict(arm.choices),
         "config": dict(arm.resolved),
         "weights": None,
@@ -33,6 +34,7 @@ def arm(arm: Arm) -> ArmResult:
 
 def case(params: Mapping[str, int], arms: Iterable[str]) -> CaseResult:
     """Return the section of one case of a grid."""
+    # Startup, memory and program are of the whole arm and stand there once.
     measured: dict[str, MeasuredArm] = {}
     for name in arms:
         measured[name] = {"metrics": {}, "compile": _compile()}

@@ -63,6 +63,7 @@ class Architecture:
     head_dim: int
     intermediate_size: int
     context: int
+    # The defaults are in the main those of the Llama-like families; GPT-2 differs in most of them.
     norm: str = "rms"
     norm_eps: float = 1e-6
     position: str = "rotary"

@@ -33,6 +33,7 @@ def names_of(arms: Mapping[str, Arm]) -> dict[str, str]:
         `the baseline` where they differ in no option.
     """
     first = next(iter(arms.values()))
+    # With one arm alone nothing varies, and it is called just `the candidate`.
     varying = []
     for group, option in first.choices.items():
         # An experiment and the baseline's own option choose groups; they are none of an arm's own.

@@ -28,6 +28,7 @@ class Baseline:
         object.__setattr__(self, "overrides", tuple(self.overrides))
 
 
+# By the names of the fields, so that a new key above needs no second list.
 REPLACEABLE = tuple(field.name for field in dataclasses.fields(Baseline) if field.name in ARM_SLOTS)
 """Slots of which a baseline may have an option of its own, by a key of that name."""
 

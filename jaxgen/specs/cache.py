@@ -50,6 +50,8 @@ class NoCache:
 
     def depth(self, needed: int, capacity: int) -> int:
         """Return the tokens that a step runs again: the prefix, or the longest that there is."""
+        # Unpadded, 24 new tokens are 24 shapes and as many programs to compile. Padded they are
+        # one, and every step costs as much as the last.
         if self.pad:
             return capacity
         return min(needed, capacity)
@@ -79,6 +81,7 @@ class Dynamic:
 
     def reserved(self, needed: Sequence[int], capacity: int) -> int:
         """Return the slots of all rows: every row has as many as the longest."""
+        # A batch is one array: the rows of short texts grow with the longest.
         longest = max(needed, default=0)
         return len(needed) * self.depth(longest, capacity)
 
@@ -100,6 +103,7 @@ CacheSpec = Fixed | NoCache | Dynamic | Paged
 
 def has_two_regions(cache: CacheSpec) -> TypeGuard[Fixed]:
     """Say whether prompts and new tokens have a buffer each, and all rows go in step."""
+    # A function beside the property: by its annotation a type checker narrows the union.
     return isinstance(cache, Fixed) and cache.has_two_regions
 
 
@@ -115,8 +119,11 @@ def step_depth(cache: CacheSpec, *, width: int, longest: int, taken: int, capaci
     if has_two_regions(cache):
         # All of the first region is read, and of the second as much as a fixed cache would.
         room = cache.new_slots(width, capacity)
+        # The window hides tokens by the mask here and frees no slot, so that it shortens no read.
+        # With bucket 128, prompts padded to 32 and 5 new tokens so far a step reads 160 slots.
         second = dataclasses.replace(cache, window=None)
         return width + second.depth(taken, room)
+    # The longest row decides for all: the mask hides what shorter rows do not have.
     return cache.depth(longest + taken, capacity)
 
 

@@ -94,6 +94,7 @@ def _read_spec(kind: type, values: dict[str, Any]) -> Any:
     hints = typing.get_type_hints(kind)
     fields = {}
     for key, value in values.items():
+        # An unknown key gets as far as the class itself, which refuses it by name.
         fields[key] = _read(hints.get(key, Any), value)
     return kind(**fields)
 
@@ -106,6 +107,7 @@ def _read(hint: Any, value: Any) -> Any:
     if isinstance(value, dict) and dataclasses.is_dataclass(kind):
         return _read_spec(typing.cast(type, kind), value)
     if isinstance(kind, enum.EnumMeta):
+        # OmegaConf writes names and `_write` values: in every enumeration here they are the same.
         return kind(value)
     if typing.get_origin(kind) is tuple and isinstance(value, list):
         item_hint, *_ = typing.get_args(kind)

@@ -46,6 +46,8 @@ class Dtype:
         # int8 needs a scale for each row or channel, which logits have no place for.
         if self.logits is Number.int8:
             raise UserError("dtype.logits=int8: logits are sums, in float32, bfloat16 or float16")
+        # Against floating weights int8 activations would be widened before the product, and would
+        # cost precision for nothing.
         if self.activations is Number.int8 and self.weights is not Number.int8:
             raise UserError(
                 f"dtype.activations=int8 needs dtype.weights=int8, not {self.weights.value}: "
@@ -73,6 +75,7 @@ class Dtype:
     @property
     def float_dtype(self) -> str:
         """The floating dtype of the weights that are not quantised."""
+        # Norms and biases meet what the products leave, and have its dtype.
         if self.weights is Number.int8:
             return self.between
         return self.weights.value

@@ -59,6 +59,7 @@ class Experiment:
 
     def _misfit(self, run: Run) -> str | None:
         """Say why an arm cannot be measured as planned, if it cannot."""
+        # XLA_FLAGS and the environment are read once, when a process starts jax.
         if self.measure.isolation is Isolation.shared and run.process != Process():
             return (
                 "measure.isolation=shared cannot give an arm process settings of its own "
@@ -106,6 +107,7 @@ SHARED_SLOTS = {slot: kinds for slot, kinds in slots_of(Experiment).items() if s
 SLOTS = ARM_SLOTS | SHARED_SLOTS
 """Every slot of a composed configuration."""
 
+# `results.identity` leaves them out of what makes two runs the same.
 REPORTING_SLOTS = tuple(
     field.name for field in dataclasses.fields(Experiment) if "reporting" in field.metadata
 )

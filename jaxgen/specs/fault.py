@@ -34,6 +34,7 @@ class Fault:
                 f"fault.slowdown={self.slowdown} must be 0 or more and below 10 "
                 "(0.05 is 5 % more work)"
             )
+        # At 0 every time would be 0, and no ratio could be taken.
         if not 0 < self.clock < float("inf"):
             problems.append(
                 f"fault.clock={self.clock} must be a positive number (1 is a true clock)"

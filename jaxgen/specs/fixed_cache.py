@@ -69,6 +69,7 @@ class Fixed:
             return self.max_len
         if not self.bucket:
             return needed
+        # Texts of similar lengths get the same capacity in this way, and so share their programs.
         return round_up(needed, self.bucket)
 
     def reserved(self, needed: Sequence[int], capacity: int) -> int:
@@ -80,6 +81,7 @@ class Fixed:
 
     def pool(self, rows: int, capacity: int) -> int:
         """Return 0: a fixed cache has no pages."""
+        # Continuous batching asks for pages whatever the kind of cache.
         del rows, capacity
         return 0
 
@@ -117,6 +119,7 @@ class Fixed:
         blocks = -(-needed // self.bucket)
         # The next power of two of `blocks`: each depth is twice the one before.
         power = 1 << (blocks - 1).bit_length()
+        # The buffer ends at `slots`: the deepest read is all of it, a power of two or not.
         return min(self.bucket * power, slots)
 
     def prompt_width(self, longest: int, capacity: int) -> int:

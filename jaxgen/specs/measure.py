@@ -22,6 +22,8 @@ class Startup(enum.Enum):
     both = "both"
 
 
+# Both are finite and above 0: `schedule.repeats` rounds a share of the time down, which infinity
+# does not allow, and a `target_ci` of 0 is refused below.
 _NO_LIMIT_S = 1e9
 _NEVER_NARROW_ENOUGH = 1e-12
 """Limits of a plan whose calls are counted: neither the time nor the interval ends it."""
@@ -93,6 +95,7 @@ class Measure:
             problems.append(
                 f"measure.target_ci={self.target_ci} must lie between 0 and 1 (0.02 is 2 %)"
             )
+        # At 1 the lower end of the margin is a ratio of 0: nothing could ever be slower.
         if self.margin is not None and not 0 <= self.margin < 1:
             problems.append(f"measure.margin={self.margin} must be 0 or more and below 1, or null")
         if problems:
@@ -118,12 +121,14 @@ class Measure:
         if calls is None:
             return self
         # Blocks are of one size, as large as `trials` allows and the number of calls divides.
+        # With 10 calls and `trials=4` that makes 5 blocks of 2 pairs.
         most = min(self.trials, calls)
         in_block = max(count for count in range(1, most + 1) if calls % count == 0)
         return dataclasses.replace(
             self,
             trials=in_block,
             blocks=calls // in_block,
+            # With no least time a trial never repeats its call, so that calls are trials.
             min_trial_s=0.0,
             max_seconds=_NO_LIMIT_S,
             target_ci=_NEVER_NARROW_ENOUGH,

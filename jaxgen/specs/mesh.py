@@ -19,6 +19,7 @@ DATA, TENSOR = "data", "tensor"
 class OneDevice:
     """The first device there is (`mesh=single`)."""
 
+    # The names are those of `Mesh`, so that who asks for a size need not ask for the kind first.
     data: ClassVar[int] = 1
     tensor: ClassVar[int] = 1
     devices: ClassVar[int] = 1
@@ -97,6 +98,7 @@ class Mesh:
             return [
                 f"mesh.process_id={number} must be 0 or more and below mesh.num_processes={count}"
             ]
+        # A process holds whole devices, and all processes hold as many.
         if self.devices % count:
             product = f"mesh.data={self.data} x mesh.tensor={self.tensor}"
             return [f"{product} = {self.devices} devices are not divisible among {count} processes"]
@@ -155,6 +157,7 @@ class Cut:
 
         A table that is cut along its other axis has the bytes of so many rows.
         """
+        # The hidden size stays: between layers each device has the whole residual stream.
         return dataclasses.replace(
             architecture,
             num_heads=architecture.num_heads // self.heads,
@@ -165,6 +168,7 @@ class Cut:
 
     def rows(self, count: int) -> int:
         """Return the rows of a batch with those that fill it up: each group gets as many."""
+        # 5 rows for 2 groups become 6, one of which is padding.
         return -(-count // self.batch) * self.batch
 
 
@@ -183,6 +187,7 @@ def partition(mesh: MeshSpec, architecture: Architecture) -> Cut:
             even.
     """
     ways, arch = mesh.tensor, architecture
+    # 2 kv heads cannot be cut into 4 parts: each device keeps both, which costs memory.
     few = arch.num_kv_heads < ways
     _check_heads(arch, ways, few_kv_heads=few)
     # What does not come out even is no error: it is whole on every device, and the result says so.

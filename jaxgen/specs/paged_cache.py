@@ -44,6 +44,7 @@ class Paged:
 
     def __post_init__(self):
         at_least("cache.page_size", self.page_size, 1)
+        # Page 0 belongs to no row: a pool of one page would hold no token.
         at_least("cache.num_pages", self.num_pages, 2)
         at_least("cache.window", self.window, 1)
         at_least("cache.bucket", self.bucket, 0)
@@ -66,10 +67,12 @@ class Paged:
     def reserved(self, needed: Sequence[int], capacity: int) -> int:
         """Return the slots of all rows' pages, each row by its own tokens."""
         del capacity
+        # A row of 17 tokens with pages of 16 has two of them, 32 slots.
         return sum(self.capacity(tokens) for tokens in needed)
 
     def depth(self, needed: int, capacity: int) -> int:
         """Return how many slots a step reads, by the rule of a fixed cache."""
+        # Without the window: pages that have left it stay, and the depth grows with the text.
         return Fixed(bucket=self.bucket).depth(needed, capacity)
 
     def prompt_width(self, longest: int, capacity: int) -> int:

@@ -34,6 +34,7 @@ class Text:
 
     def __post_init__(self):
         if self.text is not None:
+            # One prompt becomes a list of one, so that whoever reads the spec meets one kind.
             is_list = isinstance(self.text, list | tuple)
             texts = tuple(self.text) if is_list else (self.text,)
             object.__setattr__(self, "text", texts)
@@ -104,6 +105,7 @@ class Synthetic:
             high = getattr(self, most)
             if high is None:
                 continue
+            # `max_new_tokens` alone would be a range without a beginning; `length` always has one.
             if low is None or high < low:
                 problems.append(f"prompts.{most}={high} needs a prompts.{least} that is no more")
         # Of a length of 0 or less it has been said already that it is none.

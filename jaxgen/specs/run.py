@@ -60,6 +60,7 @@ class Run:
     fault: Fault = Fault()  # noqa: RUF009 - frozen
 
     def __post_init__(self):
+        # Each spec has checked its own values; what is left is what fits only with another slot.
         self._check_slots()
         self._check_mesh()
 
@@ -100,6 +101,7 @@ class Run:
                 "jit=captured makes constants of the weights, whole on every device: "
                 "use jit=closure"
             )
+        # To the partitioner of XLA a Pallas kernel is one opaque call.
         if isinstance(self.cache, Paged) and self.cache.kernel is PageKernel.pallas:
             problems.append("cache.kernel=pallas cannot be cut: use cache.kernel=auto")
         if problems:
@@ -120,6 +122,7 @@ class Run:
         """List the batch sizes that the groups of devices cannot share out."""
         work, data = self.workload, self.mesh.data
         sizes = [("batch_size", work.batch_size)]
+        # Scoring has sizes and generation buckets; each of them is the rows of some batch.
         for key in ("batch_sizes", "batch_buckets"):
             sizes += [(key, size) for size in getattr(work, key, ())]
         return [

@@ -206,6 +206,7 @@ def _text_problems(text: str, name: str, *, may_be_empty: bool) -> list[str]:
     if not text and not may_be_empty:
         return [f"{name} is empty: give a text"]
     try:
+        # Arguments that are no UTF-8 arrive as lone surrogates, which no tokenizer takes.
         text.encode()
     except UnicodeEncodeError as error:
         return [f"{name}={_short(text)} is no Unicode text: {error.reason}"]

@@ -30,6 +30,7 @@ class Calibrate:
 
     def __post_init__(self):
         _at_least_one("calibrate", repetitions=self.repetitions, processes=self.processes)
+        # Written with `not`, so that a value that is no number is refused as well.
         if not self.max_seconds >= 0:
             raise UserError(f"study.max_seconds={self.max_seconds} must be 0 or more")
 
@@ -61,6 +62,7 @@ class Selftest:
                 f"study.processes={self.processes} cannot share out "
                 f"study.repetitions={self.repetitions}; lower it to {self.repetitions} or less"
             )
+        # At 0 the slowed runs would be runs of equal arms, which the others are already.
         if not 0 < self.slowdown < 10:
             raise UserError(
                 f"study.slowdown={self.slowdown} must be above 0 and below 10 "

@@ -13,6 +13,7 @@ _LONGEST = {
     "name": 100,
 }
 _LONGEST_TAG = 64
+# The server would refuse such names only once everything has been measured.
 _NOT_IN_A_PROJECT = "/\\#?%:"
 _DAY_S = 86400
 

@@ -147,6 +147,7 @@ class Generate:
                 problems.append(
                     f"workload.{key}={list(values)} must be rising numbers of {least} or more"
                 )
+        # A depth sets how long a prompt is; padding it to a bucket would make it another depth.
         if self.depths and self.token_buckets:
             problems.append("workload.depths and workload.token_buckets cannot be given together")
         if self.depths and self.max_new_tokens < 2:
@@ -154,11 +155,13 @@ class Generate:
                 "workload.depths needs workload.max_new_tokens=2 or more: "
                 "the first comes from the prefill"
             )
+        # Rows are padded up to a bucket, so that the largest must hold a whole batch.
         if self.batch_buckets and self.batch_size > self.batch_buckets[-1]:
             problems.append(
                 f"workload.batch_size={self.batch_size} is more than the largest of "
                 f"workload.batch_buckets, {self.batch_buckets[-1]}"
             )
+        # All problems at once: else each correction would only bring up the next mistake.
         problems += self._unfit_for_batching()
         problems += self._impossible_sizes()
         problems += self._impossible_sampling()

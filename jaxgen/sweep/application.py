@@ -97,6 +97,7 @@ def _hydra_arguments(flags: Mapping[str, Any], overrides: Sequence[str]) -> Iter
             words.append(flag if value is True else f"{flag}={value}")
     argv_before = sys.argv
     full_error_before = os.environ.get("HYDRA_FULL_ERROR")
+    # The copies of `Jobs` in a launcher's processes take this along as the command of the sweep.
     sys.argv = [sys.argv[0], *words, *overrides]
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:

@@ -83,6 +83,7 @@ def run_in_launcher(cfg: Any, job: Job, command: Sequence[str]) -> int:
         job: its folder, number and overrides.
         command: the command line of the sweep.
     """
+    # A launcher without Slurm sets neither, and has one process for a point.
     tasks = int(os.environ.get("SLURM_NTASKS", "1"))
     rank = int(os.environ.get("SLURM_PROCID", "0"))
     share_a_model = cfg.mesh.get("processes") is not None

@@ -72,6 +72,7 @@ def decide(experiment: Experiment, folder: Path) -> ResumeDecision:
         folder: its run folder, which need not exist.
     """
     try:
+        # Read unchecked: a run that was stopped may lack any section.
         result = read_result(folder / RESULT)
     except OtherVersion as problem:
         why = f"its result is of schema_version {problem.version}, not {SCHEMA_VERSION}"

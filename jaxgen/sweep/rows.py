@@ -82,6 +82,7 @@ def planned_row(
         "number": number,
         "overrides": dict(map(split, overrides)),
         "folder": folder.name,
+        # Every column is there, so that the table needs no case for a point without a result.
         **dict.fromkeys((*FIGURES, *_ALSO)),
         "exit_code": int(code),
         "reason": reason,
@@ -103,6 +104,7 @@ def read_rows(path: Path) -> list[Row]:
     columns = {"number", "overrides", "folder", "reason", *FIGURES}
     rows = read_points(path)
     try:
+        # A record of an earlier jaxgen may lack columns that the table needs.
         is_complete = all(columns <= set(row) for row in rows)
     except TypeError:  # a row is no table
         return []

@@ -97,6 +97,7 @@ class Sweep:
             self._earlier_rows = read_rows(folder / SWEEP)
         self.rows += rows
         # A sweep that is stopped early must not lose the points that an earlier one has measured.
+        # By number: the same command has its points in the same order.
         not_reached = self._earlier_rows[len(self.rows) :]
         every_row = [*self.rows, *not_reached]
         save(folder / SWEEP, rows_as_json(every_row))

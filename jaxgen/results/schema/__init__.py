@@ -105,6 +105,7 @@ def version_problem(result: Any) -> str | None:
     if version == SCHEMA_VERSION:
         return None
     remedy = "measure again"
+    # An update helps with newer files alone.
     if isinstance(version, int) and version > SCHEMA_VERSION:
         remedy = "a newer jaxgen wrote it: update this one, or measure again"
     return f"its schema_version is {version}, and this jaxgen reads {SCHEMA_VERSION}; {remedy}"

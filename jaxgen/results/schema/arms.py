@@ -11,6 +11,7 @@ class Metric(TypedDict):
 
     unit: str
     better: Direction
+    # Void trials have no sample here: trials.csv and `compile` alone know of them.
     samples: list[float | None]
     n: Count
     mean: float | None
@@ -28,6 +29,7 @@ class Compile(TypedDict):
     """What an arm compiled inside its trials; `functions` counts the compiles of each."""
 
     events_per_trial: list[Count]
+    # Null where no trial was made; the void ones count here.
     warm: bool | None
     functions: dict[str, Count]
     void_trials: Count
@@ -51,7 +53,9 @@ class Roofline(TypedDict):
     peak_flops_per_s: float | None
     mbu: float | None
     mfu: float | None
+    # The metric whose step the figures above are of.
     of: NotRequired[str]
+    # How bandwidth was probed: over so many bytes, and with the fastest of several readers.
     working_set_bytes: NotRequired[int]
     bandwidth_form: NotRequired[str]
     prefill: NotRequired[PrefillRoofline]
@@ -78,6 +82,7 @@ class MeasuredArm(TypedDict):
 
     metrics: dict[str, Metric]
     compile: Compile
+    # Of every single call, while a trial may repeat its call many times.
     calls: NotRequired[Metric | None]
     roofline: NotRequired[Roofline]
     workload: NotRequired[Work]
@@ -129,6 +134,7 @@ class Startup(TypedDict):
     """From an arm's start to its first trial; null where nothing was warmed up."""
 
     load_s: float | None
+    # Sums over all calls before the trials, whatever their case.
     trace_s: float | None
     lower_s: float | None
     compile_s: float | None
@@ -137,7 +143,9 @@ class Startup(TypedDict):
     persistent_cache_misses: Count | None
     import_s: NotRequired[float]
     calls: NotRequired[list[WatchedCall]]
+    # The first call after the warm-up, in which a warm arm compiles nothing.
     next_call: NotRequired[WatchedCall | None]
+    # Fresh processes over an empty and over a filled persistent compilation cache.
     cold: NotRequired[Start | None]
     warm: NotRequired[Start | None]
     precompile_ratio: NotRequired[float | None]
@@ -151,6 +159,7 @@ class Memory(TypedDict):
     kv_cache_bytes: Count | None
     device_peak_bytes: Count | None
     program_temp_bytes: Count | None
+    # What the program writes over its own arguments, such as a donated cache.
     program_alias_bytes: Count | None
     host_peak_rss_bytes: Count | None
     reasons: NotRequired[dict[str, str]]
@@ -216,5 +225,6 @@ class ArmResult(MeasuredArm):
     memory: Memory
     program: Program
     failure: Failure | None
+    # Only where it is not that of the run, as with a `process.python` of its own.
     environment: NotRequired[Mapping[str, Any] | None]
     profile: NotRequired[dict[str, Any] | None]

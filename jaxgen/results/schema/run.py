@@ -11,6 +11,7 @@ Status = Literal["running", "completed", "failed"]
 class Spread(TypedDict):
     """Standard deviations of the log ratio that each level of the nesting adds, as shares."""
 
+    # Null where a level has one unit only: the level above then holds what it adds.
     process: float | None
     block: float | None
     pair: float | None
@@ -20,9 +21,11 @@ class Comparison(TypedDict):
     """The candidate against the baseline in one metric; above 1 the candidate is better."""
 
     ratio: Positive
+    # Null below two blocks: one says nothing of how far blocks differ.
     ci95: Interval | None
     blocks: Count
     pairs: Count
+    # Over blocks, or over processes where there are several; null below six of them.
     p_value: float | None
     processes: Count
     spread: Spread
@@ -31,8 +34,10 @@ class Comparison(TypedDict):
 class Divergence(TypedDict):
     """The first place where the two arms' answers differ, with both texts around it."""
 
+    # The prompt, and which of its new tokens.
     index: Count
     position: Count
+    # Token ids; null where that answer had ended by then.
     candidate: int | None
     baseline: int | None
     logprobs: dict[str, list[float]] | None
@@ -215,12 +220,15 @@ class Result(Judged):
 
     schema_version: int
     status: Status
+    # Null until the run ends, and for ever where it was killed.
     exit_code: int | None
+    # Known at the end alone, as weights and machine are a part of it.
     run_id: str | None
     started_at: str
     finished_at: NotRequired[str]
     command: str
     arms: dict[str, ArmResult]
+    # Empty where there is one case without parameters: its figures stand in the result itself.
     cases: list[CaseResult]
     environment: Annotated[Environment | None, FILLED]
     measurement: Measurement

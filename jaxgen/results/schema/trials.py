@@ -15,6 +15,7 @@ class TrialRow(TypedDict):
     process: int
     block: int
     pair: int
+    # 0 for the arm that went first in its pair, else 1.
     position: int
     arm: str
     metrics: Mapping[str, float | None]
@@ -32,4 +33,5 @@ def columns(metrics: Mapping[str, float | None]) -> list[str]:
 
 def is_header(names: list[str]) -> bool:
     """Tell whether a CSV with these column names is a trials.csv."""
+    # What follows differs from workload to workload: only the beginning tells.
     return tuple(names[: len(POSITION)]) == POSITION

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 Direction = Literal["higher", "lower"]
+# `damage` finds the check by the text: a new one here needs a value of that name there.
 Count = Annotated[int, "a count"]
 Positive = Annotated[float, "a number above 0"]
 Interval = Annotated[list[float], "two numbers above 0"]
