@@ -11,7 +11,7 @@ from jaxgen.experiment.trials import Trials
 from jaxgen.measure.case import Facts, Outcome, better
 from jaxgen.measure.samples import Samples
 from jaxgen.results.record import Record
-from jaxgen.results.schema import TrialRow
+from jaxgen.results.schema import Comparison, TrialRow
 from jaxgen.specs.arm import Arm, names_of
 from jaxgen.specs.measure import Measure
 
@@ -51,6 +51,7 @@ class Session:
         self._process = process
         self._names = names_of(arms)
         self._metrics: dict[str, dict[str, str]] = {}
+        self._comparison: dict[str, Comparison] = {}
         self.cases: list[Facts] = []
         self.peaks: dict[str, Facts] = {arm: {} for arm in arms}
 
@@ -243,7 +244,12 @@ class Session:
 
     def _after_block(self, outcome: Outcome, number: int, pairs: int, *, case: int) -> None:
         samples = outcome.samples
-        self._record.show(samples.summaries(), samples.comparison(), case=case)
+        # A comparison bootstraps every metric: after blocks 1, 2, 4, 8 and so on, it stays cheap
+        # however many there are. The judge makes the last one, of all blocks.
+        blocks = number + 1
+        if blocks.bit_count() == 1:
+            self._comparison = samples.comparison()
+        self._record.show(samples.summaries(), self._comparison, case=case)
         self._console.block(
             number + 1, pairs=pairs, plan=self._plan, process=self._process, case=case
         )
