@@ -1,1 +1,1 @@
-"""Floor 5: what is executed in a trial, and what is reported of it."""
+"""What a trial executes, and what it reports."""
