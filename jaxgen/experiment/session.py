@@ -199,11 +199,8 @@ class Session:
             examined = self._pool.call_all("examine", by_arm=dumps, case=case)
         facts = {}
         for arm in self._arms:
-            facts[arm] = {
-                "peaks": self.peaks[arm],
-                "examined": examined[arm],
-                "profile": self._profile(arm, case) if self._plan.profile else None,
-            }
+            profile = self._profile(arm, case) if self._plan.profile else None
+            facts[arm] = {"peaks": self.peaks[arm], "examined": examined[arm], "profile": profile}
         return facts
 
     def _profile(self, arm: str, case: int) -> Facts:
@@ -243,13 +240,10 @@ class Session:
         self._console.trial(row)
 
     def _after_block(self, outcome: Outcome, number: int, pairs: int, *, case: int) -> None:
-        samples = outcome.samples
-        # A comparison bootstraps every metric: after blocks 1, 2, 4, 8 and so on, it stays cheap
-        # however many there are. The judge makes the last one, of all blocks.
         blocks = number + 1
+        # A comparison bootstraps every metric, so there is none after each block, but after 1, 2,
+        # 4, 8 and so on; the judge makes the last one, of all blocks.
         if blocks.bit_count() == 1:
-            self._comparison = samples.comparison()
-        self._record.show(samples.summaries(), self._comparison, case=case)
-        self._console.block(
-            number + 1, pairs=pairs, plan=self._plan, process=self._process, case=case
-        )
+            self._comparison = outcome.samples.comparison()
+        self._record.show(outcome.samples.summaries(), self._comparison, case=case)
+        self._console.block(blocks, pairs=pairs, plan=self._plan, process=self._process, case=case)
