@@ -54,8 +54,10 @@ class Repetitions:
         """Load and warm both arms, and time one call of each for planning."""
         self._session.load()
         self._session.warm_up(0)
-        answers = self._pool.call_all("outputs", case=0)
-        self._call_s = {arm: answer["call_s"] for arm, answer in answers.items()}
+        # One arm after the other, as in the trials: two calls at once would each seem slower, and
+        # the plan would get shorter trials than a user's run.
+        for arm in self._arms:
+            self._call_s[arm] = self._pool.call(arm, "outputs", case=0)["call_s"]
 
     def measure(self, **fault: Any) -> tuple[Comparison | None, list[str]]:
         """Make one measurement, with a fault in the candidate if one is given.

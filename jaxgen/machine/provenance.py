@@ -51,7 +51,8 @@ def git() -> dict[str, Any] | None:
         return None
     return {
         "commit": commit,
-        "dirty": bool(status),
+        # Where git does not answer in time, nobody knows: that is no clean checkout.
+        "dirty": None if status is None else bool(status),
         "diff_sha256": _changes(root) if status else None,
     }
 

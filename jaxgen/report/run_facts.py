@@ -51,7 +51,7 @@ def command_of(run: StoredRun) -> str:
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return command
     # A sweep's points stand in numbered folders, and the command of all of them is the sweep's.
-    if not run.name.isdigit():
+    if not run.folder.name.isdigit():
         return command
     if not isinstance(overrides, list):
         return command

@@ -74,7 +74,8 @@ def sync(
             f"{folder} holds nothing for wandb; a run with tracker=wandb leaves it there"
         )
     logged_arms = {run.arm for run in logged.runs}
-    complete = _arms_of(folder) <= logged_arms
+    # A logging process that died before the first arm has logged nothing, which is not all.
+    complete = bool(logged.runs) and _arms_of(folder) <= logged_arms
     if complete and all(markers(folder, run) for run in logged.runs):
         return [Sent(run.arm, run.id, State.sent_before, run.id) for run in logged.runs]
     try:

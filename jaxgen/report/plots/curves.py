@@ -161,6 +161,8 @@ def _least_seconds(arm: ArmResult, metric: str | None) -> float:
         done = number_at(arm, "roofline", work)
         per_s = number_at(arm, "roofline", rate)
         times.append(done / per_s if done and per_s else math.nan)
+    if any(map(math.isnan, times)):
+        return math.nan
     # Memory and arithmetic work at the same time: the slower of them decides.
     return max(times)
 
