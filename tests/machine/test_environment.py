@@ -103,3 +103,10 @@ def test_a_checkout_has_its_commit_and_whether_it_is_dirty(checkout):
 def test_a_broken_checkout_is_null(checkout):
     (checkout / ".git").mkdir()
     assert environment.capture()["git"] is None
+
+
+def test_a_status_that_git_does_not_say_is_null_and_not_clean(checkout, monkeypatch):
+    (checkout / ".git").mkdir()
+    answers = {"rev-parse": "abc", "status": None}
+    monkeypatch.setattr(provenance, "_git_says", lambda _root, word, *_rest: answers[word])
+    assert provenance.git() == {"commit": "abc", "dirty": None, "diff_sha256": None}
