@@ -20,7 +20,7 @@ def drift(trials: Iterable[Mapping[str, Any]], metric: str) -> dict[str, dict[st
     metric's logarithm over the trial's number: a few spikes do not move it. The p is that of
     Kendall's tau, two-sided. It takes the trials as independent, which those of one block or
     process are not quite, so that a small p alone says little: `drift_note` asks for a large change
-        as well.
+    as well.
 
     Args:
         trials: rows as a run keeps them, in the order of their time: {"arm", "metrics": {name:

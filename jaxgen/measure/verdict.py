@@ -22,10 +22,9 @@ def verdict(
 ) -> tuple[str, str]:
     """Judge by rule: outputs and dirt first, then the interval against 1 - margin and 1 + margin.
 
-    An interval inside the margins is `equivalent`: two one-sided tests, as Schuirmann, "A
-        Comparison
-    of the Two One-Sided Tests Procedure and the Power Approach", Journal of Pharmacokinetics and
-    Biopharmaceutics 15, 1987, has them, here at 2.5 % each.
+    An interval inside the margins is `equivalent`: two one-sided tests, here at 2.5 % each
+    (Schuirmann, "A Comparison of the Two One-Sided Tests Procedure and the Power Approach",
+    Journal of Pharmacokinetics and Biopharmaceutics 15, 1987).
 
     Args:
         comparison: as `statistics.compare_pairs` gives it; None where no pair was measured.

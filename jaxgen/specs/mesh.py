@@ -44,9 +44,8 @@ class Mesh:
         local_processes: processes that share the devices of this machine; jaxgen starts them.
         processes: `auto` joins the job that this process was started in: of Slurm, Open MPI,
             Kubernetes or Cloud TPU.
-        coordinator: HOST:PORT of process 0, to join a job by hand; each process is also told which
-            it is:
-        process_id, num_processes: its number, and how many there are.
+        coordinator: HOST:PORT of process 0, to join a job by hand, with the next two keys.
+        process_id, num_processes: this process's number, and how many there are.
     """
 
     data: int = 1
