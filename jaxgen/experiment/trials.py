@@ -101,7 +101,7 @@ class Trials:
         for arm, rows in outputs.items():
             key = self._arms[arm].run.workload.output_key
             expected = [row[key] for row in rows]
-            # Every trial has its answers kept: an arm that writes something else only once is caught.
+            # Each trial has its answers kept: an arm that differs in one trial alone is caught.
             if any(written != expected for written in self._distinct_outputs[arm]):
                 sentences.append(
                     f"{self._names[arm]} wrote other outputs in the trials than when the outputs "
