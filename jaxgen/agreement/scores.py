@@ -125,12 +125,15 @@ def _too_far(apart: np.ndarray, shares: np.ndarray, narrowest: str) -> list[str]
     absolute, relative = TOLERANCES[narrowest]
     if apart.size and apart.max() > absolute:
         # The worst one is named with its place, since that is where to look.
-        row, label = np.unravel_index(apart.argmax(), apart.shape)
+        worst = apart.argmax()
+        row, label = np.unravel_index(worst, apart.shape)
         difference = f"item {row} differs by {apart.max():.2g} at label {label}"
-        return [f"{difference}, where {absolute:g} is allowed for {narrowest}"]
+        allowed = f"{absolute:g} is allowed for {narrowest}"
+        return [f"{difference}, where {allowed}"]
     if shares.size and shares.max() > relative:
+        difference = f"a score differs by {shares.max():.1%}"
         allowed = f"{relative:.1%} is allowed for {narrowest}"
-        return [f"a score differs by {shares.max():.1%}, where {allowed}"]
+        return [f"{difference}, where {allowed}"]
     return []
 
 
@@ -140,7 +143,8 @@ def _rank_flips(ours: np.ndarray, theirs: np.ndarray) -> list[dict[str, Any]]:
     our_winners, their_winners = ours.argmax(0), theirs.argmax(0)
     flips = []
     for label in np.flatnonzero(our_winners != their_winners).tolist():
-        winner, expected = int(our_winners[label]), int(their_winners[label])
+        winner = int(our_winners[label])
+        expected = int(their_winners[label])
         # By how much the baseline's winner led there: a flip by 1e-7 was a tie.
         margin = float(theirs[expected, label] - theirs[winner, label])
         flips.append({"label": label, "candidate": winner, "baseline": expected, "margin": margin})

@@ -3,7 +3,8 @@
 import dataclasses
 from pathlib import Path
 
-import ml_dtypes  # noqa: F401  (safetensors finds the name bfloat16 in numpy only after this import)
+# safetensors finds the name bfloat16 in numpy only after this import.
+import ml_dtypes  # noqa: F401
 import numpy as np
 from safetensors import SafetensorError, safe_open
 

@@ -55,12 +55,7 @@ def selftest(
     require_same(experiment.arms, study="selftest")
     study = experiment.study
     assert isinstance(study, Selftest)
-    section: schema.Selftest = {
-        "same": [],
-        "slowed": [],
-        "slowdown": study.slowdown,
-        "faults": {},
-    }
+    section: schema.Selftest = {"same": [], "slowed": [], "slowdown": study.slowdown, "faults": {}}
     record.result["selftest"] = section
     earlier = selftest_continued.earlier(study, record)
     left = study.repetitions - (len(earlier.same) if earlier else 0)
@@ -70,14 +65,9 @@ def selftest(
         _measure_verdicts(
             experiment, record, console, process=process, count=count, earlier=earlier
         )
+    # Faults come last, as an arm that a fault brings down would end the whole self-test.
     if study.faults:
-        for name, (fault, words) in FAULTS.items():
-            # Faults come last, as an arm that a fault brings down would end the whole self-test.
-            folder_record = _faulty_record(experiment, name, fault, record=record)
-            section["faults"][name] = _measure_fault(
-                *folder_record, name=name, words=words, console=console, measure_once=measure_once
-            )
-            record.save()
+        _measure_faults(experiment, record, console, section, measure_once=measure_once)
     failures = _failures(section)
     if not failures:
         return ExitCode.OK
@@ -119,6 +109,23 @@ def _measure_verdicts(
             _measure_both_kinds(repetitions, section, number=number)
             record.save()
             console.repetition(len(section["same"]), study.repetitions, study="selftest")
+
+
+def _measure_faults(
+    experiment: Experiment,
+    record: Record,
+    console: Console,
+    section: schema.Selftest,
+    *,
+    measure_once: MeasureOnce,
+) -> None:
+    """Make a whole measurement with each fault; each outcome is on disk before the next begins."""
+    for name, (fault, words) in FAULTS.items():
+        folder_record = _faulty_record(experiment, name, fault, record=record)
+        section["faults"][name] = _measure_fault(
+            *folder_record, name=name, words=words, console=console, measure_once=measure_once
+        )
+        record.save()
 
 
 def _note_conditions(
