@@ -175,12 +175,12 @@ class TestWrong:
         architecture = dataclasses.replace(
             FAMILIES["llama"], context=63
         )  # no other test's compiled programs
-        right, write = engine(run(architecture=architecture, cache=NoCache())), Buffer.written
+        right, write = engine(run(architecture=architecture, cache=NoCache())), Buffer.write
 
         def early(buffer, new, starts):
             return write(buffer, new, jnp.maximum(starts - 1, 0) if new.shape[1] == 1 else starts)
 
-        monkeypatch.setattr(Buffer, "written", early)
+        monkeypatch.setattr(Buffer, "write", early)
         result = compared(
             right, engine(run(architecture=architecture, cache=UNSLICED)), tmp_path / "t.npy"
         )

@@ -47,11 +47,19 @@ LLAMA = MODELS["llama"]
 
 @functools.cache  # compiled programs and all: one reference for all meshes
 def model(
-    name="llama", *, cache="fixed_unsliced", mesh=ONE, jit=Strategy.closure, dtype=FLOAT32, **work
+    name="llama",
+    *,
+    cache="fixed_unsliced",
+    mesh=ONE,
+    jit=Strategy.closure,
+    dtype=FLOAT32,
+    num_layers=1,
+    **work,
 ):
     work = {"batch_size": 4, "max_new_tokens": 4, "ignore_eos": True} | work
+    architecture = dataclasses.replace(MODELS[name], num_layers=num_layers)
     return engine(
-        run(architecture=MODELS[name], cache=CACHES[cache], mesh=mesh, jit=jit, dtype=dtype, **work)
+        run(architecture=architecture, cache=CACHES[cache], mesh=mesh, jit=jit, dtype=dtype, **work)
     )
 
 
@@ -103,7 +111,9 @@ def test_scores_agree_to_six_places(name, mesh):
 
 @pytest.mark.parametrize(("name", "mesh"), EVERY_WAY, ids=str)
 def test_int8_weights_and_caches_are_spread_like_any_other(name, mesh):
-    one, many = (model(name, mesh=each, dtype=INT8) for each in (ONE, mesh))
+    # Three layers: of one alone, the norms and tables that every device holds whole are too large
+    # a part.
+    one, many = (model(name, mesh=each, dtype=INT8, num_layers=3) for each in (ONE, mesh))
     np.testing.assert_allclose(
         next_logprobs(many, PROMPTS[1]), next_logprobs(one, PROMPTS[1]), rtol=0, atol=INT8_APART
     )
@@ -149,7 +159,7 @@ def test_every_way_to_call_a_program_writes_the_same_tokens(given):
 def test_what_is_captured_is_the_same():
     found = []
     for mesh in (ONE, BY_BOTH):
-        of = model(mesh=mesh, capture=Capture(layers=(0, 2)))
+        of = model(mesh=mesh, num_layers=3, capture=Capture(layers=(0, 2)))
         (batch,) = of.batches(PROMPTS)
         _, state = of.decode(batch, *of.prefill(batch, of.empty_cache(batch)))
         found.append(np.asarray(state.captured.values[0]))

@@ -43,7 +43,8 @@ def as_logged(folder, *, group="a group", project="jaxgen", sent=False):
         place.mkdir(parents=True)
         if sent:
             (place / f"run-{arm}.wandb.synced").touch()
-        logged = logged.with_run(arm, id=f"{folder.name}-{arm}", place=place.name, problems=())
+        run = log_state.LoggedRun(arm, id=f"{folder.name}-{arm}", place=place.name)
+        logged = logged.with_run(run, problems=())
     log_state.write(logged)
     return folder
 
@@ -156,7 +157,7 @@ class TestSaved:
     def test_a_bad_server_costs_its_time_limit_and_the_file_is_there(
         self, behaviour, reason, sent, answering, monkeypatch, tmp_path
     ):
-        monkeypatch.setattr(publishing.sending, "INIT_TIMEOUT_S", 1.0)
+        monkeypatch.setattr(publishing.upload, "INIT_TIMEOUT_S", 1.0)
         monkeypatch.setattr(publishing, "SAVE_LIMIT_S", 7.0)
         with serving(**behaviour) as server:
             answering(server)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from jaxgen.errors import ExitCode, UserError
-from jaxgen.experiment import execute
+from jaxgen.experiment import execute, mirrors
 from jaxgen.results.record import Record
 from jaxgen.specs.study import Single
 from jaxgen.specs.tracker import Mode, NoTracker, Wandb
@@ -145,7 +145,7 @@ class TestExperiment:
             results.append(read_result(folder))
             return ["wandb: a note"]
 
-        monkeypatch.setattr(execute.tracking, "track", track_run)
+        monkeypatch.setattr(mirrors.tracking, "track", track_run)
         return results
 
     @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ class TestExperiment:
                 raise ending
             return ExitCode.INVALID
 
-        monkeypatch.setitem(execute._STORIES, Single, story)
+        monkeypatch.setitem(execute._STUDIES, Single, story)
         if code is None:
             with pytest.raises(ending if isinstance(ending, type) else type(ending)):
                 execute.execute(experiment_of(), tmp_path)
@@ -181,7 +181,7 @@ class TestExperiment:
 
     def test_a_note_that_cannot_be_written_changes_nothing(self, tracked, tmp_path, monkeypatch):
         monkeypatch.setitem(
-            execute._STORIES, Single, lambda arms, record, console: _spoil(record, monkeypatch)
+            execute._STUDIES, Single, lambda arms, record, console: _spoil(record, monkeypatch)
         )
         assert execute.execute(experiment_of(), tmp_path) == ExitCode.OK
         assert read_result(tmp_path)["status"] == "completed"

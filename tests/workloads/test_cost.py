@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxgen.measure import roofline
+from jaxgen.measure import byte_counts
 from jaxgen.specs.cache import Dynamic, Fixed, NoCache, Paged
 from jaxgen.specs.mesh import Mesh
 from jaxgen.workloads import cost
@@ -80,5 +80,5 @@ def test_a_step_on_a_mesh_is_what_one_device_has_of_it():
     spread = small_models.engine(small_models.run(mesh=Mesh(data=2, tensor=2), **work))
     one, part = (cost.last_step(model, model.batches(prompts)[0]) for model in (alone, spread))
     assert one.flops / 4 == pytest.approx(part.flops, rel=0.01)  # the odd vocabulary's last row
-    vectors = roofline.weight_elements(arch)["vectors"] * 4  # whole on every device
+    vectors = byte_counts.weight_elements(arch)["vectors"] * 4  # whole on every device
     assert one.nbytes / 4 < part.nbytes < one.nbytes / 2 + vectors
