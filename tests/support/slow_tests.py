@@ -5,32 +5,79 @@ the files below take most of the processor time of all that start no process. Th
 each what the table names; the whole suite runs everything.
 """
 
-# Of each file, below tests/, parts of the names of the tests that are not slow.
+# For each slow file below tests/, parts of the names of its tests that are not slow.
 QUICK_TESTS: dict[str, tuple[str, ...]] = {
     "api/test_load.py": ("refused", "baseline", "imports_no_jax", "unknown_name", "alike"),
-    "caches/test_against_none.py": ("[llama-", "test_the_index", "test_keys", "1000", "capacity"),
+    "caches/test_against_none.py": (
+        "[llama-fixed]",
+        "[llama-paged]",
+        "test_the_index",
+        "1000",
+        "capacity",
+    ),
+    "command_line/test_main.py": ("gets_its_arms", "TestHelp", "version", "user_error_in_one_job"),
+    "command_line/test_mistakes.py": ("fixd", "cahce", "zzz", "layers", "trials", "fault.speed"),
     "caches/test_in_place.py": ("test_a_donated_cache",),
     "caches/test_page_kernels.py": ("auto", "refused"),
     "caches/test_paged.py": ("page", "table", "TestCreate", "overflow"),
     "caches/test_two_regions.py": ("one_slice", "reads_the_prompts", "one_or_two"),
     "caches/test_windows.py": ("gpt2-", "ring", "matters", "narrower", "refused", "fewer_slots"),
-    "engine/hlo/test_inspection.py": ("another_cache", "nothing_to_copy", "one_token_each"),
+    "engine/hlo/test_inspection.py": ("nothing_to_copy", "one_token_each"),
     "engine/scoring/test_likelihood.py": ("[llama", "refused", "traces_nothing"),
     "engine/scoring/test_scorer.py": ("engine_s_own", "widths", "padded", "traces_nothing"),
     "engine/test_buckets.py": ("refused", "buckets_rise", "fill_a_batch", "making_a_batch"),
-    "engine/test_capture.py": ("refused", "off_writes", "changes_no_token"),
-    "engine/test_continuous.py": ("first_token", "refused", "spec_finds", "add_up"),
+    "engine/test_capture.py": ("refused", "off_writes"),
+    "engine/test_continuous.py": ("refused", "spec_finds"),
     "engine/test_dtypes.py": ("normalised",),
     "engine/test_engine.py": ("fixed-device", "paged-device", "none-host", "ends_early", "again"),
     "engine/test_golden.py": ("gpt2-fixed-Loop.device",),
     "engine/test_int8.py": ("matrices_and_head", "cache_is_donated"),
     "engine/test_strategies.py": ("closure", "compiles_prefill", "names_each", "placement"),
-    "engine/test_teacher_forcing.py": ("[fixed", "refused", "definition", "rounding", "agrees"),
+    "engine/test_teacher_forcing.py": ("[fixed", "refused", "definition", "agrees"),
     "models/test_golden.py": ("[gpt2", "[llama"),
     "models/test_sharding.py": ("[llama-2", "axes", "refused", "nobody_knows", "six_places"),
     "workloads/test_generate.py": ("TestWork", "leaves_nothing", "by_its_spec"),
     "workloads/test_depths.py": ("each_depth", "refused", "without_depths", "repeated"),
+    "sweep/test_resume.py": ("the_same_again", "newer_weights", "nothing_to_do", "is_a_mistake"),
     "workloads/test_score.py": ("told", "refused", "columns_labels", "null", "runs", "counted"),
+}
+
+# For each other file, parts of the names of its tests that are slow: they compose many
+# configurations, start processes, draw plots or simulate hundreds of runs.
+SLOW_TESTS: dict[str, tuple[str, ...]] = {
+    "api/test_run.py": ("nobody_imports_jax",),
+    "checkpoints/test_convert.py": (
+        "an_older_tokenizer",
+        "tokenizer that is none",
+        "shards",
+        "variants",
+    ),
+    "checkpoints/test_restore.py": ("verified_and_unverified", "rounded_from", "shardings"),
+    "console/test_sweep_board.py": ("TestCommand",),
+    "config/test_config.py": ("every_option", "every_experiment", "true_ones"),
+    "experiment/test_calibration.py": ("stray_by",),
+    "experiment/test_selftest.py": ("95_times_in_100",),
+    "house/test_documents.py": ("a_run_of_a_document_composes",),
+    "house/test_floors.py": ("strictly_downward",),
+    "house/test_style.py": ("whole_package",),
+    "measure/test_drift.py": ("steady_trend",),
+    "measure/test_rates.py": ("selftests_plan", "several_processes", "stop_at_a_narrow"),
+    "measure/test_statistics.py": ("of_the_runs",),
+    "report/test_command.py": ("names_the_files",),
+    "report/test_damage.py": ("no_damage_breaks",),
+    "report/test_report.py": (
+        "same_files",
+        "no_network",
+        "invalid_result",
+        "very_many",
+        "settings_that_vary",
+        "matplotlib",
+    ),
+    "specs/test_codec.py": ("survives_json[model", "survives_json[cache", "survives_json[mesh"),
+    "specs/test_mesh.py": ("impossible_meshes",),
+    "specs/test_tracker.py": ("would_refuse",),
+    "sweep/test_jobs.py": ("hydra_s_own", "submits_nothing"),
+    "sweep/test_table.py": ("leaves_its_record",),
 }
 
 
@@ -42,6 +89,6 @@ def is_slow(path: str, name: str) -> bool:
         name: of its class, of itself and of its parameters, as pytest shows it.
     """
     quick_names = QUICK_TESTS.get(path)
-    if quick_names is None:
-        return False
-    return not any(quick_name in name for quick_name in quick_names)
+    if quick_names is not None:
+        return not any(quick_name in name for quick_name in quick_names)
+    return any(slow_name in name for slow_name in SLOW_TESTS.get(path, ()))
