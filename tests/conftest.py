@@ -40,15 +40,30 @@ os.environ["XLA_FLAGS"] = " ".join(dict.fromkeys([*inherited_flags, *quick_flags
 jax.devices()  # starts the backend here, so that no test can change what it is started with
 
 
-def pytest_collection_modifyitems(items):
+@pytest.hookimpl(tryfirst=True)  # before -k and -m take tests away
+def pytest_collection_modifyitems(config, items):
     """Mark the tests that the table of slow files leaves out of the inner loop."""
-    from support.slow_tests import is_slow
+    from support.slow_tests import is_slow, stale_parts
 
     tests = Path(__file__).parent
+    names_of: dict[str, list[str]] = {}
     for item in items:
+        path = item.path.relative_to(tests).as_posix()
         name = item.nodeid.partition("::")[2]
-        if is_slow(item.path.relative_to(tests).as_posix(), name):
+        names_of.setdefault(path, []).append(name)
+        if is_slow(path, name):
             item.add_marker(pytest.mark.slow)
+    # A command that names single tests collects a part of a file, which says nothing of the table.
+    if any("::" in argument for argument in config.args):
+        return
+    stale = []
+    for path, names in names_of.items():
+        stale += [f"{path}: {part}" for part in stale_parts(path, names)]
+    if stale:
+        rows = "; ".join(stale)
+        raise pytest.UsageError(
+            f"tests/support/slow_tests.py names tests that are not there: {rows}"
+        )
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxgen.results.listing import first_few
 from jaxgen.results.schema import Agreement
 
 TOLERANCES: dict[str, tuple[float, float]] = {
@@ -152,7 +153,5 @@ def _rank_flips(ours: np.ndarray, theirs: np.ndarray) -> list[dict[str, Any]]:
 
 
 def _in_words(flips: Sequence[Mapping[str, Any]]) -> str:
-    named = [f"{flip['label']} (by {flip['margin']:.2g})" for flip in flips[:MOST_NAMED]]
-    more = len(flips) - MOST_NAMED
-    rest = f" and {more} more" if more > 0 else ""
-    return f"another item wins for label {', '.join(named)}{rest}"
+    labels = [f"{flip['label']} (by {flip['margin']:.2g})" for flip in flips]
+    return f"another item wins for label {first_few(labels, most=MOST_NAMED)}"

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxgen.caches.protocol import Cache
 from jaxgen.engine.programs import Blueprint
+from jaxgen.models.decoder import last_hidden
 from jaxgen.models.structure import Leaves
 
 
@@ -26,8 +27,7 @@ def forced_prefill(
     activations = jnp.dtype(blueprint.activations)
     hidden, cache = model(prompt, cache, dtype=activations)
     # Gathered before the head: a head over all positions costs more than the layers.
-    at_last = (lengths - 1)[:, None, None]
-    last = jnp.take_along_axis(hidden, at_last, axis=1)[:, 0]
+    last = last_hidden(hidden, lengths)
     logits_dtype = jnp.dtype(blueprint.logits)
     logits = model.logits(last, dtype=logits_dtype)
     return cache.advance(lengths), _logprobs(logits)

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxgen.caches.protocol import Cache
 from jaxgen.engine.capture import Captured, Taps
+from jaxgen.models.decoder import last_hidden
 from jaxgen.models.structure import Leaves, Structure
 from jaxgen.ops.sampling import next_token
 from jaxgen.specs.workload import Capture, Sampling
@@ -82,8 +83,7 @@ def prefill(
     hidden, cache = model(prompt, cache, dtype=activations, tap=taps)
     # The last hidden state is gathered before the head: logits of the whole prompt would cost more
     # than its layers.
-    at_last = (counts - 1)[:, None, None]
-    last = jnp.take_along_axis(hidden, at_last, axis=1)[:, 0]
+    last = last_hidden(hidden, counts)
     logits_dtype = jnp.dtype(blueprint.logits)
     logits = model.logits(last, dtype=logits_dtype)
     state = _captured(blueprint, taps, state, positions=state.lengths - 1)

@@ -1,10 +1,11 @@
 """What else differs between a stored run and this one, which a reader of both figures must know."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from jaxgen.gate.measured import environment_facts
 from jaxgen.gate.stored import Stored
+from jaxgen.results.listing import first_few
 from jaxgen.results.schema import Result
 from jaxgen.specs.experiment import SHARED_SLOTS
 
@@ -83,14 +84,14 @@ def _environment(result: Result, stored: Stored) -> str | None:
             changes.append(f"{key} was {then[key]}, is {value}")
     if not changes:
         return None
-    return f"the machine or its software is another: {_listed(changes)}"
+    return f"the machine or its software is another: {first_few(changes, most=MOST_NAMED)}"
 
 
 def _configuration(now: Mapping[str, Any], then: Mapping[str, Any]) -> str | None:
     keys = changed_keys(now, then)
     if not keys:
         return None
-    return f"the candidate is not configured as it was then: {_listed(keys)}"
+    return f"the candidate is not configured as it was then: {first_few(keys, most=MOST_NAMED)}"
 
 
 def _weights(now: Mapping[str, Any], then: Mapping[str, Any]) -> str | None:
@@ -117,12 +118,3 @@ def _short(value: Any) -> str:
     """Cut a value, such as a list of prompts, to the length that a note has room for."""
     text = str(value)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Name the first few, and count the others."""
-    named = ", ".join(names[:MOST_NAMED])
-    more = len(names) - MOST_NAMED
-    if more <= 0:
-        return named
-    return f"{named} and {more} more"

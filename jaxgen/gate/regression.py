@@ -14,6 +14,7 @@ from jaxgen.gate.differences import changed_keys, differences
 from jaxgen.gate.measured import rows_of
 from jaxgen.gate.rows import compare_rows, moved, name_of
 from jaxgen.gate.stored import Stored, read
+from jaxgen.results.listing import first_few
 from jaxgen.results.schema import Gate, GateRow, Result
 from jaxgen.specs.gate import GateSpec, Regression
 
@@ -82,7 +83,7 @@ def outcome_of(rows: Sequence[GateRow], *, threshold: float) -> tuple[GateStatus
     for status, label in (("MISSING", "missing"), ("NEW", "new")):
         names = [name_of(row) for row in rows if row["status"] == status]
         if names:
-            unpaired += f"; {label} here: {_listed(names)}"
+            unpaired += f"; {label} here: {first_few(names, most=MOST_NAMED)}"
     # Never a pass: a gate that compares nothing would let every regression through.
     if not compared:
         return "nothing to compare", f"this run and the stored one have no row in common{unpaired}"
@@ -91,7 +92,7 @@ def outcome_of(rows: Sequence[GateRow], *, threshold: float) -> tuple[GateStatus
     worse = [_change_of(row) for row in rows if row["status"] == "REGRESSION"]
     if not worse:
         return "passed", f"of {count} compared, none is {beyond}{unpaired}"
-    regressions = f"{len(worse)} {beyond}: {_listed(worse)}"
+    regressions = f"{len(worse)} {beyond}: {first_few(worse, most=MOST_NAMED)}"
     return "regression", f"of {count} compared, {regressions}{unpaired}"
 
 
@@ -127,12 +128,3 @@ def _baseline_note(result: Result, stored: Stored, *, noise_floor: float) -> str
     if baseline["is_beyond_noise"]:
         return f"{note}: the machine may have changed, not the code"
     return f"{note}, which is within noise"
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Name the first few, and count the others."""
-    named = ", ".join(names[:MOST_NAMED])
-    more = len(names) - MOST_NAMED
-    if more <= 0:
-        return named
-    return f"{named} and {more} more"

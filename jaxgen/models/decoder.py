@@ -172,6 +172,12 @@ class Decoder(nnx.Module):
         return self.layout.residual(x)
 
 
+def last_hidden(hidden: Float[Array, "B T D"], lengths: Int[Array, "B"]) -> Float[Array, "B D"]:
+    """Return the hidden state of each right-padded row's last token."""
+    at_last = (lengths - 1)[:, None, None]
+    return jnp.take_along_axis(hidden, at_last, axis=1)[:, 0]
+
+
 def _random_table(hidden_size: int, rows: int, *, rngs: nnx.Rngs) -> nnx.Param:
     shape = (rows, hidden_size)
     numbers = jax.random.normal(rngs.params(), shape, jnp.float32)

@@ -22,15 +22,6 @@ from support.small_runs import (
 )
 
 
-@pytest.fixture
-def record(tmp_path):
-    """The record of a run whose arms are loaded."""
-    made = Record(two_arms(), tmp_path)
-    for arm in ("candidate", "baseline"):
-        made.loaded(arm, loaded_facts())
-    return made
-
-
 def lines(folder):
     with (folder / "trials.csv").open(newline="") as file:
         return list(csv.DictReader(file))

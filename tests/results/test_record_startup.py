@@ -18,15 +18,6 @@ from support.small_runs import (
 )
 
 
-@pytest.fixture
-def record(tmp_path):
-    """The record of a run whose arms are loaded."""
-    made = Record(two_arms(), tmp_path)
-    for arm in ("candidate", "baseline"):
-        made.loaded(arm, loaded_facts())
-    return made
-
-
 class TestFigures:
     def test_they_are_shown_of_both_arms_and_saved(self, record):
         record.show(*figures_of(paired(2.0)), case=0)

@@ -5,6 +5,8 @@ the files below take most of the processor time of all that start no process. Th
 each what the table names; the whole suite runs everything.
 """
 
+from collections.abc import Sequence
+
 # For each slow file below tests/, parts of the names of its tests that are not slow.
 QUICK_TESTS: dict[str, tuple[str, ...]] = {
     "api/test_load.py": ("refused", "baseline", "imports_no_jax", "unknown_name", "alike"),
@@ -35,10 +37,10 @@ QUICK_TESTS: dict[str, tuple[str, ...]] = {
     "engine/test_strategies.py": ("closure", "compiles_prefill", "names_each", "placement"),
     "engine/test_teacher_forcing.py": ("[fixed", "refused", "definition", "agrees"),
     "models/test_golden.py": ("[gpt2", "[llama"),
-    "models/test_sharding.py": ("[llama-2", "axes", "refused", "nobody_knows", "six_places"),
+    "models/test_sharding.py": ("same_tokens[llama-", "axes", "refused", "nobody_knows", "six_places"),
     "workloads/test_generate.py": ("TestWork", "leaves_nothing", "by_its_spec"),
     "workloads/test_depths.py": ("each_depth", "refused", "without_depths", "repeated"),
-    "sweep/test_resume.py": ("the_same_again", "newer_weights", "nothing_to_do", "is_a_mistake"),
+    "sweep/test_resume.py": ("the_same_again", "newer_weights", "something_to_do", "is_a_mistake"),
     "workloads/test_score.py": ("told", "refused", "columns_labels", "null", "runs", "counted"),
 }
 
@@ -92,3 +94,14 @@ def is_slow(path: str, name: str) -> bool:
     if quick_names is not None:
         return not any(quick_name in name for quick_name in quick_names)
     return any(slow_name in name for slow_name in SLOW_TESTS.get(path, ()))
+
+
+def stale_parts(path: str, names: Sequence[str]) -> list[str]:
+    """Return the parts of names in a file's row that none of its tests has: it was renamed.
+
+    Args:
+        path: of the file, below tests/.
+        names: of all its tests.
+    """
+    parts = QUICK_TESTS.get(path, ()) + SLOW_TESTS.get(path, ())
+    return [part for part in parts if not any(part in name for name in names)]

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxgen.caches.protocol import Cache, ReadableCache
 from jaxgen.caches.shared_prefix import SharedPrefixView
 from jaxgen.engine.programs import Blueprint
-from jaxgen.models.decoder import Decoder
+from jaxgen.models.decoder import Decoder, last_hidden
 from jaxgen.models.structure import Leaves
 
 HEAD_POSITIONS = 64  # at a time: enough for a full-speed product, and (64, V) logits are small
@@ -137,8 +137,7 @@ def _last_hidden(
     view = _view(blueprint, cache, tokens.shape[0])
     activations = jnp.dtype(blueprint.activations)
     hidden, _ = model(tokens, view, dtype=activations)
-    at_last = (lengths - 1)[:, None, None]
-    return jnp.take_along_axis(hidden, at_last, axis=1)[:, 0]
+    return last_hidden(hidden, lengths)
 
 
 def _view(blueprint: Blueprint, cache: Cache, rows: int) -> Cache:
