@@ -54,7 +54,9 @@ def tolerance(dtypes: Mapping[str, Sequence[str]], logit_spread: float | None) -
     """
     names = _by_tolerance(dtypes["candidate"])
     others = _by_tolerance(dtypes["baseline"])
-    coarsest = _by_tolerance([*names, *others])[-1]
+    # Of two that are equally coarse the first: the reason must not change from run to run.
+    of_both = [*dtypes["candidate"], *dtypes["baseline"]]
+    coarsest = max(of_both, key=lambda name: TOLERANCES[name])
     if names == others:
         arms = f"both arms use {' and '.join(names)}"
     else:
@@ -77,4 +79,5 @@ def tolerance(dtypes: Mapping[str, Sequence[str]], logit_spread: float | None) -
 
 def _by_tolerance(names: Sequence[str]) -> list[str]:
     """Return each name once, the coarsest dtype last."""
-    return sorted(set(names), key=lambda name: TOLERANCES[name])
+    # By name where two are equally coarse: a set has another order in each process.
+    return sorted(set(names), key=lambda name: (TOLERANCES[name], name))

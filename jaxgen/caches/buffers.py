@@ -127,6 +127,9 @@ def _registered_as(name: str) -> Callable[[type[_Kind]], type[_Kind]]:
             kind,
             lambda buffer: (((key, buffer.array),), None),
             lambda _, children: kind(*children),
+            # Every call of a program flattens every buffer. Without this, jax makes the keys first
+            # and drops them again.
+            lambda buffer: ((buffer.array,), None),
         )
         return kind
 

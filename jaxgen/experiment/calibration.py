@@ -18,7 +18,7 @@ from jaxgen.machine import cpu_load
 from jaxgen.measure import noise_floor
 from jaxgen.results.files import LOG
 from jaxgen.results.record import Record
-from jaxgen.results.schema import Repetition
+from jaxgen.results.schema import RepeatedComparison
 from jaxgen.specs.experiment import Experiment
 from jaxgen.specs.study import Calibrate
 
@@ -52,9 +52,9 @@ def calibrate(experiment: Experiment, record: Record, console: Console) -> ExitC
 
 def _measure_all(
     experiment: Experiment, study: Calibrate, record: Record, console: Console
-) -> list[Repetition]:
+) -> list[RepeatedComparison]:
     """Return the comparison of every measurement that counts; each is on disk at once."""
-    comparisons: list[Repetition] = []
+    comparisons: list[RepeatedComparison] = []
     record.result["calibration"] = {"comparisons": comparisons}
     total = study.processes * study.repetitions
     measured = 0
@@ -98,7 +98,9 @@ def _record_environment(experiment: Experiment, record: Record, pool: Pool) -> N
     noise_floor.find(floor_key(experiment.candidate, record.result["environment"]))
 
 
-def _measure_one(repetitions: Repetitions, record: Record, *, process: int) -> Repetition | None:
+def _measure_one(
+    repetitions: Repetitions, record: Record, *, process: int
+) -> RepeatedComparison | None:
     """Return the comparison of one measurement; null, and a note, where it was spoilt."""
     comparison, dirty = repetitions.measure()
     # A spoilt ratio would widen the noise floor, and later runs would take real differences for
@@ -107,7 +109,7 @@ def _measure_one(repetitions: Repetitions, record: Record, *, process: int) -> R
         reason = "; ".join(dirty) or "no pair of trials was measured"
         record.note(f"a measurement was spoilt: {reason}")
         return None
-    return cast(Repetition, {"process": process, **comparison})
+    return cast(RepeatedComparison, {"process": process, **comparison})
 
 
 def _note_cpu_load(record: Record, before: dict) -> None:
@@ -120,9 +122,11 @@ def _note_cpu_load(record: Record, before: dict) -> None:
         )
 
 
-def _keep_floor(experiment: Experiment, record: Record, comparisons: list[Repetition]) -> None:
+def _keep_floor(
+    experiment: Experiment, record: Record, comparisons: list[RepeatedComparison]
+) -> None:
     """Save the noise floor for later runs, and put it into the record."""
-    floor = noise_floor.floor_from([comparison.get("ratio", 1.0) for comparison in comparisons])
+    floor = noise_floor.floor_from([comparison["ratio"] for comparison in comparisons])
     # Three margins on the same ratios: what the floor buys over the default, and over no margin.
     # With the floor hardly any can be false: it is the 95th percentile of these very ratios.
     rates = {

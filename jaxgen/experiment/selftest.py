@@ -9,7 +9,7 @@ from jaxgen.console.progress import Console
 from jaxgen.errors import ExitCode
 from jaxgen.executor.pool import Pool, start_order
 from jaxgen.experiment import selftest_continued
-from jaxgen.experiment.judge import DEFAULT_MARGIN, margin_of
+from jaxgen.experiment.judge import margin_of
 from jaxgen.experiment.repetitions import Repetitions, require_same, start_repetitions
 from jaxgen.experiment.selftest_continued import Earlier
 from jaxgen.measure.verdict import verdict
@@ -139,7 +139,8 @@ def _note_conditions(
 
 def _measure_both_kinds(repetitions: Repetitions, section: schema.Selftest, *, number: int) -> None:
     """Measure the equal arms, and then the slowed candidate."""
-    margin = section.get("margin", DEFAULT_MARGIN)
+    margin = section.get("margin")
+    assert margin is not None, "the first pair of processes has set it"
     # In turn, so that a machine which drifts over an hour does the same to both kinds.
     same = _judged(repetitions, {}, number=number, margin=margin)
     section["same"].append(same)
@@ -159,7 +160,7 @@ def _next_process(section: schema.Selftest, earlier: Earlier | None) -> int:
     # the order of starting goes on alternating.
     last = -1
     for judged in measured:
-        last = max(last, judged.get("process", -1))
+        last = max(last, judged["process"])
     return last + 1
 
 

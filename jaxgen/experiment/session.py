@@ -1,10 +1,12 @@
 """One pair of worker processes, from loading to the last trial; figures go to disk as they come."""
 
+import contextlib
 import functools
 from collections.abc import Mapping
 from typing import Any
 
 from jaxgen.console.progress import Console
+from jaxgen.errors import UserError
 from jaxgen.executor.pool import Pool
 from jaxgen.experiment import loaded_arms, output_check
 from jaxgen.experiment.trials import Trials
@@ -83,16 +85,10 @@ class Session:
 
     def warm_up(self, case: int) -> None:
         """Compile and warm up, one arm after the other: two at once would share the clock."""
+        plan = {"warmup": self._plan.warmup, "warmup_tokens": self._plan.warmup_tokens}
         for arm in self._arms:
             with self._console.stage(arm, "compile and warm up"):
-                answer = self._pool.call(
-                    arm,
-                    "prepare",
-                    case=case,
-                    warmup=self._plan.warmup,
-                    warmup_tokens=self._plan.warmup_tokens,
-                )
-            calls = answer["calls"]
+                calls = self._pool.call(arm, "prepare", case=case, **plan)["calls"]
             self._console.compiled(arm, calls)
             if self._process == 0:
                 self._record.warmed(arm, calls)
@@ -128,15 +124,12 @@ class Session:
     def run_trials(
         self, outcome: Outcome, *, case: int, call_s: Mapping[str, float] | None
     ) -> Trials:
-        """Make the trials of a case.
+        """Make the trials of a case; return them, finished.
 
         Args:
             outcome: of the case; its samples get every trial.
             case: the number of the case.
             call_s: what one call of each arm takes, in seconds; null where the arms are not warm.
-
-        Returns:
-            The finished trials.
         """
         trials = Trials(
             self._arms,
@@ -151,7 +144,13 @@ class Session:
         )
         # The account of the process's memory is begun anew: it is to be that of the trials alone.
         self._pool.call_all("reset_peaks")
-        trials.run(call_s=call_s)
+        try:
+            trials.run(call_s=call_s)
+        except BaseException:
+            # The judge will not come: what was measured until now is compared here.
+            with contextlib.suppress(UserError):  # a full disk must not hide the first error
+                self._show(outcome, case=case, is_compared=True)
+            raise
         self._keep_peaks("host_peak_rss_bytes")
         return trials
 
@@ -213,13 +212,11 @@ class Session:
         """Keep the outputs of the first processes, and compare them."""
         for arm, answer in answers.items():
             self._record.answered(arm, answer["call"], facts=answer["facts"], case=case)
-        outputs = {arm: answer["rows"] for arm, answer in answers.items()}
-        outcome.answers = outputs
+        outcome.answers = outputs = {arm: answer["rows"] for arm, answer in answers.items()}
         with self._console.stage("both", "compare the outputs"):
-            agreement = output_check.agreement_of(self._arms, self._pool, outputs, case=case)
-            outcome.agreed = agreement
+            outcome.agreed = output_check.agreement_of(self._arms, self._pool, outputs, case=case)
             # On disk before the trials: it is known whatever becomes of them.
-            self._record.agreed(agreement, case=case)
+            self._record.agreed(outcome.agreed, case=case)
             self.probe(outcome, case=case)
 
     def _keep_peaks(self, name: str) -> None:
@@ -243,7 +240,11 @@ class Session:
         blocks = number + 1
         # A comparison bootstraps every metric, so there is none after each block, but after 1, 2,
         # 4, 8 and so on; the judge makes the last one, of all blocks.
-        if blocks.bit_count() == 1:
+        self._show(outcome, case=case, is_compared=blocks.bit_count() == 1)
+        self._console.block(blocks, pairs=pairs, plan=self._plan, process=self._process, case=case)
+
+    def _show(self, outcome: Outcome, *, case: int, is_compared: bool) -> None:
+        """Put the figures of a case into the record; compared anew, or as at the last time."""
+        if is_compared:
             self._comparison = outcome.samples.comparison()
         self._record.show(outcome.samples.summaries(), self._comparison, case=case)
-        self._console.block(blocks, pairs=pairs, plan=self._plan, process=self._process, case=case)

@@ -1,8 +1,4 @@
-"""The interval of a mean log ratio: how wide it is, and by a bootstrap, where its ends lie.
-
-The width alone is a formula of 0.03 ms, which the stopping rule asks for after every block. The
-bootstrap, 2000 draws, is for the result.
-"""
+"""The interval of a mean log ratio: by a bootstrap its shape, by a formula how wide it is."""
 
 import math
 from collections.abc import Sequence
@@ -83,7 +79,7 @@ def _sum_of_squares(values: np.ndarray) -> float:
 def log_interval(logs: Nested, *, resamples: int, seed: int) -> tuple[float, float]:
     """Return the ends of the 95 % interval of the mean log ratio.
 
-    A bootstrap, level by level, gives its shape, and `log_half_width` its width. The outermost
+    A bootstrap, level by level, gives its shape, and `log_half_width` scales it. The outermost
     units are the processes where there are several, else the blocks. The plain percentile interval
     of k units is too narrow: it has (k - 1) / k of the variance and the tails of a known spread
     (Hesterberg, "What Teachers Should Know About the Bootstrap", arXiv:1411.5279, expands it to
@@ -117,7 +113,8 @@ def log_interval(logs: Nested, *, resamples: int, seed: int) -> tuple[float, flo
     factor = 1.0
     if reach > 0:
         factor = log_half_width(logs) / reach
-    # The skew of the draws stays: only the width is replaced.
+    # The skew of the draws stays, and so do their quantiles beside z: for normal noise the width is
+    # that of `log_half_width` within a few percent.
     low, high = factor * low, factor * high
     return centre + low, centre + high
 

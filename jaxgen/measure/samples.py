@@ -103,7 +103,7 @@ class Samples:
     def half_width(self, *, process: int) -> float | None:
         """Return half the width of the primary metric's interval, as a share of the ratio.
 
-        This is what the stopping rule needs after each block; it takes no bootstrap.
+        This is what the stopping rule needs after each block.
 
         Args:
             process: the pair of processes whose pairs count.

@@ -10,9 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from jaxgen.measure.interval import MIN_BLOCKS, log_half_width, log_interval, unit_means
+from jaxgen.measure.interval import MIN_BLOCKS, log_interval, unit_means
 from jaxgen.measure.spread import Nested, spread_by_level
 from jaxgen.results.schema import Comparison, Direction, Metric
+
+RESAMPLES = 2000
+SEED = 0
+"""Of the bootstrap: the same pairs give the same interval. With 200 draws it would hold the truth
+in 90 % instead of 95 %."""
 
 MIN_SAMPLES_P99 = 100  # below this the 99th percentile is little more than the maximum
 MIN_UNITS_P = 6  # the signed-rank p of k units is at least 2 / 2**k, and 2 / 2**5 > 0.05
@@ -94,7 +99,7 @@ def summarise(samples: Sequence[float | None], *, unit: str, better: Direction) 
 
 
 def compare_pairs(
-    pairs: Sequence[Pair], *, better: Direction, resamples: int = 2000, seed: int = 0
+    pairs: Sequence[Pair], *, better: Direction, resamples: int = RESAMPLES, seed: int = SEED
 ) -> Comparison:
     """Compare the candidate with the baseline, pair by pair, in one metric.
 
@@ -141,8 +146,8 @@ def compare_pairs(
 def relative_half_width(pairs: Sequence[Pair], *, better: Direction) -> float | None:
     """Return half the width of the ratio's 95 % interval, as a share of the ratio.
 
-    It needs no bootstrap, so that it can be asked for after every block. An interval from
-    exp(m - h) to exp(m + h) has half the width sinh(h) of its middle exp(m).
+    It is the very interval of `compare_pairs`, so that a run which stops at a width prints that
+    width. What a comparison has besides, and the other metrics, are not computed.
 
     Returns:
         Such as 0.02 for 2 %; None below two blocks.
@@ -150,7 +155,9 @@ def relative_half_width(pairs: Sequence[Pair], *, better: Direction) -> float | 
     logs = nested_logs(pairs, better)
     if sum(len(process) for process in logs) < MIN_BLOCKS:
         return None
-    return math.sinh(log_half_width(logs))
+    low, high = log_interval(logs, resamples=RESAMPLES, seed=SEED)
+    ratio = math.exp(unit_means(logs).mean())
+    return (math.exp(high) - math.exp(low)) / 2 / ratio
 
 
 def nested_logs(pairs: Sequence[Pair], better: Direction) -> Nested:

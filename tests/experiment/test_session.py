@@ -68,8 +68,8 @@ def measured(tmp_path, monkeypatch):
     """Measures the first case; returns the workers and the session, whatever became of it."""
     monkeypatch.setattr(output_check, "agreement_of", lambda arms, pool, rows, case: AGREED)
 
-    def measure(*, process=0, **how):
-        experiment = same_experiment(Single(), trials=2, blocks=2)
+    def measure(*, process=0, blocks=2, **how):
+        experiment = same_experiment(Single(), trials=2, blocks=blocks)
         arms = experiment.arms
         pool, record = Workers(arms, **how), Record(arms, tmp_path)
         console = Console(experiment, tmp_path)
@@ -113,3 +113,12 @@ def test_what_is_known_of_the_outputs_outlives_a_crash_in_the_trials(measured, t
 def test_every_pair_of_processes_leaves_its_figures_block_by_block(measured, tmp_path):
     measured(process=1, dies=6)
     assert read_result(tmp_path)["comparison"]["tokens_per_s"]["pairs"] == 2
+
+
+def test_what_was_measured_before_a_crash_is_compared_whole(measured, tmp_path):
+    """Two pairs, four trials, make a block: the fourth block begins with trial 13."""
+    measured(blocks=8, dies=14)
+    result = read_result(tmp_path)
+    comparison = result["comparison"]["tokens_per_s"]
+    assert (comparison["blocks"], comparison["pairs"]) == (3, 6)
+    assert result["arms"]["candidate"]["metrics"]["tokens_per_s"]["n"] in (6, 7)

@@ -239,13 +239,13 @@ def test_interval_does_not_depend_on_how_often_a_block_repeats_the_same_ratio():
 @pytest.mark.parametrize("blocks", [2, 3, 6, 12])
 @pytest.mark.parametrize("shift", [0.0, 2.0])
 def test_the_half_width_is_that_of_the_interval_as_a_share_of_the_ratio(blocks, shift):
-    """Without the bootstrap, whose draws move its ends by a few percent of the width."""
+    """A run that stops at a width must print that width."""
     drawn = noise(np.random.default_rng(5), blocks)
     pairs = make_pairs([block + shift for block in drawn])
     comparison = compare_pairs(pairs, better="higher")
     low, high = comparison["ci95"]
     expected = (high - low) / 2 / comparison["ratio"]
-    assert relative_half_width(pairs, better="higher") == pytest.approx(expected, rel=0.1)
+    assert relative_half_width(pairs, better="higher") == pytest.approx(expected, rel=1e-9)
 
 
 def test_one_block_has_no_half_width():

@@ -98,7 +98,9 @@ def test_every_family_writes_the_same_tokens(name, mesh):
 
 @pytest.mark.parametrize("cache", ["fixed", "regions", "paged", "dynamic", "none"])
 def test_every_cache_writes_the_same_tokens(cache):
-    assert written(cache=cache, mesh=BY_BOTH, max_new_tokens=2) == written(max_new_tokens=2)
+    # Three layers: what goes from one to the next is spread too, and each has a cache of its own.
+    deep = {"num_layers": 3, "max_new_tokens": 2}
+    assert written(cache=cache, mesh=BY_BOTH, **deep) == written(**deep)
 
 
 @pytest.mark.parametrize(("name", "mesh"), EVERY_WAY, ids=str)

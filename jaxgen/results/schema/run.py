@@ -1,6 +1,6 @@
 """result.json from its top: the run, its cases, and what is said of both arms together."""
 
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, Required, TypedDict
 
 from jaxgen.results.schema.arms import ArmResult, MeasuredArm
 from jaxgen.results.schema.types import FILLED, Count, Direction, Interval, Plain, Positive
@@ -168,7 +168,7 @@ class Gate(TypedDict):
 class Repetition(TypedDict, total=False):
     """One of many measurements of the same arms: its comparison, and its verdict in a self-test."""
 
-    process: Count
+    process: Required[Count]
     verdict: str
     reason: str
     ratio: Positive
@@ -180,10 +180,16 @@ class Repetition(TypedDict, total=False):
     spread: Spread
 
 
+class RepeatedComparison(Comparison):
+    """One of many comparisons of equal arms, and the pair of processes that it was measured in."""
+
+    process: Count
+
+
 class Calibration(TypedDict):
     """A/A comparisons and the noise floor that they show; only the comparisons until the end."""
 
-    comparisons: list[Repetition]
+    comparisons: list[RepeatedComparison]
     floor: NotRequired[Positive]
     repetitions: NotRequired[Count]
     false_verdict_rate: NotRequired[float | None]
