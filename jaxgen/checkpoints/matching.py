@@ -59,7 +59,6 @@ def _tensor_problems(
     expected_shapes = {}
     for key, shape in zip(keys.values(), structure.shapes, strict=True):
         expected_shapes[key.name] = key.stored_shape(shape)
-    # A table may name more than the model has: what the structure lacks is not looked for.
     missing = [name for name in expected_shapes if name not in by_name]
     unexpected, misshapen, mistyped = [], [], []
     for name, entry in by_name.items():

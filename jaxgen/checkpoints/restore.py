@@ -105,9 +105,11 @@ def _random(model: Model, *, dtype: Dtype, shardings: Shardings, progress: Progr
         progress=progress,
     )
     # Only the tokenizer is read there, if there is one: random weights download nothing.
-    folder = huggingface.local(model.source or "")
+    folder = None
     if model.checkpoint:
         folder = Path(model.checkpoint)
+    elif model.source:  # an empty path would be the working directory, and its tokenizer
+        folder = huggingface.local(model.source)
     return Loaded(
         architecture=model.shapes,
         structure=structure,

@@ -1,15 +1,17 @@
 """A composed configuration becomes an experiment: the arms, and how they are measured."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from jaxgen.config import explain
 from jaxgen.config.baseline import changed_config
+from jaxgen.config.job import typed_overrides
 from jaxgen.config.reading import read_arm, read_shared
 from jaxgen.config.schema import register
 from jaxgen.config.table import GROUPS, conf_dir
@@ -64,7 +66,7 @@ def load_candidate(overrides: Iterable[str]) -> Arm:
     with _composition(overrides) as (cfg, job):
         candidate = _candidate(cfg, job)
         # Its plan is read too: a mistake in it is one, whether or not anything is measured.
-        return _settled(cfg, {"candidate": candidate}).candidate
+        return _settled(read_shared(cfg, candidate), candidate).candidate
 
 
 @contextlib.contextmanager
@@ -90,13 +92,12 @@ def _composition(overrides: Iterable[str]) -> Iterator[tuple[DictConfig, Any]]:
 def _experiment(cfg: DictConfig, job: Any) -> Experiment:
     # The candidate first: what is wrong with it would be reported as the baseline's as well.
     candidate = _candidate(cfg, job)
-    shared = read_shared(cfg, candidate)
-    baseline: Baseline = shared["baseline"]
-    if not baseline.enabled:
-        _refuse_changes(baseline, typed=_typed_overrides(job))
-        return _settled(cfg, {"candidate": candidate})
-    baseline_arm = _baseline_arm(cfg, job, candidate, baseline)
-    return _settled(cfg, {"candidate": candidate, "baseline": baseline_arm})
+    alone = _settled(read_shared(cfg, candidate), candidate)
+    if not alone.baseline.enabled:
+        _refuse_changes(alone.baseline, typed=typed_overrides(job))
+        return alone
+    baseline = _baseline_arm(cfg, job, candidate, alone.baseline)
+    return dataclasses.replace(alone, arms={"candidate": candidate, "baseline": baseline})
 
 
 def _candidate(cfg: DictConfig, job: Any) -> Arm:
@@ -105,13 +106,7 @@ def _candidate(cfg: DictConfig, job: Any) -> Arm:
     for group in (*GROUPS, "experiment"):
         if composed.get(group):  # an experiment need not be chosen
             choices[group] = str(composed[group])
-    return read_arm("candidate", cfg, choices=choices, typed=_typed_overrides(job))
-
-
-def _typed_overrides(job: Any) -> list[str]:
-    """Return the overrides as typed: an interpolation in one of them belongs to its key."""
-    typed: Any = OmegaConf.to_container(job.overrides.task, resolve=False)
-    return typed
+    return read_arm("candidate", cfg, choices=choices, typed=typed_overrides(job))
 
 
 def _baseline_arm(cfg: DictConfig, job: Any, candidate: Arm, baseline: Baseline) -> Arm:
@@ -130,12 +125,10 @@ def _baseline_arm(cfg: DictConfig, job: Any, candidate: Arm, baseline: Baseline)
         raise in_the_baseline(error) from error
 
 
-def _settled(cfg: DictConfig, arms: dict[str, Arm]) -> Experiment:
-    """Put the arms together; the candidate's workload settles the plan of the measurement."""
-    candidate = arms["candidate"]
-    shared = read_shared(cfg, candidate)
+def _settled(shared: Mapping[str, Any], candidate: Arm) -> Experiment:
+    """Make the experiment of the candidate alone; its workload settles the measurement's plan."""
     plan = shared["measure"].for_calls(candidate.run.workload.fixed_calls)
-    return Experiment(arms=arms, **{**shared, "measure": plan})
+    return Experiment(arms={"candidate": candidate}, **{**shared, "measure": plan})
 
 
 def _refuse_changes(baseline: Baseline, *, typed: Sequence[str]) -> None:

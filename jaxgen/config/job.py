@@ -51,8 +51,17 @@ def this_job() -> Job:
     return Job(
         folder=Path(config.runtime.output_dir),
         number=number,
-        overrides=tuple(config.overrides.task),
+        overrides=tuple(typed_overrides(config)),
     )
+
+
+def typed_overrides(config: Any) -> list[str]:
+    """Return a job's overrides as typed, from Hydra's own part of its configuration.
+
+    An interpolation in one of them belongs to its key: here it would be looked for among Hydra's.
+    """
+    typed: Any = OmegaConf.to_container(config.overrides.task, resolve=False)
+    return typed
 
 
 def adapt_overrides(typed: Sequence[str]) -> list[str]:

@@ -155,7 +155,7 @@ def _run_folders(folder: Path) -> list[Path]:
         ) from error
     # A number without a result is a point of a sweep that failed early: it is named, not skipped.
     numbered = [path for path in below if path.name.isdigit()]
-    named = [path for path in below if path not in numbered and (path / RESULT).exists()]
+    named = [path for path in below if not path.name.isdigit() and (path / RESULT).exists()]
     if not numbered and not named:
         raise UserError(
             f"{folder} holds no run: neither it nor a folder right below has a {RESULT}; "

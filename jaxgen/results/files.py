@@ -26,8 +26,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     A reader sees the old file or the new one, never half of one. If the block raises, the old file
     stays and nothing is left beside it.
     """
-    # Two processes may write the same file at the same time, each beside it under its own name.
-    beside = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    # One name for each file: what a killed run left there is overwritten by the next.
+    beside = path.with_name(f"{path.name}.partial")
     try:
         yield beside
         # Within one folder a rename is atomic; from another file system it would be a copy.

@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from jaxgen.errors import ExitCode
 from jaxgen.machine import cpu_load
@@ -221,7 +221,7 @@ class Record:
         if text not in self.result["notes"]:
             self.result["notes"].append(text)
 
-    def finish(self, status: str, code: ExitCode) -> None:
+    def finish(self, status: Literal["completed", "failed"], code: ExitCode) -> None:
         """Write the last result.json.
 
         Args:
@@ -229,7 +229,7 @@ class Record:
             code: what the run ends with.
         """
         self.result["run_id"] = run_id(self.result)
-        self.result["status"] = "completed" if status == "completed" else "failed"
+        self.result["status"] = status
         self.result["exit_code"] = int(code)
         self.result["finished_at"] = _now()
         self.save()

@@ -49,19 +49,18 @@ class Experiment:
         for name, arm in self.arms.items():
             problem = self._misfit(arm.run)
             if problem is not None:
-                error = UserError(problem)
-                raise in_the_baseline(error) if name == "baseline" else error
+                raise in_the_baseline(problem) if name == "baseline" else problem
 
     @property
     def candidate(self) -> Arm:
         """The arm that the command line describes."""
         return self.arms["candidate"]
 
-    def _misfit(self, run: Run) -> str | None:
+    def _misfit(self, run: Run) -> UserError | None:
         """Say why an arm cannot be measured as planned, if it cannot."""
         # XLA_FLAGS and the environment are read once, when a process starts jax.
         if self.measure.isolation is Isolation.shared and run.process != Process():
-            return (
+            return UserError(
                 "measure.isolation=shared cannot give an arm process settings of its own "
                 "(process.xla_flags, process.env, process.python); "
                 "use measure.isolation=separate or auto"
@@ -69,19 +68,17 @@ class Experiment:
         # A shorter warm-up is a shorter generation, and all rows of a batch end with it.
         if self.measure.warmup_tokens is not None:
             if not isinstance(run.workload, Generate):
-                return (
+                return UserError(
                     "measure.warmup_tokens cuts a generation short; this workload generates nothing"
                 )
             if run.workload.batching is not Batching.static:
-                return "measure.warmup_tokens needs workload.batching=static"
+                return UserError("measure.warmup_tokens needs workload.batching=static")
         # The other processes of a job wait for each start of this one, and there is only one.
         if run.mesh.joins and run.mesh.devices > 1:
             problems = self._unfit_for_a_job()
             if problems:
-                return (
-                    f"a mesh of {run.mesh.devices} devices is impossible here: "
-                    f"{'; '.join(problems)}"
-                )
+                subject = f"a mesh of {run.mesh.devices} devices is impossible here"
+                return UserError.collected(subject, problems)
         return None
 
     def _unfit_for_a_job(self) -> list[str]:

@@ -108,8 +108,8 @@ class Measure:
 
     @property
     def limited_by_time(self) -> bool:
-        """Whether `max_seconds` ends the measurement; else its calls are counted."""
-        return self.max_seconds < _NO_LIMIT_S
+        """Whether `max_seconds` ends the measurement; else its calls are counted (`for_calls`)."""
+        return self.target_ci != _NEVER_NARROW_ENOUGH
 
     def for_calls(self, calls: int | None) -> "Measure":
         """Settle the plan for a workload that says how often it is called.

@@ -44,7 +44,8 @@ def run_with_hydra(flags: Mapping[str, Any], overrides: Sequence[str]) -> int:
             launcher_error = _run_jobs(jobs, typed, is_sweep=is_sweep)
         finally:
             _finish(jobs, typed)
-    # The report comes after the table, and not at all after an error: it takes seconds.
+    # The report takes seconds, and so comes after the table. After an error that was raised there
+    # is none; a launcher's error is not raised, as its jobs may have left results.
     if len(jobs.sweep.rows) > 1:
         jobs.sweep.report()
     if launcher_error is not None:

@@ -75,6 +75,8 @@ def decide(experiment: Experiment, folder: Path) -> ResumeDecision:
         # Read unchecked: a run that was stopped may lack any section.
         result = read_result(folder / RESULT)
     except OtherVersion as problem:
+        if problem.version is None:  # JSON, but no result
+            return ResumeDecision(False, "there is no result yet")
         why = f"its result is of schema_version {problem.version}, not {SCHEMA_VERSION}"
         return ResumeDecision(False, why)
     except Unreadable:

@@ -84,6 +84,16 @@ class TestSweeps:
             "error: job 0 (model=hf baseline=off): model=hf has no weights"
         )
 
+    def test_an_interpolation_that_leads_nowhere_is_the_mistake_of_its_job_alone(
+        self, executed, capsys
+    ):
+        points = "workload.max_new_tokens=${x.y},3"
+        assert main(["-m", points, "baseline=off"]) == ExitCode.USER_ERROR
+        assert len(executed.calls) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("error: job 0 (workload.max_new_tokens=$")
+        assert "workload.max_new_tokens: Interpolation key 'x.y' not found" in error
+
     def test_an_error_of_ours_in_one_job_does_not_stop_the_others(self, executed):
         executed.answers["closure"] = RuntimeError("a bug")
         assert main(["-m", "jit=closure,aot"]) == ExitCode.USER_ERROR

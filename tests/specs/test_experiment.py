@@ -41,6 +41,20 @@ def test_a_short_warm_up_needs_static_batching():
         experiment_of(arms, measure=Measure(warmup_tokens=3))
 
 
+def test_what_a_job_joined_once_cannot_do_is_listed_together():
+    overrides = ["mesh=tensor", "mesh.tensor=2", "mesh.processes=auto", "baseline=off"]
+    with pytest.raises(UserError) as raised:
+        load_experiment([*overrides, "measure.processes=2", "measure.startup=cold"])
+    message = str(raised.value)
+    assert message.startswith("a mesh of 2 devices is impossible here: measure.processes=2 needs")
+    assert "; measure.startup needs processes of its own" in message
+
+
+def test_a_mistake_of_the_candidate_is_told_before_the_baseline_s():
+    with pytest.raises(UserError, match=r"^measure\.warmup_tokens cuts a generation short"):
+        load_experiment(["workload=score", "measure.warmup_tokens=3", "baseline.cache=nothing"])
+
+
 def test_the_plan_is_settled_by_the_candidate_s_workload():
     plan = load_experiment(["workload=score", "workload.num_runs=20"]).measure
     assert (plan.trials * plan.blocks, plan.min_trial_s) == (20, 0)

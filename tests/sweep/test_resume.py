@@ -64,8 +64,10 @@ def test_the_same_again_is_done(folder):
 def test_without_a_result_there_is_something_to_do(tmp_path):
     decision = decision_of(tmp_path)
     assert (decision.skip, decision.why) == (False, "there is no result yet")
-    (tmp_path / RESULT).write_text("{")
-    assert not decision_of(tmp_path).skip
+    for damaged in ("{", "{}", "[]"):
+        (tmp_path / RESULT).write_text(damaged)
+        decision = decision_of(tmp_path)
+        assert (decision.skip, decision.why) == (False, "there is no result yet")
 
 
 def test_a_result_of_another_version_is_none_and_that_is_told(folder):
