@@ -43,7 +43,7 @@ jax.devices()  # starts the backend here, so that no test can change what it is 
 @pytest.hookimpl(tryfirst=True)  # before -k and -m take tests away
 def pytest_collection_modifyitems(config, items):
     """Mark the tests that the table of slow files leaves out of the inner loop."""
-    from support.slow_tests import is_slow, stale_parts
+    from support.slow_tests import STALE_PARTS, is_slow, stale_parts
 
     tests = Path(__file__).parent
     names_of: dict[str, list[str]] = {}
@@ -54,16 +54,8 @@ def pytest_collection_modifyitems(config, items):
         if is_slow(path, name):
             item.add_marker(pytest.mark.slow)
     # A command that names single tests collects a part of a file, which says nothing of the table.
-    if any("::" in argument for argument in config.args):
-        return
-    stale = []
-    for path, names in names_of.items():
-        stale += [f"{path}: {part}" for part in stale_parts(path, names)]
-    if stale:
-        rows = "; ".join(stale)
-        raise pytest.UsageError(
-            f"tests/support/slow_tests.py names tests that are not there: {rows}"
-        )
+    are_whole = not any("::" in argument for argument in config.args)
+    config.stash[STALE_PARTS] = stale_parts(names_of) if are_whole else []
 
 
 @pytest.fixture(scope="session", autouse=True)

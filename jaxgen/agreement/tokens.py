@@ -33,8 +33,8 @@ def compare_tokens(
     of the teacher-forced differences 99 in 100 lie within the tolerance. `different`: anything
     else, named in `reasons`; NaN or Inf in either arm is always different. Drawn tokens have no
     ties: with a temperature, rounding is accepted only between arms of different dtypes, by the
-        tolerance
-    itself. Identical tokens from distributions that differ stay identical, with a warning.
+    tolerance itself. Identical tokens from distributions that differ stay identical, with a
+    warning.
 
     Args:
         candidate, baseline: rows with `index`, `prompt_tokens`, `tokens` and perhaps `text`, for

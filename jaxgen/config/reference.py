@@ -34,6 +34,9 @@ A run is composed from one option of each group (`cache=paged`) and single keys 
 line describes the candidate; the group `baseline` says in what the baseline differs from it. \
 Your own YAML files
 take part with `--config-dir FOLDER`, where `FOLDER/cache/mine.yaml` becomes `cache=mine`.
+
+The installed command `jaxgen` is the same as `python -m jaxgen`, and
+`eval "$(jaxgen -sc install=bash)"` lets the shell complete groups, options and keys.
 """
 
 _ENTRY = re.compile(r"^(\w+(?:, \w+)*): (.*)$")
@@ -163,7 +166,8 @@ def _default(field: dataclasses.Field, kind: Any) -> str:
     if dataclasses.is_dataclass(value):
         return ""
     # As JSON, null, true and lists look as the command line takes them.
-    return f"`{json.dumps(value, default=str)}`"
+    # Of what JSON does not know only choices are left, such as those in a list.
+    return f"`{json.dumps(value, default=lambda choice: choice.value)}`"
 
 
 def _summary_of(spec: type) -> str:

@@ -77,23 +77,32 @@ def exit_code(gate: Mapping[str, Any]) -> ExitCode:
 
 def outcome_of(rows: Sequence[GateRow], *, threshold: float) -> tuple[GateStatus, str]:
     """Return the status of a gate, and one sentence that names the rows it could not compare."""
-    compared = [row for row in rows if row["status"] in ("OK", "REGRESSION")]
-    # A row without a partner is named even where the gate passes: it was not compared.
-    unpaired = ""
-    for status, label in (("MISSING", "missing"), ("NEW", "new")):
-        names = [name_of(row) for row in rows if row["status"] == status]
-        if names:
-            unpaired += f"; {label} here: {first_few(names, most=MOST_NAMED)}"
+    good = [row for row in rows if row["status"] == "OK"]
+    worse = [row for row in rows if row["status"] == "REGRESSION"]
+    unpaired = _unpaired(rows, "MISSING", label="missing")
+    unpaired += _unpaired(rows, "NEW", label="new")
+    compared = len(good) + len(worse)
     # Never a pass: a gate that compares nothing would let every regression through.
     if not compared:
         return "nothing to compare", f"this run and the stored one have no row in common{unpaired}"
-    count = f"{len(compared)} row{'' if len(compared) == 1 else 's'}"
-    beyond = f"worse by more than {100 * threshold:g} % and beyond noise"
-    worse = [_change_of(row) for row in rows if row["status"] == "REGRESSION"]
+    plural = "" if compared == 1 else "s"
+    count = f"of {compared} row{plural} compared"
+    percent = f"{100 * threshold:g} %"
+    beyond = f"worse by more than {percent} and beyond noise"
     if not worse:
-        return "passed", f"of {count} compared, none is {beyond}{unpaired}"
-    regressions = f"{len(worse)} {beyond}: {first_few(worse, most=MOST_NAMED)}"
-    return "regression", f"of {count} compared, {regressions}{unpaired}"
+        return "passed", f"{count}, none is {beyond}{unpaired}"
+    changes = [_change_of(row) for row in worse]
+    named = first_few(changes, most=MOST_NAMED)
+    return "regression", f"{count}, {len(worse)} {beyond}: {named}{unpaired}"
+
+
+def _unpaired(rows: Sequence[GateRow], status: str, *, label: str) -> str:
+    """Name the rows without a partner, even where the gate passes: they were not compared."""
+    names = [name_of(row) for row in rows if row["status"] == status]
+    if not names:
+        return ""
+    named = first_few(names, most=MOST_NAMED)
+    return f"; {label} here: {named}"
 
 
 def _change_of(row: GateRow) -> str:

@@ -1,8 +1,7 @@
 """How busy the machine was with other programs while an arm was measured.
 
-A worker takes a snapshot before and after a window of trials; the share of foreign CPU time between
-the two says how far the window can be trusted. Snapshots are plain data, fit for JSON: they cross
-the pipe and stand in the result.
+The parent takes a snapshot before and after the trials; the share of foreign CPU time between the
+two says how far the figures can be trusted.
 """
 
 import os

@@ -36,17 +36,15 @@ Form = Callable[[Int[Array, ""]], Any]  # runs that many passes
 
 
 def probe(nbytes: int, *, dtype: str = "float32", mesh: Mesh | None = None) -> dict[str, Any]:
-    """The best rates of a few hundred milliseconds, compiling aside; a second probe compiles
-    nothing.
+    """Return the best rates of a few hundred milliseconds, compiling aside.
 
-    A machine that others use too is now faster, now slower: probe before and after the trials, and
-        let
-    `measure.roofline.best_probe` put them together.
+    A second probe compiles nothing. A machine that others use too is now faster, now slower: probe
+    before and after the trials, and let `measure.roofline.best_probe` put them together.
 
     Args:
         nbytes: what the arm touches per step on each device. The probe reads about as much, over
             and over: a small model lives in the processor's caches, and main memory's bandwidth
-                would be no limit for it.
+            would be no limit for it.
         dtype: of the arm's activations, for the matrix product.
         mesh: the arm's; null is the first device alone.
 

@@ -1,9 +1,8 @@
-"""Where one call's time goes: the operations that took longest, out of a trace of jax's own
-profiler.
+"""Where one call's time goes: the operations that took longest, by jax's own profiler.
 
 Runs in the worker, outside any trial: a profiled call is slower than a measured one. Operations
 bear the names of the compiled program's instructions, as they stand in the text that
-`engine.inspection.dump` writes.
+`engine.hlo.inspection.dump` writes.
 """
 
 import dataclasses
@@ -40,13 +39,12 @@ def record(
     Args:
         call: blocks until its outputs are ready.
         folder: takes the trace, for TensorBoard or xprof too.
-        meanings: what instructions are for, as `engine.inspection.meanings` has it.
+        meanings: what instructions are for, as `engine.hlo.inspection.meanings` has it.
 
     Returns:
         `operations`, at most ten, longest first: {name, program, meaning, count, total_s, share},
-            the share being
-        of all operations' time together; `operations_s`, that time; `trace`, the trace's file below
-        the folder; `reason`, why there are no operations, or null.
+        the share being of all operations' time together; `operations_s`, that time; `trace`, the
+        trace's file below the folder; `reason`, why there are no operations, or null.
     """
     options = jax.profiler.ProfileOptions()
     options.python_tracer_level = NO_PYTHON
@@ -98,12 +96,10 @@ def rank(events: Iterable[Event], meanings: Mapping[str, str]) -> list[dict[str,
 
 
 def innermost(events: Iterable[Event]) -> list[Event]:
-    """Those of one line that contain no other: a `while` or a `call` lasts as long as all that it
-    runs.
+    """Return the events of one line that contain no other.
 
-    Example:
-        a loop from 0 to 10 around a product from 1 to 4 and a sum from 5 to 6: the product and the
-            sum are left.
+    A `while` or a `call` lasts as long as all that it runs. Of a loop from 0 to 10 around a product
+    from 1 to 4 and a sum from 5 to 6, the product and the sum are left.
     """
     # Of two that start together the longer one first: it is the one around the other.
     ordered = sorted(events, key=lambda event: (event.start_ns, -event.duration_ns))

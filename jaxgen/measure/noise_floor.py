@@ -100,9 +100,11 @@ def floor_from(ratios: Sequence[float]) -> float:
     Args:
         ratios: one of each A/A run, positive.
     """
-    if not ratios or not all(math.isfinite(ratio) and ratio > 0 for ratio in ratios):
+    positive = [ratio for ratio in ratios if math.isfinite(ratio) and ratio > 0]
+    if not positive or len(positive) < len(ratios):
         raise ValueError(f"a noise floor needs positive, finite ratios: {list(ratios)}")
-    distances = np.abs(np.log(ratios))
+    logs = np.log(positive)
+    distances = np.abs(logs)
     distance = np.percentile(distances, 95, method="linear")
     return max(LEAST_FLOOR, math.expm1(float(distance)))
 

@@ -164,10 +164,12 @@ def nested_logs(pairs: Sequence[Pair], better: Direction) -> Nested:
     """Return the log ratios as processes of blocks of pairs, each in the order of its number."""
     processes: dict[int, dict[int, list[float]]] = {}
     # Sorted, as the bootstrap draws by position: the same pairs must give the same interval.
-    for pair in sorted(pairs, key=lambda pair: (pair.process, pair.block, pair.pair)):
+    in_order = sorted(pairs, key=lambda pair: (pair.process, pair.block, pair.pair))
+    for pair in in_order:
         blocks = processes.setdefault(pair.process, {})
         block = blocks.setdefault(pair.block, [])
-        block.append(math.log(pair.ratio(better)))
+        ratio = pair.ratio(better)
+        block.append(math.log(ratio))
     logs = []
     for blocks in processes.values():
         arrays = [np.array(block) for block in blocks.values()]

@@ -30,7 +30,8 @@ class NoCache:
 
     Attributes:
         pad: pad every prefix to the longest, so that all steps share one shape.
-        window: each token sees so many positions, its own and those just before; null sees all.
+        window: each token sees so many positions, its own and those just before; null takes the
+            model's own window, and sees all where it has none.
     """
 
     pad: bool = False
@@ -66,7 +67,8 @@ class Dynamic:
     """Grown by concatenation: a new shape, and so a new program, for each token.
 
     Attributes:
-        window: each token sees so many positions, its own and those just before; null sees all.
+        window: each token sees so many positions, its own and those just before; null takes the
+            model's own window, and sees all where it has none.
             What has left the window is dropped, so that a row grows no further.
     """
 

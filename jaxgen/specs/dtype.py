@@ -34,7 +34,8 @@ class Dtype:
         activations: as computed between layers. int8 is for products with int8 weights, a scale for
             each token; what lies between the products is float32 then.
         kv: of the KV cache. int8 has a scale for each token and head.
-        logits: of the head's product; softmax and sampling are float32 whatever this is.
+        logits: of the head's product; softmax and sampling are float32 whatever this is. int8
+            is refused.
     """
 
     weights: Number = Number.float32

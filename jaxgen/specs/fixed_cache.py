@@ -30,7 +30,8 @@ class Fixed:
             `bucket`.
         bucket: attention reads the slots in use rounded up to this times a power of two; 0 reads
             all of them.
-        window: each token sees so many positions, its own and those just before; null sees all.
+        window: each token sees so many positions, its own and those just before; null takes the
+            model's own window, and sees all where it has none.
             With one region no row has more slots than that: a token takes the slot of the one that
             has left the window. With two, what has left is hidden by the mask and keeps its slot.
         regions: 2 keeps new tokens in a buffer of their own, where a step writes at one index for

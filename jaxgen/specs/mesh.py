@@ -45,7 +45,8 @@ class Mesh:
         processes: `auto` joins the job that this process was started in: of Slurm, Open MPI,
             Kubernetes or Cloud TPU.
         coordinator: HOST:PORT of process 0, to join a job by hand, with the next two keys.
-        process_id, num_processes: this process's number, and how many there are.
+        process_id: the number of this process, from 0.
+        num_processes: how many processes the job has.
     """
 
     data: int = 1

@@ -27,7 +27,8 @@ class Paged:
     Attributes:
         page_size: tokens of a page.
         num_pages: of the pool, one of which is reserved; null takes what full rows need.
-        window: each token sees so many positions, its own and those just before; null sees all.
+        window: each token sees so many positions, its own and those just before; null takes the
+            model's own window, and sees all where it has none.
             Pages that have left the window stay.
         bucket: attention reads the slots in use rounded up to this times a power of two; 0 reads
             all of them.

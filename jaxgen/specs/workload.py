@@ -114,7 +114,7 @@ class Generate:
             `max_new_tokens` alone. 0 is a prompt of one token.
         token_buckets: prompts are padded to the least of these that holds them; every one is
             compiled ahead.
-        batch_buckets: the same for the rows of a batch; null pads nothing.
+        batch_buckets: the same for the rows of a batch; an empty list pads nothing.
         capture: activations to keep of the position that each new token is predicted from; off
             where no layer is named.
     """

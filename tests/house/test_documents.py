@@ -1,5 +1,6 @@
 """The documents are true: commands compose, links lead somewhere, the reference is the specs'."""
 
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -16,6 +17,7 @@ from jaxgen.report.__main__ import _parser as report_parser
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "conf").glob("*.md")), ROOT / "runs" / "reference" / "README.md"]
+LINKING = [*PAGES, ROOT / ".github" / "CONTRIBUTING.md"]
 STAND_INS = {
     "FOLDER_OR_HUB_ID": "somebody/model",
     "CHECKPOINT": "folder",
@@ -23,6 +25,8 @@ STAND_INS = {
     "RUN": "runs/a",
 }
 LONGEST_README = 160
+UNPARSED = ("jaxgen.calibrate", "jaxgen.harness")
+"""Their flags are jaxgen's own or lm-eval's: that they exist is what is checked."""
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -72,14 +76,15 @@ def test_a_conversion_of_a_document_has_the_flags_that_there_are(command):
 
 def test_every_command_of_the_documents_is_of_a_kind_that_is_checked():
     """Another program in a document would be checked by nobody."""
-    kinds = (
-        "python -m jaxgen",
-        "python tests/bench/",
-        "uv run pytest",
-        "source .venv/bin/activate",
-    )
-    unknown = [command for _, command in ALL_COMMANDS if not any(kind in command for kind in kinds)]
+    programs = ("jaxgen", "jaxgen.report", "jaxgen.convert", *UNPARSED)
+    kinds = [f"python -m {program} " for program in programs]
+    kinds += ["python tests/bench/", "uv run pytest", "source .venv/bin/activate"]
+    unknown = []
+    for _, command in ALL_COMMANDS:
+        if not any(kind in f"{command} " for kind in kinds):
+            unknown.append(command)
     assert unknown == []
+    assert all(importlib.util.find_spec(program) for program in UNPARSED)
     for _, command in ALL_COMMANDS:
         script = re.search(r"tests/bench/\w+\.py", command)
         assert script is None or (ROOT / script[0]).is_file()
@@ -101,7 +106,7 @@ def test_the_readme_can_be_read_in_one_sitting():
     assert len(README.read_text(encoding="utf-8").splitlines()) < LONGEST_README
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_of_a_document_leads_to_a_file(page):
     targets = [link.partition("#")[0] for link in _LINK.findall(page.read_text(encoding="utf-8"))]
     missing = [
@@ -138,5 +143,6 @@ def test_the_reference_names_every_option_and_explains_every_key():
     for group, options in GROUPS.items():
         for option in options:
             assert f"| `{option}` | " in page, f"{group}={option} is missing from conf/README.md"
+    assert "Site." not in page
     unexplained = [line for line in page.splitlines() if line.endswith("|  |")]
     assert unexplained == []

@@ -127,6 +127,8 @@ def test_the_commit_hooks_run_what_ci_runs():
     config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
     entries = [hook["entry"] for repo in config["repos"] for hook in repo["hooks"]]
     assert entries == ["uv run ruff check --fix", "uv run ruff format", "uv run pyright"]
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert all(entry.removesuffix(" --fix") in ci for entry in entries)
     assert all(repo["repo"] == "local" for repo in config["repos"])  # nothing is fetched for a hook
 
 

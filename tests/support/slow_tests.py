@@ -5,7 +5,12 @@ the files below take most of the processor time of all that start no process. Th
 each what the table names; the whole suite runs everything.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+STALE_PARTS = pytest.StashKey[list[str]]()
+"""Where the collection leaves what `stale_parts` finds."""
 
 # For each slow file below tests/, parts of the names of its tests that are not slow.
 QUICK_TESTS: dict[str, tuple[str, ...]] = {
@@ -102,12 +107,15 @@ def is_slow(path: str, name: str) -> bool:
     return any(slow_name in name for slow_name in SLOW_TESTS.get(path, ()))
 
 
-def stale_parts(path: str, names: Sequence[str]) -> list[str]:
-    """Return the parts of names in a file's row that none of its tests has: it was renamed.
+def stale_parts(names_of: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return what the tables name and no test has: it was renamed.
 
     Args:
-        path: of the file, below tests/.
-        names: of all its tests.
+        names_of: of each file that was collected, below tests/, the names of its tests.
     """
-    parts = QUICK_TESTS.get(path, ()) + SLOW_TESTS.get(path, ())
-    return [part for part in parts if not any(part in name for name in names)]
+    stale = []
+    for path, names in names_of.items():
+        for part in QUICK_TESTS.get(path, ()) + SLOW_TESTS.get(path, ()):
+            if not any(part in name for name in names):
+                stale.append(f"{path}: {part}")
+    return stale
