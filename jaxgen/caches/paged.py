@@ -192,8 +192,8 @@ def _table(spec: Paged, size: CacheSize, *, num_pages: int) -> Int[np.ndarray, "
     With pages of 2, 8 pages in the pool, rows of 3 and 8 tokens and a capacity of 8:
     [[1, 2, 8, 8], [3, 4, 5, 6]], where 8 stands for no page.
     """
-    full_row = pages_for(size.capacity, spec.page_size)
-    pages_of_row = [pages_for(tokens, spec.page_size) for tokens in size.needed]
+    full_row = spec.pages_per_row(size.capacity)
+    pages_of_row = [spec.pages_per_row(tokens) for tokens in size.needed]
     pages_of_row += [full_row] * (size.batch - len(pages_of_row))
     pages = PageAllocator(num_pages).allocate(sum(pages_of_row))
     table = np.full((size.batch, full_row), num_pages, np.int32)

@@ -1,7 +1,7 @@
 """Continuous batching: a fixed number of rows, each given to the next prompt as soon as it is free.
 
 Here is what all calls share: the requests, the programs and their shapes. `continuous_call` serves
-    the requests once.
+the requests once.
 """
 
 import dataclasses

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxgen.caches.protocol import Cache
 from jaxgen.engine.programs import Blueprint
-from jaxgen.models.decoder import last_hidden
+from jaxgen.models.decoder import hidden_from, last_hidden
 from jaxgen.models.structure import Leaves
 
 
@@ -114,10 +114,7 @@ def forced_pass(
     activations = jnp.dtype(blueprint.activations)
     # What this call wrote is dropped: the next chunk begins with the empty cache again.
     hidden, _ = model(sequences, cache, dtype=activations)
-    offsets = jnp.arange(chunk, dtype=jnp.int32)
-    positions = starts[:, None] + offsets[None, :]
-    positions = jnp.minimum(positions, sequences.shape[1] - 1)
-    gathered = jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
+    gathered = hidden_from(hidden, starts, chunk)
     logits_dtype = jnp.dtype(blueprint.logits)
     return _logprobs(model.logits(gathered, dtype=logits_dtype))
 

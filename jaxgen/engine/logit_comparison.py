@@ -1,9 +1,8 @@
 """How far this arm's logits lie from the reference logits on the same tokens.
 
 It answers with a few numbers for each position, and with both arms' log-probabilities of the tokens
-at which their
-outputs part: the teacher-forced pass holds these already, so that nothing is compiled for a
-    divergence.
+at which their outputs part: the teacher-forced pass holds these already, so that nothing is
+compiled for a divergence.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -49,17 +48,14 @@ def compare_logits(
 
     Returns:
         Plain data: `forced` {candidate: `steps` or `one pass`}; `positions_compared`,
-            `positions_total`; by row and
-        position `kl` (of this arm from the reference, nats), `max_abs_logprob_diff` (over the
-        reference's `LIKELIEST` tokens), `logit_error` (standard deviation over the vocabulary),
-        `next_token_alike` (1 or 0) and `margins` {candidate, baseline} (how far the likeliest token
-        leads the second, log-probability); `logit_spread` (standard deviation of the reference's
-        logits over the vocabulary, mean of the positions); `non_finite` (null, candidate, baseline
-        or both); `skipped` (null, or why nothing could be compared); `divergences`, {candidate,
-        baseline} log-probabilities of the tokens of each, null for one at a position that was not
-        compared. What is no number is null.
-
-    Raises:
+        `positions_total`; by row and position `kl` (of this arm from the reference, nats),
+        `max_abs_logprob_diff` (over the reference's `LIKELIEST` tokens), `logit_error` (standard
+        deviation over the vocabulary), `next_token_alike` (1 or 0) and `margins` {candidate,
+        baseline} (how far the likeliest token leads the second, log-probability); `logit_spread`
+        (standard deviation of the reference's logits over the vocabulary, mean of the positions);
+        `non_finite` (null, candidate, baseline or both); `skipped` (null, or why nothing could be
+        compared); `divergences`, {candidate, baseline} log-probabilities of the tokens of each,
+        null for one at a position that was not compared. What is no number is null. Raises:
         ValueError: the file is not of these rows.
     """
     # Mapped: only the positions of one piece are read at a time.

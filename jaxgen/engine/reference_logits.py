@@ -34,8 +34,7 @@ def write_reference_logits(
     """Write this arm's log-probabilities at each token of its own outputs.
 
     The file is a float32 .npy of shape (positions, V), the positions of the first row first. What
-    `max_bytes` does not
-    hold is left out evenly: the last output tokens of the longest rows.
+    `max_bytes` does not hold is left out evenly: the last output tokens of the longest rows.
 
     Args:
         engine: of the arm that is the reference.

@@ -51,7 +51,7 @@ def run_batch(
         batch_buckets=workload.batch_buckets,
         layout=structure.layout,
     )
-    # The buffers are part of the state, so that they are donated and returned with it.
+    # The buffers are part of the state: each program takes them and returns them with it.
     captured = Captured.empty(
         blueprint.capture,
         structure.architecture,

@@ -172,6 +172,16 @@ class Decoder(nnx.Module):
         return self.layout.residual(x)
 
 
+def hidden_from(
+    hidden: Float[Array, "B T D"], starts: Int[Array, "B"], count: int
+) -> Float[Array, "B C D"]:
+    """Return `count` states of each row from `starts` on; beyond the end the last repeats."""
+    offsets = jnp.arange(count, dtype=jnp.int32)
+    positions = starts[:, None] + offsets[None, :]
+    positions = jnp.minimum(positions, hidden.shape[1] - 1)
+    return jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
+
+
 def last_hidden(hidden: Float[Array, "B T D"], lengths: Int[Array, "B"]) -> Float[Array, "B D"]:
     """Return the hidden state of each right-padded row's last token."""
     at_last = (lengths - 1)[:, None, None]

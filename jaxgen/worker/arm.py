@@ -172,8 +172,7 @@ class LoadedArm:
     def inject_fault(self, fault: dict[str, Any]) -> None:
         """Change what is wrong with the arm from now on; the weights stay as they are."""
         # The workload holds the same `Faults`, so that its next call has the new one.
-        self._faults.fault = Fault(**fault)
-        self._faults.compile()
+        self._faults.change(Fault(**fault))
 
     def logprobs(self, tokens: list[int], candidates: list[int]) -> list[float]:
         """Return the log-probabilities of `candidates` as the token after `tokens`."""

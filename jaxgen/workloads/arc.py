@@ -3,8 +3,7 @@
 They are those of Chollet, "On the Measure of Intelligence", arXiv:1911.01547.
 
 A prompt shows every training pair and asks for the first test pair's output, digits for colours, as
-the embedded model
-has seen grids in training:
+the embedded model has seen grids in training:
 
     grid
     0 7 7

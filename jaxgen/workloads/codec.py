@@ -12,7 +12,7 @@ class Codec:
     """Encodes prompts and decodes completions.
 
     Random weights have no tokenizer: texts then become their UTF-8 bytes as ids, and nothing is
-        decoded.
+    decoded.
 
     Attributes:
         tokenizer: null for bytes.

@@ -113,10 +113,9 @@ class Serving:
         """Return the metrics of one trial.
 
         They are those of static batches, but that rows do not go in step: `ttft_s` is the mean over
-            the prompts, from
-        the beginning of the call and so with the time that a prompt waits for a row; `tpot_s` is a
-        request's time from its first token to its last over the tokens after the first, with the
-        time that other requests take to begin.
+        the prompts, from the beginning of the call and so with the time that a prompt waits for a
+        row; `tpot_s` is a request's time from its first token to its last over the tokens after the
+        first, with the time that other requests take to begin.
         """
         return timing.measured([call.timed for call in calls], self.metrics)
 

@@ -26,7 +26,7 @@ class Faults:
         fault: the spec.
 
     Attributes:
-        fault: may be changed between trials; `compile` has to follow.
+        fault: changed between trials by `change`.
     """
 
     def __init__(self, fault: Fault):
@@ -37,6 +37,11 @@ class Faults:
         """Compile what the fault needs: outside any clock, before the first call."""
         if self.fault.slowdown and self._piece is None:
             self._piece = _piece_of_work()
+
+    def change(self, fault: Fault) -> None:
+        """Put another fault in, and compile what it needs."""
+        self.fault = fault
+        self.compile()
 
     def clock(self) -> float:
         """Return seconds, as the arm's clock has them."""

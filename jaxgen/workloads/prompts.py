@@ -111,7 +111,7 @@ def _of_json(line: str, codec: Codec) -> Prompt | None:
 
 
 def _synthetic(spec: Synthetic, codec: Codec) -> list[Prompt]:
-    # Drawn in this order, so that one seed gives the same prompts whatever else is asked for.
+    # The limits are drawn last, so that asking for them changes no prompt of a seed.
     random = np.random.default_rng(spec.seed)
     ids = random.integers(
         0,

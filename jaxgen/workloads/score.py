@@ -63,7 +63,6 @@ class Scoring:
         spec = score_spec(engine)
         self._engine = engine
         self._faults = faults
-        self._codec = codec
         self.metrics = METRICS
         grid = grid_of(spec)
         cases = [Case({"batch_size": items, "num_labels": labels}) for items, labels in grid]

@@ -63,7 +63,8 @@ def compared(reference, candidate, path, rows=ROWS, **settings):
     return json.loads(json.dumps(compare_logits(candidate, rows, path), allow_nan=False))
 
 
-@pytest.fixture(scope="module", params=["qwen3"])  # every family through all caches: test_caches.py
+# Every family through all caches: tests/caches/test_against_none.py.
+@pytest.fixture(scope="module", params=["qwen3"])
 def family(request):
     """One family's name.
 
@@ -394,7 +395,7 @@ class TestDivergences:
 
 @pytest.mark.parametrize("name", CACHES)
 def test_one_position_alone_compiles_once_for_prompts_of_similar_lengths(family, ledger, name):
-    which, _ = family
+    which, reference = family
     model = engine(run(architecture=FAMILIES[which], cache=CACHES[name]))
     next_logprobs(model, [1])
     mark = ledger.mark()
@@ -402,5 +403,4 @@ def test_one_position_alone_compiles_once_for_prompts_of_similar_lengths(family,
     before = [*row["prompt_tokens"], *row["tokens"][:2]]
     result = next_logprobs(model, before)
     assert ledger.since(mark).entries == ()
-    expected = read(model)[1][2]
-    np.testing.assert_allclose(result, expected, rtol=0, atol=ROUNDING)
+    np.testing.assert_allclose(result, reference[1][2], rtol=0, atol=ROUNDING)

@@ -85,16 +85,14 @@ def test_a_slow_clock_makes_everything_look_fast(workload, faults):
 
 
 def test_a_slowdown_that_comes_later_compiles_outside_the_trial(workload, faults, ledger):
-    faults.fault = Fault(slowdown=0.05)
-    faults.compile()
+    faults.change(Fault(slowdown=0.05))
     mark = ledger.mark()
     workload.call(0)
     assert ledger.since(mark).events == 0
 
 
 def test_the_extra_work_lasts_its_share_of_the_call(faults):
-    faults.fault = Fault(slowdown=2.0)
-    faults.compile()
+    faults.change(Fault(slowdown=2.0))
     pieces, since = [], time.perf_counter() - 0.02
     work = faults._piece
     faults._piece = lambda: (work(), pieces.append(1))

@@ -49,17 +49,14 @@ def examine(engine: Engine, uses: Sequence[Use]) -> dict[str, Any]:
 
     Returns:
         `stablehlo_sha256` over the StableHLO text of all programs, module names and locations left
-            out: arms with equal
-        hashes run the same program. `module_bytes`, the length of those texts. `programs`, {name:
-        {sha256, module_bytes}}. `captured_bytes`, weights that are constants of each program. Of
-        the last program, a decode's deepest: `program_temp_bytes`, `program_alias_bytes`,
-        `program_argument_bytes`; `cost` as XLA counts one step, {flops, bytes_accessed}, a loop's
-        body being counted once; `copies`, how many of its instructions copy a whole layer of the
-        cache; `wide_copies`, weights and caches that it widens first, as `wide_copies.wide_copies`
-        has them.
-        `mesh`, not on a single device: `collectives`, {program: {operation: count}}, and
-            `kv_cache_bytes_per_device`.
-        `reasons`, {key: why it is null}.
+        out: arms with equal hashes run the same program. `module_bytes`, the length of those texts.
+        `programs`, {name: {sha256, module_bytes}}. `captured_bytes`, weights that are constants of
+        each program. Of the last program, a decode's deepest: `program_temp_bytes`,
+        `program_alias_bytes`, `program_argument_bytes`; `cost` as XLA counts one step, {flops,
+        bytes_accessed}, a loop's body being counted once; `copies`, how many of its instructions
+        copy a whole layer of the cache; `wide_copies`, weights and caches that it widens first, as
+        `wide_copies.wide_copies` has them. `mesh`, not on a single device: `collectives`, {program:
+        {operation: count}}, and `kv_cache_bytes_per_device`. `reasons`, {key: why it is null}.
     """
     # jax finds what the measured calls have lowered: only `partial` is traced again.
     lowered = {use.name: use.lower() for use in uses}

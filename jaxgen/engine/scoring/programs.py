@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxgen.caches.protocol import Cache, ReadableCache
 from jaxgen.caches.shared_prefix import SharedPrefixView
 from jaxgen.engine.programs import Blueprint
-from jaxgen.models.decoder import Decoder, last_hidden
+from jaxgen.models.decoder import Decoder, hidden_from, last_hidden
 from jaxgen.models.structure import Leaves
 
 HEAD_POSITIONS = 64  # at a time: enough for a full-speed product, and (64, V) logits are small
@@ -96,10 +96,7 @@ def continuation_logprobs(
     view = _view(blueprint, cache, tokens.shape[0])
     activations = jnp.dtype(blueprint.activations)
     hidden, _ = model(tokens, view, dtype=activations)
-    offsets = jnp.arange(targets.shape[1], dtype=jnp.int32)
-    positions = firsts[:, None] + offsets[None, :]
-    positions = jnp.minimum(positions, tokens.shape[1] - 1)
-    gathered = jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
+    gathered = hidden_from(hidden, firsts, targets.shape[1])
     gathered = gathered.reshape(-1, hidden.shape[-1])  # B C D -> B*C D
     # The logits of all positions at once would not fit: (B*C, V) in float32.
     logprobs, is_likeliest = jax.lax.map(

@@ -12,7 +12,7 @@ from jaxgen.report.plots.ratio_axis import axis_of_ratios, mark_margin
 from jaxgen.report.plots.style import ACCENT, PLAIN, axes_of, legend_above
 from jaxgen.results import formatting
 from jaxgen.results.collection import StoredRun
-from jaxgen.results.schema import Repetition
+from jaxgen.results.schema import RepeatedComparison, Repetition
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,7 +82,7 @@ def draw(run: StoredRun, *, name: str) -> Drawing | LeftOut:
     )
 
 
-def _measured(comparisons: Sequence[Repetition]) -> list[Measured]:
+def _measured(comparisons: Sequence[Repetition | RepeatedComparison]) -> list[Measured]:
     measured = []
     for comparison in comparisons:
         ratio = comparison.get("ratio")
