@@ -284,11 +284,11 @@ class TestForced:
             )
         assert few * (1 - PERCENTILE / 100) < 1 < many * (1 - PERCENTILE / 100)
 
-    def test_identical_tokens_stay_identical_and_the_distance_is_a_warning(self):
+    def test_the_same_tokens_from_other_distributions_are_different(self):
         found = agreement([[1, 2]], [[1, 2]], forced=told([[NEAR, FAR]]))
-        assert (found["status"], found["reasons"]) == ("identical", [])
-        (warning,) = found["warnings"]
-        assert warning.startswith("on the same tokens the arms' log-probabilities differ by ")
+        assert (found["status"], found["warnings"]) == ("different", [])
+        (reason,) = found["reasons"]
+        assert reason.startswith("on the same tokens the arms' log-probabilities differ by ")
 
     def test_the_figures_are_those_of_all_positions(self):
         forced = told([[0.25, 0.5], [0.125, None]], kl=[[0.5, 0.25], [0.75, None]])
