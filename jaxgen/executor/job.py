@@ -45,6 +45,8 @@ def joined_group(arms: Mapping[str, Arm], log: Path) -> Iterator[WorkerGroup]:
         try:
             # Devices are not shared: each machine of the job has one worker, which holds both arms.
             worker = Worker(process_of(run), log=printed, shares_device=False)
+            # At once: a conversion that fails must not leave the process behind.
+            stack.enter_context(worker)
             convert_before_joining(run, worker, log=printed)
             group = WorkerGroup([worker], rendezvous=[mesh_rendezvous(run.mesh)])
             stack.enter_context(group)

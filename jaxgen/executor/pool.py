@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import random
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -31,19 +32,22 @@ class ArmFailed(Exception):
         self.record = record
 
 
-def start_order(arms: Mapping[str, Arm], process: int) -> dict[str, Arm]:
+def start_order(arms: Mapping[str, Arm], process: int, *, seed: int) -> dict[str, Arm]:
     """Return the arms in the order in which a pair of processes starts, loads and warms them.
 
-    The order alternates from pair to pair: of two equal arms the one that always came first
-    measured 0.6 % slower over fourteen pairs of processes (the self-test of 22 November 2026), a
-    draw that no number of pairs in the same processes averages out.
+    Who starts first may be worth a part of a percent, which no number of blocks in the same
+    processes averages out. The order alternates from pair to pair, so that an even number of pairs
+    cancels it; who is first in the first pair is drawn, so that it is not always the candidate.
 
     Args:
         arms: by name.
         process: the number of the pair of processes.
+        seed: `measure.seed`.
     """
-    names = list(arms)
-    if process % 2:
+    names = sorted(arms)
+    # A generator of its own: the order of starting must not follow that of the trials.
+    draw = random.Random(f"who starts first: {seed}").getrandbits(1)
+    if (draw + process) % 2:
         names.reverse()
     return {name: arms[name] for name in names}
 
@@ -159,23 +163,27 @@ class Pool:
         self.isolation = Isolation.shared
 
     def _start(self) -> None:
-        """Start the first arm's worker, and then the second's: `auto` needs the platform."""
+        """Start the processes of all arms at once, and then ask the first one where it runs."""
         self._refuse_unequal_meshes()
         first, *others = self._arms
         # Before the platform is known: a device that may be shared must not be taken as a whole.
         may_share = bool(others) and self.isolation is not Isolation.shared
-        self._launch(first, shares_device=may_share)
-        environment = self.call(first, "hello")
-        self.environments[first] = environment
-        self.isolation = self._settled_isolation(environment["platform"])
+        # All import at the same time, which takes on two cores as long as one import alone.
+        # `auto` needs the platform, which only jax knows: a process that turns out to be one too
+        # many has imported, but has not touched the device.
+        started = {}
+        for arm in self._arms if may_share else [first]:
+            started[arm] = self._launch(arm, shares_device=may_share)
+        self._greet(first, started[first])
+        self.isolation = self._settled_isolation(self.environments[first]["platform"])
         for arm in others:
             if self.isolation is Isolation.separate:
-                # The first one has answered by now: two imports of jax do not share the cores.
-                self._launch(arm, shares_device=True)
-                self.environments[arm] = self.call(arm, "hello")
-            else:
-                self._workers[arm] = self._workers[first]
-                self.environments[arm] = environment
+                self._greet(arm, started[arm])
+                continue
+            for worker in started.get(arm, ()):
+                worker.close(timeout_s=0.0)
+            self._workers[arm] = self._workers[first]
+            self.environments[arm] = self.environments[first]
 
     def _settled_isolation(self, platform: str) -> Isolation:
         """Return `shared` or `separate`."""
@@ -199,25 +207,30 @@ class Pool:
                 "use measure.isolation=separate or auto"
             )
 
-    def _launch(self, arm: str, *, shares_device: bool) -> None:
-        """Start an arm's process, or the several processes of its mesh."""
+    def _launch(self, arm: str, *, shares_device: bool) -> list[Worker]:
+        """Start an arm's process, or the several processes of its mesh; they begin to import."""
         run = self._arms[arm].run
         settings = process_of(run)
         # The last one of a name counts, so that the caller's variables, such as a cold start's
         # cache folder, win over the arm's.
         process = dataclasses.replace(settings, env=(*settings.env, *self._environment))
         count = run.mesh.local_processes
+        workers = []
+        for _ in range(count):
+            worker = Worker(process, log=self._log, shares_device=shares_device or count > 1)
+            # At once: whatever fails from now on, the process ends with the pool.
+            workers.append(self._stack.enter_context(worker))
+        return workers
+
+    def _greet(self, arm: str, workers: list[Worker]) -> None:
+        """Wait until an arm's processes have started, joined where they are several, and ask."""
         try:
-            if count == 1:
-                worker = Worker(process, log=self._log, shares_device=shares_device)
+            if len(workers) == 1:
+                self._workers[arm] = workers[0]
             else:
-                workers = []
-                for _ in range(count):
-                    workers.append(Worker(process, log=self._log, shares_device=True))
-                # All start first, so that their imports of jax take the time of one; then one of
-                # them is asked.
-                convert_before_joining(run, workers[0], log=self._log)
-                worker = WorkerGroup(workers, rendezvous=local_rendezvous(count))
-            self._workers[arm] = self._stack.enter_context(worker)
+                convert_before_joining(self._arms[arm].run, workers[0], log=self._log)
+                group = WorkerGroup(workers, rendezvous=local_rendezvous(len(workers)))
+                self._workers[arm] = self._stack.enter_context(group)
         except WorkerFailure as failure:
             raise ArmFailed(arm, failure.record) from failure
+        self.environments[arm] = self.call(arm, "hello")

@@ -63,7 +63,7 @@ def _measure_all(
         # Each pair of processes gets its share of the time, however slow an earlier one was.
         until = start + study.max_seconds * (process + 1) / study.processes
         # Fresh processes draw anew what a start does to the arms; repetitions in one pair share it.
-        arms = start_order(experiment.arms, process)
+        arms = start_order(experiment.arms, process, seed=experiment.measure.seed)
         isolation = experiment.measure.isolation
         with Pool(arms, isolation=isolation, log=record.folder / LOG) as pool:
             if process == 0:

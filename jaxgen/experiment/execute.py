@@ -144,7 +144,7 @@ def measure_once(
     log = record.folder / LOG
     outcomes: list[Outcome] = []
     for process in range(plan.processes):
-        arms = start_order(experiment.arms, process)
+        arms = start_order(experiment.arms, process, seed=plan.seed)
         with Pool(arms, isolation=plan.isolation, log=log, group=group) as pool:
             session = Session(arms, pool, record, console, plan=plan, process=process)
             if process == 0:

@@ -90,7 +90,7 @@ def _measure_verdicts(
     assert isinstance(study, Selftest)
     assert section is not None
     number = _next_process(section, earlier)
-    arms = start_order(experiment.arms, number)
+    arms = start_order(experiment.arms, number, seed=experiment.measure.seed)
     isolation = experiment.measure.isolation
     with Pool(arms, isolation=isolation, log=record.folder / LOG) as pool:
         if process == 0:

@@ -11,6 +11,7 @@ import os
 import signal
 import time
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
@@ -35,12 +36,11 @@ def main(descriptor: int) -> None:
 
 def serve(connection: Connection) -> None:
     """Answer commands until the parent is gone."""
-    started = time.perf_counter()
 
     def send(message: dict) -> None:
         connection.send_bytes(json.dumps(message).encode())
 
-    server: Server | None = None
+    server, failure = _started(send)
     while True:
         try:
             message = json.loads(connection.recv_bytes())
@@ -50,16 +50,31 @@ def serve(connection: Connection) -> None:
             if server is not None:
                 server.leave()
             return
+        if server is None:
+            send({"error": failure})
+            continue
         try:
-            # Imported here, so that the clock of `import_s` runs already, and a failing import of
-            # jax reaches the parent as any other error does.
             from jaxgen.worker import commands
 
-            if server is None:
-                server = commands.Server(send, started=started)
             send({"value": commands.answer(server, message)})
         except Exception as error:
             send({"error": describe(error, _cause_of(error, server))})
+
+
+def _started(send: Callable[[dict], None]) -> tuple["Server | None", dict[str, Any] | None]:
+    """Import jax, without waiting for a first command; return the server, or why there is none.
+
+    The processes of two arms import at the same time then, whichever is spoken to first. The
+    devices are left alone: a job must be joined before they are asked for.
+    """
+    begin = time.perf_counter()
+    try:
+        # Imported here, so that it is timed, and a failing import of jax reaches the parent as any
+        # other error does.
+        from jaxgen.worker import commands
+    except Exception as error:
+        return None, describe(error)
+    return commands.Server(send, import_s=time.perf_counter() - begin), None
 
 
 def describe(error: Exception, cause: str = "") -> dict[str, Any]:

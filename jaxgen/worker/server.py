@@ -1,7 +1,6 @@
 """What a worker process holds from command to command, and the commands that are about the process.
 
-This module imports jax. `worker.main`, where the process begins, imports it late: its clock of
-`import_s` must have started before.
+This module imports jax. `worker.main`, where the process begins, imports it late, and times that.
 """
 
 import os
@@ -33,7 +32,7 @@ class Server:
 
     Args:
         send: sends a message to the parent.
-        started: when the process began, by `time.perf_counter`, in seconds.
+        import_s: how long the process took to import jax and this package, in seconds.
 
     Attributes:
         arms: the loaded arms by name.
@@ -41,9 +40,9 @@ class Server:
         peer: this process's part in a job of several processes; null outside of one.
     """
 
-    def __init__(self, send: Send, *, started: float):
+    def __init__(self, send: Send, *, import_s: float):
         self._send = send
-        self._started = started
+        self._import_s = import_s
         self._environment: dict[str, Any] | None = None
         self.arms: dict[str, LoadedArm] = {}
         self.ledger = Ledger()
@@ -54,8 +53,10 @@ class Server:
         if self._environment is None:
             # Not before the first `hello`: asking for devices starts jax, and a job must be
             # joined before that.
+            start = time.perf_counter()
             environment = capture()
-            import_s = time.perf_counter() - self._started
+            # The start of the backend counts too; waiting for the other arm's process does not.
+            import_s = self._import_s + time.perf_counter() - start
             self._environment = {**environment, "import_s": import_s}
         return {**self._environment, "pid": os.getpid()}
 

@@ -1,6 +1,8 @@
 """How a worker process serves: answers, progress, and what it makes of an exception."""
 
+import contextlib
 import json
+import sys
 import threading
 from multiprocessing import Pipe
 
@@ -39,8 +41,8 @@ def test_an_exception_is_described_by_kind_and_in_one_line(error, kind, message)
 class StandInServer:
     """Takes the place of `Server`."""
 
-    def __init__(self, send, *, started):
-        assert started > 0
+    def __init__(self, send, *, import_s):
+        assert import_s >= 0
         self.send = send
 
     def leave(self):
@@ -59,30 +61,44 @@ def answer(server, message):
     return message["command"]
 
 
+def _end(ours, theirs, serving):
+    ours.close()
+    serving.join(PATIENCE_S)
+    theirs.close()
+    assert not serving.is_alive()
+
+
 class TestServe:
     @pytest.fixture
-    def ask(self, monkeypatch):
-        """Send a message to a serving thread and return all that it sends back."""
+    def ask_of(self):
+        """Start a serving thread; return how to send it a message and get all that it answers."""
+        with contextlib.ExitStack() as stack:
+
+            def start():
+                ours, theirs = Pipe()
+                serving = threading.Thread(target=serve, args=(theirs,))
+                serving.start()
+                stack.callback(_end, ours, theirs, serving)
+
+                def asked(**message):
+                    ours.send_bytes(json.dumps(message).encode())
+                    messages = []
+                    while ours.poll(PATIENCE_S):
+                        messages.append(json.loads(ours.recv_bytes()))
+                        if "progress" not in messages[-1]:
+                            return messages
+                    raise AssertionError(f"no answer after {messages}")
+
+                return asked
+
+            yield start
+
+    @pytest.fixture
+    def ask(self, monkeypatch, ask_of):
+        """Send a message to a serving thread with a stand-in for the server."""
         monkeypatch.setattr("jaxgen.worker.commands.Server", StandInServer)
         monkeypatch.setattr("jaxgen.worker.commands.answer", answer)
-        ours, theirs = Pipe()
-        serving = threading.Thread(target=serve, args=(theirs,))
-        serving.start()
-
-        def asked(**message):
-            ours.send_bytes(json.dumps(message).encode())
-            messages = []
-            while ours.poll(PATIENCE_S):
-                messages.append(json.loads(ours.recv_bytes()))
-                if "progress" not in messages[-1]:
-                    return messages
-            raise AssertionError(f"no answer after {messages}")
-
-        yield asked
-        ours.close()
-        serving.join(PATIENCE_S)
-        theirs.close()
-        assert not serving.is_alive()
+        return ask_of()
 
     def test_an_answer_follows_its_progress(self, ask):
         assert ask(command="load", arm="candidate") == [
@@ -94,3 +110,22 @@ class TestServe:
         (message,) = ask(command="fail", arm="candidate")
         assert (message["error"]["kind"], message["error"]["message"]) == ("user", "it is wrong")
         assert ask(command="hello", arm="candidate")[-1] == {"value": "hello"}
+
+    def test_an_import_that_fails_is_the_answer_to_every_command(self, monkeypatch, ask_of):
+        monkeypatch.delattr("jaxgen.worker.commands")
+        monkeypatch.setitem(sys.modules, "jaxgen.worker.commands", None)
+        ask = ask_of()
+        for command in ("hello", "load"):
+            (message,) = ask(command=command, arm="candidate")
+            assert message["error"]["kind"] == "ModuleNotFoundError"
+
+    def test_it_imports_before_it_is_asked_anything(self, monkeypatch, ask_of):
+        imported = threading.Event()
+
+        def server(send, *, import_s):
+            imported.set()
+            return StandInServer(send, import_s=import_s)
+
+        monkeypatch.setattr("jaxgen.worker.commands.Server", server)
+        ask_of()
+        assert imported.wait(PATIENCE_S)
