@@ -8,7 +8,7 @@ from typing import Any
 from jaxgen.console.progress import Console
 from jaxgen.errors import UserError
 from jaxgen.executor.pool import Pool
-from jaxgen.experiment import loaded_arms, output_check
+from jaxgen.experiment import loaded_arms, output_check, second_clock
 from jaxgen.experiment.trials import Trials
 from jaxgen.measure.case import Facts, Outcome, better
 from jaxgen.measure.samples import Samples
@@ -152,6 +152,7 @@ class Session:
                 self._show(outcome, case=case, is_compared=True)
             raise
         self._keep_peaks("host_peak_rss_bytes")
+        second_clock.note(self._record, trials.clocks, case=case)
         return trials
 
     def add_trials(self, outcome: Outcome, trials: Trials) -> None:
@@ -220,10 +221,7 @@ class Session:
             self.probe(outcome, case=case)
 
     def _keep_peaks(self, name: str) -> None:
-        """Keep the most memory until now.
-
-        A device's account cannot be begun anew: a later case's may be that of earlier probes.
-        """
+        """Keep the most memory until now: a device's account cannot be begun anew."""
         latest = self._pool.call_all("peaks")
         for arm, peaks in self.peaks.items():
             peaks["device_reason"] = latest[arm]["device_reason"]

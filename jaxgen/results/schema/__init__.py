@@ -11,6 +11,7 @@ from typing import Any
 from jaxgen.results.schema.arms import (
     ArmResult,
     CacheUse,
+    ClockFacts,
     Compile,
     Failure,
     MeasuredArm,
@@ -55,6 +56,7 @@ __all__ = [
     "CacheUse",
     "Calibration",
     "CaseResult",
+    "ClockFacts",
     "Comparison",
     "Compile",
     "Direction",

@@ -61,6 +61,19 @@ class Roofline(TypedDict):
     prefill: NotRequired[PrefillRoofline]
 
 
+class ClockFacts(TypedDict):
+    """The arm's clock against the parent's in one pair of processes; seconds of one trial."""
+
+    claimed_s: float
+    wall_s: float
+    # What the worker did while no call's clock ran, and a request for calls that made none.
+    beside_s: float
+    without_calls_s: float
+    # Share of `wall_s` that neither explains, and the smallest error of the clock to be found.
+    unexplained: float
+    smallest_error: float
+
+
 class CacheUse(TypedDict):
     """How the KV cache was used; further keys are those of a workload's own."""
 
@@ -87,6 +100,8 @@ class MeasuredArm(TypedDict):
     roofline: NotRequired[Roofline]
     workload: NotRequired[Work]
     capture: NotRequired[dict[str, Any] | None]
+    # One for each pair of processes.
+    clock: NotRequired[list[ClockFacts]]
 
 
 class Weights(TypedDict):
