@@ -1,4 +1,7 @@
-"""The parent's own clock around the requests of the trials, which the arms' clocks are held to."""
+"""What the parent sees of each trial: its time by the parent's own clock, and the machine's load.
+
+The arms' clocks are held to that one.
+"""
 
 import dataclasses
 import time
@@ -6,9 +9,11 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from jaxgen.executor.pool import Pool
+from jaxgen.experiment.trial_load import TrialLoad
 from jaxgen.measure.clock_check import ClockCheck, TimedTrial, check
 from jaxgen.results.record import Record
 from jaxgen.results.schema import ClockFacts
+from jaxgen.results.schema.trials import Surroundings
 
 MOST_EMPTY = 5
 """So many requests without calls are made of each arm: they take time from the trials."""
@@ -16,7 +21,7 @@ LEAST_EMPTY = 3
 
 
 class SecondClock:
-    """Times the requests of one case in one pair of processes.
+    """Makes and times the requests of one case in one pair of processes.
 
     Args:
         pool: the workers.
@@ -29,8 +34,9 @@ class SecondClock:
         self._trials: dict[str, list[TimedTrial]] = {}
         self._without_calls: dict[str, list[TimedTrial]] = {}
         self._repeats: dict[str, int] = {}
+        self._load: TrialLoad | None = None
 
-    def trial(self, arm: str, *, repeats: int) -> tuple[Any, float | None]:
+    def trial(self, arm: str, *, repeats: int) -> tuple[Any, Surroundings]:
         """Have an arm make a trial.
 
         Args:
@@ -38,20 +44,25 @@ class SecondClock:
             repeats: calls in the trial.
 
         Returns:
-            The worker's answer, and the seconds from the request until the calls were done; null
-            where the worker did not say when that was.
+            The worker's answer, and what the parent saw: the seconds from the request until the
+            calls were done, null where the worker did not say when that was; and the load.
         """
         self._repeats[arm] = repeats
-        return self._timed(arm, "trial", repeats)
+        load = self._load or TrialLoad()
+        # Of a block's first trial the load is counted from here on, of others from the one before.
+        self._load = load
+        answer, wall_s = self._timed(arm, "trial", repeats)
+        return answer, {"wall_s": wall_s, **load.since_last()}
 
-    def add(self, arm: str, trial: Mapping[str, Any], wall_s: float | None) -> None:
+    def add(self, arm: str, trial: Mapping[str, Any], seen: Surroundings) -> None:
         """Add a trial that counts: a void one is no measurement.
 
         Args:
             arm: its name.
             trial: the worker's answer.
-            wall_s: as `trial` gave it.
+            seen: as `trial` gave it.
         """
+        wall_s = seen.get("wall_s")
         if wall_s is None:
             return
         timed = TimedTrial(sum(trial["call_s"]), trial["beside_s"], wall_s)
@@ -59,6 +70,7 @@ class SecondClock:
 
     def after_block(self) -> None:
         """Make a request without calls of each arm, while there are few of them."""
+        self._load = None
         for arm in self._trials:
             if len(self._without_calls.get(arm, ())) < MOST_EMPTY:
                 self._ask_without_calls(arm)

@@ -171,7 +171,7 @@ class Trials:
     def _trial(self, arm: str, *, block: int, pair: int, position: int) -> None:
         """Make one trial that counts; a void one is kept in the file and made again."""
         while True:
-            trial, wall_s = self._second_clock.trial(arm, repeats=self.repeats)
+            trial, seen = self._second_clock.trial(arm, repeats=self.repeats)
             void = self._is_void(arm, trial["compile_events"])
             row: TrialRow = {
                 "process": self._process,
@@ -186,14 +186,14 @@ class Trials:
                 "functions": trial["functions"],
                 "metrics": trial["metrics"],
                 "call_s": trial["call_s"],
-                "wall_s": wall_s,
+                **seen,
             }
             self._samples.add(row)
             self._on_trial(row)
             if trial["answers"] not in self._distinct_outputs[arm]:
                 self._distinct_outputs[arm].append(trial["answers"])
             if not void:
-                self._second_clock.add(arm, trial, wall_s)
+                self._second_clock.add(arm, trial, seen)
                 return
             self._voids[arm] += 1
             if self._too_many_voids():

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 TOLERANCE = 0.03
 """Share of a trial that may be unexplained: on a busy machine each reply is a little late."""
 MOST_SURPLUS = 0.01
-"""Share of a trial that may be claimed beyond its time: with right clocks there is none, as every call
-lies within its request."""
+"""Share of a trial that may be claimed beyond its time: with right clocks there is none, as every
+call lies within its request."""
 LATE_REPLY_S = 0.02
 """So late a reply may be noticed on a busy machine; of some trials at least one is in time."""
 MOST_BESIDE = 2.0

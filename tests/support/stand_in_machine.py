@@ -16,7 +16,7 @@ def same_experiment(study, **plan):
     """An arm and itself, in a study."""
     one = arm("candidate")
     arms = {name: dataclasses.replace(one, name=name) for name in ("candidate", "baseline")}
-    return Experiment(arms=arms, study=study, measure=Measure(**plan))
+    return Experiment(arms=arms, study=study, measure=Measure(**{"max_foreign_load": 1.0, **plan}))
 
 
 class Machine:

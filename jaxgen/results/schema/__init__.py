@@ -11,7 +11,6 @@ from typing import Any
 from jaxgen.results.schema.arms import (
     ArmResult,
     CacheUse,
-    ClockFacts,
     Compile,
     Failure,
     MeasuredArm,
@@ -46,7 +45,7 @@ from jaxgen.results.schema.run import (
     Spread,
     Stability,
 )
-from jaxgen.results.schema.trials import TrialRow
+from jaxgen.results.schema.trials import ClockFacts, TrialLoadFacts, TrialRow
 from jaxgen.results.schema.types import Direction
 
 __all__ = [
@@ -82,6 +81,7 @@ __all__ = [
     "Spread",
     "Stability",
     "Startup",
+    "TrialLoadFacts",
     "TrialRow",
     "WatchedCall",
     "Weights",

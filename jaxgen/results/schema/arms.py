@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, NotRequired, TypedDict
 
+from jaxgen.results.schema.trials import ClockFacts, TrialLoadFacts
 from jaxgen.results.schema.types import FILLED, Count, Direction
 
 
@@ -61,19 +62,6 @@ class Roofline(TypedDict):
     prefill: NotRequired[PrefillRoofline]
 
 
-class ClockFacts(TypedDict):
-    """The arm's clock against the parent's in one pair of processes; seconds of one trial."""
-
-    claimed_s: float
-    wall_s: float
-    # What the worker did while no call's clock ran, and a request for calls that made none.
-    beside_s: float
-    without_calls_s: float
-    # Share of `wall_s` that neither explains, and the smallest error of the clock to be found.
-    unexplained: float
-    smallest_error: float
-
-
 class CacheUse(TypedDict):
     """How the KV cache was used; further keys are those of a workload's own."""
 
@@ -102,6 +90,7 @@ class MeasuredArm(TypedDict):
     capture: NotRequired[dict[str, Any] | None]
     # One for each pair of processes.
     clock: NotRequired[list[ClockFacts]]
+    load: NotRequired[TrialLoadFacts]
 
 
 class Weights(TypedDict):
