@@ -1,8 +1,7 @@
 """The whole story of a run, top to bottom: from a composed experiment to a result on disk.
 
 `execute` opens the record and sees that it is closed, whatever happens. `measure_once` is what
-happens in between, step by step. A job of several processes, in which all of that happens once and
-the other processes follow, comes last. No jax here: workers hold the devices.
+happens in between, step by step. A job of several processes comes last. No jax here.
 """
 
 import contextlib
@@ -212,6 +211,7 @@ def _judge(
     """Say what may be said of the measurement, and hold it against the gate."""
     for case, outcome in enumerate(outcomes):
         judge.judge_case(experiment, record, outcome, case=case)
+        machine_load.judge(record, outcome.samples, case=case, plan=experiment.measure)
     judge.advise(record)
     if record.result["cases"]:
         judge.judge_grid(record)

@@ -1,13 +1,27 @@
-"""What else used the machine during a run: other programs make the figures noisier."""
+"""What else used the machine during a run: other programs make the figures noisier, or worthless.
+
+Above `measure.max_foreign_load` a run waits before its trials; where the trials themselves had so
+much company, their verdict is no better than `inconclusive`.
+"""
 
 import dataclasses
+import time
+from collections.abc import Iterable
 from typing import Any
 
+from jaxgen.console.progress import Console
 from jaxgen.machine import cpu_load
 from jaxgen.machine.device_load import foreign_device_load
+from jaxgen.measure.samples import Samples
 from jaxgen.results.record import Record
+from jaxgen.results.schema import CaseResult, Result, TrialLoadFacts, TrialRow
+from jaxgen.specs.measure import Measure
 
 NOISY_SHARE = 0.05  # of the processor, by other programs
+LOOK_S = 1.0
+"""How long the machine is watched before it is called quiet or busy."""
+
+_CLAIMS = ("faster", "slower", "equivalent")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +46,36 @@ class Load:
 def before_workers() -> Load:
     """Return the load of the accelerator; called before this run's workers use it."""
     return Load(foreign_device_load())
+
+
+def wait_until_quiet(plan: Measure, record: Record, console: Console) -> None:
+    """Wait until other programs use no more of the processor than `measure.max_foreign_load`.
+
+    After `measure.max_wait_s` seconds the run goes on all the same. Where the load cannot be known
+    there is nothing to wait for.
+
+    Args:
+        plan: of the measurement.
+        record: gets a note where it was waited.
+        console: shows how long.
+    """
+    if plan.max_wait_s == 0 or plan.max_foreign_load >= 1:
+        return
+    share = _watched_share()
+    if share is None or share <= plan.max_foreign_load:
+        return
+    start = time.monotonic()
+    with console.stage("both", "wait until other programs use less of the processor") as progress:
+        while share is not None and share > plan.max_foreign_load:
+            waited_s = time.monotonic() - start
+            if waited_s >= plan.max_wait_s:
+                break
+            progress(f"others use {share:.0%}, waited s", round(waited_s), round(plan.max_wait_s))
+            share = _watched_share()
+    waited = f"waited {time.monotonic() - start:.0f} s for a quiet machine"
+    if share is not None and share > plan.max_foreign_load:
+        waited += f" in vain: other programs used {share:.0%} of the processor to the end"
+    record.note(waited)
 
 
 def note(record: Record, load: Load) -> None:
@@ -60,3 +104,87 @@ def note(record: Record, load: Load) -> None:
         )
     if device and (device["foreign_processes"] or device["utilisation"]):
         record.note("other programs use the device: the figures are noisier for it")
+
+
+def judge(record: Record, samples: Samples, *, case: int, plan: Measure) -> None:
+    """Put the load of each arm's trials into its section; take back a verdict that rests on it.
+
+    Args:
+        record: of the run, with the verdict of the case.
+        samples: all trials of the case.
+        case: the number of the case.
+        plan: of the measurement.
+    """
+    rows = []
+    for arm in record.result["arms"]:
+        of_arm = samples.valid(arm)
+        record.arm_section(arm, case=case)["load"] = load_of(of_arm)
+        rows += of_arm
+    facts = load_of(rows)
+    _note_throttling(record, facts)
+    share = facts["foreign_cpu_share"]
+    if share is None or share <= NOISY_SHARE:
+        return
+    if plan.max_foreign_load >= 1:
+        record.note(
+            f"other programs used {share:.0%} of the processor during the trials, which "
+            "measure.max_foreign_load=1 accepts"
+        )
+    elif share > plan.max_foreign_load:
+        _doubt(record, record.section(case), share, plan)
+
+
+def load_of(rows: Iterable[TrialRow]) -> TrialLoadFacts:
+    """Return what else used the processor during some trials; null where it is not known."""
+    trials = list(rows)
+    available_s = _sum(trials, "available_cpu_s")
+    throttled_s = _sum(trials, "throttled_s")
+    throttled_trials = None
+    if throttled_s is not None:
+        throttled_trials = sum((trial.get("throttled_s") or 0) > 0 for trial in trials)
+    return {
+        "foreign_cpu_share": cpu_load.share_of(available_s, _sum(trials, "foreign_cpu_s")),
+        "steal_share": cpu_load.share_of(available_s, _sum(trials, "steal_s")),
+        "throttled_s": throttled_s,
+        "throttled_trials": throttled_trials,
+    }
+
+
+def _sum(trials: Iterable[TrialRow], key: str) -> float | None:
+    """Return the sum over all trials that know the figure; null where none does."""
+    figures = [trial.get(key) for trial in trials]
+    known = [figure for figure in figures if isinstance(figure, int | float)]
+    return sum(known) if known else None
+
+
+def _note_throttling(record: Record, facts: TrialLoadFacts) -> None:
+    if facts["throttled_trials"]:
+        record.note(
+            f"the container's limit of processor time stopped the run in "
+            f"{facts['throttled_trials']} trials, for {facts['throttled_s']:.2g} s in all: give it "
+            "more, or fewer threads"
+        )
+
+
+def _doubt(record: Record, section: Result | CaseResult, share: float, plan: Measure) -> None:
+    """Make a claim `inconclusive`, and say why; an invalid measurement stays invalid."""
+    busy = (
+        f"other programs used {share:.0%} of the processor during the trials, more than "
+        f"measure.max_foreign_load={plan.max_foreign_load:g} allows"
+    )
+    if section["verdict"] not in _CLAIMS:
+        record.note(busy)
+        return
+    measured = section["verdict_reason"]
+    section["verdict"] = "inconclusive"
+    section["verdict_reason"] = (
+        f"{busy}: measure again on a quieter machine, or accept this one with "
+        f"measure.max_foreign_load=1; what was measured: {measured}"
+    )
+
+
+def _watched_share() -> float | None:
+    """Watch the processor for a moment; return the share that other programs used."""
+    before = cpu_load.snapshot()
+    time.sleep(LOOK_S)
+    return cpu_load.foreign_cpu_share(before, cpu_load.snapshot())

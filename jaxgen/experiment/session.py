@@ -8,7 +8,7 @@ from typing import Any
 from jaxgen.console.progress import Console
 from jaxgen.errors import UserError
 from jaxgen.executor.pool import Pool
-from jaxgen.experiment import loaded_arms, output_check
+from jaxgen.experiment import loaded_arms, machine_load, output_check, second_clock
 from jaxgen.experiment.trials import Trials
 from jaxgen.measure.case import Facts, Outcome, better
 from jaxgen.measure.samples import Samples
@@ -142,6 +142,7 @@ class Session:
             on_trial=self._after_trial,
             on_block=functools.partial(self._after_block, outcome, case=case),
         )
+        machine_load.wait_until_quiet(self._plan, self._record, self._console)
         # The account of the process's memory is begun anew: it is to be that of the trials alone.
         self._pool.call_all("reset_peaks")
         try:
@@ -152,6 +153,7 @@ class Session:
                 self._show(outcome, case=case, is_compared=True)
             raise
         self._keep_peaks("host_peak_rss_bytes")
+        second_clock.note(self._record, trials.clocks, case=case)
         return trials
 
     def add_trials(self, outcome: Outcome, trials: Trials) -> None:
@@ -220,10 +222,7 @@ class Session:
             self.probe(outcome, case=case)
 
     def _keep_peaks(self, name: str) -> None:
-        """Keep the most memory until now.
-
-        A device's account cannot be begun anew: a later case's may be that of earlier probes.
-        """
+        """Keep the most memory until now: a device's account cannot be begun anew."""
         latest = self._pool.call_all("peaks")
         for arm, peaks in self.peaks.items():
             peaks["device_reason"] = latest[arm]["device_reason"]

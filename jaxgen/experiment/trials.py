@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxgen.executor.pool import Pool
+from jaxgen.experiment import second_clock
+from jaxgen.experiment.second_clock import SecondClock
 from jaxgen.measure import schedule
+from jaxgen.measure.clock_check import ClockCheck
 from jaxgen.measure.samples import Samples
 from jaxgen.results.schema import TrialRow
 from jaxgen.specs.arm import Arm, names_of
@@ -35,6 +38,7 @@ class Trials:
         blocks: how many were measured.
         stopped_because: why no further block was measured.
         dirty: what spoilt the measurement.
+        clocks: of each arm, how its clock compares with the parent's.
         notes: what the reader must know of compiles.
     """
 
@@ -63,10 +67,12 @@ class Trials:
         self._names = names_of(arms)
         self._voids = dict.fromkeys(arms, 0)
         self._distinct_outputs: dict[str, list] = {arm: [] for arm in arms}
+        self._second_clock = SecondClock(pool, case=case)
         self.repeats = 1
         self.blocks = 0
         self.stopped_because: str | None = None
         self.dirty: list[str] = []
+        self.clocks: dict[str, ClockCheck] = {}
         self.notes: list[str] = []
 
     def run(self, *, call_s: Mapping[str, float] | None) -> None:
@@ -84,12 +90,15 @@ class Trials:
         start = time.monotonic()
         for number in itertools.count():
             self._block(self._first_block + number, pairs=pairs)
+            self._second_clock.after_block()
             self.blocks = number + 1
             self._on_block(number, pairs)
             self.stopped_because = self._reason_to_stop(elapsed_s=time.monotonic() - start)
             if self.stopped_because:
                 break
         self._explain_compiles()
+        self.clocks = self._second_clock.checks()
+        self.dirty += second_clock.problems(self.clocks, self._names)
 
     def changed_outputs(self, outputs: Mapping[str, list[dict[str, Any]]]) -> list[str]:
         """Return a sentence for each arm that wrote something else in a trial.
@@ -162,7 +171,7 @@ class Trials:
     def _trial(self, arm: str, *, block: int, pair: int, position: int) -> None:
         """Make one trial that counts; a void one is kept in the file and made again."""
         while True:
-            trial = self._pool.call(arm, "trial", case=self._case, repeats=self.repeats)
+            trial, seen = self._second_clock.trial(arm, repeats=self.repeats)
             void = self._is_void(arm, trial["compile_events"])
             row: TrialRow = {
                 "process": self._process,
@@ -177,12 +186,14 @@ class Trials:
                 "functions": trial["functions"],
                 "metrics": trial["metrics"],
                 "call_s": trial["call_s"],
+                **seen,
             }
             self._samples.add(row)
             self._on_trial(row)
             if trial["answers"] not in self._distinct_outputs[arm]:
                 self._distinct_outputs[arm].append(trial["answers"])
             if not void:
+                self._second_clock.add(arm, trial, seen)
                 return
             self._voids[arm] += 1
             if self._too_many_voids():

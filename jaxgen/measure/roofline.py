@@ -87,6 +87,7 @@ def decode_step(
     element: ElementBytes,
     incremental: bool,
     rows: int,
+    width: int,
     longest: int,
     new_tokens: int,
     capacity: int,
@@ -98,12 +99,12 @@ def decode_step(
         cache: its `depth` rule says how many slots each step reads.
         incremental: as the cache's kind has it: a step is fed the newest token alone, else the
             whole prefix.
+        width: what the batch's prompts are padded to, by a bucket or by the cache.
         longest: tokens of the longest prompt in the batch.
         new_tokens: generated per row, the one of the prefill included.
         capacity: tokens that a row of the cache has room for.
         first: of the steps that count; 1 is the decode's first.
     """
-    width = cache.prompt_width(longest, capacity)
     # Each step reads one slot more than the one before, so that no single depth stands for all.
     steps = []
     for taken in range(first, new_tokens):
@@ -127,11 +128,10 @@ def prefill_step(
     element: ElementBytes,
     incremental: bool,
     rows: int,
-    longest: int,
+    width: int,
     capacity: int,
 ) -> Step:
-    """Count the prefill of one batch, padded as the cache has it; arguments as of `decode_step`."""
-    width = cache.prompt_width(longest, capacity)
+    """Count the prefill of one batch; arguments as of `decode_step`."""
     slots = cache.reserved([capacity], capacity)
     return forward(
         architecture, element, rows=rows, tokens=width, depth=width, kept=incremental, slots=slots

@@ -149,7 +149,7 @@ def _trial(row: Mapping[str, str]) -> Trial:
     metrics: dict[str, float | None] = {}
     for name, cell in row.items():
         # All other columns are metrics, which every workload names for itself.
-        if name not in (*trials.POSITION, *trials.EVENTS):
+        if name not in (*trials.POSITION, *trials.EVENTS, *trials.SURROUNDINGS):
             metrics[name] = float(cell) if cell else None
     return Trial(
         case=int(row.get("case", 0)),  # older files of this version have no cases

@@ -153,7 +153,7 @@ class Record:
             writer = csv.writer(file, lineterminator="\n")
             if is_new:
                 writer.writerow(columns)
-            writer.writerow([cells[column] for column in columns])
+            writer.writerow([cells.get(column) for column in columns])
 
     def show(
         self,

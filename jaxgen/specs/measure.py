@@ -54,6 +54,10 @@ class Measure:
         profile: record one more, untimed trial of each arm with jax.profiler, and name its longest
             operations.
         dump_hlo: keep each arm's programs as text, as lowered and as compiled.
+        max_foreign_load: the largest share of the processor that other programs may use during the
+            trials; above it the verdict is `inconclusive`. 1 accepts any.
+        max_wait_s: before the trials, wait so many seconds at most until other programs use no
+            more than that; 0 does not wait.
         seed: of the order inside pairs.
     """
 
@@ -70,6 +74,8 @@ class Measure:
     startup: Startup | None = None
     profile: bool = False
     dump_hlo: bool = False
+    max_foreign_load: float = 0.2
+    max_wait_s: float = 30.0
     seed: int = 0
 
     def __post_init__(self):
@@ -80,6 +86,7 @@ class Measure:
             "warmup": 0,
             "min_trial_s": 0,
             "max_seconds": 0,
+            "max_wait_s": 0,
         }
         problems = []
         for key, low in least.items():
@@ -98,6 +105,11 @@ class Measure:
         # At 1 the lower end of the margin is a ratio of 0: nothing could ever be slower.
         if self.margin is not None and not 0 <= self.margin < 1:
             problems.append(f"measure.margin={self.margin} must be 0 or more and below 1, or null")
+        if not 0 < self.max_foreign_load <= 1:
+            problems.append(
+                f"measure.max_foreign_load={self.max_foreign_load} must be above 0 and at most 1 "
+                "(0.2 is 20 %; 1 accepts any load)"
+            )
         if problems:
             raise UserError.collected("impossible measurement", problems)
 

@@ -5,6 +5,7 @@ The workload says what a call is; this module says when it is made and what is n
 
 import gc
 import time
+from collections.abc import Callable
 from typing import Any
 
 from jaxgen.checkpoints.restore import Loaded
@@ -16,6 +17,10 @@ from jaxgen.specs.fault import Fault
 from jaxgen.specs.run import Run
 from jaxgen.workloads.faults import Faults
 from jaxgen.workloads.protocol import OutputRow, Workload
+
+
+def _nothing() -> None:
+    """Take no notice of the end of the calls."""
 
 
 class LoadedArm:
@@ -139,17 +144,22 @@ class LoadedArm:
         for arm in self.sharers:
             arm.engine.leaves = self.engine.leaves
 
-    def trial(self, case: int, repeats: int) -> dict[str, Any]:
+    def trial(
+        self, case: int, repeats: int, *, on_done: Callable[[], None] = _nothing
+    ) -> dict[str, Any]:
         """Make one trial.
 
         Args:
             case: the number of the case.
             repeats: calls in the trial.
+            on_done: called when the last call is over, before anything is made of the outputs.
 
         Returns:
             `metrics` of the trial; `compile_events` and `functions` compiled in it; `answers` of
-            the last call, tokens or scores alone; `call_s`, the seconds of each call.
+            the last call, tokens or scores alone; `call_s`, the seconds of each call by the arm's
+            clock; `beside_s`, those of the trial in which no call's clock ran.
         """
+        start_s = time.perf_counter()
         gc.collect()
         gc.disable()  # a collection would land in one arm's time or in the other's, by chance
         try:
@@ -157,16 +167,22 @@ class LoadedArm:
             # Each call has a clock of its own around it; what is between two calls counts in none.
             calls = [self.workload.call(case) for _ in range(repeats)]
             window = self._ledger.since(mark)
+            total_s = time.perf_counter() - start_s
+            on_done()
         finally:
             gc.enable()
         # Behind the ledger's window: making text of tokens is no part of a trial.
         rows = self.workload.outputs(case, calls[-1])
+        # What this trial left is no part of the next one's request.
+        gc.collect()
         return {
             "metrics": self.workload.measured(calls),
             "compile_events": window.events,
             "functions": window.functions,
             "answers": [row[self.run.workload.output_key] for row in rows],
             "call_s": [self.workload.call_s(call) for call in calls],
+            # By the true clock: the parent adds it to what the calls claim.
+            "beside_s": total_s - sum(self.workload.inside_s(call) for call in calls),
         }
 
     def inject_fault(self, fault: dict[str, Any]) -> None:

@@ -61,7 +61,18 @@ COMMANDS: dict[str, Command[Any]] = {
     "outputs": _of_arm(requests.OfCase, lambda arm, asked: arm.outputs(asked.case)),
     "move_to_new_buffers": _of_arm(requests.NoArguments, lambda arm, _: arm.move_to_new_buffers()),
     "inject_fault": _of_arm(requests.InjectFault, lambda arm, asked: arm.inject_fault(asked.fault)),
-    "trial": _of_arm(requests.Trial, lambda arm, asked: arm.trial(asked.case, asked.repeats)),
+    "trial": Command(
+        requests.Trial,
+        lambda server, arm, asked: server.arms[arm].trial(
+            asked.case, asked.repeats, on_done=server.calls_done
+        ),
+    ),
+    "without_calls": Command(
+        requests.Trial,
+        lambda server, arm, asked: diagnostics.without_calls(
+            server.arms[arm], asked.case, asked.repeats, on_done=server.calls_done
+        ),
+    ),
     # Of an arm, beside the trials.
     "logprobs": _of_arm(
         requests.Logprobs, lambda arm, asked: arm.logprobs(asked.tokens, asked.candidates)

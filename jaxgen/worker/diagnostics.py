@@ -3,7 +3,9 @@
 Each function carries out the command of its name; none runs while a trial does.
 """
 
-from collections.abc import Sequence
+import gc
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,36 @@ def compare_logits(
     return logit_comparison.compare_logits(
         arm.engine, rows, path, limits=limits, divergences=divergences
     )
+
+
+def without_calls(
+    arm: LoadedArm, case: int, repeats: int, *, on_done: Callable[[], None]
+) -> dict[str, float]:
+    """Do all that a trial does outside its calls' clock, and no call.
+
+    The parent times this: what a trial takes beside its calls is then known without any clock of
+    this process.
+
+    Args:
+        arm: the arm.
+        case: the number of the case.
+        repeats: calls that the trial would have.
+        on_done: called when all is done.
+
+    Returns:
+        `beside_s`, the seconds that it took.
+    """
+    start_s = time.perf_counter()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(repeats):
+            arm.workload.beside_call(case)
+        total_s = time.perf_counter() - start_s
+        on_done()
+    finally:
+        gc.enable()
+    return {"beside_s": total_s}
 
 
 def scale(arm: LoadedArm, case: int) -> dict[str, Any]:

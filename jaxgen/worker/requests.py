@@ -70,7 +70,7 @@ class Prepare:
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """For `trial`.
+    """For `trial` and `without_calls`.
 
     Attributes:
         case: the number of the case.

@@ -10,7 +10,7 @@ import jax
 
 from jaxgen.engine.continuous import Continuous, Request
 from jaxgen.engine.continuous_call import Call
-from jaxgen.engine.engine import Engine
+from jaxgen.engine.engine import Engine, Output
 from jaxgen.engine.program_use import Use
 from jaxgen.measure.roofline import Step
 from jaxgen.workloads import cost, timing
@@ -91,11 +91,10 @@ class Serving:
         # The clock stops when all outputs are ready, the cache included.
         jax.block_until_ready((call.cache, call.state))
         end_s = faults.clock()
-        outputs, decode_s, steps, ttft_s = [], 0.0, 0, 0.0
+        inside_s = time.perf_counter() - began_s
+        decode_s, steps, ttft_s = 0.0, 0, 0.0
         # Rows do not go in step: times are summed up request by request.
         for request in call.served:
-            reason = self._engine.finish_reason(request.tokens)
-            outputs.append((list(request.tokens), reason))
             ttft_s += request.first_s - start_s
             decode_s += request.end_s - request.first_s
             steps += len(request.tokens) - 1
@@ -105,9 +104,22 @@ class Serving:
             latency_s=end_s - start_s,
             decode_s=decode_s,
             steps=steps,
-            outputs=faults.outputs(outputs),
+            inside_s=inside_s,
+            outputs=faults.outputs(self._outputs_of(call)),
         )
         return TimedCall(timed, cache=self._cache_facts(call))
+
+    def _outputs_of(self, call: Call) -> list[Output]:
+        outputs = []
+        for request in call.served:
+            reason = self._engine.finish_reason(request.tokens)
+            outputs.append((list(request.tokens), reason))
+        return outputs
+
+    def beside_call(self, case: int) -> None:
+        """Make the empty cache of a call."""
+        del case
+        Call(self._shared, clock=self._faults.clock)
 
     def measured(self, calls: Sequence[TimedCall]) -> dict[str, float | None]:
         """Return the metrics of one trial.
@@ -127,6 +139,10 @@ class Serving:
     def call_s(self, call: TimedCall) -> float:
         """Return how long one call took, by the arm's clock."""
         return call.timed.latency_s
+
+    def inside_s(self, call: TimedCall) -> float:
+        """Return how long one call took, by the true clock."""
+        return call.timed.inside_s
 
     def facts(
         self,

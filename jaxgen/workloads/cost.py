@@ -38,7 +38,7 @@ def steps(
         # Weighted by how often each step ran, so that the mean is that of the clock.
         shape = _shape(engine, batch)
         prefills.append((roofline.prefill_step(**shape), 1))
-        decode = roofline.decode_step(**shape, new_tokens=new_tokens)
+        decode = roofline.decode_step(**shape, longest=batch.longest, new_tokens=new_tokens)
         if decode is not None:
             decodes.append((decode, new_tokens - 1))
     return {
@@ -53,7 +53,7 @@ def last_step(engine: Engine, batch: Batch) -> Step | None:
         return None
     # From the last of the planned steps on: that one alone.
     shape, most = _shape(engine, batch), batch.new_tokens
-    return roofline.decode_step(**shape, new_tokens=most, first=most - 1)
+    return roofline.decode_step(**shape, longest=batch.longest, new_tokens=most, first=most - 1)
 
 
 def kv_cache_bytes(engine: Engine, batch: Batch) -> int | None:
@@ -184,6 +184,7 @@ def _shape(engine: Engine, batch: Batch) -> dict[str, Any]:
         "element": byte_counts.ElementBytes.of(run.dtype, architecture),
         "incremental": caches.kind(run.cache).incremental,
         "rows": batch.rows // engine.cut.batch,
-        "longest": batch.longest,
+        # The batch's own: with token buckets the cache's rule is not what decided it.
+        "width": batch.prompt.shape[1],
         "capacity": batch.capacity,
     }

@@ -17,7 +17,7 @@ from jaxgen.measure.roofline import Step
 from jaxgen.workloads import cost, timing
 from jaxgen.workloads.codec import Codec
 from jaxgen.workloads.faults import Faults
-from jaxgen.workloads.prompts import Prompt
+from jaxgen.workloads.prompts import Prompt, at_depth
 from jaxgen.workloads.protocol import Case, OutputRow
 from jaxgen.workloads.timing import METRICS, Timed
 
@@ -111,6 +111,14 @@ class Generating:
             timed.append(dataclasses.replace(self._run(batch), captured=None))
         return timed
 
+    def beside_call(self, case: int) -> None:
+        """Make the empty caches of a call, and copy as many outputs to the host."""
+        for batch in self._batches[case]:
+            # Not waited for: what of it is not done when a call's clock starts, the clock has.
+            self._engine.empty_cache(batch)
+            # As many outputs, and ready: copying them waits for no work.
+            self._engine.outputs(batch, batch.state)
+
     def measured(self, calls: Sequence[list[Timed]]) -> dict[str, float | None]:
         """Return the metrics of one trial, as `timing.measured` defines them."""
         return timing.measured(
@@ -126,6 +134,10 @@ class Generating:
     def call_s(self, call: list[Timed]) -> float:
         """Return how long one call took, by the arm's clock."""
         return sum(timed.latency_s for timed in call)
+
+    def inside_s(self, call: list[Timed]) -> float:
+        """Return how long one call took, by the true clock."""
+        return sum(timed.inside_s for timed in call)
 
     def facts(
         self,
@@ -193,6 +205,7 @@ class Generating:
         # The clock stops when all outputs are ready, the cache included.
         jax.block_until_ready((cache, state))
         end_s = faults.clock()
+        inside_s = time.perf_counter() - began_s
         # Copied to the host behind the clock.
         outputs = engine.outputs(batch, state)
         return Timed(
@@ -201,6 +214,7 @@ class Generating:
             decode_s=end_s - first_s,
             # The first token is the prefill's; the longest row says how many steps the batch ran.
             steps=max(len(tokens) for tokens, _ in outputs) - 1,
+            inside_s=inside_s,
             outputs=faults.outputs(outputs),
             captured=state.captured,
         )
@@ -212,29 +226,6 @@ class Generating:
             limits=self._limits[case],
             capacity=self._capacity,
         )
-
-
-def at_depth(prompts: Sequence[Prompt], depth: int, *, rows: int) -> list[Prompt]:
-    """Return prompts of a given length, made of the given ones end to end, again and again.
-
-    Row r begins with the r-th of them, or, once all have had their turn, a token later, so that
-    rows differ.
-
-    Args:
-        prompts: of the run.
-        depth: tokens of each; one for 0.
-        rows: how many.
-    """
-    tokens = [list(prompt.tokens) for prompt in prompts]
-    # Real tokens and no zeros: what a model does with its input may depend on it.
-    deep = []
-    for row in range(rows):
-        later, first = divmod(row, len(tokens))
-        in_turn = itertools.cycle(tokens[first:] + tokens[:first])
-        endless = itertools.chain.from_iterable(in_turn)
-        part = itertools.islice(endless, later, later + max(depth, 1))
-        deep.append(Prompt(tokens=tuple(part)))
-    return deep
 
 
 def _tokens(

@@ -1,7 +1,9 @@
 """The prompts of a run, read from wherever the spec says, as token ids."""
 
 import dataclasses
+import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +59,29 @@ def read(spec: PromptsSpec, codec: Codec) -> list[Prompt]:
     if problems:
         raise UserError.collected("prompts cannot be used", problems)
     return prompts
+
+
+def at_depth(prompts: Sequence[Prompt], depth: int, *, rows: int) -> list[Prompt]:
+    """Return prompts of a given length, made of the given ones end to end, again and again.
+
+    Row r begins with the r-th of them, or, once all have had their turn, a token later, so that
+    rows differ.
+
+    Args:
+        prompts: of the run.
+        depth: tokens of each; one for 0.
+        rows: how many.
+    """
+    tokens = [list(prompt.tokens) for prompt in prompts]
+    # Real tokens and no zeros: what a model does with its input may depend on it.
+    deep = []
+    for row in range(rows):
+        later, first = divmod(row, len(tokens))
+        in_turn = itertools.cycle(tokens[first:] + tokens[:first])
+        endless = itertools.chain.from_iterable(in_turn)
+        part = itertools.islice(endless, later, later + max(depth, 1))
+        deep.append(Prompt(tokens=tuple(part)))
+    return deep
 
 
 def _builtin(spec: Builtin, codec: Codec) -> list[Prompt]:

@@ -53,6 +53,10 @@ class Workload(Protocol):
         """Call once, timed; what is returned is opaque to the caller."""
         ...
 
+    def beside_call(self, case: int) -> None:
+        """Do what `call` does outside its clock, such as making an empty cache."""
+        ...
+
     def measured(self, calls: Sequence[Any]) -> dict[str, float | None]:
         """Return the metrics of one trial: several calls."""
         ...
@@ -66,6 +70,10 @@ class Workload(Protocol):
 
     def call_s(self, call: Any) -> float:
         """Return how long one call took, by the arm's clock."""
+        ...
+
+    def inside_s(self, call: Any) -> float:
+        """Return how long the clock of one call ran, by the true clock."""
         ...
 
     def facts(self, case: int, call: Any, rows: Sequence[OutputRow]) -> dict[str, Any]:

@@ -38,11 +38,13 @@ class Timed:
 
     Attributes:
         latency_s: of the whole request.
+        inside_s: the same by the true clock, whatever the arm's own says.
         items: scored.
         scores: of each batch.
     """
 
     latency_s: float
+    inside_s: float
     items: int
     scores: tuple[jax.Array, ...]
 
@@ -112,13 +114,22 @@ class Scoring:
         latency_s = faults.clock() - start_s
         return Timed(
             latency_s=latency_s,
+            inside_s=time.perf_counter() - began_s,
             items=len(self._requests[case].rows),
             scores=scores,
         )
 
+    def beside_call(self, case: int) -> None:
+        """Do nothing: a request stands on the device before its clock starts."""
+        del case
+
     def call_s(self, call: Timed) -> float:
         """Return how long one call took, by the arm's clock."""
         return call.latency_s
+
+    def inside_s(self, call: Timed) -> float:
+        """Return how long one call took, by the true clock."""
+        return call.inside_s
 
     def measured(self, calls: Sequence[Timed]) -> dict[str, float | None]:
         """Return the metrics of one trial.

@@ -31,6 +31,7 @@ class Timed:
         latency_s: until everything was.
         decode_s: after the first tokens.
         steps: decode steps that took `decode_s`.
+        inside_s: from the clock's start to its end by the true clock, whatever the arm's own says.
         outputs: of each row.
         captured: activations, where any are kept.
     """
@@ -39,6 +40,7 @@ class Timed:
     latency_s: float
     decode_s: float
     steps: int
+    inside_s: float
     outputs: list[Output]
     captured: Captured | None = None
 

@@ -217,7 +217,7 @@ def test_a_long_prompt_writes_no_more_than_the_ring():
         "element": byte_counts.ElementBytes(4, 4),
         "incremental": True,
         "rows": 1,
-        "longest": 40,
+        "width": 48,
         "capacity": 64,
     }
     whole_text, last = (

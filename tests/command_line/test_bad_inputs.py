@@ -28,6 +28,7 @@ from support.small_runs import SMALL, read_result
 pytestmark = pytest.mark.slow
 
 TEXT = ["model=hf", "workload.max_new_tokens=4", "measure=quick"]
+TEXT += ["measure.max_foreign_load=1"]
 HF = [*TEXT, "prompts=synthetic", "prompts.length=5"]
 
 

@@ -82,6 +82,7 @@ JOINED = (
     *GENERATING,
     "measure=quick",
     "measure.max_seconds=1",
+    "measure.max_foreign_load=1",
     "baseline=off",
     "mesh=tensor",
     "mesh.num_processes=2",

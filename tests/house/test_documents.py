@@ -126,7 +126,7 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
         '"workload.max_new_tokens=4"'
     )
     names: dict[str, Any] = {}
-    quick = f'"measure=quick", {small}, "measure.trials=1"'
+    quick = f'"measure=quick", {small}, "measure.trials=1", "measure.max_foreign_load=1"'
     exec(block.replace('"measure=quick"', quick), names)
     assert names["engine"]
     assert names["result"].ratio > 0

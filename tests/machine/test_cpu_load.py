@@ -66,6 +66,33 @@ def test_a_window_without_length_has_no_share():
     )
 
 
+def test_a_limit_leaves_to_others_what_this_run_could_not_have_used(monkeypatch):
+    """Of 8 cores this run may use 2; others may use 6 without taking anything from it."""
+    monkeypatch.setattr(cpu_load, "_allowed_cpus", lambda: list(range(8)))
+    monkeypatch.setattr(cpu_load.cgroup, "cpu_limit", lambda: 2.0)
+    before = clocks(0.0, 0.0, pid1=0.0)
+    shares = []
+    for foreign_s in (50.0, 60.0, 65.0, 80.0):
+        after = clocks(80.0, foreign_s + 10.0, pid1=10.0)
+        shares.append(cpu_load.foreign_cpu_share(before, after))
+    assert shares == pytest.approx([0.0, 0.0, 0.25, 1.0])
+
+
+@on_linux
+def test_the_cores_that_this_process_may_use_count_and_steal_is_told(tmp_path, monkeypatch):
+    stat = tmp_path / "stat"
+    stat.write_text(
+        "cpu  1000 0 0 3000 0 0 0 90\ncpu0 100 0 0 200 0 0 0 30\ncpu1 900 0 0 100 0 0 0 60\n"
+    )
+    monkeypatch.setattr(cpu_load, "PROC_STAT", stat)
+    monkeypatch.setattr(cpu_load, "_allowed_cpus", lambda: [0])
+    ticks_per_s = os.sysconf("SC_CLK_TCK")
+    taken = cpu_load.snapshot()
+    assert taken["machine_cpu_s"] == pytest.approx(330 / ticks_per_s)
+    assert taken["busy_cpu_s"] == pytest.approx(130 / ticks_per_s)
+    assert taken["steal_s"] == pytest.approx(30 / ticks_per_s)
+
+
 @on_linux
 def test_idle_and_iowait_are_not_busy_and_steal_is(tmp_path, monkeypatch):
     stat = tmp_path / "stat"

@@ -33,6 +33,7 @@ WIDE = ElementBytes(weights=4, kv=2)
 
 def of_decode(cache, *, architecture=SMALL, incremental=True, new_tokens=3) -> Step:
     shape = {"rows": 2, "longest": 3, "new_tokens": new_tokens, "capacity": 8}
+    shape["width"] = cache.prompt_width(3, 8)
     step = roofline.decode_step(architecture, cache, element=WIDE, incremental=incremental, **shape)
     assert step is not None
     return step
@@ -103,7 +104,7 @@ def test_without_a_cache_the_prefix_is_computed_again_and_nothing_is_kept():
 
 def test_a_prefill_runs_the_padded_prompt_and_the_head_once_a_row():
     step = roofline.prefill_step(
-        SMALL, Fixed(), element=WIDE, incremental=True, rows=2, longest=3, capacity=32
+        SMALL, Fixed(), element=WIDE, incremental=True, rows=2, width=16, capacity=32
     )
     width = 16
     assert step == Step(
@@ -113,7 +114,7 @@ def test_a_prefill_runs_the_padded_prompt_and_the_head_once_a_row():
 
 
 def test_one_token_has_no_decode_step():
-    shape = {"rows": 2, "longest": 3, "new_tokens": 1, "capacity": 8}
+    shape = {"rows": 2, "width": 3, "longest": 3, "new_tokens": 1, "capacity": 8}
     assert roofline.decode_step(SMALL, Dynamic(), element=WIDE, incremental=True, **shape) is None
 
 

@@ -112,8 +112,11 @@ class TestTrials:
             trial_row("baseline", block=2, pair=1, tokens_per_s=80.0, compile_events=3, void=True)
         )
         assert (record.folder / "trials.csv").read_text().splitlines() == [
-            "case,process,block,pair,position,arm,tokens_per_s,latency_s,compile_events,void,repeats",
-            "0,0,2,1,0,baseline,80.0,0.05,3,True,1",
+            (
+                "case,process,block,pair,position,arm,tokens_per_s,latency_s,compile_events,void,"
+                "repeats,wall_s,available_cpu_s,foreign_cpu_s,steal_s,throttled_s"
+            ),
+            "0,0,2,1,0,baseline,80.0,0.05,3,True,1,,,,,",
         ]
 
     def test_what_a_trial_could_not_measure_is_an_empty_field(self, record):

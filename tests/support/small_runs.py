@@ -28,6 +28,7 @@ SMALL = (
     "workload.ignore_eos=true",
     "measure=quick",
     "measure.max_seconds=2",
+    "measure.max_foreign_load=1",  # tests run beside other tests
 )
 """A whole run in the time that its workers take to start; the blocks end after three."""
 
@@ -37,6 +38,7 @@ SCORING = (
     "workload.query=[3,1,4,1,5]",
     "workload.items=[[9],[2,6]]",
     "workload.label_token_ids=[5,3,5]",
+    "measure.max_foreign_load=1",
 )
 """The same model, asked for scores."""
 

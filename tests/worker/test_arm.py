@@ -181,3 +181,21 @@ class TestDiagnostics:
             row | {"tokens": row["tokens"][:2]} for row in arm.outputs_by_case[0]
         ]
         assert diagnostics.scale(arm, 0)["steps"]["tpot_s"]["flops"] < planned["flops"]
+
+
+def test_a_request_without_calls_makes_none_and_says_when_it_is_done(load, monkeypatch):
+    arm, done = load(), []
+    monkeypatch.setattr(arm.workload, "call", None)  # a call would fail
+    answer = diagnostics.without_calls(arm, 0, 3, on_done=lambda: done.append(gc.isenabled()))
+    assert done == [False]
+    assert answer["beside_s"] > 0
+    assert gc.isenabled()
+
+
+def test_a_trial_says_what_it_took_beside_its_calls_by_the_true_clock(load):
+    arm = load()
+    arm.prepare(0)
+    arm.inject_fault({"clock": 1e6})
+    trial = arm.trial(0, 2)
+    assert sum(trial["call_s"]) > 100
+    assert 0 < trial["beside_s"] < 10

@@ -14,7 +14,8 @@ from jaxgen.worker.server import Server
 class StandInArm:
     """Stands in for a loaded arm."""
 
-    def trial(self, case, repeats):
+    def trial(self, case, repeats, *, on_done):
+        on_done()
         return ["trial", case, repeats]
 
 
@@ -132,3 +133,11 @@ class TestPaths:
     def test_a_path_that_is_null_stays_null(self, folder):
         request = COMMANDS["examine"].request(case=0, dump=None)
         assert with_paths_in(folder, request) == request
+
+
+def test_the_parent_hears_when_the_calls_of_a_trial_are_done_and_then_the_answer(server):
+    sent = []
+    server._send = sent.append
+    server.arms["candidate"] = StandInArm()
+    answer(server, TRIAL)
+    assert sent == [{"progress": {"stage": "calls", "done": 1, "total": 1}}]

@@ -82,3 +82,19 @@ def test_a_step_on_a_mesh_is_what_one_device_has_of_it():
     assert one.flops / 4 == pytest.approx(part.flops, rel=0.01)  # the odd vocabulary's last row
     vectors = byte_counts.weight_elements(arch)["vectors"] * 4  # whole on every device
     assert one.nbytes / 4 < part.nbytes < one.nbytes / 2 + vectors
+
+
+def test_a_prefill_is_as_wide_as_its_token_bucket_whatever_the_cache_would_pad_to():
+    """Prompts of up to 3 tokens in a bucket of 5; in steps of 16 the cache would make them 16."""
+    cache, work = Fixed(bucket=16), {"max_new_tokens": 30}
+    model = small_models.engine(small_models.run(cache=cache, token_buckets=(5,), **work))
+    batches = model.batches(small_models.PROMPTS)
+    assert batches[0].prompt.shape[1] == 5
+    wider = small_models.engine(small_models.run(cache=cache, token_buckets=(10,), **work))
+    twice = wider.batches(small_models.PROMPTS)
+    narrow, wide = (
+        cost.steps(model, batches)["ttft_s"].flops,
+        cost.steps(wider, twice)["ttft_s"].flops,
+    )
+    # A head for one token a row, and attention over the square of the width, are beside it.
+    assert 1.9 < wide / narrow < 2.4

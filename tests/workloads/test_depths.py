@@ -11,8 +11,8 @@ from jaxgen.specs.fault import Fault
 from jaxgen.specs.workload import Generate
 from jaxgen.workloads.codec import Codec
 from jaxgen.workloads.faults import Faults
-from jaxgen.workloads.generate import Generating, at_depth
-from jaxgen.workloads.prompts import Prompt
+from jaxgen.workloads.generate import Generating
+from jaxgen.workloads.prompts import Prompt, at_depth
 from jaxgen.workloads.timing import METRICS
 from support import small_models
 from support.small_models import CACHES, NEW_TOKENS

@@ -10,8 +10,8 @@ from jaxgen.specs.cache import Dynamic, Fixed, NoCache
 from jaxgen.specs.fault import Fault
 from jaxgen.workloads.codec import Codec
 from jaxgen.workloads.faults import Faults
-from jaxgen.workloads.generate import METRICS_AT_DEPTH, Generating, at_depth
-from jaxgen.workloads.prompts import Prompt
+from jaxgen.workloads.generate import METRICS_AT_DEPTH, Generating
+from jaxgen.workloads.prompts import Prompt, at_depth
 from jaxgen.workloads.timing import METRICS, Timed
 from support import small_models
 
@@ -28,6 +28,7 @@ def timed(*, ttft_s=0.5, latency_s=2.0, tokens=8, steps=3):
         latency_s=latency_s,
         decode_s=latency_s - ttft_s,
         steps=steps,
+        inside_s=latency_s,
         outputs=written,
     )
 

@@ -45,7 +45,7 @@ from jaxgen.results.schema.run import (
     Spread,
     Stability,
 )
-from jaxgen.results.schema.trials import TrialRow
+from jaxgen.results.schema.trials import ClockFacts, TrialLoadFacts, TrialRow
 from jaxgen.results.schema.types import Direction
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "CacheUse",
     "Calibration",
     "CaseResult",
+    "ClockFacts",
     "Comparison",
     "Compile",
     "Direction",
@@ -80,6 +81,7 @@ __all__ = [
     "Spread",
     "Stability",
     "Startup",
+    "TrialLoadFacts",
     "TrialRow",
     "WatchedCall",
     "Weights",

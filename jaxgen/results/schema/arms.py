@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, NotRequired, TypedDict
 
+from jaxgen.results.schema.trials import ClockFacts, TrialLoadFacts
 from jaxgen.results.schema.types import FILLED, Count, Direction
 
 
@@ -87,6 +88,9 @@ class MeasuredArm(TypedDict):
     roofline: NotRequired[Roofline]
     workload: NotRequired[Work]
     capture: NotRequired[dict[str, Any] | None]
+    # One for each pair of processes.
+    clock: NotRequired[list[ClockFacts]]
+    load: NotRequired[TrialLoadFacts]
 
 
 class Weights(TypedDict):

@@ -187,6 +187,7 @@ def test_our_count_of_a_step_agrees_with_the_compilers(family):
         element=ElementBytes(4, 4),
         incremental=caches.kind(CACHE).incremental,
         rows=len(PROMPTS),
+        width=CACHE.prompt_width(3, 6),
         longest=3,
         new_tokens=NEW_TOKENS,
         capacity=6,
