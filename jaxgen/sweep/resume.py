@@ -16,6 +16,7 @@ from jaxgen.errors import ExitCode
 from jaxgen.executor.process_settings import worker_settings
 from jaxgen.experiment import judge
 from jaxgen.gate import regression
+from jaxgen.gate.stored import matching
 from jaxgen.machine import provenance
 from jaxgen.results import formatting
 from jaxgen.results.files import RESULT
@@ -180,11 +181,14 @@ def _newer_files(experiment: Experiment, started_at: Any) -> str | None:
             ("weights are", model.checkpoint),
             ("weights are", model.source),
             ("prompts are", getattr(arm.run.prompts, "path", None)),
-            ("gate's yardstick is", getattr(experiment.gate, "against", None)),
         )
         for what, path in files:
             if path and _newest_s(Path(path).expanduser()) > started:
                 return f"its {what} newer"
+    for entry in getattr(experiment.gate, "against", None) or ():
+        for path in matching(entry):
+            if _newest_s(Path(path)) > started:
+                return "its gate's yardstick is newer"
     return None
 
 
