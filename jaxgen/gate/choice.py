@@ -163,6 +163,19 @@ def _code_notes(result: Result, runs: Sequence[Stored]) -> list[str]:
     return [f"{then}: {unseen}; gate.commit={short[-1]} measures it"]
 
 
+def commit_notes(result: Result) -> list[str]:
+    """Say which two states of the code were measured, where a commit's is the baseline's."""
+    now = (result.get("environment") or {}).get("git") or {}
+    baseline = result["arms"].get("baseline") or {}
+    then = (baseline.get("environment") or {}).get("git") or now
+    notes = [f"the baseline is the code of commit {str(then.get('commit'))[:12]}"]
+    if now.get("dirty"):
+        notes.append("the candidate is the code of today, with changes that are not committed")
+    elif now.get("commit") == then.get("commit"):
+        notes.append("the candidate is the code of that very commit")
+    return notes
+
+
 def _commit_of(result: Result | None) -> str | None:
     if result is None:
         return None

@@ -16,7 +16,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 
 from jaxgen.errors import ExitCode
-from jaxgen.gate.choice import Comparable, comparable_runs
+from jaxgen.gate.choice import Comparable, commit_notes, comparable_runs
 from jaxgen.gate.measured import Measured, ratios_of, rows_of
 from jaxgen.gate.noise import pooled
 from jaxgen.gate.outcome import outcome_of
@@ -75,7 +75,7 @@ def gate_section(
         refusal = comparable.refusal
     else:
         rows = _rows_against_commit(result, threshold=threshold)
-        notes = []
+        notes = commit_notes(result)
         refusal = "this run has no ratio of the two arms"
     status, reason = outcome_of(rows, threshold=threshold, refusal=refusal)
     return {

@@ -124,6 +124,8 @@ def _difference(experiment: Experiment, result: Result) -> str | None:
         now[name] = comparable_config(config)
     if now != before:
         return "its configuration is another"
+    if _runs_other_code(experiment):
+        return "its process.source or gate.commit may have other code by now"
     environment = result.get("environment") or {}
     if not _is_same_code(environment.get("git"), provenance.git()):
         return "jaxgen's code is another"
@@ -136,6 +138,13 @@ def _difference(experiment: Experiment, result: Result) -> str | None:
     if _has_other_settings(arms, result):
         return "XLA_FLAGS or JAX_* are others"
     return _newer_files(experiment, result.get("started_at"))
+
+
+def _runs_other_code(experiment: Experiment) -> bool:
+    """Whether an arm runs other code than this jaxgen: a branch moves, and files change."""
+    if getattr(experiment.gate, "commit", None):
+        return True
+    return any(arm.run.process.source for arm in experiment.arms.values())
 
 
 def _has_other_settings(arms: Mapping[str, Arm], result: Result) -> bool:
