@@ -20,6 +20,8 @@ from jaxgen.errors import UserError
 from jaxgen.specs.arm import Arm
 from jaxgen.specs.baseline import REPLACEABLE, Baseline, in_the_baseline
 from jaxgen.specs.experiment import Experiment
+from jaxgen.specs.gate import Regression
+from jaxgen.specs.study import Single
 
 
 def compose_experiment(cfg: DictConfig) -> Experiment:
@@ -93,6 +95,8 @@ def _experiment(cfg: DictConfig, job: Any) -> Experiment:
     # The candidate first: what is wrong with it would be reported as the baseline's as well.
     candidate = _candidate(cfg, job)
     alone = _settled(read_shared(cfg, candidate), candidate)
+    if isinstance(alone.gate, Regression) and alone.gate.commit:
+        return _against_commit(alone, alone.gate.commit, typed=typed_overrides(job))
     if not alone.baseline.enabled:
         _refuse_changes(alone.baseline, typed=typed_overrides(job))
         return alone
@@ -129,6 +133,30 @@ def _settled(shared: Mapping[str, Any], candidate: Arm) -> Experiment:
     """Make the experiment of the candidate alone; its workload settles the measurement's plan."""
     plan = shared["measure"].for_calls(candidate.run.workload.fixed_calls)
     return Experiment(arms={"candidate": candidate}, **{**shared, "measure": plan})
+
+
+def _against_commit(alone: Experiment, commit: str, *, typed: Sequence[str]) -> Experiment:
+    """Return the experiment whose baseline is the candidate, to be run by the gate's commit.
+
+    Where the commit's code lies is known when the experiment runs (`experiment.gating`).
+    """
+    changes = [override for override in typed if split(override)[0].startswith("baseline")]
+    if any(override != "baseline=same" for override in changes):
+        raise UserError(
+            f"gate.commit={commit} measures that commit's code as the baseline: "
+            f"leave {', '.join(changes)} out"
+        )
+    if not isinstance(alone.study, Single):
+        raise UserError(f"gate.commit={commit} needs study=single, one measurement")
+    # An experiment's file may name another baseline, which is not measured.
+    same = Baseline()
+    arms = {}
+    for name in ("candidate", "baseline"):
+        arm = alone.candidate
+        resolved = {**arm.resolved, "baseline": dataclasses.asdict(same)}
+        choices = {**arm.choices, "baseline": "same"}
+        arms[name] = dataclasses.replace(arm, name=name, choices=choices, resolved=resolved)
+    return dataclasses.replace(alone, arms=arms, baseline=same)
 
 
 def _refuse_changes(baseline: Baseline, *, typed: Sequence[str]) -> None:

@@ -18,12 +18,14 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from jaxgen.config.table import OPTIONS, PLAIN_SLOTS, schema_name
 from jaxgen.specs.codec import without_none
 from jaxgen.specs.experiment import SLOTS, Experiment
+from jaxgen.specs.gate import Regression
 from jaxgen.specs.prompts import Text
 from jaxgen.specs.run import Process
 from jaxgen.specs.score import Score
 
 _AS_TYPED: dict[tuple[type, str], Any] = {
     (Process, "env"): dict[str, str],
+    (Regression, "against"): Any,
     (Score, "query"): Any,
     (Score, "items"): Any,
     (Text, "text"): Any,

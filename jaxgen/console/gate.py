@@ -10,6 +10,9 @@ from jaxgen.console.plain_table import plain_table
 from jaxgen.results import formatting
 from jaxgen.results.schema import Gate, GateRow
 
+_STYLES = {"passed": "bold green", "unsettled": "bold yellow"}
+"""Of the outcomes that are no regression; to compare nothing is as bad as one."""
+
 
 def gate_parts(gate: Gate) -> Iterator[RenderableType]:
     """Yield the table of what was compared, the notes, and the outcome.
@@ -30,15 +33,14 @@ def outcome_line(gate: Gate) -> Text:
         gate: the section of that name of a result.
     """
     status = gate["status"]
-    style = "bold green" if status == "passed" else "bold red"
-    label = (f" gate: {status} ", style)
+    label = (f" gate: {status} ", _STYLES.get(status, "bold red"))
     return Text.assemble(label, " ", gate["reason"])
 
 
 def _table(gate: Gate) -> Table:
     table = plain_table()
     table.add_column("gate")
-    for column in ("then", "now", "change"):
+    for column in ("then", "now", "change", "noise"):
         table.add_column(column, justify="right")
     table.add_column("status")
     for row in gate["rows"]:
@@ -54,6 +56,7 @@ def _cells(row: GateRow) -> list[str]:
         _number(row["old"]),
         _number(row["new"]),
         "-" if change is None else f"{100 * change:+.1f} %",
+        formatting.percent(row.get("noise")),
         row["status"],
     ]
 

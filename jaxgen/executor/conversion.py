@@ -3,8 +3,8 @@
 from typing import IO
 
 from jaxgen.executor.process_settings import process_of
+from jaxgen.executor.source import plain_run
 from jaxgen.executor.worker_process import Worker
-from jaxgen.specs.codec import spec_to_plain
 from jaxgen.specs.run import Run
 
 
@@ -19,7 +19,7 @@ def convert_before_joining(run: Run, worker: Worker, *, log: IO[bytes]) -> None:
         worker: of the job, not joined yet; it is asked whether the checkpoint exists.
         log: gets what the converting process prints.
     """
-    plain = spec_to_plain(run)
+    plain = plain_run(run)
     # The worker is asked, as looking at checkpoints imports jax, which this process must not.
     if worker.call("is_converted", run=plain):
         return

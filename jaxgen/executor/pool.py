@@ -11,10 +11,10 @@ from typing import Any
 from jaxgen.errors import UserError
 from jaxgen.executor.conversion import convert_before_joining
 from jaxgen.executor.process_settings import process_of
+from jaxgen.executor.source import plain_run
 from jaxgen.executor.worker_group import WorkerGroup, local_rendezvous
 from jaxgen.executor.worker_process import Progress, Worker, WorkerFailure
 from jaxgen.specs.arm import Arm
-from jaxgen.specs.codec import spec_to_plain
 from jaxgen.specs.measure import Isolation
 
 
@@ -106,7 +106,7 @@ class Pool:
 
     def load(self, arm: str, progress: Progress) -> dict:
         """Have an arm's worker load it; return the arm's facts."""
-        return self.call(arm, "load", progress=progress, run=spec_to_plain(self._arms[arm].run))
+        return self.call(arm, "load", progress=progress, run=plain_run(self._arms[arm].run))
 
     def call(self, arm: str, command: str, *, progress: Progress | None = None, **arguments) -> Any:
         """Send one command to the worker that holds `arm`; return its answer.

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import IO, Any
 
 from jaxgen.errors import UserError
 from jaxgen.executor.process_settings import environment_of
+from jaxgen.executor.source import package_of
 from jaxgen.specs.run import Process
 
 Progress = Callable[[str, int, int], None]
@@ -29,8 +29,8 @@ spec.loader.exec_module(sys.modules["jaxgen"])
 from jaxgen.worker.main import main
 main(int(descriptor))
 """
-"""Loads this very jaxgen in any interpreter, without putting its neighbours in site-packages on
-that interpreter's path."""
+"""Loads one jaxgen, this very one or that of `process.source`, in any interpreter, without putting
+its neighbours in site-packages on that interpreter's path."""
 
 _EXIT_TIMEOUT_S = 10
 """A worker whose socket has closed ends within this time, or its exit code is not known."""
@@ -61,12 +61,12 @@ class Worker:
         follows: the worker does what process 0 of a job does, and answers only when that ends.
 
     Raises:
-        UserError: the interpreter cannot be started.
+        UserError: the interpreter cannot be started, or the source cannot be driven.
     """
 
     def __init__(self, process: Process, *, log: IO[bytes], shares_device: bool):
+        package = package_of(process)
         ours, theirs = Pipe()
-        package = Path(__file__).resolve().parents[1]
         python = process.python or sys.executable
         try:
             self._popen = subprocess.Popen(

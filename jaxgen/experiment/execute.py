@@ -26,7 +26,6 @@ from jaxgen.experiment import (
     programs,
     selftest,
 )
-from jaxgen.experiment.gating import StoredResult
 from jaxgen.experiment.session import Session
 from jaxgen.experiment.signals import terminated_like_interrupted
 from jaxgen.experiment.startup import add_startups
@@ -62,8 +61,9 @@ def execute(
     """
     if job.joins_a_job(experiment.arms):
         return _execute_in_a_job(experiment, folder, pages=pages, board=board)
-    study = _STUDIES[type(experiment.study)]
-    return _execute_recorded(study, experiment, folder, pages=pages, board=board)
+    with gating.with_commit(experiment) as prepared:
+        study = _STUDIES[type(prepared.study)]
+        return _execute_recorded(study, prepared, folder, pages=pages, board=board)
 
 
 def _execute_recorded(
@@ -206,7 +206,7 @@ def _judge(
     experiment: Experiment,
     record: Record,
     outcomes: list[Outcome],
-    stored_result: StoredResult | None,
+    stored_result: gating.StoredResult | None,
 ) -> ExitCode:
     """Say what may be said of the measurement, and hold it against the gate."""
     for case, outcome in enumerate(outcomes):

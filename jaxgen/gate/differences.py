@@ -1,9 +1,9 @@
 """What else differs between a stored run and this one, which a reader of both figures must know."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxgen.gate.measured import environment_facts
+from jaxgen.gate.measured import MACHINE_KEYS, PACKAGES, SETTING_KEYS, environment_facts
 from jaxgen.gate.stored import Stored
 from jaxgen.results.listing import first_few
 from jaxgen.results.schema import Result
@@ -16,10 +16,10 @@ LONGEST = 40  # characters of a value in a note
 def differences(result: Result, stored: Stored) -> list[str]:
     """Return sentences on all that makes the comparison of two runs doubtful.
 
-    They are about the machine, the candidate's configuration and weights, and results that are
-    invalid themselves.
+    They are about the settings of the process, the candidate's configuration and weights, and
+    results that are invalid themselves. `machine_differences` has what forbids a comparison.
     """
-    notes = [_environment(result, stored)]
+    notes = [_settings_of_process(result, stored)]
     if stored.result is not None:
         now = result["arms"].get("candidate", {})
         then = stored.result["arms"].get("candidate", {})
@@ -28,6 +28,37 @@ def differences(result: Result, stored: Stored) -> list[str]:
         notes.append(_invalid(stored.result, "the stored run"))
     notes.append(_invalid(result, "this run"))
     return [note for note in notes if note is not None]
+
+
+def machine_differences(result: Result, stored: Stored) -> list[str]:
+    """Return what of the machine or its software is another, as `cpu was VALUE, is VALUE`.
+
+    Figures of two machines, or of two versions of jax, do not tell whether code became slower.
+    What one side does not say is taken for no difference: an older file may lack the key.
+    """
+    return _changed_facts(result, stored, (*MACHINE_KEYS, *PACKAGES))
+
+
+def baseline_difference(result: Result, stored: Stored) -> str | None:
+    """Say why the two runs' baselines are not the same, in one clause; None where they are.
+
+    Only what is the same in both runs can stand for the machine: then a change of candidate over
+    baseline is one of the candidate.
+    """
+    now = result["arms"].get("baseline")
+    then = stored.result["arms"].get("baseline") if stored.result is not None else None
+    if not now or not then:
+        return "one of the runs has no baseline"
+    keys = changed_keys(now, then)
+    if keys:
+        return f"the baseline is not configured as it was then: {first_few(keys, most=MOST_NAMED)}"
+    if _weights(now, then):
+        return "the baseline's weights are not those of then"
+    new_program, old_program = _program(now), _program(then)
+    # The code of a baseline is its program; a change of code around it is noted, not refused.
+    if new_program and old_program and new_program != old_program:
+        return "the baseline is another program than then"
+    return None
 
 
 def changed_keys(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
@@ -74,17 +105,21 @@ def _flat(value: Any, path: str) -> dict[str, Any]:
     return leaves
 
 
-def _environment(result: Result, stored: Stored) -> str | None:
+def _settings_of_process(result: Result, stored: Stored) -> str | None:
+    changes = _changed_facts(result, stored, SETTING_KEYS)
+    if not changes:
+        return None
+    return f"the processes were started otherwise: {first_few(changes, most=MOST_NAMED)}"
+
+
+def _changed_facts(result: Result, stored: Stored, names: Sequence[str]) -> list[str]:
     now = environment_facts(result.get("environment"))
     then = stored.environment
     changes = []
-    for key, value in now.items():
-        # What one side does not say is taken for no difference: an older file may lack the key.
-        if then.get(key, value) != value:
-            changes.append(f"{key} was {then[key]}, is {value}")
-    if not changes:
-        return None
-    return f"the machine or its software is another: {first_few(changes, most=MOST_NAMED)}"
+    for name in names:
+        if name in now and name in then and now[name] != then[name]:
+            changes.append(f"{name} was {then[name]}, is {now[name]}")
+    return changes
 
 
 def _configuration(now: Mapping[str, Any], then: Mapping[str, Any]) -> str | None:
@@ -106,6 +141,11 @@ def _weights(now: Mapping[str, Any], then: Mapping[str, Any]) -> str | None:
 def _fingerprint(arm: Mapping[str, Any]) -> str | None:
     weights = arm.get("weights") or {}
     return weights.get("fingerprint")
+
+
+def _program(arm: Mapping[str, Any]) -> str | None:
+    program = arm.get("program") or {}
+    return program.get("stablehlo_sha256")
 
 
 def _invalid(result: Result, whose: str) -> str | None:

@@ -6,10 +6,21 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from jaxgen.results.schema import Direction, Result
+from jaxgen.results.schema import Comparison, Direction, Result
 
-ENVIRONMENT_KEYS = ("platform", "device_kind", "device_count", "cpu", "cores", "xla_flags")
+CPU_KEYS = ("cpu", "cpu_family", "cpu_model", "cpu_stepping")
+"""The processor's name, and its identity behind the name, as far as a result has recorded it."""
+
+MACHINE_KEYS = ("platform", "device_kind", *CPU_KEYS, "cores", "python")
+SETTING_KEYS = ("device_count", "xla_flags")
+ENVIRONMENT_KEYS = (*MACHINE_KEYS, *SETTING_KEYS)
 PACKAGES = ("jax", "jaxlib")
+
+UNSET = "unset"
+"""XLA_FLAGS that a run is known not to have had; a file that does not say so lacks the fact."""
+
+RATIO_UNIT = "x"
+"""The unit of a ratio of candidate and baseline."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +34,10 @@ class Measured:
         better: which way the metric points.
         value: the median (a CSV's throughput is a mean); None where nothing positive was measured.
         n: how many samples it is made of.
-        spread: relative standard deviation of one sample (0.02 = 2 %); None below two samples.
+        spread: relative standard deviation of one sample (0.02 = 2 %); None below two samples,
+            and for a ratio.
+        half_width: of the 95 % interval of the logarithm of `value`, where that is known directly:
+            of a ratio that has an interval, and of several runs together.
     """
 
     params: Mapping[str, Any]
@@ -33,6 +47,12 @@ class Measured:
     value: float | None
     n: int
     spread: float | None
+    half_width: float | None = None
+
+    @property
+    def is_ratio(self) -> bool:
+        """Whether the value is candidate over baseline, and not a level of the candidate alone."""
+        return self.unit == RATIO_UNIT
 
     @property
     def key(self) -> tuple[str, str]:
@@ -53,6 +73,44 @@ def rows_of(result: Result, arm: str = "candidate") -> list[Measured]:
     return rows
 
 
+def ratios_of(result: Result) -> list[Measured]:
+    """Return the candidate against the baseline in every metric that both have, by case.
+
+    Above 1 the candidate is better, whatever the metric. An invalid case has no ratio.
+    """
+    cases = result.get("cases") or []
+    if not cases:
+        return _ratios_of_case({}, result.get("comparison") or {})
+    rows = []
+    for case in cases:
+        rows += _ratios_of_case(case["params"], case.get("comparison") or {})
+    return rows
+
+
+def _ratios_of_case(
+    params: Mapping[str, Any], comparison: Mapping[str, Comparison]
+) -> list[Measured]:
+    rows = []
+    for metric, compared in comparison.items():
+        interval = compared["ci95"]
+        half_width = None
+        if interval is not None:
+            low, high = interval
+            half_width = math.log(high / low) / 2
+        row = Measured(
+            params=dict(params),
+            metric=metric,
+            unit=RATIO_UNIT,
+            better="higher",
+            value=_positive(compared["ratio"]),
+            n=compared["blocks"],
+            spread=None,
+            half_width=half_width,
+        )
+        rows.append(row)
+    return rows
+
+
 def environment_facts(environment: Mapping[str, Any] | None) -> dict[str, str]:
     """Return what of a result's `environment` makes two measurements comparable.
 
@@ -67,6 +125,10 @@ def environment_facts(environment: Mapping[str, Any] | None) -> dict[str, str]:
             value = source.get(name)
             if value is not None:
                 facts[name] = str(value)
+    # Null is recorded where the variable was not set, and that is known: flags in one of two runs
+    # alone are a difference.
+    if "xla_flags" in known:
+        facts["xla_flags"] = str(known["xla_flags"] or UNSET)
     return facts
 
 

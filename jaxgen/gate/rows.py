@@ -4,14 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from scipy import special
-
 from jaxgen.gate.measured import Measured
+from jaxgen.gate.noise import log_noise
 from jaxgen.results.schema import GateRow
-
-CONFIDENCE = 0.95
-MEDIAN_FACTOR = math.sqrt(math.pi / 2)
-"""The standard error of a median over that of a mean, for many normal samples."""
 
 _ROUNDING = 1e-9  # 1.1 / 1 - 1 is more than 0.1 in floating point
 
@@ -26,17 +21,14 @@ def compare_rows(
     """Compare each row with the stored one of the same case and metric.
 
     A row is a REGRESSION if its value is worse by more than the threshold and by more than its
-    noise: the half-width of Welch's interval for the difference of two means of log values, at 95 %
-    (Welch, "The Generalization of 'Student's' Problem when Several Different Population Variances
-    are Involved", Biometrika 34, 1947), widened for the medians that are compared, and never below
-    the noise floor. Samples of one run share the process and its moment, which no such interval
-    knows of: that is what the noise floor is for, and what the notes say of the baseline.
+    noise (`noise.log_noise`). It is UNSETTLED if its noise is more than the threshold and leaves
+    room for such a regression: then nothing was found because nothing could have been.
 
     Args:
         new_rows: of this run.
         old_rows: of the stored one.
         threshold: the share by which a value may be worse.
-        noise_floor: what this machine cannot tell from nothing, as a share.
+        noise_floor: what levels cannot tell from nothing, as a share.
 
     Returns:
         A row for each new one, in their order, then those that only the stored run has. Rows
@@ -74,33 +66,56 @@ def _row(new: Measured, old: Measured | None, *, threshold: float, noise_floor: 
         return _unpaired(old, "MISSING", f"this run measured no {what}")
     if old.value is None:
         return _unpaired(new, "NEW", f"the stored result measured no {what}")
-    # A change beyond the threshold may still be noise, and noise may be less than the threshold:
-    # a regression is beyond both.
-    log_noise, doubt = _log_noise(new, old, noise_floor)
-    row = _unpaired(new, "OK", doubt)
+    noise, doubt = log_noise(new, old, noise_floor=noise_floor)
+    row = _unpaired(new, "OK", doubt or None)
     row["old"] = old.value
-    row["noise"] = math.expm1(log_noise)
-    # From 100 to 89 tokens/s is worse by 11 %, and so is 1.00 to 1.11 ms: the same threshold for
-    # both.
-    ratio = new.value / old.value
-    row["change"] = ratio - 1
-    worse = row["change"]
-    if new.better == "higher":
-        worse = -worse
-    if worse > threshold + _ROUNDING:
-        _judge_worse(row, worse, is_beyond_noise=abs(math.log(ratio)) > log_noise)
+    row["change"] = new.value / old.value - 1
+    if noise is not None:
+        row["noise"] = math.expm1(noise)
+    _judge(row, noise, threshold=threshold)
     return row
 
 
-def _judge_worse(row: GateRow, worse: float, *, is_beyond_noise: bool) -> None:
-    """Say of a row that is worse by more than the threshold whether noise explains it."""
-    if is_beyond_noise:
+def _judge(row: GateRow, noise: float | None, *, threshold: float) -> None:
+    """Set the status of a row that has both values.
+
+    Args:
+        row: with its change.
+        noise: half-width in logs; None where nothing is known of it.
+        threshold: the share by which the value may be worse.
+    """
+    assert row["change"] is not None, "only rows with both values are judged"
+    # From 100 to 89 tokens/s is worse by 11 %, and so is 1.00 to 1.11 ms: the same threshold for
+    # both.
+    sign = -1 if row["better"] == "higher" else 1
+    worse = sign * row["change"]
+    if noise is None:
+        row["status"] = "UNSETTLED"
+        return
+    # A change beyond the threshold may still be noise, and noise may be less than the threshold:
+    # a regression is beyond both.
+    limit = threshold + _ROUNDING
+    log_change = math.log1p(row["change"])
+    if worse > limit and abs(log_change) > noise:
         row["status"] = "REGRESSION"
         return
-    notes = [f"worse by {worse:.1%}, which noise explains (up to {row['noise']:.1%})"]
-    if row["note"]:
-        notes.append(row["note"])
-    row["note"] = "; ".join(notes)
+    # The worst that the noise leaves room for: a gain may be so large that even this is none.
+    log_limit = math.log1p(limit)
+    if noise > log_limit and sign * log_change + noise > log_limit:
+        row["status"] = "UNSETTLED"
+        _add_note(row, _doubt_of(worse, row, threshold=threshold))
+
+
+def _doubt_of(worse: float, row: GateRow, *, threshold: float) -> str:
+    """Say why a row is not settled."""
+    noise = f"noise, up to {row['noise']:.1%},"
+    if worse > threshold:
+        return f"worse by {worse:.1%}, which {noise} explains"
+    return f"{noise} hides a regression of {threshold:.1%}"
+
+
+def _add_note(row: GateRow, note: str) -> None:
+    row["note"] = f"{note}; {row['note']}" if row["note"] else note
 
 
 def _unpaired(row: Measured, status: Literal["NEW", "MISSING", "OK"], note: str | None) -> GateRow:
@@ -117,55 +132,6 @@ def _unpaired(row: Measured, status: Literal["NEW", "MISSING", "OK"], note: str 
         "status": status,
         "note": note,
     }
-
-
-def _log_noise(new: Measured, old: Measured, noise_floor: float) -> tuple[float, str | None]:
-    """Return how far noise may move the log ratio of two medians, and what makes that doubtful.
-
-    One sample alone says nothing of its spread, so that the other side's is taken for both:
-    Student's interval for a single new observation.
-    """
-    floor = math.log1p(noise_floor)
-    known = []
-    for row in (new, old):
-        if row.spread is not None:
-            known.append((row.spread, row.n))
-    if not known:
-        return floor, "neither side has two samples: only the noise floor is allowed for"
-    doubt = None
-    if len(known) == 1:
-        spread, n = known[0]
-        of_new = spread**2 / max(new.n, 1)
-        of_old = spread**2 / max(old.n, 1)
-        variance = of_new + of_old
-        freedom = float(n - 1)
-        doubt = "one side has fewer than two samples: the other side's spread is taken for both"
-    else:
-        variance, freedom = _welch(known)
-    probability = (1 + CONFIDENCE) / 2
-    quantile = float(special.stdtrit(freedom, probability))
-    # With 12 samples a side that scatter by 2 %: 0.02 * sqrt(2 / 12) = 0.8 %, times 2.07 and 1.25,
-    # is 2.1 %.
-    half_width = MEDIAN_FACTOR * quantile * math.sqrt(variance)
-    return max(floor, half_width), doubt
-
-
-def _welch(sides: Sequence[tuple[float, int]]) -> tuple[float, float]:
-    """Return the variance of a difference of means and its degrees of freedom.
-
-    The freedom is Welch's and Satterthwaite's: (sum of v_i)^2 / sum of v_i^2 / (n_i - 1), where v_i
-    is the variance of the mean of side i.
-
-    Args:
-        sides: standard deviation of one sample, and how many samples there are.
-    """
-    variances = [spread**2 / n for spread, n in sides]
-    variance = sum(variances)
-    # Two equal sides of 12 have 22 degrees of freedom; one that scatters far more has its own 11.
-    weights = 0.0
-    for own, (_, n) in zip(variances, sides, strict=True):
-        weights += own**2 / (n - 1)
-    return variance, variance**2 / weights if weights else 1.0
 
 
 def moved(rows: Sequence[GateRow]) -> Mapping[str, Any] | None:

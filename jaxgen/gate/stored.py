@@ -6,7 +6,9 @@ at the start.
 
 import csv
 import dataclasses
+import glob
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from jaxgen.errors import UserError
@@ -24,7 +26,7 @@ class Stored:
     """What a gate compares with.
 
     Attributes:
-        path: as the user typed it.
+        path: as the user typed it, or as a pattern found it.
         rows: the candidate's metrics.
         environment: as `environment_facts` gives it.
         result: the whole of result.json; None for a CSV.
@@ -34,6 +36,64 @@ class Stored:
     rows: list[Measured]
     environment: dict[str, str]
     result: Result | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredRuns:
+    """All that a gate compares with.
+
+    Attributes:
+        against: as the user typed it, in one text.
+        runs: in the order of their names; none where a commit is measured as the baseline.
+        left_out: what a pattern or a list named and cannot be used, each with its reason.
+    """
+
+    against: str
+    runs: tuple[Stored, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def read_all(against: Sequence[str]) -> StoredRuns:
+    """Read what one or several earlier runs left behind.
+
+    Of several, those that cannot be used are left out by name; one alone must be usable.
+
+    Args:
+        against: paths and patterns.
+
+    Raises:
+        UserError: nothing is there that can be used.
+    """
+    typed = ",".join(against)
+    paths = []
+    for entry in against:
+        matches = matching(entry)
+        if not matches:
+            raise _refusal(entry, f"nothing matches it (relative paths start at {Path.cwd()})")
+        paths += matches
+    if len(paths) == 1:
+        return StoredRuns(typed, (read(paths[0]),))
+    runs, left_out = [], []
+    for path in dict.fromkeys(paths):
+        try:
+            runs.append(read(path))
+        except UserError as error:
+            reason = str(error).partition(": ")[2]
+            left_out.append(f"{path} ({reason})")
+    if not runs:
+        problem = f"none of {len(left_out)} can be used"
+        raise UserError.collected(f"gate.against={typed}: {problem}", left_out[:_MOST_NAMED])
+    return StoredRuns(typed, tuple(runs), tuple(left_out))
+
+
+def matching(entry: str) -> list[str]:
+    """Return the paths that one entry of `gate.against` stands for, sorted.
+
+    What is no pattern, or is the name of a file with a `*` in it, stands for itself.
+    """
+    if not glob.has_magic(entry) or Path(entry).exists():
+        return [entry]
+    return sorted(glob.glob(entry, recursive=True))
 
 
 def read(path: str) -> Stored:

@@ -93,6 +93,8 @@ def _gate_outcome(result: Result) -> str | None:
         return None
     if status == "passed":
         return as_sentence(f"the gate passed: {reason}")
+    if status == "unsettled":
+        return as_sentence(f"the gate is not settled: {reason}")
     outcome = "a regression" if status == "regression" else status
     return as_sentence(f"the gate found {outcome}: {reason}")
 

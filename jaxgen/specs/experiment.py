@@ -62,7 +62,7 @@ class Experiment:
         if self.measure.isolation is Isolation.shared and run.process != Process():
             return UserError(
                 "measure.isolation=shared cannot give an arm process settings of its own "
-                "(process.xla_flags, process.env, process.python); "
+                "(process.xla_flags, process.env, process.python, process.source, gate.commit); "
                 "use measure.isolation=separate or auto"
             )
         # A shorter warm-up is a shorter generation, and all rows of a batch end with it.
@@ -89,6 +89,7 @@ class Experiment:
             f"measure.processes={measure.processes}": measure.processes > 1,
             "measure.startup": measure.startup is not None,
             "study": not isinstance(self.study, Single),
+            "gate.commit": getattr(self.gate, "commit", None) is not None,
         }
         return [
             f"{key} needs processes of its own, and a job is joined once: leave it out, "

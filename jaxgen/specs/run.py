@@ -26,11 +26,14 @@ class Process:
         xla_flags: added to the XLA_FLAGS of the environment.
         env: environment variables, as (name, value) pairs.
         python: the interpreter, of another environment perhaps; null is the one that runs jaxgen.
+        source: a folder with another checkout of jaxgen, whose code the worker runs; null is the
+            code that runs here.
     """
 
     xla_flags: str | None = None
     env: tuple[tuple[str, str], ...] = ()
     python: str | None = None
+    source: str | None = None
 
     def __post_init__(self):
         # A mapping comes from YAML, and pairs from a message between processes.

@@ -16,6 +16,7 @@ from jaxgen.errors import ExitCode
 from jaxgen.executor.process_settings import worker_settings
 from jaxgen.experiment import judge
 from jaxgen.gate import regression
+from jaxgen.gate.stored import matching
 from jaxgen.machine import provenance
 from jaxgen.results import formatting
 from jaxgen.results.files import RESULT
@@ -123,6 +124,8 @@ def _difference(experiment: Experiment, result: Result) -> str | None:
         now[name] = comparable_config(config)
     if now != before:
         return "its configuration is another"
+    if _runs_other_code(experiment):
+        return "its process.source or gate.commit may have other code by now"
     environment = result.get("environment") or {}
     if not _is_same_code(environment.get("git"), provenance.git()):
         return "jaxgen's code is another"
@@ -135,6 +138,13 @@ def _difference(experiment: Experiment, result: Result) -> str | None:
     if _has_other_settings(arms, result):
         return "XLA_FLAGS or JAX_* are others"
     return _newer_files(experiment, result.get("started_at"))
+
+
+def _runs_other_code(experiment: Experiment) -> bool:
+    """Whether an arm runs other code than this jaxgen: a branch moves, and files change."""
+    if getattr(experiment.gate, "commit", None):
+        return True
+    return any(arm.run.process.source for arm in experiment.arms.values())
 
 
 def _has_other_settings(arms: Mapping[str, Arm], result: Result) -> bool:
@@ -180,11 +190,14 @@ def _newer_files(experiment: Experiment, started_at: Any) -> str | None:
             ("weights are", model.checkpoint),
             ("weights are", model.source),
             ("prompts are", getattr(arm.run.prompts, "path", None)),
-            ("gate's yardstick is", getattr(experiment.gate, "against", None)),
         )
         for what, path in files:
             if path and _newest_s(Path(path).expanduser()) > started:
                 return f"its {what} newer"
+    for entry in getattr(experiment.gate, "against", None) or ():
+        for path in matching(entry):
+            if _newest_s(Path(path)) > started:
+                return "its gate's yardstick is newer"
     return None
 
 

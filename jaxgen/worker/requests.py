@@ -10,6 +10,10 @@ from typing import Any, TypeVar
 
 Request = TypeVar("Request")
 
+PROTOCOL = 1
+"""Raised when a command or an answer changes its meaning and keeps its name. A parent drives a
+worker of another commit only with the same number; `executor.source` reads it from that source."""
+
 _DIRECTION = "path"
 _INPUT = {_DIRECTION: "input"}  # metadata of a field: the command reads there
 _OUTPUT = {_DIRECTION: "output"}  # metadata of a field: the command writes there

@@ -14,6 +14,7 @@ GATE = {
             "old": 100.0,
             "new": 80.0,
             "change": -0.2,
+            "noise": 0.038,
             "status": "REGRESSION",
         },
         {
@@ -22,6 +23,7 @@ GATE = {
             "old": None,
             "new": 0.5,
             "change": None,
+            "noise": None,
             "status": "NEW",
         },
     ],
@@ -35,9 +37,10 @@ def test_every_row_then_the_notes_then_the_outcome(tmp_path):
         "100.0",
         "80.00",
         "-20.0 %",
+        "3.8 %",
         "REGRESSION",
     ]
-    assert row(lines, "tpot_s") == ["tpot_s", "-", "0.5000", "-", "NEW"]
+    assert row(lines, "tpot_s") == ["tpot_s", "-", "0.5000", "-", "-", "NEW"]
     assert lines[-2:] == [
         "note: the machine is another",
         " gate: regression  of 2 rows compared, 1 worse",

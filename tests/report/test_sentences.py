@@ -32,6 +32,14 @@ RUNS = {
         ),
         "B is faster. The gate found a regression: 1 is worse.",
     ),
+    "a gate that could not have seen anything": (
+        result(
+            verdict="faster",
+            verdict_reason="B is faster",
+            gate={"rows": [], "status": "unsettled", "reason": "1 too noisy"},
+        ),
+        "B is faster. The gate is not settled: 1 too noisy.",
+    ),
     "a gate without a partner": (
         result(
             verdict_reason="b is faster",

@@ -17,7 +17,13 @@ def test_there_is_no_gate_unless_asked_for():
 
 def test_a_gate_allows_ten_percent():
     assert gate("gate=regression", "gate.against=old.csv") == Regression(
-        against="old.csv", threshold=0.1
+        against=("old.csv",), threshold=0.1
+    )
+
+
+def test_several_stored_runs_are_given_as_a_list():
+    assert gate("gate=regression", "gate.against=[a,'runs/*']") == Regression(
+        against=("a", "runs/*")
     )
 
 
@@ -33,6 +39,7 @@ def test_a_gate_allows_ten_percent():
         (["gate.against=a", "gate.threshold=-0.1"], "gate.threshold=-0.1 must be 0 or more"),
         (["gate.against=a", "gate.threshold=nan"], "gate.threshold=nan must be 0 or more"),
         (["gate.against=a", "gate.threshold=tenth"], "gate.threshold=tenth is impossible"),
+        (["gate.against=a", "gate.commit=b"], "gate.against=a and gate.commit=b are two things"),
         (["gate.aganst=a"], "did you mean gate.against?"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 from pathlib import Path
 
 from jaxgen.gate.score_csv import COLUMNS
@@ -33,6 +34,18 @@ def arm(level=1.0, *, cache="fixed", **settings):
         "weights": {"fingerprint": "abc"},
         "metrics": metrics(level),
     }
+
+
+def compared(ratio=2.0, half_width=0.027):
+    """A comparison in both metrics, known to this half-width of the logarithm."""
+    each = {
+        "ratio": ratio,
+        "ci95": [ratio * math.exp(-half_width), ratio * math.exp(half_width)],
+        "blocks": 12,
+        "pairs": 48,
+        "processes": 2,
+    }
+    return {name: dict(each) for name in ("tokens_per_s", "latency_s")}
 
 
 def result(level=1.0, **changes):

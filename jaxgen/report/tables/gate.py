@@ -11,8 +11,8 @@ def gate_table(gate: Gate) -> Table:
     threshold = formatting.percent(gate["threshold"])
     return Table(
         caption=f"The gate against {gate['against']}, threshold {threshold}",
-        columns=("metric", "then", "now", "change", "status"),
-        numeric=(False, True, True, True, False),
+        columns=("metric", "then", "now", "change", "noise", "status"),
+        numeric=(False, True, True, True, True, False),
         rows=tuple(_row(row) for row in gate["rows"]),
     )
 
@@ -25,6 +25,7 @@ def _row(row: GateRow) -> Row:
         _number_cell(row["old"]),
         _number_cell(row["new"]),
         _change_cell(row["change"]),
+        _noise_cell(row.get("noise")),
         text_cell(row["status"]),
     )
 
@@ -41,3 +42,8 @@ def _change_cell(change: float | None) -> Cell:
     if change is None:
         return Cell(UNKNOWN)
     return Cell(f"{100 * change:+.1f} %", value=change)
+
+
+def _noise_cell(noise: float | None) -> Cell:
+    # What noise may do to the change, either way.
+    return Cell(formatting.percent(noise), value=noise)
