@@ -13,6 +13,15 @@ from pathlib import Path
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
+# Where Python is told to write no bytecode beside the sources, as many containers do, each process
+# compiles all of jax's files anew: more than half of a worker's start. One folder keeps it for all
+# processes of the tests, this one too.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    bytecode = Path(__file__).parents[1] / ".pytest_cache" / "bytecode"
+    os.environ["PYTHONPYCACHEPREFIX"] = str(bytecode)
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = str(bytecode)
+
 import jax
 import pytest
 
