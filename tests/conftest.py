@@ -13,6 +13,15 @@ from pathlib import Path
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
+# Where Python is told to write no bytecode beside the sources, as many containers do, each process
+# compiles all of jax's files anew: more than half of a worker's start. One folder keeps it for all
+# processes of the tests, this one too.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    bytecode = Path(__file__).parents[1] / ".pytest_cache" / "bytecode"
+    os.environ["PYTHONPYCACHEPREFIX"] = str(bytecode)
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = str(bytecode)
+
 import jax
 import pytest
 
@@ -53,6 +62,10 @@ def pytest_collection_modifyitems(config, items):
         names_of.setdefault(path, []).append(name)
         if is_slow(path, name):
             item.add_marker(pytest.mark.slow)
+    # Each file goes to one process whole, so that its fixtures and programs are made once. Those
+    # with slow tests begin first: a long file that began last would leave the other cores idle.
+    slow_paths = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow_paths)
     # A command that names single tests collects a part of a file, which says nothing of the table.
     are_whole = not any("::" in argument for argument in config.args)
     config.stash[STALE_PARTS] = stale_parts(names_of) if are_whole else []

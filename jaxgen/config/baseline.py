@@ -1,8 +1,10 @@
 """The baseline's configuration: the candidate's, with whole groups and single keys replaced."""
 
 import copy
+import functools
 
 from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -10,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from jaxgen.config import explain
-from jaxgen.config.table import GROUPS
+from jaxgen.config.table import GROUPS, conf_dir
 from jaxgen.config.typed import quoted
 from jaxgen.errors import UserError
 from jaxgen.specs.baseline import REPLACEABLE, Baseline
@@ -70,11 +72,13 @@ def changed_config(
 def _compose_alone(
     config_name: str, options: dict[str, str], *, searchpath: list[str], prefixes: dict[str, str]
 ) -> DictConfig:
-    """Compose the options as if nothing else had been said."""
+    """Compose the options as if nothing else had been said; the result must not be changed."""
     overrides = []
     for group, option in options.items():
         overrides.append(f"{group}={option}")
     try:
+        if _searches_own_files_alone(searchpath):
+            return _composed_before(config_name, tuple(overrides), written_ns=_own_files())
         return compose(config_name, overrides=[*searchpath, *overrides])
     except explain.CAUGHT as error:
         message = str(explain.user_error(error, overrides))
@@ -82,6 +86,36 @@ def _compose_alone(
         # The user has typed the group's name behind one of two prefixes, and looks for that.
         prefix = prefixes.get(group, "in the baseline: ")
         raise UserError(prefix + message) from error
+
+
+def _searches_own_files_alone(searchpath: list[str]) -> bool:
+    """Whether no folder of the user's is searched, which may change at any time."""
+    if searchpath:
+        return False
+    loader = GlobalHydra.instance().config_loader()
+    providers = {element.provider for element in loader.get_search_path().get_path()}
+    return providers <= {"hydra", "main", "schema"}
+
+
+def _own_files() -> tuple[int, ...]:
+    """Return when each of jaxgen's own YAML files was written, in nanoseconds."""
+    paths = sorted(conf_dir().rglob("*.yaml"))
+    return tuple(path.stat().st_mtime_ns for path in paths)
+
+
+@functools.lru_cache(maxsize=64)  # the points of a sweep have few baselines, and often one
+def _composed_before(
+    config_name: str, overrides: tuple[str, ...], *, written_ns: tuple[int, ...]
+) -> DictConfig:
+    """Compose overrides of jaxgen's own files once, until one of them is written again.
+
+    Args:
+        config_name: what is composed.
+        overrides: of the options.
+        written_ns: when the files were written: another time, another result.
+    """
+    del written_ns  # part of the key alone
+    return compose(config_name, overrides=list(overrides))
 
 
 def _parse_override(typed: str) -> Override:

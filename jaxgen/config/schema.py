@@ -101,6 +101,9 @@ SPECS: dict[type, type] = {twin: spec for spec, twin in TWINS.items()}
 
 _PLAIN = {slot: TWINS[spec] for slot, spec in PLAIN_SLOTS.items()}
 
+_ROOT_FILE = "run.yaml"
+"""How the store calls the schema of a whole configuration."""
+
 _ROOT = _make_twin(Experiment, [(slot, _PLAIN.get(slot, Any), MISSING) for slot in SLOTS])
 
 
@@ -121,11 +124,16 @@ def register() -> None:
     Doing so again changes nothing.
     """
     store = ConfigStore.instance()
-    store.store(group="schema", name="run", node=_root(), provider="jaxgen")
-    for group, _, spec in OPTIONS:
+    # Each composition asks for this, and making the nodes takes a third as long as composing.
+    if _ROOT_FILE in store.repo.get("schema", {}):
+        return
+    # Several options may have one spec: its schema is stored once.
+    for group, spec in dict.fromkeys((group, spec) for group, _, spec in OPTIONS):
         store.store(
             group=f"schema/{group}",
             name=schema_name(spec),
             node=TWINS[spec],
             provider="jaxgen",
         )
+    # Last, as its being there says that all are.
+    store.store(group="schema", name="run", node=_root(), provider="jaxgen")

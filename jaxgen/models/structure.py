@@ -5,6 +5,7 @@ Compiled functions close over the structure and take the leaves as arguments: a 
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -57,6 +58,11 @@ def structure_of(architecture: Architecture, int8: Int8 = Int8.none) -> Structur
         architecture: of the model.
         int8: what is quantised in a product.
     """
+    return _structure_of(architecture, int8)
+
+
+@functools.cache  # restoring weights, quantising them and running them ask for the same one
+def _structure_of(architecture: Architecture, int8: Int8) -> Structure:
     # Shapes alone: a model of any size has a structure without any memory.
     abstract = nnx.eval_shape(lambda: Decoder(architecture, int8=int8, rngs=nnx.Rngs(0)))
     graphdef, state = nnx.split(abstract)

@@ -123,7 +123,7 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     (block,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     small = (
         '"model.weights=random", "model.shapes.num_layers=1", "measure.blocks=1", '
-        '"workload.max_new_tokens=4"'
+        '"measure.isolation=shared", "workload.max_new_tokens=4"'
     )
     names: dict[str, Any] = {}
     quick = f'"measure=quick", {small}, "measure.trials=1", "measure.max_foreign_load=1"'

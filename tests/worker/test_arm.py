@@ -8,6 +8,7 @@ import weakref
 import pytest
 
 from jaxgen.checkpoints.progress import silent
+from jaxgen.engine.ledger import Ledger
 from jaxgen.specs.cache import Dynamic, Fixed, NoCache
 from jaxgen.specs.dtype import Dtype, Number
 from jaxgen.specs.prompts import Synthetic
@@ -16,15 +17,17 @@ from jaxgen.worker.loading import load_arm
 from support.small_models import FAMILIES, run
 
 
-@pytest.fixture
-def load(ledger):
-    """Loads an arm beside others."""
+@pytest.fixture(scope="module")
+def load():
+    """Load an arm beside others; all arms of the tests are counted by one ledger."""
+    ledger = Ledger()
 
     def loaded(*, others=(), prompts=Synthetic(count=2, length=5), **changed):  # noqa: B008 - frozen
         spec = dataclasses.replace(run(**changed), prompts=prompts)
         return load_arm(spec, ledger=ledger, others=dict(enumerate(others)), progress=silent)
 
-    return loaded
+    yield loaded
+    ledger.close()
 
 
 def same_buffers(one, other):
@@ -83,13 +86,19 @@ class TestFacts:
         assert load().facts()["questions"] == load(cache=NoCache()).facts()["questions"]
 
 
-@pytest.fixture
-def warm(load):
+@pytest.fixture(scope="module")
+def warmed(load):
     """An arm after its warm-up, and what that said; of one case, few programs."""
-    arm = load(
-        architecture=dataclasses.replace(FAMILIES["llama"], num_layers=1), cache=Fixed(bucket=0)
-    )
+    arm = load(cache=Fixed(bucket=0))
     return arm, arm.prepare(0)["calls"]
+
+
+@pytest.fixture
+def warm(warmed):
+    """The warm arm, and no fault of one test in the next."""
+    yield warmed
+    arm, _ = warmed
+    arm.inject_fault({})
 
 
 class TestCalls:
@@ -156,7 +165,7 @@ class TestCalls:
     def test_the_log_probabilities_of_candidates_are_those_of_a_distribution(self, warm):
         arm, _ = warm
         logprobs = arm.logprobs([1, 2, 3], list(range(97)))
-        assert sum(math.exp(each) for each in logprobs) == pytest.approx(1.0, abs=1e-5)
+        assert sum(math.exp(logprob) for logprob in logprobs) == pytest.approx(1.0, abs=1e-5)
         assert arm.logprobs([1, 2, 3], [5]) == [logprobs[5]]
 
 
