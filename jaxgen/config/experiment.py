@@ -132,6 +132,9 @@ def _baseline_arm(cfg: DictConfig, job: Any, candidate: Arm, baseline: Baseline)
 def _settled(shared: Mapping[str, Any], candidate: Arm) -> Experiment:
     """Make the experiment of the candidate alone; its workload settles the measurement's plan."""
     plan = shared["measure"].for_calls(candidate.run.workload.fixed_calls)
+    # A job is joined once, so that it has one start, where the user names no number.
+    if candidate.run.mesh.joins and plan.processes is None:
+        plan = dataclasses.replace(plan, processes=1)
     return Experiment(arms={"candidate": candidate}, **{**shared, "measure": plan})
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from jaxgen.console import summary
 from jaxgen.console.sweep_board import COLOURS, Board
+from jaxgen.measure.schedule import share_of
 from jaxgen.results import formatting
 from jaxgen.results.schema import Result
 from jaxgen.specs.console import Level
@@ -144,19 +145,18 @@ class Console:
             process: the number of the processes, from 0.
             case: the number of the case, from 0.
         """
+        most = share_of(plan, process).blocks
         if self._trials is None:
-            self._trials = self._progress.add_task(
-                "trials",
-                total=plan.blocks,
-                detail="",
-            )
-        detail = f"block {done} of at most {plan.blocks}, {pairs} pairs each"
-        if plan.processes > 1:
-            detail += f", processes {process + 1} of {plan.processes}"
+            self._trials = self._progress.add_task("trials", total=most, detail="")
+        detail = f"block {done} of at most {most}"
+        if pairs > 1:
+            detail += f", {pairs} pairs each"
+        if plan.num_processes > 1:
+            detail += f", processes {process + 1} of {plan.num_processes}"
         if case:
             detail += f", case {case + 1}"
         # One bar serves all: it begins again with each case and each set of processes.
-        self._progress.update(self._trials, completed=done, detail=detail)
+        self._progress.update(self._trials, completed=done, total=most, detail=detail)
         self._say(f"trials    {detail}")
 
     def repetition(self, done: int, total: int, *, study: str) -> None:

@@ -11,7 +11,7 @@ from typing import cast
 from jaxgen.console.progress import Console
 from jaxgen.errors import ExitCode, UserError
 from jaxgen.executor.pool import Pool, start_order
-from jaxgen.experiment.judge import DEFAULT_MARGIN, floor_key
+from jaxgen.experiment.judge import floor_key
 from jaxgen.experiment.machine_load import NOISY_SHARE
 from jaxgen.experiment.repetitions import Repetitions, require_same, start_repetitions
 from jaxgen.machine import cpu_load
@@ -20,6 +20,7 @@ from jaxgen.results.files import LOG
 from jaxgen.results.record import Record
 from jaxgen.results.schema import RepeatedComparison
 from jaxgen.specs.experiment import Experiment
+from jaxgen.specs.measure import DEFAULT_MARGIN
 from jaxgen.specs.study import Calibrate
 
 

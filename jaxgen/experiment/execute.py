@@ -138,24 +138,22 @@ def measure_once(
     stored_result = regression.stored_result(experiment.gate)
     # The load of others, while no worker of this run loads the machine itself.
     load = machine_load.before_workers()
-
     # Each pair of processes is a start of its own, which can move a ratio by itself.
     log = record.folder / LOG
     outcomes: list[Outcome] = []
-    for process in range(plan.processes):
+    for process in range(plan.num_processes):
         arms = start_order(experiment.arms, process, seed=plan.seed)
         with Pool(arms, isolation=plan.isolation, log=log, group=group) as pool:
             session = Session(arms, pool, record, console, plan=plan, process=process)
             if process == 0:
-                _record_environment(experiment, record, pool)
+                record.environment(pool.environments, isolation=pool.isolation)
             session.load()
             outcomes = outcomes or session.new_outcomes()
             load = load.with_cpu()
             _measure_cases(session, outcomes, record, short_warmup=plan.short_warmup)
             if process == 0:
                 # After the trials, as looking at programs may compile, and takes memory.
-                facts = session.examine(case=0)
-                programs.describe_arms(arms, record, facts, isolation=pool.isolation)
+                _describe_programs(experiment, record, session, pool)
     machine_load.note(record, load)
 
     # Startups are measured by themselves, in processes that find nothing compiled.
@@ -165,11 +163,12 @@ def measure_once(
     return _judge(experiment, record, outcomes, stored_result)
 
 
-def _record_environment(experiment: Experiment, record: Record, pool: Pool) -> None:
-    """Note where the first workers run."""
-    record.environment(pool.environments, isolation=pool.isolation)
-    # A noise floor that cannot be read is refused now, not after the trials.
-    judge.margin_of(experiment, record.result["environment"])
+def _describe_programs(
+    experiment: Experiment, record: Record, session: Session, pool: Pool
+) -> None:
+    """Note what the arms' programs are, by what the workers see in them."""
+    facts = session.examine(case=0)
+    programs.describe_arms(experiment.arms, record, facts, isolation=pool.isolation)
 
 
 def _measure_cases(

@@ -65,7 +65,7 @@ def judge_gate(experiment: Experiment, record: Record, stored_result: StoredResu
     assert isinstance(experiment.gate, Regression), "only a gate has something to compare with"
     # The same margin as that of the verdict: what cannot tell two arms apart cannot tell two levels
     # apart either.
-    margin, _ = judge.margin_of(experiment, record.result["environment"])
+    margin, _ = judge.margin_of(experiment)
     gate = regression.gate_section(
         record.result,
         stored_result,

@@ -1,5 +1,6 @@
 """What may be said of finished measurements: a verdict per case, one for the run, an exit code."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -8,6 +9,7 @@ from jaxgen.errors import ExitCode
 from jaxgen.measure import noise_floor
 from jaxgen.measure.case import Outcome, beyond_probe, rooflines
 from jaxgen.measure.drift import drift_note
+from jaxgen.measure.interval import PROCESSES_FOR_STUDENT, TRIM
 from jaxgen.measure.spread import advice
 from jaxgen.measure.verdict import verdict
 from jaxgen.results import schema
@@ -15,36 +17,18 @@ from jaxgen.results.record import Record
 from jaxgen.specs.arm import Arm, names_of
 from jaxgen.specs.experiment import Experiment
 
-DEFAULT_MARGIN = 0.02
-"""Half the width of `equivalent` where no noise floor is known for the machine."""
 
-START_DRAW = 0.02
-"""How far apart two pairs of processes of the same two arms were seen to lie, whatever their own
-intervals said."""
-
-_ONE_START = (
-    f"one pair of processes was measured: another start can move a ratio by up to "
-    f"{START_DRAW:.0%}, of which its interval knows nothing, and the margin is {{margin:.2%}}; "
-    "measure.processes=5 would tell"
-)
-
-
-def margin_of(experiment: Experiment, environment: schema.Environment | None) -> tuple[float, str]:
+def margin_of(experiment: Experiment) -> tuple[float, str]:
     """Return the smallest difference that counts, as a share, and where the figure comes from.
 
-    Args:
-        experiment: with `measure.margin`, and the candidate that a noise floor was measured for.
-        environment: of the workers.
+    It is what matters to the user, and never what the machine can tell: that is in the interval.
 
-    Raises:
-        UserError: the file of noise floors cannot be read.
+    Args:
+        experiment: with `measure.margin`.
     """
-    if experiment.measure.margin is not None:
-        return experiment.measure.margin, "measure.margin"
-    entry = noise_floor.find(floor_key(experiment.candidate, environment))
-    if entry is not None:
-        return entry["floor"], "this machine's noise floor, as jaxgen.calibrate measured it"
-    return DEFAULT_MARGIN, "the default; python -m jaxgen.calibrate would measure this machine's"
+    plan = experiment.measure
+    source = "the default" if plan.margin is None else "measure.margin"
+    return plan.least_difference, source
 
 
 def floor_key(arm: Arm, environment: schema.Environment | None) -> str:
@@ -83,9 +67,9 @@ def judge_case(experiment: Experiment, record: Record, outcome: Outcome, *, case
     comparison = comparisons.get(samples.primary)
     section["stability"] = _stability(outcome, comparison, names=names, record=record)
     section["agreement"] = outcome.agreed
-    margin, source = margin_of(experiment, record.result["environment"])
+    margin, source = margin_of(experiment)
     _set_verdict(section, comparison, dirty, names=names, margin=margin, source=source)
-    for warning in _warnings(section, comparison, margin):
+    for warning in _warnings(section, comparison):
         record.note(warning)
     if section["verdict"] == "invalid":
         section["comparison"] = {}  # no speed-up is shown of what may be wrong
@@ -170,29 +154,40 @@ def _set_verdict(
 
 
 def _warnings(
-    section: schema.Result | schema.CaseResult,
-    comparison: schema.Comparison | None,
-    margin: float,
+    section: schema.Result | schema.CaseResult, comparison: schema.Comparison | None
 ) -> list[str]:
     """Return what the reader of a verdict must know beside it."""
     agreement = section["agreement"]
     warnings = list(agreement["warnings"]) if agreement else []
-    if _is_finer_than_a_start(comparison, section["verdict"], margin):
-        warnings.append(_ONE_START.format(margin=margin))
+    if comparison is not None and comparison["ci95"]:
+        warnings += _warnings_of_interval(comparison, comparison["ci95"])
     return warnings
 
 
-def _is_finer_than_a_start(
-    comparison: schema.Comparison | None, word: str | None, margin: float
-) -> bool:
-    """Return whether a verdict of one pair of processes claims more than one start can tell."""
-    if comparison is None or comparison["processes"] > 1 or margin >= START_DRAW:
-        return False
-    # An interval of 1.08 to 1.10 is beyond what a start can do; one of 1.012 to 1.03 is not, as its
-    # near end lies only 1.2 % from 1.
-    if word in ("faster", "slower") and comparison["ci95"]:
-        return min(abs(end - 1) for end in comparison["ci95"]) < START_DRAW
-    return word == "equivalent"
+def _warnings_of_interval(comparison: schema.Comparison, interval: list[float]) -> list[str]:
+    """Return what makes an interval doubtful, or wider than the plan promised."""
+    warnings = []
+    few = 1 < comparison["processes"] < PROCESSES_FOR_STUDENT
+    has_blocks = comparison["blocks"] > comparison["processes"]
+    if few and has_blocks and comparison.get("start_spread") is None:
+        warnings.append(
+            f"the {comparison['processes']} pairs of processes lie further apart than starts are "
+            "known to: the interval rests on their own means alone, and is wide; "
+            "measure.processes=6 would narrow it"
+        )
+    trimmed = comparison.get("trimmed")
+    if trimmed is None:
+        return warnings
+    # One arm's slow trials move the mean and not the trimmed mean: which is right is the user's to
+    # say.
+    half_width = math.log(interval[1] / interval[0]) / 2
+    if abs(math.log(trimmed["ratio"] / comparison["ratio"])) > half_width:
+        warnings.append(
+            f"a few blocks move the ratio: without the {TRIM:.0%} highest and lowest it is "
+            f"{trimmed['ratio']:.3f} instead of {comparison['ratio']:.3f}; the outliers say which "
+            "trials, and whether they are one arm's"
+        )
+    return warnings
 
 
 def _add_rooflines(
@@ -232,5 +227,6 @@ def _stability(
             blocks=comparison["blocks"],
             pairs=comparison["pairs"],
             processes=comparison["processes"],
+            start=comparison.get("start_spread"),
         )
     return {"drift": drift, "outliers": outcome.samples.outliers(), "advice": text}

@@ -133,8 +133,7 @@ def _note_conditions(
 ) -> None:
     """Note where the first workers run, and by which margin they are judged."""
     record.environment(pool.environments, isolation=pool.isolation)
-    # The margin stays for all: a noise floor may be measured meanwhile, by another process.
-    section["margin"], _ = margin_of(experiment, record.result["environment"])
+    section["margin"], _ = margin_of(experiment)
 
 
 def _measure_both_kinds(repetitions: Repetitions, section: schema.Selftest, *, number: int) -> None:

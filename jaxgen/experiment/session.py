@@ -12,6 +12,7 @@ from jaxgen.experiment import loaded_arms, machine_load, output_check, second_cl
 from jaxgen.experiment.trials import Trials
 from jaxgen.measure.case import Facts, Outcome, better
 from jaxgen.measure.samples import Samples
+from jaxgen.measure.schedule import share_of
 from jaxgen.results.record import Record
 from jaxgen.results.schema import Comparison, TrialRow
 from jaxgen.specs.arm import Arm, names_of
@@ -139,6 +140,7 @@ class Session:
             case=case,
             process=self._process,
             first_block=outcome.blocks,
+            share=share_of(self._plan, self._process),
             on_trial=self._after_trial,
             on_block=functools.partial(self._after_block, outcome, case=case),
         )
@@ -148,8 +150,8 @@ class Session:
         try:
             trials.run(call_s=call_s)
         except BaseException:
-            # The judge will not come: what was measured until now is compared here.
             with contextlib.suppress(UserError):  # a full disk must not hide the first error
+                # The judge will not come: what was measured until now is compared here.
                 self._show(outcome, case=case, is_compared=True)
             raise
         self._keep_peaks("host_peak_rss_bytes")
@@ -236,9 +238,7 @@ class Session:
         self._console.trial(row)
 
     def _after_block(self, outcome: Outcome, number: int, pairs: int, *, case: int) -> None:
-        blocks = number + 1
-        # A comparison bootstraps every metric, so there is none after each block, but after 1, 2,
-        # 4, 8 and so on; the judge makes the last one, of all blocks.
+        blocks = number + 1  # compared after 1, 2, 4, 8 and so on; the judge compares all
         self._show(outcome, case=case, is_compared=blocks.bit_count() == 1)
         self._console.block(blocks, pairs=pairs, plan=self._plan, process=self._process, case=case)
 

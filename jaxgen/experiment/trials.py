@@ -8,7 +8,7 @@ from typing import Any
 from jaxgen.executor.pool import Pool
 from jaxgen.experiment import second_clock
 from jaxgen.experiment.second_clock import SecondClock
-from jaxgen.measure import schedule
+from jaxgen.measure import schedule, stopping
 from jaxgen.measure.clock_check import ClockCheck
 from jaxgen.measure.samples import Samples
 from jaxgen.results.schema import TrialRow
@@ -30,11 +30,12 @@ class Trials:
         case: the number of the case.
         process: the number of the pair of processes.
         first_block: the number of the first block, counted over all processes.
+        share: how much of the plan this pair of processes measures; null is all of it.
         on_trial: called with each trial as it ends, for the disk.
         on_block: called after each block, with its number and the pairs in it.
 
     Attributes:
-        repeats: calls in a trial, the same in both arms.
+        repeats: calls in a trial of each arm.
         blocks: how many were measured.
         stopped_because: why no further block was measured.
         dirty: what spoilt the measurement.
@@ -52,6 +53,7 @@ class Trials:
         case: int = 0,
         process: int = 0,
         first_block: int = 0,
+        share: schedule.Share | None = None,
         on_trial: Callable[[TrialRow], None],
         on_block: Callable[[int, int], None],
     ):
@@ -62,13 +64,14 @@ class Trials:
         self._case = case
         self._process = process
         self._first_block = first_block
+        self._share = share or schedule.whole(plan)
         self._on_trial = on_trial
         self._on_block = on_block
         self._names = names_of(arms)
         self._voids = dict.fromkeys(arms, 0)
         self._distinct_outputs: dict[str, list] = {arm: [] for arm in arms}
         self._second_clock = SecondClock(pool, case=case)
-        self.repeats = 1
+        self.repeats = dict.fromkeys(arms, 1)
         self.blocks = 0
         self.stopped_because: str | None = None
         self.dirty: list[str] = []
@@ -93,7 +96,8 @@ class Trials:
             self._second_clock.after_block()
             self.blocks = number + 1
             self._on_block(number, pairs)
-            self.stopped_because = self._reason_to_stop(elapsed_s=time.monotonic() - start)
+            elapsed_s = time.monotonic() - start
+            self.stopped_because = self._reason_to_stop(pairs=pairs, elapsed_s=elapsed_s)
             if self.stopped_because:
                 break
         self._explain_compiles()
@@ -118,40 +122,40 @@ class Trials:
                 )
         return sentences
 
-    def _repeats_for(self, call_s: Mapping[str, float]) -> int:
+    def _repeats_for(self, call_s: Mapping[str, float]) -> dict[str, int]:
         """Return how often a trial repeats its call, so that the clock can resolve it."""
         return schedule.repeats(
-            min(call_s.values()),
-            max(call_s.values()),
+            call_s,
             min_trial_s=self._plan.min_trial_s,
-            max_seconds=self._plan.max_seconds,
+            max_seconds=self._share.seconds,
             min_pairs=self._least_blocks * min(2, self._plan.trials),
         )
 
     def _pairs_for(self, call_s: Mapping[str, float]) -> int:
         """Return the pairs in a block, fewer where full blocks would take the whole time."""
-        # With 10 s, at least 3 blocks and pairs of 1 s: 3 pairs in a block, not 4, so that 3 blocks
+        # With 10 s, at least 4 blocks and pairs of 1 s: 2 pairs in a block, not 4, so that 4 blocks
         # fit.
-        pair_s = self.repeats * sum(call_s.values())
-        affordable = int(self._plan.max_seconds / (self._least_blocks * pair_s))
+        pair_s = sum(self.repeats[arm] * seconds for arm, seconds in call_s.items())
+        affordable = int(self._share.seconds / (self._least_blocks * pair_s))
         return max(1, min(self._plan.trials, affordable))
 
     @property
     def _least_blocks(self) -> int:
-        return min(schedule.MIN_BLOCKS_IN_TIME, self._plan.blocks)
+        return self._share.least_blocks(schedule.MIN_BLOCKS_IN_TIME)
 
-    def _reason_to_stop(self, *, elapsed_s: float) -> str | None:
+    def _reason_to_stop(self, *, pairs: int, elapsed_s: float) -> str | None:
         """Return why no further block is measured; null where one is."""
         if self._too_many_voids():
             return "the measurement is spoilt"
         # One interval of one metric decides; the others and the p-value can wait for the end.
-        return schedule.enough(
-            self._samples.half_width(process=self._process),
+        return stopping.enough(
+            self._samples.centres(),
+            self._samples.start,
+            plan=self._plan,
+            share=self._share,
             blocks_done=self.blocks,
-            blocks=self._plan.blocks,
+            pairs=pairs,
             elapsed_s=elapsed_s,
-            max_seconds=self._plan.max_seconds,
-            target_ci=self._plan.target_ci,
         )
 
     def _block(self, block: int, *, pairs: int) -> None:
@@ -170,8 +174,9 @@ class Trials:
 
     def _trial(self, arm: str, *, block: int, pair: int, position: int) -> None:
         """Make one trial that counts; a void one is kept in the file and made again."""
+        repeats = self.repeats[arm]
         while True:
-            trial, seen = self._second_clock.trial(arm, repeats=self.repeats)
+            trial, seen = self._second_clock.trial(arm, repeats=repeats)
             void = self._is_void(arm, trial["compile_events"])
             row: TrialRow = {
                 "process": self._process,
@@ -181,7 +186,7 @@ class Trials:
                 "case": self._case,
                 "arm": arm,
                 "void": void,
-                "repeats": self.repeats,
+                "repeats": repeats,
                 "compile_events": trial["compile_events"],
                 "functions": trial["functions"],
                 "metrics": trial["metrics"],

@@ -28,7 +28,7 @@ class Outcome:
         dirty: what spoils the measurement.
         blocks: measured so far.
         stopped_because: why each pair of processes measured no further block.
-        repeats: calls in a trial.
+        repeats: calls in a trial of each arm, in the last pair of processes.
         scale: of each arm, work and probed rates.
     """
 
@@ -38,7 +38,7 @@ class Outcome:
     dirty: list[str] = dataclasses.field(default_factory=list)
     blocks: int = 0
     stopped_because: list[str] = dataclasses.field(default_factory=list)
-    repeats: int = 1
+    repeats: dict[str, int] = dataclasses.field(default_factory=dict)
     scale: dict[str, Facts] = dataclasses.field(default_factory=dict)
 
 
@@ -130,7 +130,9 @@ def beyond_probe(facts: Facts) -> str | None:
     beyond = []
     for key, name in names.items():
         # A decode shows a low bandwidth, a prefill low peak FLOP/s: both are looked at for both.
-        if max(facts.get(key) or 0, prefill.get(key) or 0) > 1:
+        of_decode = facts.get(key) or 0
+        of_prefill = prefill.get(key) or 0
+        if max(of_decode, of_prefill) > 1:
             beyond.append(name)
     if not beyond:
         return None

@@ -59,7 +59,8 @@ def drift_note(
             percent = f"{100 * change:+.1f} %"
             how_far = f"{percent} from its first trial to its last"
             evidence = _in_words(p)
-            clauses.append(f"{names[arm]} drifted by {how_far} ({evidence})")
+            name = names[arm]
+            clauses.append(f"{name} drifted by {how_far} ({evidence})")
     if not clauses:
         return None
     return (

@@ -1,12 +1,16 @@
-"""The interval of a mean log ratio: by a bootstrap its shape, by a formula how wide it is."""
+"""The interval of a mean log ratio: Student's t over blocks, widened by what a start adds.
 
-import math
-from collections.abc import Sequence
+Everything here is arithmetic on arrays whose last axis is the pairs of processes; axes before it
+are runs, so that thousands of simulated runs go through the very functions of a measured one.
+"""
+
+import dataclasses
 
 import numpy as np
 from scipy import special
 
 from jaxgen.measure.spread import Nested, block_means
+from jaxgen.measure.start_spread import StartSpread
 
 CONFIDENCE = 0.95
 TAIL = (1 - CONFIDENCE) / 2
@@ -15,173 +19,214 @@ TAIL = (1 - CONFIDENCE) / 2
 MIN_BLOCKS = 2
 """Below it nothing tells how far blocks differ, so that there is no interval."""
 
+PROCESSES_FOR_STUDENT = 4
+"""From so many pairs of processes on their own means say how far starts differ. Three have a t of
+4.3: what calibration knows of starts makes a narrower interval that holds the truth as often."""
 
-def unit_means(logs: Nested) -> np.ndarray:
-    """Return the mean of each outermost unit of a run.
+WIDER_P = 0.05
+"""Below this p the starts of a run are taken to differ more than calibration knows."""
 
-    With several processes a unit is a process, over its block means; else it is a block.
+TRIM = 0.2
+"""The share of a process's blocks that the trimmed mean leaves out at either end."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Centres:
+    """Where each pair of processes of a run lies, as its own blocks say.
+
+    Attributes:
+        means: of the log ratio in each pair of processes, shape (..., processes).
+        variances: of these means, from the spread of the blocks inside, the same shape.
+        freedom: degrees of freedom of the variances, all processes together, shape (...).
     """
-    means_of_blocks = []
+
+    means: np.ndarray
+    variances: np.ndarray
+    freedom: np.ndarray
+
+    @property
+    def count(self) -> int:
+        """The number of pairs of processes."""
+        return self.means.shape[-1]
+
+    @property
+    def centre(self) -> np.ndarray:
+        """The estimate of the log ratio, in which every pair of processes counts equally."""
+        return self.means.mean(axis=-1)
+
+
+def centres_of(logs: Nested) -> Centres:
+    """Return the mean over blocks of each process, with a variance pooled over all of them.
+
+    Args:
+        logs: log ratios, processes of blocks of pairs.
+    """
+    means, squares, counts = [], 0.0, []
     for process in logs:
-        means, _ = block_means(process)
-        means_of_blocks.append(means)
-    # One process says nothing of how starts differ: its blocks are the outermost draws there are.
-    if len(logs) == 1:
-        return means_of_blocks[0]
-    return np.array([means.mean() for means in means_of_blocks])
+        of_blocks, _ = block_means(process)
+        mean = of_blocks.mean()
+        means.append(mean)
+        deviations = of_blocks - mean
+        squares += (deviations**2).sum()
+        counts.append(len(process))
+    numbers = np.array(counts)
+    return pooled(np.array(means), np.array(squares), numbers)
 
 
-def log_half_width(logs: Nested) -> float:
-    """Return half the width of the 95 % interval of the mean log ratio.
-
-    It is Student's t times the standard error of the mean, at the level of the nesting that gives
-    the most. The means of the outermost units hold all noise, and are few. Where they agree by
-    luck, what is inside them still says how near the truth their mean can be, with the degrees of
-    freedom that it has itself.
+def pooled(means: np.ndarray, squares: np.ndarray, counts: np.ndarray) -> Centres:
+    """Return centres whose blocks are equally noisy in all processes.
 
     Args:
-        logs: log ratios, processes of blocks of pairs; two blocks or more.
+        means: over the blocks of each process, shape (..., processes).
+        squares: sum of squares of all blocks about the means of their processes, shape (...).
+        counts: the number of blocks in each process, shape (..., processes).
     """
-    num_processes, num_blocks, num_pairs = len(logs), 0, 0
-    process_means = []
-    # Sums of squares of each level's units about the mean of the level above.
-    squares_of_blocks, squares_of_pairs = 0.0, 0.0
-    # What part of a block's, and of a pair's, variance the mean of a process has, summed up.
-    # With 6 blocks of 4 pairs a pair weighs 1 / 24, and the mean has 24 / 24**2 of its variance.
-    block_shares, pair_shares = 0.0, 0.0
+    processes = counts.shape[-1]
+    freedom = counts.sum(axis=-1) - processes
+    # Without any block to spare there is no variance, and `has_inside` says so.
+    divisor = np.maximum(freedom, 1)
+    variance = squares / divisor
+    variances = variance[..., None] / counts
+    return Centres(means, variances, freedom)
+
+
+def trimmed_centres(logs: Nested) -> Centres | None:
+    """Return the 20 % trimmed mean over blocks of each process; none where nothing is trimmed.
+
+    Its variance is that of the Winsorised blocks (Tukey and McLaughlin, "Less Vulnerable Confidence
+    and Significance Procedures for Location Based on a Single Sample", Sankhya A 25, 1963; Yuen,
+    "The Two-Sample Trimmed t for Unequal Population Variances", Biometrika 61, 1974).
+    """
+    means, variances, freedom = [], [], 0
     for process in logs:
-        blocks = len(process)
-        means, squares_inside = block_means(process)
-        process_means.append(means.mean())
-        squares_of_blocks += _sum_of_squares(means)
-        squares_of_pairs += float(squares_inside.sum())
-        num_blocks += blocks
-        block_shares += 1 / blocks
-        for block in process:
-            num_pairs += block.size
-            pair_shares += 1 / (blocks**2 * block.size)
-    squares_of_processes = _sum_of_squares(np.array(process_means))
-    share = 1 / num_processes
-    of_processes = _half_width_of_level(squares_of_processes, num_processes - 1, share)
-    freedom = num_blocks - num_processes
-    of_blocks = _half_width_of_level(squares_of_blocks, freedom, share**2 * block_shares)
-    freedom = num_pairs - num_blocks
-    of_pairs = _half_width_of_level(squares_of_pairs, freedom, share**2 * pair_shares)
-    return max(of_processes, of_blocks, of_pairs)
+        of_blocks, _ = block_means(process)
+        cut = int(TRIM * of_blocks.size)
+        if cut == 0:
+            return None
+        in_order = np.sort(of_blocks)
+        inner = in_order[cut:-cut]
+        means.append(inner.mean())
+        # Of 10 blocks the two lowest become the third lowest, and the two highest alike.
+        lowest, highest = inner[0], inner[-1]
+        winsorised = np.clip(in_order, lowest, highest)
+        deviations = winsorised - winsorised.mean()
+        squares = (deviations**2).sum()
+        own_freedom = inner.size - 1
+        variances.append(squares / (inner.size * own_freedom))
+        freedom += own_freedom
+    return Centres(np.array(means), np.array(variances), np.array(freedom))
 
 
-def _sum_of_squares(values: np.ndarray) -> float:
-    """Return the sum of squares about the mean."""
-    deviations = values - values.mean()
-    return float((deviations**2).sum())
+def log_half_width(centres: Centres, start: StartSpread, *, tail: float = TAIL) -> np.ndarray:
+    """Return half the width of the interval of the mean log ratio, shape (...).
 
+    With fewer than four pairs of processes it is sqrt(h_in^2 + (t_m s)^2 / P): h_in is Student's
+    interval from the blocks inside the P processes, s the deviation of equal arms from start to
+    start and t_m Student's t of its m degrees of freedom. A pair of processes is one draw of s that
+    no number of blocks averages out. Each part is an interval of its own, and their root sum of
+    squares holds the truth at least as often as Welch and Satterthwaite's sum of variances, whose
+    degrees of freedom break down where s is known from few starts (Kalibera and Jones, "Rigorous
+    Benchmarking in Reasonable Time", ISMM 2013, on levels of repetition).
 
-def log_interval(logs: Nested, *, resamples: int, seed: int) -> tuple[float, float]:
-    """Return the ends of the 95 % interval of the mean log ratio.
-
-    A bootstrap, level by level, gives its shape, and `log_half_width` scales it. The outermost
-    units are the processes where there are several, else the blocks. The plain percentile interval
-    of k units is too narrow: it has (k - 1) / k of the variance and the tails of a known spread
-    (Hesterberg, "What Teachers Should Know About the Bootstrap", arXiv:1411.5279, expands it to
-    match t[k-1]). Drawing what is inside the units too, though, counts that noise twice, as the
-    units' means hold it already (Davison and Hinkley, "Bootstrap Methods and their Application",
-    1997, section 3.8): where pairs are all the noise there is, it is too wide by a factor of up to
-    1.41. Two processes have one degree of freedom: their interval is honestly wide.
+    With four or more it is Student's t of the processes' own means, and so it is where fewer of
+    them differ by more than s and their blocks can explain.
 
     Args:
-        logs: as for `log_half_width`.
-        resamples: draws of the bootstrap.
-        seed: of the draws; the same seed gives the same interval.
+        centres: of a run of two or more blocks.
+        start: what is known of equal arms in fresh processes.
+        tail: the share of the intervals that misses the truth on either side.
     """
-    rng = np.random.default_rng(seed)
-    centre = float(unit_means(logs).mean())
-    if len(logs) == 1:
-        drawn = _draw_process(logs[0], resamples, rng)
-    else:
-        drawn = _draw_processes(logs, resamples, rng)
-    deviations = drawn - centre
-    low = float(np.quantile(deviations, TAIL))
-    high = float(np.quantile(deviations, 1 - TAIL))
-    # With one process of several blocks the reach is z times the known deviation of what is drawn.
-    # Two or three processes, or two blocks, have so few different means to draw that z overstates
-    # how far they reach, by up to 1.96 / 1.41: there the drawn quantiles are the reach themselves.
-    if len(logs) > 1 or len(logs[0]) == 2:
-        reach = (high - low) / 2
-    else:
-        z = -float(special.ndtri(TAIL))
-        reach = z * _deviation_of_draws(logs[0])
-    factor = 1.0
-    if reach > 0:
-        factor = log_half_width(logs) / reach
-    # The skew of the draws stays, and so do their quantiles beside z: for normal noise the width is
-    # that of `log_half_width` within a few percent.
-    low, high = factor * low, factor * high
-    return centre + low, centre + high
+    student = student_half_width(centres, tail=tail)
+    if not uses_start_spread(centres):
+        return student
+    inside = _inside_half_width(centres, centres.count, tail=tail)
+    outside = start_half_width(start, centres.count, tail=tail)
+    combined = np.hypot(inside, outside)
+    wider = starts_are_wider(centres, start)
+    return np.where(wider, student, combined)
 
 
-def _half_width_of_level(squares: float, freedom: int, share: float) -> float:
-    """Return Student's t times the standard error of the mean, as one level of the nesting says.
-
-    Args:
-        squares: sum of squares of the level's units about the mean of the level above.
-        freedom: their degrees of freedom; with 0 the level says nothing.
-        share: what part of one unit's variance the mean has.
-    """
-    if freedom == 0:
-        return 0.0
-    quantile = -float(special.stdtrit(freedom, TAIL))
-    return quantile * math.sqrt(squares / freedom * share)
+def uses_start_spread(centres: Centres) -> bool:
+    """Whether a run's starts are too few to tell by themselves how far starts differ."""
+    # With one block in each of several processes nothing is known of what is inside them.
+    return centres.count < PROCESSES_FOR_STUDENT and has_inside(centres)
 
 
-def _deviation_of_draws(process: Sequence[np.ndarray]) -> float:
-    """Return the standard deviation of what `_draw_process` draws, which is known."""
-    means, squares_inside = block_means(process)
-    num_blocks = len(process)
-    sizes = np.array([block.size for block in process])
-    variances_inside = squares_inside / sizes**2
-    of_blocks = means.var() / num_blocks
-    of_pairs = variances_inside.sum() / num_blocks**2
-    return math.sqrt(of_blocks + of_pairs)
+def has_inside(centres: Centres) -> bool:
+    """Whether any process has several blocks, whose spread tells something."""
+    return bool(np.all(centres.freedom > 0))
 
 
-def _draw_processes(logs: Nested, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw processes with replacement, and blocks and pairs inside each anew.
-
-    Returns:
-        The means of the draws, shape (resamples,).
-    """
-    num_processes = len(logs)
-    chosen = rng.integers(num_processes, size=(resamples, num_processes))
-    means = np.empty(chosen.shape)
-    for number, process in enumerate(logs):
-        # One call for all draws of a process, instead of one for each resample.
-        slots = chosen == number
-        count = int(slots.sum())
-        means[slots] = _draw_process(process, count, rng)
-    return means.mean(axis=1)
-
-
-def _draw_process(
-    process: Sequence[np.ndarray], resamples: int, rng: np.random.Generator
+def predicted_half_width(
+    centres: Centres, start: StartSpread, *, processes: int, tail: float = TAIL
 ) -> np.ndarray:
-    """Draw blocks with replacement, then as many pairs of each as it holds.
+    """Return the half width once the remaining pairs of processes are measured, shape (...).
 
-    Returns:
-        The means of the draws, shape (resamples,).
+    They are taken to be like the last one: with as many blocks, as noisy, and starts that differ as
+    the calibration says.
+
+    Args:
+        centres: of the processes until now.
+        start: as for `log_half_width`.
+        processes: planned, those until now included.
+        tail: as for `log_half_width`.
     """
-    num_blocks = len(process)
-    sizes = np.array([block.size for block in process])
-    # Where each block begins in the flat array: blocks of 4, 4 and 3 pairs at 0, 4 and 8.
-    starts = np.cumsum(sizes) - sizes
-    longest = sizes.max()
-    flat = np.concatenate(process)
-    chosen = rng.integers(num_blocks, size=(resamples, num_blocks, 1))
-    size = sizes[chosen]
-    # Blocks may differ in size: each draws as many pairs as the longest, and the surplus is 0.
-    uniform = rng.random((resamples, num_blocks, longest))
-    inside_block = (uniform * size).astype(int)
-    pair = starts[chosen] + inside_block
-    is_drawn = np.arange(longest) < size
-    drawn = np.where(is_drawn, flat[pair], 0.0)
-    means_of_blocks = (drawn / size).sum(axis=2)
-    return means_of_blocks.mean(axis=1)
+    remaining = processes - centres.count
+    if remaining <= 0 or not has_inside(centres):
+        return log_half_width(centres, start, tail=tail)
+    last = centres.variances[..., -1:]
+    more = np.repeat(last, remaining, axis=-1)
+    variances = np.concatenate([centres.variances, more], axis=-1)
+    if processes < PROCESSES_FOR_STUDENT:
+        expected = dataclasses.replace(centres, variances=variances)
+        inside = _inside_half_width(expected, processes, tail=tail)
+        outside = start_half_width(start, processes, tail=tail)
+        return np.hypot(inside, outside)
+    # Of one mean: the draw of its start, and the noise of its blocks.
+    inside = variances.mean(axis=-1)
+    variance = start.deviation**2 + inside
+    error = np.sqrt(variance / processes)
+    return student_quantile(processes - 1, tail) * error
+
+
+def starts_are_wider(centres: Centres, start: StartSpread) -> np.ndarray:
+    """Whether the processes' means differ by more than calibration and their blocks explain.
+
+    It is an F-test of their variance, one-sided, against the sum of the start's and the blocks'.
+    """
+    if centres.count == 1 or not uses_start_spread(centres):
+        return np.zeros_like(centres.centre, dtype=bool)
+    observed = centres.means.var(axis=-1, ddof=1)
+    inside = centres.variances.mean(axis=-1)
+    ratio = observed / (start.deviation**2 + inside)
+    # The fewer of the two degrees of freedom: a false alarm makes an interval of no use.
+    freedom = np.minimum(start.freedom, centres.freedom)
+    p_value = special.fdtrc(centres.count - 1, freedom, ratio)
+    return p_value < WIDER_P
+
+
+def student_half_width(centres: Centres, *, tail: float = TAIL) -> np.ndarray:
+    """Return Student's half width of the mean of the processes' own means; infinite for one."""
+    if centres.count == 1:
+        return np.full_like(centres.centre, np.inf)
+    deviation = centres.means.std(axis=-1, ddof=1)
+    error = deviation / np.sqrt(centres.count)
+    return student_quantile(centres.count - 1, tail) * error
+
+
+def _inside_half_width(centres: Centres, processes: int, *, tail: float) -> np.ndarray:
+    """Return Student's half width from the blocks inside the processes."""
+    variance = centres.variances.sum(axis=-1)
+    error = np.sqrt(variance) / processes
+    return student_quantile(centres.freedom, tail) * error
+
+
+def start_half_width(start: StartSpread, processes: int, *, tail: float) -> np.ndarray:
+    """Return the part of the half width that the draw of so many starts makes."""
+    error = start.deviation / processes**0.5
+    return student_quantile(start.freedom, tail) * error
+
+
+def student_quantile(freedom: int | np.ndarray, tail: float) -> np.ndarray:
+    """Return the value that Student's t exceeds in this share of all draws."""
+    return -special.stdtrit(freedom, tail)

@@ -5,8 +5,16 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeGuard
 
 from jaxgen.measure.drift import drift
+from jaxgen.measure.interval import Centres
 from jaxgen.measure.outliers import outliers
-from jaxgen.measure.statistics import Pair, compare_pairs, relative_half_width, summarise
+from jaxgen.measure.start_spread import SHIPPED, StartSpread
+from jaxgen.measure.statistics import (
+    Pair,
+    centres_of_pairs,
+    compare_pairs,
+    geometric_mean,
+    summarise,
+)
 from jaxgen.results.schema import Comparison, Compile, MeasuredArm, Metric, TrialRow
 
 
@@ -17,6 +25,10 @@ class Samples:
         arms: their names.
         metrics: {name: {unit, better}} of the workload; the first is what the verdict is about.
         comparable: those that mean the same in both arms; empty is all.
+        start: how far equal arms differ from start to start.
+
+    Attributes:
+        start: the same.
     """
 
     def __init__(
@@ -25,6 +37,7 @@ class Samples:
         metrics: Mapping[str, Mapping[str, str]],
         *,
         comparable: Collection[str] = (),
+        start: StartSpread = SHIPPED,
     ):
         self._arms = tuple(arms)
         self._metrics: dict[str, Any] = {}
@@ -32,6 +45,7 @@ class Samples:
             self._metrics[name] = dict(facts)
         self._comparable = comparable or tuple(self._metrics)
         self._trials: list[TrialRow] = []
+        self.start = start
 
     @property
     def primary(self) -> str:
@@ -62,6 +76,7 @@ class Samples:
         for name, facts in self._metrics.items():
             samples = [trial["metrics"][name] for trial in trials]
             metrics[name] = summarise(samples, **facts)
+            metrics[name]["geometric_mean"] = _geometric_mean(trials, name)
         call_s: list[float | None] = []
         for trial in trials:
             call_s += trial["call_s"]
@@ -96,28 +111,21 @@ class Samples:
             if name not in self._comparable:
                 continue
             pairs = self._pairs(name)
+            better = facts["better"]
             if pairs:
-                compared[name] = compare_pairs(pairs, better=facts["better"])
+                compared[name] = compare_pairs(pairs, better=better, start=self.start)
         return compared
 
-    def half_width(self, *, process: int) -> float | None:
-        """Return half the width of the primary metric's interval, as a share of the ratio.
+    def centres(self) -> Centres | None:
+        """Return where each pair of processes lies in the primary metric, by now.
 
-        This is what the stopping rule needs after each block.
-
-        Args:
-            process: the pair of processes whose pairs count.
-
-        Returns:
-            Such as 0.02 for 2 %; None while there is no interval.
+        This is what the stopping rule needs after each block: the other metrics, and what a
+        comparison has besides, can wait. None while there is no interval.
         """
         if self.primary not in self._comparable:
             return None
-        of_all = self._pairs(self.primary)
-        # Blocks and seconds are limits of each pair of processes, and so is the wanted interval.
-        pairs = [pair for pair in of_all if pair.process == process]
         better = self._metrics[self.primary]["better"]
-        return relative_half_width(pairs, better=better)
+        return centres_of_pairs(self._pairs(self.primary), better=better)
 
     def drift(self) -> dict[str, Any]:
         """Return whether an arm became faster or slower from its first trial to its last."""
@@ -135,7 +143,8 @@ class Samples:
             counts[arm] = len(self.valid(arm))
         # A void trial that ended the run leaves its partner alone; else the counts are equal.
         any_void = any(trial["void"] for trial in self._trials)
-        if len(set(counts.values())) > 1 and not any_void:
+        numbers = set(counts.values())
+        if len(numbers) > 1 and not any_void:
             problems.append(f"the arms have different numbers of trials: {counts}")
         for arm in self._arms:
             for trial in self.valid(arm):
@@ -156,7 +165,9 @@ class Samples:
         if len(self._arms) < 2:
             return []
         # By place and not by order: a trial that is made again has the place of its void one.
-        baseline_of = {_place(trial): trial for trial in self.valid("baseline")}
+        baseline_of = {}
+        for trial in self.valid("baseline"):
+            baseline_of[_place(trial)] = trial
         pairs = []
         for trial in self.valid("candidate"):
             partner = baseline_of.get(_place(trial))
@@ -179,6 +190,18 @@ class Samples:
 
 def _is_positive(value: float | None) -> TypeGuard[float]:
     return value is not None and value > 0
+
+
+def _geometric_mean(trials: Iterable[TrialRow], metric: str) -> float | None:
+    """Return the mean of the trials that have the metric."""
+    values = []
+    for trial in trials:
+        value = trial["metrics"][metric]
+        if value is None:
+            continue
+        process, block = trial["process"], trial["block"]
+        values.append((process, block, value))
+    return geometric_mean(values)
 
 
 def _place(trial: TrialRow) -> tuple[int, int, int]:

@@ -1,23 +1,18 @@
-"""The schedule of the trials: which arm goes first, how often a trial repeats its call, when to
-stop.
+"""The schedule of the trials: who goes first, who measures how much, how often a call is repeated.
 
-The experiment asks for a plan before each block, and after it whether the interval is narrow enough
-to end the run.
+The experiment asks for a plan before each block; `stopping` says after it whether it was the last.
 """
 
 import dataclasses
 import math
 import random
+from collections.abc import Mapping
+
+from jaxgen.specs.measure import Measure
 
 ARMS = ("candidate", "baseline")
 
-MIN_BLOCKS_FOR_TARGET = 5
-"""Before so many blocks a narrow interval ends nothing: a run that stops at the first narrow
-interval favours blocks that agree by luck. Of 2000 simulated A/A runs under the default limits,
-without that of time, the interval at the end holds the truth in 95 % if blocks differ by 1.7 % and
-pairs by 2 %, and in 93 % if blocks differ by 3 %; with 8 blocks in 95 and 94 %, as with all 12
-always. Under the self-test's plan, where pairs differ by 15 %, it is 95 %."""
-MIN_BLOCKS_IN_TIME = 3
+MIN_BLOCKS_IN_TIME = 4
 """So many are measured however long they take: two blocks can agree by luck, and their spread has
 one degree of freedom."""
 
@@ -58,7 +53,8 @@ def block_plan(block: int, *, pairs: int, seed: int) -> BlockPlan:
         True
     """
     start = random.Random(seed)
-    first_of_placement, first_of_blocks = start.getrandbits(1), start.getrandbits(1)
+    first_of_placement = start.getrandbits(1)
+    first_of_blocks = start.getrandbits(1)
     placed_first = block + first_of_placement
     opens = block + block // 2 + first_of_blocks
     orders = []
@@ -67,66 +63,85 @@ def block_plan(block: int, *, pairs: int, seed: int) -> BlockPlan:
     return BlockPlan(placement=_order(placed_first), pairs=tuple(orders))
 
 
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """What one pair of processes measures of a run.
+
+    Attributes:
+        blocks: the most there may be.
+        seconds: after which no new block begins.
+        processes: how many pairs of processes the run has.
+    """
+
+    blocks: int
+    seconds: float
+    processes: int
+
+    def least_blocks(self, total: int) -> int:
+        """Return this share of so many blocks of the run: even, and no more than there may be."""
+        twos = math.ceil(total / (2 * self.processes))
+        return min(2 * twos, self.blocks)
+
+
+def share_of(plan: Measure, process: int) -> Share:
+    """Return the share of one pair of processes: an even number of blocks where there are enough.
+
+    Args:
+        plan: of the run.
+        process: the number of the pair, from 0.
+
+    Example:
+        >>> [share_of(Measure(blocks=9, processes=2), process).blocks for process in (0, 1)]
+        [4, 5]
+    """
+    count = plan.num_processes
+    seconds = plan.max_seconds / count
+    # Who is placed first alternates, so that blocks are dealt out in twos; one that is left over
+    # goes to the last.
+    unit = 2 if plan.blocks >= 2 * count else 1
+    units, left_over = divmod(plan.blocks, unit)
+    own = range(process, units, count)
+    blocks = unit * len(own)
+    if process == count - 1:
+        blocks += left_over
+    return Share(blocks, seconds, count)
+
+
+def whole(plan: Measure) -> Share:
+    """Return the share of a pair of processes that measures everything by itself."""
+    return Share(plan.blocks, plan.max_seconds, 1)
+
+
 def repeats(
-    fast_s: float, slow_s: float, *, min_trial_s: float, max_seconds: float, min_pairs: int
-) -> int:
-    """Return how often a trial makes its call: equal in both arms, so that a pair is a fair ratio.
+    call_s: Mapping[str, float], *, min_trial_s: float, max_seconds: float, min_pairs: int
+) -> dict[str, int]:
+    """Return how often a trial of each arm makes its call, so that trials are about equally long.
 
-    It is as often as the faster arm needs for a trial of `min_trial_s`, but no oftener than lets
-    `min_pairs` pairs fit into `max_seconds`, and at least once: an arm that compiles at each call
-    must not take up the whole run.
+    A ratio is one of times a call, so that the counts need not be equal: with equal ones the slower
+    arm would take most of the run. Each is as often as a trial of `min_trial_s` needs, but no
+    oftener than lets `min_pairs` pairs fit into `max_seconds`, and at least once: an arm that
+    compiles at each call must not take up the whole run.
 
     Args:
-        fast_s: one call of the faster arm, in seconds, as the warm-up saw it.
-        slow_s: one call of the slower arm, in seconds.
+        call_s: one call of each arm, in seconds, as the warm-up saw it.
         min_trial_s: `measure.min_trial_s`, seconds.
-        max_seconds: `measure.max_seconds`, what all trials together may take.
-        min_pairs: the pairs that the run must at least hold.
+        max_seconds: what all trials together may take.
+        min_pairs: the pairs that the trials must at least hold.
+
+    Example:
+        >>> repeats({"a": 0.01, "b": 0.04}, min_trial_s=0.1, max_seconds=60.0, min_pairs=12)
+        {'a': 10, 'b': 3}
     """
-    for call_s in (fast_s, slow_s):
-        if not 0 < call_s < math.inf:
-            raise ValueError(f"a call takes a positive, finite time: {fast_s=}, {slow_s=}")
-    # The faster arm decides: a clock's resolution matters most to it.
-    shortest_s = min(fast_s, slow_s)
-    pair_s = fast_s + slow_s
-    wanted = math.ceil(min_trial_s / shortest_s)
-    # Calls of 0.1 and 0.4 s, 6 pairs and 10 s leave 3 calls in a trial at most.
-    affordable = math.floor(max_seconds / (min_pairs * pair_s))
-    return max(1, min(wanted, affordable))
-
-
-def enough(
-    half_width: float | None,
-    *,
-    blocks_done: int,
-    blocks: int,
-    elapsed_s: float,
-    max_seconds: float,
-    target_ci: float,
-) -> str | None:
-    """Say after a block why the trials may end, or None where they go on.
-
-    Args:
-        half_width: of the interval, as a share of the ratio; None where there is no interval yet.
-        blocks_done: so far, over all processes.
-        blocks: `measure.blocks`, the most there may be. It may be 1: the interval is then unknown.
-        elapsed_s: since the first trial, in seconds.
-        max_seconds: `measure.max_seconds`.
-        target_ci: `measure.target_ci`, the wanted half-width (0.02 = 2 %).
-
-    Returns:
-        "target_ci reached" (not before `MIN_BLOCKS_FOR_TARGET`), "max_seconds limit" (not before
-        `MIN_BLOCKS_IN_TIME`, so that slow pairs are not made to go on for the former's sake),
-        "blocks limit", or None.
-    """
-    # The limits of blocks and time hold where there is no interval, as with one arm alone.
-    is_narrow = half_width is not None and half_width <= target_ci
-    if is_narrow and blocks_done >= MIN_BLOCKS_FOR_TARGET:
-        return "target_ci reached"
-    if blocks_done >= blocks:
-        return "blocks limit"
-    out_of_time = elapsed_s >= max_seconds and blocks_done >= MIN_BLOCKS_IN_TIME
-    return "max_seconds limit" if out_of_time else None
+    counts = {}
+    trial_s = max_seconds / (min_pairs * len(call_s))
+    for arm, seconds in call_s.items():
+        if not 0 < seconds < math.inf:
+            raise ValueError(f"a call takes a positive, finite time: {arm} took {seconds}")
+        wanted = math.ceil(min_trial_s / seconds)
+        # With 10 s for 12 pairs a trial has 0.4 s: calls of 0.1 s leave 4 of them at most.
+        affordable = math.floor(trial_s / seconds)
+        counts[arm] = max(1, min(wanted, affordable))
+    return counts
 
 
 def _order(first: int) -> Order:

@@ -5,7 +5,7 @@ measure more of for a narrower one.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,25 @@ _LEVELS = {
     "pair": ("pairs in a block (measure.trials)", "from pair to pair"),
 }
 """The levels of the nesting: what their units are called, and where their noise comes from."""
+
+
+def nested(values: Iterable[tuple[int, int, float]]) -> Nested:
+    """Return values as processes of blocks of values.
+
+    Args:
+        values: each with the numbers of its process and block.
+    """
+    processes: dict[int, dict[int, list[float]]] = {}
+    for process, block, value in values:
+        blocks = processes.setdefault(process, {})
+        in_block = blocks.setdefault(block, [])
+        in_block.append(value)
+    result = []
+    for _, blocks in sorted(processes.items()):
+        in_order = sorted(blocks.items())
+        arrays = [np.array(block) for _, block in in_order]
+        result.append(arrays)
+    return result
 
 
 def spread_by_level(logs: Nested) -> Spread:
@@ -66,7 +85,8 @@ def spread_by_level(logs: Nested) -> Spread:
         of_blocks = own / (pairs - inside)
         spread["block"] = _deviation(of_blocks)
     if processes > 1:
-        below = (inside - over_all) * of_blocks + (processes - 1) * of_pairs
+        below = (inside - over_all) * of_blocks
+        below += (processes - 1) * of_pairs
         own = squares["process"] - below
         divisor = _divisor_of_processes(sizes)
         spread["process"] = _deviation(own / divisor)
@@ -112,7 +132,14 @@ def _sizes(logs: Nested) -> list[np.ndarray]:
     return sizes
 
 
-def advice(spread: Mapping[str, Any], *, blocks: int, pairs: int, processes: int) -> str | None:
+def advice(
+    spread: Mapping[str, Any],
+    *,
+    blocks: int,
+    pairs: int,
+    processes: int,
+    start: Mapping[str, Any] | None = None,
+) -> str | None:
     """Say what to measure more of: units of the level that adds most to the error of the mean.
 
     More of an outer level brings more of the inner ones too; more of an inner one leaves the outer
@@ -123,6 +150,7 @@ def advice(spread: Mapping[str, Any], *, blocks: int, pairs: int, processes: int
         blocks: in all processes together, as the comparison counts them.
         pairs: in all blocks together.
         processes: in the run.
+        start: what the interval took for the draw of a start; None where it took nothing.
 
     Returns:
         One short sentence, or None where nothing can be said: below two blocks, or without any
@@ -130,7 +158,11 @@ def advice(spread: Mapping[str, Any], *, blocks: int, pairs: int, processes: int
     """
     units = {"process": processes, "block": blocks, "pair": pairs}
     variance_of = {}
-    for level, deviation in spread.items():
+    levels = dict(spread)
+    if start is not None:
+        # Two starts say little of how far starts differ: what the interval took for it counts.
+        levels["process"] = start["deviation"]
+    for level, deviation in levels.items():
         if deviation is not None:
             # What a level adds to the variance of the mean falls with the number of its units.
             variance_of[level] = deviation**2 / units[level]
@@ -140,7 +172,8 @@ def advice(spread: Mapping[str, Any], *, blocks: int, pairs: int, processes: int
     noisiest = max(variance_of, key=variance_of.__getitem__)
     what, where = _LEVELS[noisiest]
     share = variance_of[noisiest] / total
-    return f"more {what} would narrow the interval most: {share:.0%} of its variance comes {where}"
+    evidence = f"{share:.0%} of its variance comes {where}"
+    return f"more {what} would narrow the interval most: {evidence}"
 
 
 def block_means(process: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

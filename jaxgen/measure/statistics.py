@@ -5,19 +5,23 @@ Plain numbers go in, after each block and at the end; what comes out stands in `
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from jaxgen.measure.interval import MIN_BLOCKS, log_interval, unit_means
-from jaxgen.measure.spread import Nested, spread_by_level
-from jaxgen.results.schema import Comparison, Direction, Metric
-
-RESAMPLES = 2000
-SEED = 0
-"""Of the bootstrap: the same pairs give the same interval. With 200 draws it would hold the truth
-in 90 % instead of 95 %."""
+from jaxgen.measure.interval import (
+    MIN_BLOCKS,
+    Centres,
+    centres_of,
+    log_half_width,
+    starts_are_wider,
+    trimmed_centres,
+    uses_start_spread,
+)
+from jaxgen.measure.spread import Nested, block_means, nested, spread_by_level
+from jaxgen.measure.start_spread import SHIPPED, StartSpread
+from jaxgen.results.schema import Comparison, Direction, Metric, StartSpreadUsed, Trimmed
 
 MIN_SAMPLES_P99 = 100  # below this the 99th percentile is little more than the maximum
 MIN_UNITS_P = 6  # the signed-rank p of k units is at least 2 / 2**k, and 2 / 2**5 > 0.05
@@ -35,7 +39,7 @@ class Pair:
 
     def __post_init__(self) -> None:
         values = (self.baseline, self.candidate)
-        if not all(math.isfinite(value) and value > 0 for value in values):
+        if not all(0 < value < math.inf for value in values):
             raise ValueError(f"a ratio needs two positive, finite values: {self}")
 
     def ratio(self, better: Direction) -> float:
@@ -99,82 +103,122 @@ def summarise(samples: Sequence[float | None], *, unit: str, better: Direction) 
 
 
 def compare_pairs(
-    pairs: Sequence[Pair], *, better: Direction, resamples: int = RESAMPLES, seed: int = SEED
+    pairs: Sequence[Pair], *, better: Direction, start: StartSpread = SHIPPED
 ) -> Comparison:
     """Compare the candidate with the baseline, pair by pair, in one metric.
 
     The estimate is a geometric mean, the mean of log ratios: swapping the arms gives exactly its
     reciprocal, which no arithmetic mean of ratios does (Fleming and Wallace, "How Not to Lie with
-    Statistics", CACM 29, 1986). Blocks count equally, however many pairs they hold: a block is one
-    draw of the placement in memory, the larger part of the noise. So do processes, where there are
-    several: each start is a draw of its own, which no number of blocks averages out.
+    Statistics", CACM 29, 1986). Blocks of a process count equally, however many pairs they hold: a
+    block is one draw of the placement in memory, the larger part of the noise. So do processes,
+    where there are several: each start is a draw of its own, which no number of blocks averages
+    out. The interval is that of `interval.log_half_width`, symmetric about the mean of the logs.
 
     Args:
         pairs: one or more, in any order. A block is one (process, block), so that processes never
             share one.
         better: which way the metric points.
-        resamples: draws of the bootstrap.
-        seed: of the draws; the same pairs and seed give the same interval.
+        start: how far equal arms differ from start to start.
 
     Returns:
         The section `comparison.<metric>` of `result.json`. `ci95` is None below two blocks: how far
         blocks differ is unknown. `p_value` is over block means, and with several processes over
         process means, since blocks that share a process are no independent evidence; None where so
-        few could not reach 0.05, that is below six. `spread` is as `spread_by_level` gives it.
+        few could not reach 0.05, that is below six. `spread` is as `spread_by_level` gives it,
+        `start_spread` what the interval took for the draw of a start; None where the processes' own
+        means decide. `trimmed` is the 20 % trimmed mean over blocks with its interval; None where
+        blocks are too few to trim.
     """
     if not pairs:
         raise ValueError("a comparison needs one pair or more")
     # Logarithms from here on, so that half the speed is as far from 1 as twice the speed.
     logs = nested_logs(pairs, better)
-    units = unit_means(logs)
     num_blocks = sum(len(process) for process in logs)
-    interval = None
+    centres, interval, start_used = centres_of(logs), None, None
     if num_blocks >= MIN_BLOCKS:
-        low, high = log_interval(logs, resamples=resamples, seed=seed)
-        interval = [math.exp(low), math.exp(high)]
+        interval = _interval(centres, start)
+        start_used = _start_used(centres, start)
     return {
-        "ratio": math.exp(units.mean()),
+        "ratio": math.exp(centres.centre),
         "ci95": interval,
         "blocks": num_blocks,
         "pairs": len(pairs),
-        "p_value": _signed_rank_p(units),
+        "p_value": _signed_rank_p(_outermost_means(logs)),
         "processes": len(logs),
         "spread": spread_by_level(logs),
+        "start_spread": start_used,
+        "trimmed": _trimmed(logs, start),
     }
 
 
-def relative_half_width(pairs: Sequence[Pair], *, better: Direction) -> float | None:
-    """Return half the width of the ratio's 95 % interval, as a share of the ratio.
-
-    It is the very interval of `compare_pairs`, so that a run which stops at a width prints that
-    width. What a comparison has besides, and the other metrics, are not computed.
-
-    Returns:
-        Such as 0.02 for 2 %; None below two blocks.
-    """
+def centres_of_pairs(pairs: Sequence[Pair], *, better: Direction) -> Centres | None:
+    """Return where each pair of processes lies; None below two blocks, where nothing tells."""
     logs = nested_logs(pairs, better)
     if sum(len(process) for process in logs) < MIN_BLOCKS:
         return None
-    low, high = log_interval(logs, resamples=RESAMPLES, seed=SEED)
-    ratio = math.exp(unit_means(logs).mean())
-    return (math.exp(high) - math.exp(low)) / 2 / ratio
+    return centres_of(logs)
 
 
 def nested_logs(pairs: Sequence[Pair], better: Direction) -> Nested:
     """Return the log ratios as processes of blocks of pairs, each in the order of its number."""
-    processes: dict[int, dict[int, list[float]]] = {}
-    # Sorted, as the bootstrap draws by position: the same pairs must give the same interval.
-    in_order = sorted(pairs, key=lambda pair: (pair.process, pair.block, pair.pair))
-    for pair in in_order:
-        blocks = processes.setdefault(pair.process, {})
-        block = blocks.setdefault(pair.block, [])
-        ratio = pair.ratio(better)
-        block.append(math.log(ratio))
     logs = []
-    for blocks in processes.values():
-        arrays = [np.array(block) for block in blocks.values()]
-        logs.append(arrays)
-    return logs
+    for pair in pairs:
+        log = math.log(pair.ratio(better))
+        logs.append((pair.process, pair.block, log))
+    return nested(logs)
+
+
+def geometric_mean(values: Iterable[tuple[int, int, float]]) -> float | None:
+    """Return the geometric mean over processes of blocks of trials, weighted as a ratio is.
+
+    The quotient of two such means, one of each arm over the same pairs, is the ratio of
+    `compare_pairs` to the last digit.
+
+    Args:
+        values: as for `nested`.
+
+    Returns:
+        The mean; None where there is no value, or one that is not positive.
+    """
+    logs = []
+    for process, block, value in values:
+        if not value > 0:
+            return None
+        logs.append((process, block, math.log(value)))
+    if not logs:
+        return None
+    return math.exp(centres_of(nested(logs)).centre)
+
+
+def _interval(centres: Centres, start: StartSpread) -> list[float]:
+    """Return the ends of the ratio's 95 % interval."""
+    ratio = math.exp(centres.centre)
+    half_width = log_half_width(centres, start)
+    factor = math.exp(half_width)
+    return [ratio / factor, ratio * factor]
+
+
+def _start_used(centres: Centres, start: StartSpread) -> StartSpreadUsed | None:
+    """Return what the interval took for the draw of a start, if it took anything."""
+    if not uses_start_spread(centres) or starts_are_wider(centres, start):
+        return None
+    return {"deviation": start.deviation, "freedom": start.freedom, "source": start.source}
+
+
+def _trimmed(logs: Nested, start: StartSpread) -> Trimmed | None:
+    centres = trimmed_centres(logs)
+    if centres is None:
+        return None
+    ratio = math.exp(centres.centre)
+    return {"ratio": ratio, "ci95": _interval(centres, start)}
+
+
+def _outermost_means(logs: Nested) -> np.ndarray:
+    """Return the means of the processes where there are several, else of the blocks."""
+    if len(logs) == 1:
+        means, _ = block_means(logs[0])
+        return means
+    return centres_of(logs).means
 
 
 def _signed_rank_p(means: np.ndarray) -> float | None:

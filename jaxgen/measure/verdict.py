@@ -4,8 +4,16 @@ It reads a finished comparison, the agreement of the outputs and whatever spoilt
 the result, the report and the command line's last line all show what comes out.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+REACH = 1.43
+"""What a difference must have beyond the margin to be found in 80 % of the runs, in half-widths of
+the interval: one, and 0.84 / 1.96 of another (the 80 % point of the normal distribution)."""
+
+_ROUNDING = 1e-6
+"""So little below 0.01 is 0.01 that has been through a logarithm."""
 
 AGREEMENTS = ("identical", "rounding", "different", None)  # None: the outputs were not compared
 
@@ -20,11 +28,12 @@ def verdict(
     baseline: str = "the baseline",
     margin_source: str | None = None,
 ) -> tuple[str, str]:
-    """Judge by rule: outputs and dirt first, then the interval against 1 - margin and 1 + margin.
+    """Judge by rule: outputs and dirt first, then the interval against the margin on either side.
 
     An interval inside the margins is `equivalent`: two one-sided tests, here at 2.5 % each
     (Schuirmann, "A Comparison of the Two One-Sided Tests Procedure and the Power Approach",
-    Journal of Pharmacokinetics and Biopharmaceutics 15, 1987).
+    Journal of Pharmacokinetics and Biopharmaceutics 15, 1987). The margins are equally far from 1
+    as logarithms, so that swapping the arms swaps `faster` and `slower` and changes nothing else.
 
     Args:
         comparison: as `statistics.compare_pairs` gives it; None where no pair was measured.
@@ -35,8 +44,8 @@ def verdict(
             trials".
         candidate: the arm's name in the sentence.
         baseline: the same.
-        margin_source: where the margin comes from, such as "this machine's noise floor"; it stands
-            in the sentence where the margin decides.
+        margin_source: where the margin comes from, such as "the default"; it stands in the sentence
+            where the margin decides.
 
     Returns:
         The verdict (`faster`, `slower`, `equivalent`, `inconclusive` or `invalid`) and its
@@ -79,32 +88,63 @@ def _judge(
         reason = f"{size} cannot tell how far blocks differ, so there is no interval"
         return "inconclusive", f"{candidate} measured {gain}, but {reason}"
     # The ratio alone decides nothing: the whole interval must lie on one side of the margin.
-    word = _place_of(interval, margin)
+    word = place_of(interval, margin)
     evidence = f"95 % interval {_span(ratio, *interval)}, {size}"
     if word in ("faster", "slower"):
-        return word, f"{candidate} is {gain} ({evidence})"
-    percent = f"{100 * margin:.3g} %"
-    source = f" ({margin_source})" if margin_source else ""
-    if word == "inconclusive":
-        unsettled = f"which does not settle it against a margin of {percent}{source}"
-        return word, f"{candidate} measured {gain} ({evidence}), {unsettled}"
-    equal = f"{candidate} and {baseline} are equally fast within {percent}"
-    if source:
-        return word, f"{equal}{source}: {evidence}"
-    return word, f"{equal} ({evidence})"
+        sentence = f"{candidate} is {gain} ({evidence})"
+        return word, sentence
+    margin_text = f"{100 * margin:.3g} %"
+    if margin_source:
+        margin_text += f" ({margin_source})"
+    if word == "equivalent":
+        equal = f"{candidate} and {baseline} are equally fast within {margin_text}"
+        return word, f"{equal}: {evidence}"
+    certain = _certain(interval, margin_text)
+    found = _detectable(interval, margin)
+    measured = f"{candidate} measured {gain} ({evidence})"
+    return word, f"{measured}: {certain}; {found}"
 
 
-def _place_of(interval: Sequence[float], margin: float) -> str:
-    """Return the verdict that an interval stands for, by where it lies against the margins."""
+def place_of(interval: Sequence[float], margin: float) -> str:
+    """Return the verdict that an interval stands for, by where it lies against the margins.
+
+    Example:
+        >>> [place_of(ends, 0.02) for ends in ([1.03, 1.08], [0.99, 1.01], [1.01, 1.05])]
+        ['faster', 'equivalent', 'inconclusive']
+    """
     low, high = interval
-    # With a margin of 2 % [1.03, 1.08] is faster, [0.99, 1.01] equivalent, [1.01, 1.05] neither.
-    if low > 1 + margin:
+    # 1.02 and 1 / 1.02 are equally far from 1; 1.02 and 0.98 are not.
+    most = 1 + margin
+    least = 1 / most
+    if low > most:
         return "faster"
-    if high < 1 - margin:
+    if high < least:
         return "slower"
-    if low >= 1 - margin and high <= 1 + margin:
+    if low >= least and high <= most:
         return "equivalent"
     return "inconclusive"
+
+
+def _certain(interval: Sequence[float], margin: str) -> str:
+    """Say what an interval that does not settle the question says all the same."""
+    low, high = interval
+    if low > 1:
+        return f"faster by at least {_percent(low)}; by {margin} is not settled"
+    if high < 1:
+        return f"slower by at least {_percent(high)}; by {margin} is not settled"
+    return f"which of them is faster is not settled, nor that they are equal within {margin}"
+
+
+def _detectable(interval: Sequence[float], margin: float) -> str:
+    """Say which gain such a run finds in 80 % of the cases (the minimum detectable effect)."""
+    low, high = interval
+    half_width = math.log(high / low) / 2
+    beyond = math.exp(REACH * half_width)
+    gain = (1 + margin) * beyond
+    text = _percent(gain)
+    if gain >= 2:
+        text = f"{_number(gain)}x"
+    return f"a gain of {text} would have been found in 4 of 5 such runs"
 
 
 def _gain(ratio: float) -> str:
@@ -116,12 +156,19 @@ def _gain(ratio: float) -> str:
     if ratio >= 2 or ratio <= 0.5:
         factor = max(ratio, 1 / ratio)
         return f"{_number(factor)}x {word} than"
-    difference = abs(100 * (ratio - 1))
-    percent = f"{difference:.1f}"
-    # "0.0 % faster" would say two things at once.
-    if percent == "0.0":
+    if ratio == 1:
         return "as fast as"
-    return f"{percent} % {word} than"
+    return f"{_percent(ratio)} {word} than"
+
+
+def _percent(ratio: float) -> str:
+    """Write how far a ratio is from 1: to a tenth of a percent, or to its first digit below it."""
+    difference = abs(100 * (ratio - 1))
+    # "0.0 % faster" would say two things at once.
+    if 0 < difference < 0.05:
+        decimals = math.ceil(-math.log10(difference) - _ROUNDING)
+        return f"{difference:.{decimals}f} %"
+    return f"{difference:.1f} %"
 
 
 def _span(ratio: float, low: float, high: float) -> str:
@@ -135,9 +182,15 @@ def _span(ratio: float, low: float, high: float) -> str:
         # The factor says how many times slower: the reciprocal, which swaps the ends.
         least, most = 1 / high, 1 / low
         return f"{_number(least)} to {_number(most)}"
-    least = 100 * (low - 1)
-    most = 100 * (high - 1)
-    return f"{least:+.1f} to {most:+.1f} %"
+    least, most = _signed(low), _signed(high)
+    return f"{least} to {most} %"
+
+
+def _signed(end: float) -> str:
+    """Write an end of the interval as signed percent, with as many digits as tell it from 0."""
+    sign = "-" if end < 1 else "+"
+    percent = _percent(end)
+    return sign + percent.removesuffix(" %")
 
 
 def _number(factor: float) -> str:
@@ -155,7 +208,9 @@ def _size(comparison: Mapping[str, Any]) -> str:
     pairs = _count(comparison["pairs"], "pair")
     blocks = _count(comparison["blocks"], "block")
     size = f"{pairs} in {blocks}"
-    return f"{size} in {processes} processes" if processes > 1 else size
+    if processes == 1:
+        return size
+    return f"{size} in {processes} processes"
 
 
 def _count(number: int, noun: str) -> str:

@@ -179,7 +179,7 @@ class Record:
         """
         shared = {name: _shared(captured) for name, captured in environments.items()}
         # Both arms run on one machine as a rule: then it stands in the result once.
-        first = next(iter(shared.values()))
+        first = shared[next(iter(self.result["arms"]))]
         # A copy: below, `first` is held against what the other worker captured, without the load.
         environment = first.copy()
         environment["load_average_before"] = cpu_load.snapshot()["load_average"]
@@ -206,8 +206,8 @@ class Record:
         cases: list[dict[str, Any]] = [{"case": case["params"]} for case in self.result["cases"]]
         lines = []
         for case, answers_of_case in zip(cases or [{}], answers, strict=False):
-            for arm, rows in answers_of_case.items():
-                for row in rows:
+            for arm in self.result["arms"]:  # the candidate's first, whoever answered first
+                for row in answers_of_case.get(arm, ()):
                     line = {"arm": arm, **case, **row}
                     lines.append(json.dumps(line))
         save(self.folder / OUTPUTS, "\n".join(lines) + "\n")

@@ -86,7 +86,7 @@ class Experiment:
         measure = self.measure
         needs_own_processes = {
             "measure.isolation=separate": measure.isolation is Isolation.separate,
-            f"measure.processes={measure.processes}": measure.processes > 1,
+            f"measure.processes={measure.processes}": (measure.processes or 1) > 1,
             "measure.startup": measure.startup is not None,
             "study": not isinstance(self.study, Single),
             "gate.commit": getattr(self.gate, "commit", None) is not None,

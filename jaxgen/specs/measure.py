@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import math
 
 from jaxgen.errors import UserError
 
@@ -22,6 +23,13 @@ class Startup(enum.Enum):
     both = "both"
 
 
+DEFAULT_MARGIN = 0.02
+"""The smallest difference that counts, where the user names none: a matter of use, not of noise."""
+
+DEFAULT_PROCESSES = 2
+"""Pairs of processes where the user names no number. What favours the arm that starts first
+favours each arm once, and the draws of the two starts are averaged."""
+
 # Both are finite and above 0: `schedule.repeats` rounds a share of the time down, which infinity
 # does not allow, and a `target_ci` of 0 is refused below.
 _NO_LIMIT_S = 1e9
@@ -34,21 +42,24 @@ class Measure:
     """The plan of a measurement.
 
     Attributes:
-        trials: pairs in a block.
-        blocks: the most blocks; each places weights and caches anew.
-        max_seconds: no new block begins after this many seconds of trials; three run whatever they
-            take, if `blocks` allows so many.
-        min_trial_s: a trial repeats its call until it lasts this long, the same count in both arms.
+        trials: pairs in a block. One is best where new buffers cost little, as blocks differ by
+            about as much as pairs do.
+        blocks: the most blocks, shared out over the processes; each places weights and caches anew.
+        max_seconds: no new block begins after this many seconds of trials, shared out over the
+            processes; four run whatever they take, if `blocks` allows so many.
+        min_trial_s: a trial repeats its call until it lasts this long, each arm as often as it
+            needs; what is compared is the time of a call.
         warmup: calls of the whole workload before the first trial.
         warmup_tokens: null warms up with the trials' own lengths; a number shortens it, to show
             what that does.
-        target_ci: stop when the interval's half-width is below this share of the ratio.
-        margin: ratios within 1 plus or minus this are equivalent; null takes the noise floor of
-            this machine.
+        target_ci: stop when the interval's half-width is below this share of the ratio; null stops
+            at half the margin, or earlier where the margin's question is settled.
+        margin: ratios within this share of 1, such as 0.98 to 1.02, are equivalent; null is 0.02.
         isolation: `shared` holds both arms in one process, `separate` each in its own; `auto`
             decides.
-        processes: fresh pairs of worker processes, one after the other, each with blocks and
-            seconds of its own; the outermost level of the interval.
+        processes: fresh pairs of worker processes, one after the other, which share the blocks and
+            the seconds; the outermost level of the interval. Null is 2, and 1 in a job, which is
+            joined once.
         startup: null measures the startup as it comes; `cold` also starts fresh processes over an
             empty persistent compilation cache, `warm` over a filled one, `both` both.
         profile: record one more, untimed trial of each arm with jax.profiler, and name its longest
@@ -58,19 +69,19 @@ class Measure:
             trials; above it the verdict is `inconclusive`. 1 accepts any.
         max_wait_s: before the trials, wait so many seconds at most until other programs use no
             more than that; 0 does not wait.
-        seed: of the order inside pairs.
+        seed: of the order inside pairs, and of which arm starts first.
     """
 
-    trials: int = 4
-    blocks: int = 12
+    trials: int = 1
+    blocks: int = 48
     max_seconds: float = 10.0
-    min_trial_s: float = 0.2
+    min_trial_s: float = 0.1
     warmup: int = 1
     warmup_tokens: int | None = None
-    target_ci: float = 0.02
+    target_ci: float | None = None
     margin: float | None = None
     isolation: Isolation = Isolation.auto
-    processes: int = 1
+    processes: int | None = None
     startup: Startup | None = None
     profile: bool = False
     dump_hlo: bool = False
@@ -84,6 +95,7 @@ class Measure:
             "blocks": 1,
             "processes": 1,
             "warmup": 0,
+            "warmup_tokens": 1,
             "min_trial_s": 0,
             "max_seconds": 0,
             "max_wait_s": 0,
@@ -91,18 +103,19 @@ class Measure:
         problems = []
         for key, low in least.items():
             value = getattr(self, key)
+            if value is None:
+                continue
             if not value >= low:  # so that a value that is no number is refused as well
                 problems.append(f"measure.{key}={value} must be {low} or more")
-        if self.warmup_tokens is not None and self.warmup_tokens < 1:
-            problems.append(
-                f"measure.warmup_tokens={self.warmup_tokens} must be 1 or more, or null for all"
-            )
+            elif not math.isfinite(value):
+                problems.append(f"measure.{key}={value} must be a finite number, such as 60")
         # At 0 the measurement would never be good enough.
-        if not 0 < self.target_ci < 1:
+        if self.target_ci is not None and not 0 < self.target_ci < 1:
             problems.append(
-                f"measure.target_ci={self.target_ci} must lie between 0 and 1 (0.02 is 2 %)"
+                f"measure.target_ci={self.target_ci} must lie between 0 and 1 (0.02 is 2 %), "
+                "or be null"
             )
-        # At 1 the lower end of the margin is a ratio of 0: nothing could ever be slower.
+        # At 1 a candidate at twice the speed would count as equal.
         if self.margin is not None and not 0 <= self.margin < 1:
             problems.append(f"measure.margin={self.margin} must be 0 or more and below 1, or null")
         if not 0 < self.max_foreign_load <= 1:
@@ -112,6 +125,34 @@ class Measure:
             )
         if problems:
             raise UserError.collected("impossible measurement", problems)
+
+    @property
+    def num_processes(self) -> int:
+        """The pairs of processes that are started: none that would get no block."""
+        return min(self.processes or DEFAULT_PROCESSES, self.blocks)
+
+    @property
+    def least_difference(self) -> float:
+        """The margin of the verdict, as a share."""
+        return DEFAULT_MARGIN if self.margin is None else self.margin
+
+    @property
+    def wanted_half_width(self) -> float:
+        """The half-width of the interval that ends the trials, as a share of the ratio."""
+        if self.target_ci is not None:
+            return self.target_ci
+        # With a target of the margin itself only an estimate of exactly 1 could be `equivalent`. A
+        # margin of 0 asks for no width, so that it gets the default's.
+        return (self.least_difference or DEFAULT_MARGIN) / 2
+
+    @property
+    def stops_when_settled(self) -> bool:
+        """Whether a clear answer ends the trials before the interval is narrow.
+
+        A width that is asked for is wanted for its own sake; against a margin of 0 no equal arms
+        are ever told from different ones.
+        """
+        return self.target_ci is None and self.least_difference > 0
 
     @property
     def short_warmup(self) -> bool:

@@ -52,10 +52,10 @@ class ResumeDecision:
         if self.seconds is not None:
             duration = f"it took {formatting.seconds(self.seconds)} before"
         elif plan.limited_by_time:
-            longest = formatting.seconds(plan.max_seconds * plan.processes)
+            longest = formatting.seconds(plan.max_seconds)
             duration = f"trials of up to {longest} a case, loading and compiling"
         else:
-            pairs = plan.trials * plan.blocks * plan.processes
+            pairs = plan.trials * plan.blocks
             duration = f"{pairs} pairs of trials a case, loading and compiling"
         return f"to be run ({self.why}): {duration}"
 

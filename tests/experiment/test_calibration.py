@@ -9,10 +9,11 @@ from jaxgen.config.experiment import load_experiment
 from jaxgen.console.progress import Console
 from jaxgen.errors import ExitCode, UserError
 from jaxgen.experiment import calibration, judge
-from jaxgen.experiment.execute import execute, measure_once
+from jaxgen.experiment.execute import execute
 from jaxgen.measure import noise_floor
 from jaxgen.results.record import Record
-from jaxgen.specs.study import Calibrate, Single
+from jaxgen.specs.measure import DEFAULT_MARGIN
+from jaxgen.specs.study import Calibrate
 from support.small_runs import SMALL, read_result, trials_of
 from support.stand_in_machine import Machine, same_experiment
 
@@ -69,37 +70,22 @@ def test_each_trial_has_a_place_of_its_own_spoilt_measurements_included(tmp_path
     }
 
 
-@pytest.mark.parametrize(
-    ("story", "study"),
-    [(calibration.calibrate, STUDY), (measure_once, Single())],
-    ids=["calibrate", "single"],
-)
-def test_floors_that_cannot_be_read_are_refused_before_any_trial(
-    story, study, tmp_path, monkeypatch
-):
+def test_floors_that_cannot_be_read_are_refused_before_any_trial(tmp_path, monkeypatch):
     path = noise_floor.save(KEY, {"floor": 0.02})
     path.write_text("{")
-    monkeypatch.setattr(
-        "jaxgen.experiment.execute.Pool",
-        lambda arms, *, isolation, log, group: Machine(seed=1).pool(
-            arms, isolation=isolation, log=log
-        ),
-    )
     monkeypatch.setattr(calibration, "Pool", Machine(seed=1).pool)
-    experiment = same_experiment(study)
+    experiment = same_experiment(STUDY)
     with pytest.raises(UserError, match="cannot be read"):
-        story(experiment, Record(experiment.arms, tmp_path), Console(experiment, tmp_path))
+        calibration.calibrate(
+            experiment, Record(experiment.arms, tmp_path), Console(experiment, tmp_path)
+        )
     assert not (tmp_path / "trials.csv").exists()
 
 
-def test_later_runs_take_the_floor_as_their_margin(tmp_path, monkeypatch):
+def test_no_calibration_sets_the_margin_of_later_runs(tmp_path, monkeypatch):
     experiment = same_experiment(STUDY, **PLAN)
-    environment = {"device_kind": "cpu", "cpu": "Abacus 2"}
-    assert judge.margin_of(experiment, environment)[0] == judge.DEFAULT_MARGIN
-    _, told, _ = calibrated(tmp_path, monkeypatch)
-    margin, source = judge.margin_of(experiment, environment)
-    assert margin == told["floor"]
-    assert "this machine's noise floor" in source
+    calibrated(tmp_path, monkeypatch)
+    assert judge.margin_of(experiment) == (DEFAULT_MARGIN, "the default")
 
 
 def test_calibrating_again_replaces_the_floor(tmp_path, monkeypatch):

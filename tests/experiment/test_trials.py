@@ -8,10 +8,16 @@ import pytest
 from jaxgen.experiment import trials as trials_module
 from jaxgen.experiment.trials import Trials
 from jaxgen.measure.samples import Samples
-from jaxgen.measure.schedule import MIN_BLOCKS_FOR_TARGET
+from jaxgen.measure.schedule import Share
+from jaxgen.measure.start_spread import StartSpread
 from jaxgen.specs.measure import Measure
 from support.small_runs import METRICS, two_arms
 from support.stand_in_workers import WARM, Workers, measure, noisy
+
+
+def alike():
+    """Samples of a machine whose starts are all alike."""
+    return Samples(two_arms(), METRICS, start=StartSpread(0.0, 100, "all alike"))
 
 
 class TestOrder:
@@ -65,18 +71,22 @@ class TestOrder:
 
 class TestStop:
     def test_a_narrow_interval_ends_the_trials(self):
-        made, told, _ = measure(target_ci=0.02, blocks=9)
-        assert (made.stopped_because, made.blocks) == ("target_ci reached", MIN_BLOCKS_FOR_TARGET)
-        assert told.comparison["blocks"] == MIN_BLOCKS_FOR_TARGET
+        made, told, _ = measure(target_ci=0.02, blocks=9, samples=alike())
+        assert (made.stopped_because, made.blocks) == ("target_ci reached", 6)
+        assert told.comparison["blocks"] == 6
 
-    def test_the_interval_that_ends_them_is_that_of_their_own_process(self):
-        """Two processes that disagree make a wide interval; neither is measured longer for it."""
-        _, told, _ = measure(blocks=5)
+    def test_the_interval_that_ends_them_is_that_of_all_processes(self):
+        """A second process that disagrees makes it wide, so that it is measured to its limit."""
+        _, told, _ = measure(blocks=6)
         slower = Workers(speeds=lambda arm, number: 100.0)
-        where = {"process": 1, "first_block": 5}
-        made, told, _ = measure(slower, target_ci=0.02, blocks=9, samples=told.samples, where=where)
-        assert made.stopped_because == "target_ci reached"
-        assert (told.comparison["blocks"], told.comparison["processes"]) == (10, 2)
+        where = {"process": 1, "first_block": 6, "share": Share(8, 10.0, 2)}
+        made, told, _ = measure(slower, target_ci=0.02, samples=told.samples, where=where)
+        assert made.stopped_because == "blocks limit"
+        assert (told.comparison["blocks"], told.comparison["processes"]) == (14, 2)
+
+    def test_a_clear_answer_ends_them_where_no_width_is_asked_for(self):
+        made, _, _ = measure(target_ci=None, blocks=40, trials=1)
+        assert (made.stopped_because, made.blocks) == ("the question is settled", 12)
 
     def test_a_wide_interval_goes_on_to_the_limit(self):
         made, told, _ = measure(Workers(speeds=noisy), target_ci=0.02)
@@ -101,7 +111,7 @@ class TestSinks:
             seen.append(len(rows))
             return noisy(arm, number)
 
-        plan = Measure(trials=1, blocks=3, target_ci=1e-6)
+        plan = Measure(trials=1, blocks=3, target_ci=1e-6, processes=1)
         arms, workers = two_arms(), Workers(speeds=speeds)
         samples = Samples(arms, METRICS)
         trials = Trials(
@@ -123,14 +133,18 @@ class TestSinks:
 
 
 class TestSize:
-    def test_a_short_call_is_repeated_to_fill_a_trial(self):
-        made, _, _ = measure(call_s={"candidate": 0.01, "baseline": 0.02}, min_trial_s=0.2)
-        assert made.repeats == 20
+    def test_each_arm_s_call_is_repeated_to_fill_a_trial(self):
+        made, told, workers = measure(call_s={"candidate": 0.01, "baseline": 0.03}, min_trial_s=0.2)
+        assert made.repeats == {"candidate": 20, "baseline": 7}
+        assert set(told.places("arm", "repeats")) == {("candidate", 20), ("baseline", 7)}
+        assert {asked["repeats"] for asked in workers.asked} == {20, 7}
 
-    def test_both_arms_repeat_alike(self):
-        _, told, workers = measure(call_s={"candidate": 0.01, "baseline": 0.03})
-        assert set(told.places("repeats")) == {(20,)}
-        assert {asked["repeats"] for asked in workers.asked} == {20}
+    def test_the_ratio_is_that_of_one_call_however_often_it_is_repeated(self):
+        _, told, _ = measure(call_s={"candidate": 0.005, "baseline": 0.01}, min_trial_s=0.1)
+        assert set(told.places("arm", "repeats")) == {("candidate", 20), ("baseline", 10)}
+        for metric in ("tokens_per_s", "latency_s"):
+            assert told.samples.comparison()[metric]["ratio"] == pytest.approx(2.0)
+        assert told.samples.problems() == []
 
     @pytest.mark.parametrize(
         ("slow_s", "pairs"), [(0.5, 4), (2.0, 3), (3.0, 2), (5.0, 1), (60.0, 1)]
@@ -146,4 +160,5 @@ class TestSize:
 
     def test_arms_that_are_not_warm_are_measured_as_planned(self):
         made, _, workers = measure(call_s=None, warmup_tokens=2, blocks=1)
-        assert (made.repeats, len(workers.timed)) == (1, 8)
+        assert made.repeats == {"candidate": 1, "baseline": 1}
+        assert len(workers.timed) == 8

@@ -1,5 +1,7 @@
 """What the trials of a case say, from rows alone: summaries, comparisons, and what cannot be."""
 
+import math
+
 import pytest
 
 from jaxgen.measure.drift import MIN_SAMPLES
@@ -102,14 +104,17 @@ class TestComparison:
             ((8**0.5 * 8) ** 0.5 * 16) ** 0.5
         )  # processes count equally
 
-    def test_a_process_has_the_half_width_of_its_own_pairs(self):
+    def test_the_stopping_rule_learns_where_each_process_lies(self):
         made = paired(4.0)
         for block, speed in ((3, 100.0), (4, 110.0), (5, 120.0)):
             made.add(trial_row("baseline", block=block) | {"process": 1})
             made.add(trial_row("candidate", block=block, tokens_per_s=speed) | {"process": 1})
-        assert made.half_width(process=0) == pytest.approx(0.0, abs=1e-9)
-        assert made.half_width(process=1) > 0.1
-        assert made.half_width(process=2) is None
+        centres = made.centres()
+        assert centres.means[0] == pytest.approx(math.log(4.0))
+        assert centres.means[1] == pytest.approx(math.log(1.1 * 1.2) / 3)
+        assert float(centres.centre) == pytest.approx(
+            math.log(made.comparison()["tokens_per_s"]["ratio"])
+        )
 
     def test_processes_together_count_equally(self):
         made = paired(4.0)

@@ -79,15 +79,7 @@ SLOW_TESTS: dict[str, tuple[str, ...]] = {
     "house/test_floors.py": ("strictly_downward",),
     "house/test_style.py": ("whole_package",),
     "measure/test_drift.py": ("steady_trend",),
-    "measure/test_rates.py": (
-        "selftests_plan",
-        "several_processes",
-        "stop_at_a_narrow",
-        "95_of_100_runs",
-        "one_run_of_ten",
-    ),
-    "measure/test_schedule.py": ("95_percent_of_the_runs",),
-    "measure/test_statistics.py": ("of_the_runs",),
+    "measure/test_rates.py": ("TestErrorRates", "far_too_often", "and favour", "busy"),
     "report/test_command.py": ("names_the_files",),
     "report/test_damage.py": ("no_damage_breaks",),
     "report/test_report.py": (

@@ -97,9 +97,9 @@ class StandInPool:
         )
         speed = 100 * np.exp(self._placed[arm] + self._machine.noise("trial")) / (1 + slowness)
         return {
-            "metrics": {"tokens_per_s": speed, "latency_s": repeats / speed},
+            "metrics": {"tokens_per_s": speed, "latency_s": 1 / speed},
             "compile_events": events,
             "functions": {"step": events} if events else {},
             "answers": [[1]],
-            "call_s": [repeats / speed],
+            "call_s": [1 / speed] * repeats,
         }

@@ -37,7 +37,7 @@ class Workers:
         events = self._events.get(arm, lambda number: 0)(number)
         speed = self._speeds(arm, number)
         return {
-            "metrics": {"tokens_per_s": speed, "latency_s": arguments["repeats"] / speed},
+            "metrics": {"tokens_per_s": speed, "latency_s": 1 / speed},
             "compile_events": events,
             "functions": {"step": 1, "prefill": 1} if events else {},
             "call_s": [1 / speed] * arguments["repeats"],
@@ -77,7 +77,7 @@ def measure(
     `where` may hold case, process and first_block.
     """
     workers = workers or Workers()
-    plan = Measure(**({"trials": 4, "blocks": 5, "target_ci": 1e-6} | plan))
+    plan = Measure(**({"trials": 4, "blocks": 5, "target_ci": 1e-6, "processes": 1} | plan))
     arms = arms or two_arms(jit=jit)
     log = TrialLog(samples or Samples(arms, METRICS))
     trials = Trials(

@@ -25,11 +25,11 @@ from jaxgen.results.schema.arms import (
     WideCopies,
     Work,
 )
+from jaxgen.results.schema.comparison import Comparison, Spread, StartSpreadUsed, Trimmed
 from jaxgen.results.schema.run import (
     Agreement,
     Calibration,
     CaseResult,
-    Comparison,
     Divergence,
     Environment,
     Gate,
@@ -42,7 +42,6 @@ from jaxgen.results.schema.run import (
     Repetition,
     Result,
     Selftest,
-    Spread,
     Stability,
 )
 from jaxgen.results.schema.trials import ClockFacts, TrialLoadFacts, TrialRow
@@ -80,9 +79,11 @@ __all__ = [
     "Selftest",
     "Spread",
     "Stability",
+    "StartSpreadUsed",
     "Startup",
     "TrialLoadFacts",
     "TrialRow",
+    "Trimmed",
     "WatchedCall",
     "Weights",
     "WideCopies",

@@ -18,6 +18,9 @@ class Metric(TypedDict):
     mean: float | None
     std: float | None
     median: float | None
+    # Over processes of blocks of trials, weighted as the ratio is; null where a sample is not
+    # positive. Absent of figures that are not compared.
+    geometric_mean: NotRequired[float | None]
     min: float | None
     max: float | None
     p50: float | None

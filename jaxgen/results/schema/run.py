@@ -3,32 +3,10 @@
 from typing import Annotated, Any, Literal, NotRequired, Required, TypedDict
 
 from jaxgen.results.schema.arms import ArmResult, MeasuredArm
+from jaxgen.results.schema.comparison import Comparison, Spread, StartSpreadUsed, Trimmed
 from jaxgen.results.schema.types import FILLED, Count, Direction, Interval, Plain, Positive
 
 Status = Literal["running", "completed", "failed"]
-
-
-class Spread(TypedDict):
-    """Standard deviations of the log ratio that each level of the nesting adds, as shares."""
-
-    # Null where a level has one unit only: the level above then holds what it adds.
-    process: float | None
-    block: float | None
-    pair: float | None
-
-
-class Comparison(TypedDict):
-    """The candidate against the baseline in one metric; above 1 the candidate is better."""
-
-    ratio: Positive
-    # Null below two blocks: one says nothing of how far blocks differ.
-    ci95: Interval | None
-    blocks: Count
-    pairs: Count
-    # Over blocks, or over processes where there are several; null below six of them.
-    p_value: float | None
-    processes: Count
-    spread: Spread
 
 
 class Divergence(TypedDict):
@@ -93,7 +71,8 @@ class Measurement(TypedDict, total=False):
     margin: float
     margin_source: str
     stopped_because: Any
-    repeats: Count
+    # By arm; one number for both in older results.
+    repeats: Any
 
 
 class Judged(TypedDict):
@@ -178,6 +157,8 @@ class Repetition(TypedDict, total=False):
     p_value: float | None
     processes: Count
     spread: Spread
+    start_spread: StartSpreadUsed | None
+    trimmed: Trimmed | None
 
 
 class RepeatedComparison(Comparison):
