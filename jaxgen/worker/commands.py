@@ -2,7 +2,7 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic
 
@@ -40,6 +40,13 @@ def _of_arm(
     return Command(request, lambda server, arm, asked: handle(server.arms[arm], asked))
 
 
+def _among_arms(
+    request: type[Request], handle: Callable[[Mapping[str, LoadedArm], str, Request], Any]
+) -> Command[Request]:
+    """Make the row of a command that may look at the other arms of the process too."""
+    return Command(request, lambda server, arm, asked: handle(server.arms, arm, asked))
+
+
 COMMANDS: dict[str, Command[Any]] = {
     # Of the process. The first three come before a job is joined, which must precede all else.
     "is_converted": _of_process(
@@ -66,22 +73,11 @@ COMMANDS: dict[str, Command[Any]] = {
     "logprobs": _of_arm(
         requests.Logprobs, lambda arm, asked: arm.logprobs(asked.tokens, asked.candidates)
     ),
-    "write_reference_logits": _of_arm(
-        requests.WriteReferenceLogits,
-        lambda arm, asked: diagnostics.write_reference_logits(
-            arm, asked.case, rows=asked.rows, path=asked.path
-        ),
+    "write_reference_logits": _among_arms(
+        requests.WriteReferenceLogits, diagnostics.write_reference_logits
     ),
-    "compare_logits": _of_arm(
-        requests.CompareLogits,
-        lambda arm, asked: diagnostics.compare_logits(
-            arm,
-            asked.case,
-            rows=asked.rows,
-            path=asked.path,
-            divergences=asked.divergences,
-        ),
-    ),
+    "compare_logits": _among_arms(requests.CompareLogits, diagnostics.compare_logits),
+    "score_again": _among_arms(requests.ScoreAgain, diagnostics.score_again),
     "scale": _of_arm(requests.OfCase, lambda arm, asked: diagnostics.scale(arm, asked.case)),
     "examine": _of_arm(
         requests.Examine,

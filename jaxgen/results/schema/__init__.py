@@ -8,6 +8,12 @@ a result without a gate has no `gate`.
 
 from typing import Any
 
+from jaxgen.results.schema.agreement import (
+    Agreement,
+    AlgorithmTest,
+    Divergence,
+    Quality,
+)
 from jaxgen.results.schema.arms import (
     ArmResult,
     CacheUse,
@@ -26,18 +32,15 @@ from jaxgen.results.schema.arms import (
     Work,
 )
 from jaxgen.results.schema.run import (
-    Agreement,
     Calibration,
     CaseResult,
     Comparison,
-    Divergence,
     Environment,
     Gate,
     GateRow,
     InjectedFault,
     Judged,
     Measurement,
-    Quality,
     RepeatedComparison,
     Repetition,
     Result,
@@ -51,6 +54,7 @@ from jaxgen.results.schema.types import Direction
 __all__ = [
     "SCHEMA_VERSION",
     "Agreement",
+    "AlgorithmTest",
     "ArmResult",
     "CacheUse",
     "Calibration",
