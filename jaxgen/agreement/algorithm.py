@@ -57,7 +57,7 @@ def algorithm_test(
     """Return the section `agreement.algorithm` of the result.
 
     The statistic is a ratio of root mean squares: of the differences to the noise, over all
-    positions, and over the last 4, 8, 16 and so on of each row. The largest of them counts.
+    positions, over each row, and over the last 4, 8, 16 and so on of it. The largest ratio counts.
 
     Args:
         differences: as of `is_surely_rounding`.
@@ -99,25 +99,37 @@ def reasons(test: AlgorithmTest | None) -> list[str]:
 
 def _excess(differences: Numbers, noise: Numbers, *, floor: float) -> float | None:
     """Return the largest ratio of root mean squares; null where nothing was compared."""
-    ratios = []
-    for ours, theirs in _windows(differences, noise):
-        # Equal sums in both orders leave no noise: the smallest step of the logits stands for it.
-        ratio = _root_mean_square(ours) / max(_root_mean_square(theirs), floor)
-        ratios.append(ratio)
-    return max(ratios, default=None)
-
-
-def _windows(differences: Numbers, noise: Numbers) -> Iterator[tuple[list[float], list[float]]]:
-    """Yield differences and noise of all positions, then of the ends of each row."""
     pairs_of_rows = [_pairs(*rows) for rows in zip(differences, noise, strict=True)]
     together = [pair for pairs in pairs_of_rows for pair in pairs]
-    if together:
-        yield _apart(together)
+    if not together:
+        return None
+    # Equal sums in both orders leave no noise: the smallest step of the logits stands for it.
+    typical = max(_of_noise(together), floor)
+    largest = _of_differences(together) / typical
     for pairs in pairs_of_rows:
-        length = SHORTEST_WINDOW
-        while length < 2 * len(pairs):
-            yield _apart(pairs[-length:])
-            length *= 2
+        for window in _windows(pairs):
+            # A few numbers may have little noise by chance: they are held against all of it.
+            own = _of_noise(window) if len(window) >= SHORTEST_WINDOW else typical
+            largest = max(largest, _of_differences(window) / max(own, floor))
+    return largest
+
+
+def _windows(pairs: Sequence[tuple[float, float]]) -> Iterator[Sequence[tuple[float, float]]]:
+    """Yield the last 4, 8, 16 and so on of a row, and all of it."""
+    length = SHORTEST_WINDOW
+    while length < len(pairs):
+        yield pairs[-length:]
+        length *= 2
+    if pairs:
+        yield pairs
+
+
+def _of_differences(pairs: Sequence[tuple[float, float]]) -> float:
+    return _root_mean_square([difference for difference, _ in pairs])
+
+
+def _of_noise(pairs: Sequence[tuple[float, float]]) -> float:
+    return _root_mean_square([noise for _, noise in pairs])
 
 
 def _pairs(
@@ -129,10 +141,6 @@ def _pairs(
         if ours is not None and theirs is not None:
             pairs.append((ours, theirs))
     return pairs
-
-
-def _apart(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    return [ours for ours, _ in pairs], [theirs for _, theirs in pairs]
 
 
 def _root_mean_square(values: Sequence[float]) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from jaxgen.agreement.algorithm import Numbers, algorithm_test, is_surely_rounding
+from jaxgen.agreement.scores import log_differences
 from jaxgen.executor.pool import Pool
 from jaxgen.results.schema import AlgorithmTest
 from jaxgen.specs.agreement import AgreementPlan
@@ -17,6 +18,7 @@ from jaxgen.specs.arm import Arm
 from jaxgen.specs.codec import spec_to_plain
 
 Rows = list[dict[str, Any]]
+Scores = list[list[float | None]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,6 +169,54 @@ class TokenPasses:
             arm, "compare_logits", path=path, reader=reader, **self._arguments
         )
         return _apart(compared)
+
+
+class ScorePasses:
+    """What other engines of two arms score.
+
+    Args:
+        arms: by name.
+        pool: their workers.
+        case: the number of the case.
+        rows: by arm, the scores as they are.
+
+    Attributes:
+        are_impossible: a score is no number, which is said elsewhere.
+    """
+
+    are_impossible = False
+
+    def __init__(self, arms: Mapping[str, Arm], pool: Pool, *, case: int, rows: Mapping[str, Rows]):
+        self._pool = pool
+        self._case = case
+        self._weights_of = spec_to_plain(arms["candidate"].run)
+        self._own = {}
+        for arm, of_arm in rows.items():
+            self._own[arm] = [row["scores"] for row in of_arm]
+        self._shadows: dict[str, Scores] = {}
+
+    def between_arms(self, *, in_float32: bool) -> Apart:
+        """Return how far the arms' scores lie apart, by their logarithms."""
+        scores = self._in_float32() if in_float32 else self._own
+        return Apart(*log_differences(scores["candidate"], scores["baseline"]))
+
+    def noise(self, *, in_float32: bool) -> Apart:
+        """Return how far the baseline scores from itself with its sums in another order."""
+        scores = self._in_float32() if in_float32 else self._own
+        reader = float32_reader("baseline", self._weights_of) if in_float32 else {}
+        again = self._again("baseline", {**reader, "is_reordered": True})
+        return Apart(*log_differences(again, scores["baseline"]))
+
+    def _in_float32(self) -> dict[str, Scores]:
+        """Return the scores of both shadows; each of them scores once."""
+        for arm in self._own:
+            if arm not in self._shadows:
+                reader = float32_reader(arm, self._weights_of)
+                self._shadows[arm] = self._again(arm, reader)
+        return self._shadows
+
+    def _again(self, arm: str, reader: dict[str, Any]) -> Scores:
+        return self._pool.call(arm, "score_again", case=self._case, reader=reader)
 
 
 def float32_reader(arm: str, weights_of: dict[str, Any]) -> dict[str, Any]:

@@ -50,12 +50,35 @@ def agreement_of(
     dtypes = {name: computed_in(arm, pool.environments[name]) for name, arm in arms.items()}
     workloads = [arm.run.workload for arm in arms.values()]
     if any(workload.output_key == "scores" for workload in workloads):
-        return scores.compare_scores(rows["candidate"], rows["baseline"], dtypes=dtypes)
+        return _score_agreement(arms, pool, rows, case=case, plan=plan, dtypes=dtypes)
     # The files of the passes are gone when the outputs are judged.
     with tempfile.TemporaryDirectory(prefix="jaxgen-") as folder:
         return _token_agreement(
             arms, pool, rows, case=case, plan=plan, dtypes=dtypes, folder=Path(folder)
         )
+
+
+def _score_agreement(
+    arms: Mapping[str, Arm],
+    pool: Pool,
+    rows: Mapping[str, Rows],
+    *,
+    case: int,
+    plan: AgreementPlan,
+    dtypes: Mapping[str, list[str]],
+) -> Agreement:
+    """Compare scores, and whether both arms compute them by the same function."""
+    passes = algorithm_check.ScorePasses(arms, pool, case=case, rows=rows)
+    checked = algorithm_check.check(arms, dtypes, passes, plan=plan)
+    agreement = scores.compare_scores(
+        rows["candidate"],
+        rows["baseline"],
+        dtypes=dtypes,
+        algorithm=checked.test,
+        kl_budget=plan.kl,
+    )
+    agreement["warnings"] += checked.warnings
+    return agreement
 
 
 def _token_agreement(

@@ -42,9 +42,24 @@ class ArmsInProcess:
         self._server.arms[arm].engine = engine
         self._server.arms[arm].workload._engine = engine
 
-    def agreement(self, *, plan: AgreementPlan = AgreementPlan()) -> dict:  # noqa: B008 - frozen
-        """Have both arms answer, and compare what they answer."""
-        rows = {name: self.call(name, "outputs", case=0)["rows"] for name in self.arms}
+    def outputs(self, arm: str) -> list[dict]:
+        """Have an arm answer."""
+        return self.call(arm, "outputs", case=0)["rows"]
+
+    def agreement(
+        self,
+        *,
+        baseline: list[dict] | None = None,
+        plan: AgreementPlan = AgreementPlan(),  # noqa: B008 - frozen
+    ) -> dict:
+        """Have the arms answer, and compare what they answer.
+
+        Args:
+            baseline: its outputs, where they are known.
+            plan: how they are compared.
+        """
+        rows = {"candidate": self.outputs("candidate")}
+        rows["baseline"] = baseline or self.outputs("baseline")
         agreed = agreement_of(self.arms, self, rows, case=0, plan=plan)
         assert agreed is not None
         return dict(agreed)

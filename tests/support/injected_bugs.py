@@ -177,35 +177,50 @@ def _written(inner, layer, k, v):
     return inner.advance(jnp.full((k.shape[0],), time, jnp.int32)).layer_kv(layer)
 
 
-def with_bug(engine: Engine, bug: Bug) -> Engine:
-    """Return an engine like another one, all of whose caches have a bug."""
-    structure = engine.blueprint.structure
-    if bug.eps is not None:
-        architecture = dataclasses.replace(structure.architecture, norm_eps=bug.eps)
-        structure = structure_of(architecture, structure.int8)
-    arrays = _numbers(bug, engine)
+class BuggyArm:
+    """An engine like another one, all of whose caches have a bug that can be changed.
 
-    class BuggyEngine(Engine):
-        def new_cache(self, spec, **sizes):
-            inner = super().new_cache(spec, **sizes)
-            batch = inner.positions(1).shape[0]
-            # Fresh arrays: a cache is donated with all that it holds.
-            own = {name: jnp.array(value) for name, value in arrays.items()}
-            return BuggyCache(inner, own, jnp.full((batch,), NEVER, jnp.int32))
+    Args:
+        engine: the right one; its architecture is taken, but for the epsilon of `bug`.
+        bug: to begin with.
 
-    return BuggyEngine(engine.run, structure, engine.leaves)
+    Attributes:
+        engine: with the bug.
+    """
+
+    def __init__(self, engine: Engine, bug: Bug = Bug()):
+        structure = engine.blueprint.structure
+        if bug.eps is not None:
+            architecture = dataclasses.replace(structure.architecture, norm_eps=bug.eps)
+            structure = structure_of(architecture, structure.int8)
+        self._numbers: dict[str, np.ndarray] = {}
+        numbers = self._numbers
+
+        class BuggyEngine(Engine):
+            def new_cache(self, spec, **sizes):
+                inner = super().new_cache(spec, **sizes)
+                batch = inner.positions(1).shape[0]
+                # Fresh arrays: a cache is donated with all that it holds.
+                own = {name: jnp.array(value) for name, value in numbers.items()}
+                return BuggyCache(inner, own, jnp.full((batch,), NEVER, jnp.int32))
+
+        self.engine = BuggyEngine(engine.run, structure, engine.leaves)
+        self.inject(bug)
+
+    def inject(self, bug: Bug) -> None:
+        """Put another bug in; no program is compiled for it."""
+        architecture = self.engine.blueprint.structure.architecture
+        own = rope.frequencies(architecture.head_dim, theta=architecture.rope_theta, scaling=None)
+        turned = own
+        if bug.theta is not None:
+            turned = rope.frequencies(architecture.head_dim, theta=bug.theta, scaling=None)
+        self._numbers["turn"] = (turned - own).astype(np.float32)
+        for name, value in dataclasses.asdict(bug).items():
+            if name not in ("theta", "eps"):
+                self._numbers[name] = _as_array(value)
 
 
-def _numbers(bug: Bug, engine: Engine) -> dict[str, np.ndarray]:
-    architecture = engine.blueprint.structure.architecture
-    own = rope.frequencies(architecture.head_dim, theta=architecture.rope_theta, scaling=None)
-    turned = own
-    if bug.theta is not None:
-        turned = rope.frequencies(architecture.head_dim, theta=bug.theta, scaling=None)
-    numbers = {}
-    for name, value in dataclasses.asdict(bug).items():
-        if name not in ("theta", "eps"):
-            numbers[name] = np.array(value, np.float32 if name == "scale" else None)
-            if numbers[name].dtype == np.int64:
-                numbers[name] = numbers[name].astype(np.int32)
-    return numbers | {"turn": (turned - own).astype(np.float32)}
+def _as_array(value: bool | int | float) -> np.ndarray:
+    if isinstance(value, bool):
+        return np.array(value)
+    return np.array(value, np.int32 if isinstance(value, int) else np.float32)
