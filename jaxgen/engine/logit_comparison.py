@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxgen.engine import drawn_tokens
 from jaxgen.engine.engine import Engine
+from jaxgen.engine.forced_pieces import Piece
 from jaxgen.engine.logit_distances import (
     Distances,
     distances,
@@ -22,7 +23,6 @@ from jaxgen.engine.reference_logits import (
     row_starts,
     share_evenly,
 )
-from jaxgen.engine.teacher_forcing import Piece
 
 DIGITS = 5  # of the numbers in the report: more are noise
 
@@ -49,7 +49,7 @@ def compare_logits(
             too.
 
     Returns:
-        Plain data: `forced` {candidate: `steps` or `one pass`}; `positions_compared`,
+        Plain data: `forced` {candidate: how it read the tokens}; `positions_compared`,
         `positions_total`; by row and position `kl` (of this arm from the reference, nats),
         `max_abs_logprob_diff` (over the reference's `LIKELIEST` tokens), `logit_error` (standard
         deviation over the vocabulary), `next_token_alike` (1 or 0) and `margins` {candidate,

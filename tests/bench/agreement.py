@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 
 from jaxgen.engine.engine import Engine
+from jaxgen.engine.whole_sequences import LAST_STEPS
 from jaxgen.experiment.output_check import agreement_of
 from support.arms_in_process import ArmsInProcess, arms_of
 from support.injected_bugs import WITHOUT_CACHE, Bug, BuggyArm, bugs
@@ -64,7 +65,9 @@ def _statistics(arms: ArmsInProcess, *, cache: str) -> dict[str, tuple[str, str]
     baseline = arms.outputs("baseline")
     buggy = BuggyArm(right)
     found = {}
-    for name, bug in ({"no bug": Bug()} | bugs(new_tokens=NEW_TOKENS)).items():
+    read_before = NEW_TOKENS - 1 - LAST_STEPS if cache == "dynamic" else 0
+    injected = bugs(new_tokens=NEW_TOKENS, read_before=read_before)
+    for name, bug in ({"no bug": Bug()} | injected).items():
         if cache == "none" and not name.startswith(("no bug", *WITHOUT_CACHE)):
             continue
         if name == "no bug":

@@ -59,10 +59,16 @@ class Bug:
     eps: float | None = None
 
 
-def bugs(*, new_tokens: int, layers: int = 6) -> dict[str, Bug]:
-    """Return the bugs by name, for runs of so many new tokens."""
+def bugs(*, new_tokens: int, read_before: int = 0, layers: int = 6) -> dict[str, Bug]:
+    """Return the bugs by name.
+
+    Args:
+        new_tokens: of the runs.
+        read_before: how many of them are read with the prompt where outputs are fed one a step.
+        layers: of the model.
+    """
     # The last step of all predicts nothing: eight tokens before it are the last eight.
-    last_8, last_4 = new_tokens - 9, new_tokens - 5
+    last_8, last_4 = new_tokens - 9 - read_before, new_tokens - 5 - read_before
     return {
         "decode positions + 1": Bug(shift=1),
         "decode positions - 1": Bug(shift=-1),
@@ -75,7 +81,7 @@ def bugs(*, new_tokens: int, layers: int = 6) -> dict[str, Bug]:
         "theta 2e4": Bug(theta=2e4),
         "slot 3 of one layer empty": Bug(empty_slot=3, empty_layer=2),
         "V stale in the last layer": Bug(stale_layer=layers - 1),
-        "positions + 1 from the 12th token": Bug(shift=1, shift_after=11),
+        "positions + 1 from the 12th token": Bug(shift=1, shift_after=11 - read_before),
         "oldest slot lost, last 8 tokens": Bug(hidden_slot=0, hidden_after=last_8),
         "oldest slot lost, last 4 tokens": Bug(hidden_slot=0, hidden_after=last_4),
         "own slot hidden in layer 3": Bug(hidden_age=0, layer=3),
@@ -117,7 +123,8 @@ class BuggyCache:
     def positions(self, time: int) -> Int[Array, "B T"]:
         true = self.inner.positions(time)
         new = true - self.prompt_lengths[:, None]
-        return true + jnp.where(new >= self.bug["shift_after"], self.bug["shift"], 0)
+        is_shifted = (new >= 0) & (new >= self.bug["shift_after"])
+        return true + jnp.where(is_shifted, self.bug["shift"], 0)
 
     def attend(self, layer, q, k, v) -> tuple[Array, Self]:
         at = self.inner.positions(q.shape[1])
@@ -136,7 +143,7 @@ class BuggyCache:
         hidden = (query - slot == bug["hidden_age"]) & is_step[:, :, None]
         hidden |= (slot == self.prompt_lengths[:, None, None] - 1) & bug["hides_prompt_end"]
         after = self.prompt_lengths[:, None, None] + bug["hidden_after"]
-        misses = (query >= after) | (bug["everywhere"] & (query > 0))
+        misses = (query >= after) & is_step[:, :, None] | (bug["everywhere"] & (query > 0))
         hidden |= (slot == bug["hidden_slot"]) & misses
         hidden &= (bug["layer"] < 0) | (bug["layer"] == layer)
         is_empty = (slots == bug["empty_slot"]) & (bug["empty_layer"] == layer)
