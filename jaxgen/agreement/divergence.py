@@ -33,6 +33,21 @@ class Divergence:
 
 
 @dataclasses.dataclass(frozen=True)
+class Draw:
+    """What both arms' draws at a divergence have in common, and what each arm could draw.
+
+    Attributes:
+        temperature: that the logits are divided by.
+        noise: added to the candidate's token's logit and to the baseline's token's, in both arms.
+        standing: by arm, of both tokens: `in`, `edge` or `out` of the top k and the top p.
+    """
+
+    temperature: float
+    noise: Sequence[float]
+    standing: Mapping[str, Sequence[str]]
+
+
+@dataclasses.dataclass(frozen=True)
 class Finding:
     """What the arms say about one divergence.
 
@@ -41,11 +56,13 @@ class Finding:
         logprobs: by arm, of the candidate's token and of the baseline's; null where an arm had
             ended or gives no finite number.
         reason: why rounding does not explain it; null if it does.
+        draw: where both tokens were drawn with the same noise; null otherwise.
     """
 
     at: Divergence
     logprobs: dict[str, list[float]] | None
     reason: str | None
+    draw: Draw | None = None
 
     @property
     def shift(self) -> float | None:
@@ -73,7 +90,13 @@ def first_divergence(candidate: Mapping, baseline: Mapping) -> Divergence | None
 
 
 def examine(
-    at: Divergence, row: Mapping[str, Any], logprobs: Logprobs, *, limit: Limit, tolerance: float
+    at: Divergence,
+    row: Mapping[str, Any],
+    logprobs: Logprobs,
+    *,
+    limit: Limit,
+    tolerance: float,
+    draw: Draw | None = None,
 ) -> Finding:
     """Ask both arms for the log-probabilities of the two tokens at a divergence.
 
@@ -83,6 +106,7 @@ def examine(
         logprobs: of an arm.
         limit: says what rounding leaves open.
         tolerance: how far rounding may move a log-probability, nats.
+        draw: of the two tokens, if they were drawn and that is known.
     """
     if at.candidate is None or at.baseline is None:
         ended = "candidate" if at.candidate is None else "baseline"
@@ -96,7 +120,7 @@ def examine(
     if broken:
         reason = f"{at.place}, where {' and '.join(broken)} logits hold NaN or Inf"
         return Finding(at, None, reason)
-    finding = Finding(at, by_arm, None)
+    finding = Finding(at, by_arm, None, draw)
     return dataclasses.replace(finding, reason=limit(finding, tolerance))
 
 
@@ -112,7 +136,7 @@ def limit_for(dtypes: Mapping[str, Sequence[str]], *, greedy: bool) -> Limit:
     # Knob by knob, not as sets: float32 weights with a bfloat16 cache are not the other way round.
     if list(dtypes["candidate"]) != list(dtypes["baseline"]):
         return _drawn_alike
-    return _never_alike
+    return _drawn_together
 
 
 def _near_tie(finding: Finding, tolerance: float) -> str | None:
@@ -136,6 +160,8 @@ def _near_tie(finding: Finding, tolerance: float) -> str | None:
 
 def _drawn_alike(finding: Finding, tolerance: float) -> str | None:
     """Drawn, from different dtypes: the two log-probabilities may have moved."""
+    if finding.draw is not None:
+        return _drawn_together(finding, tolerance)
     if finding.shift is None or finding.shift <= tolerance:
         return None
     return (
@@ -144,7 +170,53 @@ def _drawn_alike(finding: Finding, tolerance: float) -> str | None:
     )
 
 
-def _never_alike(finding: Finding, tolerance: float) -> str | None:
-    """Drawn, with one seed from the same dtypes: drawn tokens have no ties."""
-    del tolerance
-    return f"{finding.at.place}, though both arms draw with one seed from the same dtypes"
+def _drawn_together(finding: Finding, tolerance: float) -> str | None:
+    """Drawn with one seed: both arms add the same noise, so that a near-tie is one with it.
+
+    A token that is within rounding of the edge of the top k or the top p may be drawn in one arm
+    and cut in the other, whatever the noise.
+    """
+    draw = finding.draw
+    if draw is None:
+        return f"{finding.at.place}, though both arms draw with one seed from the same dtypes"
+    problems = []
+    gaps = []
+    for arm in finding.logprobs or {}:
+        lead, own, other = _drawn_lead(finding, draw, arm)
+        if own == "out":
+            problems.append(f"{finding.at.place}, at a token that the {arm} cannot draw")
+        elif lead < -2 * tolerance and other == "in":
+            problems.append(_parts_by(finding, -lead, arm, tolerance))
+        # Near the edge the other arm may have cut a token, however far it leads.
+        if "edge" not in (own, other):
+            gaps.append((abs(lead), arm))
+    if problems:
+        return problems[0]
+    # One token at the edge, in either arm, explains any lead.
+    gap, arm = max(gaps, default=(0.0, ""))
+    if len(gaps) < len(ARMS) or gap <= 2 * tolerance:
+        return None
+    return _parts_by(finding, gap, arm, tolerance)
+
+
+def _drawn_lead(finding: Finding, draw: Draw, arm: str) -> tuple[float, str, str]:
+    """Return by how much the token that an arm drew leads the other, and where both stand.
+
+    It has to lead in the log-probability and the noise together, unless the other one was cut.
+    """
+    assert finding.logprobs is not None, "an arm that had ended has drawn nothing"
+    ours, theirs = finding.logprobs[arm]
+    noise_gap = draw.temperature * (draw.noise[0] - draw.noise[1])
+    lead = ours - theirs + noise_gap
+    own, other = draw.standing[arm]
+    if arm == "baseline":
+        return -lead, other, own
+    return lead, own, other
+
+
+def _parts_by(finding: Finding, gap: float, arm: str, tolerance: float) -> str:
+    """Say by how much the perturbed logits of two drawn tokens lie apart."""
+    return (
+        f"{finding.at.place} by {gap:.3g} in the {arm}'s log-probability and the noise of the "
+        f"draw, more than twice the tolerance of {tolerance:.3g}"
+    )

@@ -121,6 +121,26 @@ def beyond(forced: Mapping[str, Any], tolerance: float) -> list[str]:
     return [clause]
 
 
+def over_budget(forced: Mapping[str, Any], budget: float) -> list[str]:
+    """Return a clause where the candidate's numbers cost more than the user allows.
+
+    Args:
+        forced: as for `facts`.
+        budget: mean KL divergence of a next token, nats.
+    """
+    divergences = numbers(forced["kl"])
+    if not divergences:
+        return []
+    mean = statistics.fmean(divergences)
+    if mean <= budget:
+        return []
+    clause = (
+        f"on the same tokens the candidate's distributions have a mean KL divergence of {mean:.3g} "
+        f"nats from the baseline's, more than agreement.kl={budget:g}"
+    )
+    return [clause]
+
+
 def _typical_difference(forced: Mapping[str, Any]) -> float | None:
     differences = numbers(forced["max_abs_logprob_diff"])
     return float(np.percentile(differences, PERCENTILE)) if differences else None

@@ -7,6 +7,7 @@ and its place in the annotation of its slot, in `jaxgen.specs.run.Run` or
 
 from pathlib import Path
 
+from jaxgen.specs.agreement import AgreementPlan
 from jaxgen.specs.baseline import Baseline
 from jaxgen.specs.cache import Dynamic, Fixed, NoCache, Paged
 from jaxgen.specs.console import ConsolePlan
@@ -88,6 +89,7 @@ GROUPS = _groups()
 PLAIN_SLOTS: dict[str, type] = {
     "process": Process,
     "fault": Fault,
+    "agreement": AgreementPlan,
     "sweep": SweepPlan,
     "console": ConsolePlan,
 }

@@ -88,6 +88,22 @@ def forced_steps(
     return jax.lax.fori_loop(jnp.int32(0), steps, feed, start)
 
 
+def forced_step(
+    blueprint: Blueprint,
+    leaves: Leaves,
+    cache: Cache,
+    tokens: Int[Array, "B 1"],
+    counts: Int[Array, "B"],
+) -> tuple[Cache, Float[Array, "B V"]]:
+    """Feed one token to a cache that grows; `counts` is 0 for a row that has none left."""
+    model = blueprint.structure.model(leaves)
+    activations = jnp.dtype(blueprint.activations)
+    hidden, cache = model(tokens, cache, dtype=activations)
+    logits_dtype = jnp.dtype(blueprint.logits)
+    logits = model.logits(hidden[:, 0], dtype=logits_dtype)
+    return cache.advance(counts), _logprobs(logits)
+
+
 def forced_pass(
     blueprint: Blueprint,
     chunk: int,
@@ -138,3 +154,6 @@ run_steps = jax.jit(
     donate_argnums=(3,),
 )
 run_pass = jax.jit(forced_pass, static_argnums=(0, 1))
+# Nothing is donated: a cache that grows has no buffer that the next one would fit into.
+run_prefix = jax.jit(forced_prefill, static_argnums=(0,))
+run_step = jax.jit(forced_step, static_argnums=(0,))

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxgen.engine import drawn_tokens
 from jaxgen.engine.engine import Engine
+from jaxgen.engine.forced_pieces import Piece
 from jaxgen.engine.logit_distances import (
     Distances,
     distances,
@@ -21,7 +23,6 @@ from jaxgen.engine.reference_logits import (
     row_starts,
     share_evenly,
 )
-from jaxgen.engine.teacher_forcing import Piece
 
 DIGITS = 5  # of the numbers in the report: more are noise
 
@@ -44,10 +45,11 @@ def compare_logits(
         path: what it wrote.
         limits: the most tokens that this arm's prompts may get, where they differ.
         divergences: where the arms' outputs part, each a `row`, a `position` in its outputs and the
-            `tokens` whose log-probabilities are wanted there.
+            `tokens` whose log-probabilities are wanted there; where tokens are drawn, a `tolerance`
+            too.
 
     Returns:
-        Plain data: `forced` {candidate: `steps` or `one pass`}; `positions_compared`,
+        Plain data: `forced` {candidate: how it read the tokens}; `positions_compared`,
         `positions_total`; by row and position `kl` (of this arm from the reference, nats),
         `max_abs_logprob_diff` (over the reference's `LIKELIEST` tokens), `logit_error` (standard
         deviation over the vocabulary), `next_token_alike` (1 or 0) and `margins` {candidate,
@@ -55,7 +57,11 @@ def compare_logits(
         (standard deviation of the reference's logits over the vocabulary, mean of the positions);
         `non_finite` (null, candidate, baseline or both); `skipped` (null, or why nothing could be
         compared); `divergences`, {candidate, baseline} log-probabilities of the tokens of each,
-        null for one at a position that was not compared. What is no number is null. Raises:
+        null for one at a position that was not compared; `draws`, of each that has a tolerance,
+        `noise`, what the draw added to the two logits, and `standing` {candidate, baseline} of both
+        tokens (`drawn_tokens.standing`). What is no number is null.
+
+    Raises:
         ValueError: the file is not of these rows.
     """
     # Mapped: only the positions of one piece are read at a time.
@@ -66,24 +72,24 @@ def compare_logits(
         "positions_total": sum(lengths),
         "skipped": None,
     }
+    parts = [_Divergence(engine, rows, at) for at in divergences]
     if skipped := _other_vocabulary(engine, reference):
         facts["skipped"] = skipped
-        nothing = [None] * len(divergences)
-        return facts | _report([], [], method=None) | {"divergences": nothing}
+        return facts | _report([], [], method=None) | _at_divergences(parts)
     counts = share_evenly(lengths, reference.shape[0])
     most = tuple(limits) or (engine.generation.max_new_tokens,) * len(rows)
     # Perhaps fewer than the reference has: this arm's cache may hold no more.
     compared = [min(count, limit) for count, limit in zip(counts, most, strict=True)]
     reading = read_outputs(engine, rows, compared, limits=limits)
-    by_row, logprobs = _compare_pieces(
+    by_row = _compare_pieces(
         reading.pieces,
         reference,
         starts=row_starts(counts),
-        divergences=divergences,
+        divergences=parts,
     )
     facts["positions_compared"] = sum(compared)
     report = _report(by_row, counts, method=reading.method)
-    return facts | report | {"divergences": logprobs}
+    return facts | report | _at_divergences(parts)
 
 
 def _other_vocabulary(engine: Engine, reference: np.ndarray) -> str | None:
@@ -95,46 +101,80 @@ def _other_vocabulary(engine: Engine, reference: np.ndarray) -> str | None:
     return f"the candidate's vocabulary has {ours} tokens, the baseline's {theirs}"
 
 
+class _Divergence:
+    """One place where the arms' outputs part.
+
+    Attributes:
+        logprobs: of both tokens in each arm, unrounded; null until a piece covers the place.
+        draw: what the draw there depends on; null where nothing is drawn, or until then.
+    """
+
+    def __init__(self, engine: Engine, rows: Sequence[Mapping], at: Mapping):
+        self._engine = engine
+        self._at = at
+        self._prompt_length = len(rows[at["row"]]["prompt_tokens"])
+        self.logprobs: dict[str, Numbers] | None = None
+        self.draw: dict[str, Any] | None = None
+
+    def look_into(self, piece: Piece, reference: np.ndarray) -> None:
+        """Take the figures from a piece, and from the reference at its positions, if it is in."""
+        at = self._at
+        offset = at["position"] - piece.position
+        if at["row"] != piece.row or not 0 <= offset < len(piece.logprobs):
+            return
+        both = {
+            "candidate": piece.logprobs[offset],
+            "baseline": reference[offset],
+        }
+        # Unrounded: the near-tie is decided by a difference of two of them.
+        self.logprobs = {arm: _plain(logprobs[at["tokens"]]) for arm, logprobs in both.items()}
+        if "tolerance" in at:
+            self.draw = self._draw(both)
+
+    def _draw(self, both: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Return the noise of the draw, and whether each arm could draw the tokens at all."""
+        at, sampling = self._at, self._engine.generation.sampling
+        noise = drawn_tokens.noise_of(
+            at["tokens"],
+            seed=self._engine.generation.seed,
+            row=at["row"],
+            position=self._prompt_length + at["position"],
+            vocab=len(both["candidate"]),
+        )
+        standing: dict[str, list[str]] = {}
+        for arm, logprobs in both.items():
+            standing[arm] = []
+            for token in at["tokens"]:
+                word = drawn_tokens.standing(token, logprobs, sampling, tolerance=at["tolerance"])
+                standing[arm].append(word)
+        return {"noise": noise, "standing": standing}
+
+
+def _at_divergences(parts: Sequence[_Divergence]) -> dict[str, Any]:
+    """Return what was seen at the divergences, in their order."""
+    return {
+        "divergences": [part.logprobs for part in parts],
+        "draws": [part.draw for part in parts],
+    }
+
+
 def _compare_pieces(
     pieces: Iterable[Piece],
     reference: np.ndarray,
     *,
     starts: Sequence[int],
-    divergences: Sequence[Mapping],
-) -> tuple[list[list[Distances]], list[dict[str, Numbers] | None]]:
-    """The distances of each row, and both arms' log-probabilities at each divergence."""
+    divergences: Sequence[_Divergence],
+) -> list[list[Distances]]:
+    """Return the distances of each row; the divergences get their figures."""
     by_row: list[list[Distances]] = [[] for _ in starts]
-    logprobs: list[dict[str, Numbers] | None] = [None] * len(divergences)
     # Piece by piece: all positions over a large vocabulary would not fit into memory at once.
     for piece in pieces:
         start = starts[piece.row] + piece.position
         same_positions = reference[start : start + len(piece.logprobs)]
         by_row[piece.row].append(distances(same_positions, piece.logprobs))
-        for number in _inside(piece, divergences):
-            logprobs[number] = _at_divergence(piece, same_positions, divergences[number])
-    return by_row, logprobs
-
-
-def _inside(piece: Piece, divergences: Sequence[Mapping]) -> list[int]:
-    """The numbers of the divergences that a piece covers."""
-    end = piece.position + len(piece.logprobs)
-    inside = []
-    for number, at in enumerate(divergences):
-        if at["row"] == piece.row and piece.position <= at["position"] < end:
-            inside.append(number)
-    return inside
-
-
-def _at_divergence(piece: Piece, reference: np.ndarray, at: Mapping) -> dict[str, Numbers]:
-    """Both arms' log-probabilities of the tokens at a divergence, unrounded."""
-    # Unrounded: the near-tie is decided by a difference of two of them.
-    offset = at["position"] - piece.position
-    tokens = at["tokens"]
-    both = {
-        "candidate": piece.logprobs[offset],
-        "baseline": reference[offset],
-    }
-    return {arm: _plain(logprobs[tokens]) for arm, logprobs in both.items()}
+        for divergence in divergences:
+            divergence.look_into(piece, same_positions)
+    return by_row
 
 
 def _report(

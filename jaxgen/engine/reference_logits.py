@@ -44,7 +44,7 @@ def write_reference_logits(
         max_bytes: of the numbers in the file.
 
     Returns:
-        `forced` (`steps` or `one pass`), `positions_compared`, `positions_total`.
+        `forced` (how the tokens were read), `positions_compared`, `positions_total`.
 
     Raises:
         UserError: the file cannot be written.

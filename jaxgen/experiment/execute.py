@@ -146,7 +146,7 @@ def measure_once(
         with Pool(arms, isolation=plan.isolation, log=log, group=group) as pool:
             session = Session(arms, pool, record, console, plan=plan, process=process)
             if process == 0:
-                record.environment(pool.environments, isolation=pool.isolation)
+                _begin_first(experiment, session, record, pool)
             session.load()
             outcomes = outcomes or session.new_outcomes()
             load = load.with_cpu()
@@ -161,6 +161,12 @@ def measure_once(
         add_startups(experiment, plan.startup, record, console)
 
     return _judge(experiment, record, outcomes, stored_result)
+
+
+def _begin_first(experiment: Experiment, session: Session, record: Record, pool: Pool) -> None:
+    """Note where the first workers run; they alone compare the outputs."""
+    session.agreement_plan = experiment.agreement
+    record.environment(pool.environments, isolation=pool.isolation)
 
 
 def _describe_programs(
@@ -233,10 +239,7 @@ _STUDIES: dict[type, Study] = {
 def _execute_in_a_job(
     experiment: Experiment, folder: Path, *, pages: bool, board: Board | None
 ) -> ExitCode:
-    """Run as one of several processes that others start too.
-
-    A job is joined once, so that its study is always one measurement.
-    """
+    """Run as one of a job's processes; it is joined once, so the study is one measurement."""
     try:
         with job.joined_group(experiment.arms, folder / LOG) as group:
             if not group.leads:

@@ -4,29 +4,32 @@ Where tokens are compared, both arms also compute the logits of the baseline's o
 say there tells a rounding error from a fault.
 """
 
+import functools
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxgen.agreement import divergence, scores, tokens
+from jaxgen.agreement.tolerance import tolerance
 from jaxgen.executor.pool import Pool
+from jaxgen.experiment import algorithm_check
+from jaxgen.experiment.precision import computed_in
 from jaxgen.results.schema import Agreement
+from jaxgen.specs.agreement import AgreementPlan
 from jaxgen.specs.arm import Arm
 
 Rows = list[dict[str, Any]]
 
-_KNOBS = ("weights", "activations", "kv", "logits")
-
-_PRODUCT_DTYPES = {"gpu": "tensorfloat32", "tpu": "bfloat16"}
-"""What JAX's default precision makes of float32 operands of a matrix product, by platform
-(`jax.lax.Precision`)."""
-_FULL_PRECISION = ("highest", "float32")
-
 
 def agreement_of(
-    arms: Mapping[str, Arm], pool: Pool, rows: Mapping[str, Rows], *, case: int
+    arms: Mapping[str, Arm],
+    pool: Pool,
+    rows: Mapping[str, Rows],
+    *,
+    case: int,
+    plan: AgreementPlan = AgreementPlan(),  # noqa: B008 - frozen
 ) -> Agreement | None:
     """Compare the outputs of a case.
 
@@ -35,6 +38,7 @@ def agreement_of(
         pool: their workers.
         rows: the outputs of each arm.
         case: the number of the case.
+        plan: what narrow numbers may cost, and how they are looked through.
 
     Returns:
         The section `agreement` of the result; null with one arm alone.
@@ -46,27 +50,109 @@ def agreement_of(
     dtypes = {name: computed_in(arm, pool.environments[name]) for name, arm in arms.items()}
     workloads = [arm.run.workload for arm in arms.values()]
     if any(workload.output_key == "scores" for workload in workloads):
-        return scores.compare_scores(rows["candidate"], rows["baseline"], dtypes=dtypes)
+        return _score_agreement(arms, pool, rows, case=case, plan=plan, dtypes=dtypes)
+    # The files of the passes are gone when the outputs are judged.
+    with tempfile.TemporaryDirectory(prefix="jaxgen-") as folder:
+        return _token_agreement(
+            arms, pool, rows, case=case, plan=plan, dtypes=dtypes, folder=Path(folder)
+        )
 
-    # Where the texts part is found first: the teacher-forced pass, which reads every position
-    # anyway, then gives the log-probabilities there too, and nothing is compiled for them.
-    divergences = _divergences(rows)
-    forced = _compare_logits(pool, rows["baseline"], divergences, case=case)
-    known = _logprobs_by_prefix(rows["baseline"], divergences, forced["divergences"])
 
-    def logprobs(arm: str, prefix: list[int], candidates: list[int]) -> list[float]:
-        # The teacher-forced pass has them, but for positions that it had to leave out.
-        values = known.get((arm, *prefix, *candidates))
-        return values or pool.call(arm, "logprobs", tokens=prefix, candidates=candidates)
-
-    return tokens.compare_tokens(
+def _score_agreement(
+    arms: Mapping[str, Arm],
+    pool: Pool,
+    rows: Mapping[str, Rows],
+    *,
+    case: int,
+    plan: AgreementPlan,
+    dtypes: Mapping[str, list[str]],
+) -> Agreement:
+    """Compare scores, and whether both arms compute them by the same function."""
+    passes = algorithm_check.ScorePasses(arms, pool, case=case, rows=rows)
+    checked = algorithm_check.check(arms, dtypes, passes, plan=plan)
+    agreement = scores.compare_scores(
         rows["candidate"],
         rows["baseline"],
         dtypes=dtypes,
-        greedy=all(workload.greedy for workload in workloads),
-        logprobs=logprobs,
-        forced=forced,
+        algorithm=checked.test,
+        kl_budget=plan.kl,
     )
+    agreement["warnings"] += checked.warnings
+    return agreement
+
+
+def _token_agreement(
+    arms: Mapping[str, Arm],
+    pool: Pool,
+    rows: Mapping[str, Rows],
+    *,
+    case: int,
+    plan: AgreementPlan,
+    dtypes: Mapping[str, list[str]],
+    folder: Path,
+) -> Agreement:
+    """Compare tokens, and the distributions that they come from."""
+    specs = [arm.run.workload for arm in arms.values()]
+    # Where the texts part is found first: the teacher-forced pass, which reads every position
+    # anyway, then gives the log-probabilities there too, and nothing is compiled for them.
+    divergences = _divergences(rows)
+    if _are_coupled(specs):
+        allowed = tolerance(dtypes, None).value
+        divergences = [{**at, "tolerance": allowed} for at in divergences]
+    reading = _plain_rows(rows["baseline"])
+    forced = _compare_logits(pool, reading, divergences, case=case, folder=folder)
+    passes = algorithm_check.TokenPasses(
+        arms, pool, case=case, rows=reading, folder=folder, own=forced
+    )
+    checked = algorithm_check.check(arms, dtypes, passes, plan=plan)
+    known = _logprobs_by_prefix(rows["baseline"], divergences, forced["divergences"])
+    agreement = tokens.compare_tokens(
+        rows["candidate"],
+        rows["baseline"],
+        dtypes=dtypes,
+        greedy=all(spec.greedy for spec in specs),
+        logprobs=functools.partial(_logprobs, pool, known),
+        forced=forced,
+        draws=_draws(divergences, forced["draws"], specs[0]),
+        algorithm=checked.test,
+        kl_budget=plan.kl,
+    )
+    agreement["warnings"] += checked.warnings
+    return agreement
+
+
+def _logprobs(
+    pool: Pool,
+    known: Mapping[tuple[Any, ...], list[float]],
+    arm: str,
+    prefix: list[int],
+    candidates: list[int],
+) -> list[float]:
+    """Return the log-probabilities of two tokens behind a prefix, as an arm has them."""
+    # The teacher-forced pass has them, but for positions that it had to leave out.
+    values = known.get((arm, *prefix, *candidates))
+    return values or pool.call(arm, "logprobs", tokens=prefix, candidates=candidates)
+
+
+def _are_coupled(specs: Sequence[Any]) -> bool:
+    """Say whether both arms draw in one way and with one seed: their noise is the same then."""
+    ways = {(spec.sampling, spec.seed) for spec in specs}
+    return len(ways) == 1 and not specs[0].greedy
+
+
+def _draws(
+    divergences: Sequence[Mapping[str, Any]],
+    draws: Sequence[Mapping[str, Any] | None],
+    workload: Any,
+) -> dict[int, divergence.Draw]:
+    """Return what is known of the draws at the divergences, by prompt."""
+    by_prompt = {}
+    for at, draw in zip(divergences, draws, strict=True):
+        if draw is not None:
+            by_prompt[at["row"]] = divergence.Draw(
+                temperature=workload.temperature, noise=draw["noise"], standing=draw["standing"]
+            )
+    return by_prompt
 
 
 def changed_between_processes(
@@ -93,25 +179,6 @@ def changed_between_processes(
                 f"{names[arm]} wrote other outputs in process pair {process + 1} than in the first"
             )
     return sentences
-
-
-def computed_in(arm: Arm, environment: Mapping[str, Any]) -> list[str]:
-    """Return the names of all dtypes that an arm stores or computes in.
-
-    Args:
-        arm: with its four dtype knobs.
-        environment: of its worker; on a GPU or TPU, products of float32 are made of narrower parts.
-    """
-    dtype = arm.run.dtype
-    names = [getattr(dtype, knob).value for knob in _KNOBS]
-    platform = environment.get("platform", "cpu")
-    product_dtype = _PRODUCT_DTYPES.get(platform)
-    jax_config = environment.get("jax_config") or {}
-    precision = jax_config.get("jax_default_matmul_precision")
-    operands = (dtype.activations.value, dtype.logits.value)
-    if product_dtype and "float32" in operands and precision not in _FULL_PRECISION:
-        names.append(product_dtype)
-    return names
 
 
 def _divergences(rows: Mapping[str, Rows]) -> list[dict[str, Any]]:
@@ -146,27 +213,36 @@ def _logprobs_by_prefix(
     return known
 
 
+def _plain_rows(outputs: Rows) -> Rows:
+    """Return what a reader needs of outputs."""
+    rows = []
+    for row in outputs:
+        rows.append({"prompt_tokens": row["prompt_tokens"], "tokens": row["tokens"]})
+    return rows
+
+
 def _compare_logits(
-    pool: Pool, baseline: Rows, divergences: list[dict[str, Any]], *, case: int
+    pool: Pool,
+    rows: Rows,
+    divergences: list[dict[str, Any]],
+    *,
+    case: int,
+    folder: Path,
 ) -> dict[str, Any]:
     """Compare both arms' logits on the baseline's outputs.
 
     They go through a file: a hundred positions over a large vocabulary are too many for the pipe.
     """
-    rows = []
-    for row in baseline:
-        rows.append({"prompt_tokens": row["prompt_tokens"], "tokens": row["tokens"]})
-    with tempfile.TemporaryDirectory(prefix="jaxgen-") as folder:
-        path = str(Path(folder) / "reference.npy")
-        # One after the other, not both at once: the candidate reads what the baseline has written.
-        written = pool.call("baseline", "write_reference_logits", case=case, rows=rows, path=path)
-        compared = pool.call(
-            "candidate",
-            "compare_logits",
-            case=case,
-            rows=rows,
-            path=path,
-            divergences=divergences,
-        )
+    path = str(folder / "reference.npy")
+    # One after the other, not both at once: the candidate reads what the baseline has written.
+    written = pool.call("baseline", "write_reference_logits", case=case, rows=rows, path=path)
+    compared = pool.call(
+        "candidate",
+        "compare_logits",
+        case=case,
+        rows=rows,
+        path=path,
+        divergences=divergences,
+    )
     methods = {"baseline": written["forced"], **compared["forced"]}
     return {**compared, "forced": methods, "positions_total": written["positions_total"]}

@@ -15,6 +15,7 @@ from jaxgen.measure.samples import Samples
 from jaxgen.measure.schedule import share_of
 from jaxgen.results.record import Record
 from jaxgen.results.schema import Comparison, TrialRow
+from jaxgen.specs.agreement import AgreementPlan
 from jaxgen.specs.arm import Arm, names_of
 from jaxgen.specs.measure import Measure
 
@@ -33,6 +34,7 @@ class Session:
 
     Attributes:
         cases: the parameters of each case, once the arms are loaded.
+        agreement_plan: how the outputs are compared.
         peaks: of each arm, the most memory that its process and its device needed in any case.
     """
 
@@ -51,6 +53,7 @@ class Session:
         self._record = record
         self._console = console
         self._plan = plan
+        self.agreement_plan = AgreementPlan()
         self._process = process
         self._names = names_of(arms)
         self._metrics: dict[str, dict[str, str]] = {}
@@ -189,11 +192,7 @@ class Session:
                 self._record.arm_section(arm, case=case)["capture"] = facts
 
     def examine(self, *, case: int) -> dict[str, Facts]:
-        """Examine each arm's programs; profile one more call of each where the plan says so.
-
-        Returns:
-            Of each arm `{peaks, examined, profile}`.
-        """
+        """Return `{peaks, examined, profile}` of each arm; profile a call if the plan says so."""
         dumps: dict[str, dict[str, Any]] = {}
         for arm in self._arms:
             folder = self._record.folder / "hlo" / arm
@@ -202,15 +201,13 @@ class Session:
             examined = self._pool.call_all("examine", by_arm=dumps, case=case)
         facts = {}
         for arm in self._arms:
-            profile = self._profile(arm, case) if self._plan.profile else None
+            profile = None
+            if self._plan.profile:
+                trace = str(self._record.folder / "profile" / arm)
+                with self._console.stage(arm, "profile one more trial"):
+                    profile = self._pool.call(arm, "profile", case=case, folder=trace)
             facts[arm] = {"peaks": self.peaks[arm], "examined": examined[arm], "profile": profile}
         return facts
-
-    def _profile(self, arm: str, case: int) -> Facts:
-        """Profile one more call of an arm."""
-        folder = self._record.folder / "profile" / arm
-        with self._console.stage(arm, "profile one more trial"):
-            return self._pool.call(arm, "profile", case=case, folder=str(folder))
 
     def _record_outputs(self, outcome: Outcome, answers: Mapping[str, Facts], *, case: int) -> None:
         """Keep the outputs of the first processes, and compare them."""
@@ -218,7 +215,9 @@ class Session:
             self._record.answered(arm, answer["call"], facts=answer["facts"], case=case)
         outcome.answers = outputs = {arm: answer["rows"] for arm, answer in answers.items()}
         with self._console.stage("both", "compare the outputs"):
-            outcome.agreed = output_check.agreement_of(self._arms, self._pool, outputs, case=case)
+            outcome.agreed = output_check.agreement_of(
+                self._arms, self._pool, outputs, case=case, plan=self.agreement_plan
+            )
             # On disk before the trials: it is known whatever becomes of them.
             self._record.agreed(outcome.agreed, case=case)
             self.probe(outcome, case=case)

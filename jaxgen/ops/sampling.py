@@ -81,15 +81,27 @@ def keep_top_p(logits: Float[Array, "B V"], p: float) -> Float[Array, "B V"]:
     return jnp.where(stays, logits, -jnp.inf)
 
 
+def gumbel_noise(
+    seed: Int[Array, ""] | UInt[Array, ""],
+    row: Int[Array, ""],
+    position: Int[Array, ""],
+    *,
+    size: int,
+) -> Float[Array, "V"]:
+    """Return what is added to `size` logits, the largest of which is drawn."""
+    # One after the other: row 1 at position 2 must not draw as row 2 at position 1 does.
+    run_key = jax.random.key(seed)
+    row_key = jax.random.fold_in(run_key, row)
+    key = jax.random.fold_in(row_key, position)
+    return jax.random.gumbel(key, (size,), jnp.float32)
+
+
 def _draw(
     logits: Float[Array, "V"],
     seed: Int[Array, ""] | UInt[Array, ""],
     row: Int[Array, ""],
     position: Int[Array, ""],
 ) -> Int[Array, ""]:
-    # One after the other: row 1 at position 2 must not draw as row 2 at position 1 does.
-    run_key = jax.random.key(seed)
-    row_key = jax.random.fold_in(run_key, row)
-    key = jax.random.fold_in(row_key, position)
-    token = jax.random.categorical(key, logits)
+    noise = gumbel_noise(seed, row, position, size=logits.shape[0])
+    token = jnp.argmax(logits + noise)
     return token.astype(jnp.int32)

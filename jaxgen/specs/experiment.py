@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from jaxgen.errors import UserError
+from jaxgen.specs.agreement import AgreementPlan
 from jaxgen.specs.arm import Arm
 from jaxgen.specs.baseline import Baseline, in_the_baseline
 from jaxgen.specs.console import ConsolePlan
@@ -28,6 +29,7 @@ class Experiment:
         measure: the one plan of the measurement, as the candidate's workload settles it
             (`Measure.for_calls`).
         baseline: what makes the baseline differ.
+        agreement: how the arms' outputs are compared.
         gate: what the result is compared with.
         tracker: who else hears of the result.
         study: how many measurements are made, and what for.
@@ -38,6 +40,7 @@ class Experiment:
     arms: Mapping[str, Arm]
     measure: Measure = Measure()  # noqa: RUF009 - frozen
     baseline: Baseline = Baseline()  # noqa: RUF009 - frozen
+    agreement: AgreementPlan = AgreementPlan()  # noqa: RUF009 - frozen
     gate: GateSpec = NoGate()  # noqa: RUF009 - frozen
     tracker: TrackerSpec = dataclasses.field(default=NoTracker(), metadata=_REPORTING)
     study: StudySpec = Single()  # noqa: RUF009 - frozen

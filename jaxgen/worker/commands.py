@@ -2,7 +2,7 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic
 
@@ -38,6 +38,13 @@ def _of_arm(
 ) -> Command[Request]:
     """Make the row of a command that is about a loaded arm."""
     return Command(request, lambda server, arm, asked: handle(server.arms[arm], asked))
+
+
+def _among_arms(
+    request: type[Request], handle: Callable[[Mapping[str, LoadedArm], str, Request], Any]
+) -> Command[Request]:
+    """Make the row of a command that may look at the other arms of the process too."""
+    return Command(request, lambda server, arm, asked: handle(server.arms, arm, asked))
 
 
 COMMANDS: dict[str, Command[Any]] = {
@@ -77,22 +84,11 @@ COMMANDS: dict[str, Command[Any]] = {
     "logprobs": _of_arm(
         requests.Logprobs, lambda arm, asked: arm.logprobs(asked.tokens, asked.candidates)
     ),
-    "write_reference_logits": _of_arm(
-        requests.WriteReferenceLogits,
-        lambda arm, asked: diagnostics.write_reference_logits(
-            arm, asked.case, rows=asked.rows, path=asked.path
-        ),
+    "write_reference_logits": _among_arms(
+        requests.WriteReferenceLogits, diagnostics.write_reference_logits
     ),
-    "compare_logits": _of_arm(
-        requests.CompareLogits,
-        lambda arm, asked: diagnostics.compare_logits(
-            arm,
-            asked.case,
-            rows=asked.rows,
-            path=asked.path,
-            divergences=asked.divergences,
-        ),
-    ),
+    "compare_logits": _among_arms(requests.CompareLogits, diagnostics.compare_logits),
+    "score_again": _among_arms(requests.ScoreAgain, diagnostics.score_again),
     "scale": _of_arm(requests.OfCase, lambda arm, asked: diagnostics.scale(arm, asked.case)),
     "examine": _of_arm(
         requests.Examine,

@@ -5,7 +5,7 @@ Each function carries out the command of its name; none runs while a trial does.
 
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +13,35 @@ from jaxgen.engine import logit_comparison, reference_logits
 from jaxgen.engine.hlo import inspection
 from jaxgen.machine import memory, probes
 from jaxgen.measure.roofline import Step
+from jaxgen.worker import requests
 from jaxgen.worker.arm import LoadedArm
+from jaxgen.worker.readers import Arms, reader
 
 
 def write_reference_logits(
-    arm: LoadedArm, case: int, *, rows: list[dict[str, Any]], path: str
+    arms: Arms, name: str, asked: requests.WriteReferenceLogits
 ) -> dict[str, Any]:
-    """Write the arm's log-probabilities of its own outputs of a case to a file."""
-    limits = arm.workload.limits(case)
-    return reference_logits.write_reference_logits(arm.engine, rows, path, limits=limits)
+    """Write an arm's log-probabilities of its own outputs of a case to a file."""
+    limits = arms[name].workload.limits(asked.case)
+    with reader(arms, name, requests.Reader(**asked.reader)) as engine:
+        return reference_logits.write_reference_logits(
+            engine, asked.rows, asked.path, limits=limits
+        )
 
 
-def compare_logits(
-    arm: LoadedArm,
-    case: int,
-    *,
-    rows: list[dict[str, Any]],
-    path: str,
-    divergences: Sequence[dict[str, Any]] = (),
-) -> dict[str, Any]:
-    """Compare the arm's log-probabilities with those in the file, on the same tokens."""
-    limits = arm.workload.limits(case)
-    return logit_comparison.compare_logits(
-        arm.engine, rows, path, limits=limits, divergences=divergences
-    )
+def compare_logits(arms: Arms, name: str, asked: requests.CompareLogits) -> dict[str, Any]:
+    """Compare an arm's log-probabilities with those in the file, on the same tokens."""
+    limits = arms[name].workload.limits(asked.case)
+    with reader(arms, name, requests.Reader(**asked.reader)) as engine:
+        return logit_comparison.compare_logits(
+            engine, asked.rows, asked.path, limits=limits, divergences=asked.divergences
+        )
+
+
+def score_again(arms: Arms, name: str, asked: requests.ScoreAgain) -> list[list[float | None]]:
+    """Return the scores of a case as another engine of the arm gives them."""
+    with reader(arms, name, requests.Reader(**asked.reader)) as engine:
+        return arms[name].workload.scores_by(engine, asked.case)
 
 
 def without_calls(

@@ -110,6 +110,21 @@ class Logprobs:
 
 
 @dataclasses.dataclass(frozen=True)
+class Reader:
+    """Which engine of an arm reads given outputs; the arm's own unless something else is said.
+
+    Attributes:
+        in_float32: its float32 shadow.
+        is_reordered: the same function, with its sums in another order.
+        weights_of: the run whose weights the shadow has, as plain data; null is the arm's own.
+    """
+
+    in_float32: bool = False
+    is_reordered: bool = False
+    weights_of: dict[str, Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class WriteReferenceLogits:
     """For `write_reference_logits`.
 
@@ -117,11 +132,13 @@ class WriteReferenceLogits:
         case: the number of the case.
         rows: prompts and answers, `{prompt_tokens, tokens}` each.
         path: the file to write.
+        reader: fields of `Reader`.
     """
 
     case: int
     rows: list[dict[str, Any]]
     path: str = dataclasses.field(metadata=_OUTPUT)
+    reader: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,12 +151,27 @@ class CompareLogits:
         path: the file that `write_reference_logits` wrote.
         divergences: where the arms part, `{row, position, tokens}` each: both arms'
             log-probabilities of the tokens there are wanted too.
+        reader: fields of `Reader`.
     """
 
     case: int
     rows: list[dict[str, Any]]
     path: str = dataclasses.field(metadata=_INPUT)
     divergences: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    reader: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreAgain:
+    """For `score_again`.
+
+    Attributes:
+        case: the number of the case.
+        reader: fields of `Reader`.
+    """
+
+    case: int
+    reader: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from jaxgen.engine.engine import Engine
 from jaxgen.engine.program_use import Use
 from jaxgen.measure.roofline import Step
 
@@ -78,6 +79,10 @@ class Workload(Protocol):
 
     def facts(self, case: int, call: Any, rows: Sequence[OutputRow]) -> dict[str, Any]:
         """Return what else is worth knowing of a case and its outputs, as plain data."""
+        ...
+
+    def scores_by(self, engine: Engine, case: int) -> list[list[float | None]]:
+        """Return the scores of a case by another engine, null for no number; none if none."""
         ...
 
     def limits(self, case: int) -> Sequence[int]:

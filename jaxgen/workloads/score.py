@@ -151,15 +151,24 @@ class Scoring:
         scores[0] = self._faults.scores(scores[0])
         rows = []
         for number, of_item in enumerate(scores):
-            # JSON has no NaN: what is no number is null.
             row = {
                 "index": number,
                 "item": item_of(self._engine, request, number),
                 "label_token_ids": list(request.labels),
-                "scores": [score if math.isfinite(score) else None for score in of_item],
+                "scores": _numbers(of_item),
             }
             rows.append(row)
         return rows
+
+    def scores_by(self, engine: Engine, case: int) -> list[list[float | None]]:
+        """Return the scores of a case by another engine of the same model; null is no number."""
+        spec = score_spec(self._engine)
+        scorer = Scorer(engine, batch_size=spec.batch_size, prefix_cache=spec.prefix_cache)
+        # As many items at a time as in the run: the rows of a batch are padded alike.
+        items = self.cases[case].params.get("batch_size")
+        prepared = scorer.prepare(self._requests[case], batch_size=items)
+        scores = scorer.results(prepared, scorer.call(prepared))
+        return [_numbers(of_item) for of_item in scores]
 
     def facts(self, case: int, call: Timed, rows: Sequence[OutputRow]) -> dict[str, Any]:
         """Return how the items came by the query, and what the request was."""
@@ -202,3 +211,8 @@ class Scoring:
     def last_step(self, case: int) -> None:
         """Return nothing known: a request is as many programs as its items have shapes."""
         del case
+
+
+def _numbers(scores: Sequence[float]) -> list[float | None]:
+    """Return an item's scores for JSON, which has no NaN: what is no number is null."""
+    return [score if math.isfinite(score) else None for score in scores]

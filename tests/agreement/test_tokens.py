@@ -81,6 +81,9 @@ def test_the_same_tokens_are_identical_and_nothing_is_asked():
         "tolerance_reason": "both arms use float32: that is 24 bits of precision",
         "forced": None,
         "quality": None,
+        "algorithm": None,
+        "depth_compared": None,
+        "kl_budget": None,
     }
 
 

@@ -12,6 +12,7 @@ from jaxgen.config.experiment import load_experiment
 from jaxgen.config.table import GROUPS, OPTIONS, conf_dir, schema_name
 from jaxgen.errors import UserError
 from jaxgen.models.structure import structure_of
+from jaxgen.specs.agreement import AgreementPlan
 from jaxgen.specs.architecture import Architecture, RopeScaling
 from jaxgen.specs.baseline import REPLACEABLE, Baseline
 from jaxgen.specs.cache import Dynamic, Fixed, NoCache
@@ -106,6 +107,7 @@ class TestTable:
         assert {slot: set(specs) for slot, specs in SLOTS.items()} == offered | {
             "process": {Process},
             "fault": {Fault},
+            "agreement": {AgreementPlan},
             "sweep": {SweepPlan},
             "console": {ConsolePlan},
         }

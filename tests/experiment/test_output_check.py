@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from jaxgen.experiment.output_check import agreement_of, computed_in
+from jaxgen.experiment.output_check import agreement_of
+from jaxgen.experiment.precision import computed_in
 from jaxgen.specs.dtype import Dtype, Number
 from support.small_runs import arm
 
@@ -54,7 +55,8 @@ class StandInPool:
             compared = at["position"] < self._compared
             answers.append({name: [-2.0, -2.0] for name in self.environments} if compared else None)
         zeros = {"kl": [[0.0]], "max_abs_logprob_diff": [[0.0]], "margins": {}}
-        none = {"skipped": None, "non_finite": None, "logit_spread": None}
+        zeros |= {"logit_error": [[0.0]], "draws": [None for _ in answers]}
+        none = {"skipped": None, "non_finite": None, "logit_spread": 1.0}
         return {**facts, **zeros, **none, "forced": {"candidate": "steps"}, "divergences": answers}
 
 

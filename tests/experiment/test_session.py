@@ -66,7 +66,7 @@ class Workers(StandInPool):
 @pytest.fixture
 def measured(tmp_path, monkeypatch):
     """Measures the first case; returns the workers and the session, whatever became of it."""
-    monkeypatch.setattr(output_check, "agreement_of", lambda arms, pool, rows, case: AGREED)
+    monkeypatch.setattr(output_check, "agreement_of", lambda arms, pool, rows, case, plan: AGREED)
 
     def measure(*, process=0, blocks=2, **how):
         experiment = same_experiment(Single(), trials=2, blocks=blocks)

@@ -12,7 +12,7 @@ from jaxgen.engine.ledger import Ledger
 from jaxgen.specs.cache import Dynamic, Fixed, NoCache
 from jaxgen.specs.dtype import Dtype, Number
 from jaxgen.specs.prompts import Synthetic
-from jaxgen.worker import diagnostics
+from jaxgen.worker import diagnostics, requests
 from jaxgen.worker.loading import load_arm
 from support.small_models import FAMILIES, run
 
@@ -174,11 +174,12 @@ class TestDiagnostics:
         """60 tokens and the workload's 7 are more than the context of 64; the prompt may get 2."""
         arm = load(prompts=Synthetic(count=1, length=60, new_tokens=2))
         rows, path = arm.outputs(0)["rows"], str(tmp_path / "reference.npy")
-        assert (
-            diagnostics.write_reference_logits(arm, 0, rows=rows, path=path)["positions_compared"]
-            == 2
-        )
-        assert diagnostics.compare_logits(arm, 0, rows=rows, path=path)["positions_compared"] == 2
+        arms = {"candidate": arm}
+        write = requests.WriteReferenceLogits(case=0, rows=rows, path=path)
+        written = diagnostics.write_reference_logits(arms, "candidate", write)
+        compare = requests.CompareLogits(case=0, rows=rows, path=path)
+        compared = diagnostics.compare_logits(arms, "candidate", compare)
+        assert written["positions_compared"] == compared["positions_compared"] == 2
 
     def test_the_scale_is_of_the_steps_that_the_answers_took(self, load, monkeypatch):
         monkeypatch.setattr(diagnostics.probes, "probe", lambda *_, **__: None)

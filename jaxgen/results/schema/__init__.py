@@ -8,6 +8,12 @@ a result without a gate has no `gate`.
 
 from typing import Any
 
+from jaxgen.results.schema.agreement import (
+    Agreement,
+    AlgorithmTest,
+    Divergence,
+    Quality,
+)
 from jaxgen.results.schema.arms import (
     ArmResult,
     CacheUse,
@@ -27,17 +33,14 @@ from jaxgen.results.schema.arms import (
 )
 from jaxgen.results.schema.comparison import Comparison, Spread, StartSpreadUsed, Trimmed
 from jaxgen.results.schema.run import (
-    Agreement,
     Calibration,
     CaseResult,
-    Divergence,
     Environment,
     Gate,
     GateRow,
     InjectedFault,
     Judged,
     Measurement,
-    Quality,
     RepeatedComparison,
     Repetition,
     Result,
@@ -50,6 +53,7 @@ from jaxgen.results.schema.types import Direction
 __all__ = [
     "SCHEMA_VERSION",
     "Agreement",
+    "AlgorithmTest",
     "ArmResult",
     "CacheUse",
     "Calibration",

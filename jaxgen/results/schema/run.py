@@ -2,58 +2,12 @@
 
 from typing import Annotated, Any, Literal, NotRequired, Required, TypedDict
 
+from jaxgen.results.schema.agreement import Agreement
 from jaxgen.results.schema.arms import ArmResult, MeasuredArm
 from jaxgen.results.schema.comparison import Comparison, Spread, StartSpreadUsed, Trimmed
 from jaxgen.results.schema.types import FILLED, Count, Direction, Interval, Plain, Positive
 
 Status = Literal["running", "completed", "failed"]
-
-
-class Divergence(TypedDict):
-    """The first place where the two arms' answers differ, with both texts around it."""
-
-    # The prompt, and which of its new tokens.
-    index: Count
-    position: Count
-    # Token ids; null where that answer had ended by then.
-    candidate: int | None
-    baseline: int | None
-    logprobs: dict[str, list[float]] | None
-    margin: dict[str, float | None]
-    excerpt: dict[str, str]
-
-
-class Quality(TypedDict):
-    """What narrower numbers cost, on the same tokens."""
-
-    against: str
-    positions: Count
-    next_token_agreement: float
-    logit_error: float
-    kl_mean: float
-
-
-class Agreement(TypedDict):
-    """Whether the arms' outputs agree; a scoring run has figures of scores, others of tokens."""
-
-    status: str
-    reasons: list[str]
-    warnings: list[str]
-    first_divergence: Divergence | None
-    tolerance: float
-    tolerance_reason: str
-    tokens_compared: NotRequired[Count]
-    prompts_compared: NotRequired[Count]
-    prompts_diverging: NotRequired[Count]
-    max_abs_logprob_diff: NotRequired[float | None]
-    kl_max: NotRequired[float | None]
-    kl_mean: NotRequired[float | None]
-    forced: NotRequired[dict[str, Any] | None]
-    quality: NotRequired[Quality | None]
-    scores_compared: NotRequired[Count]
-    max_abs_score_diff: NotRequired[float | None]
-    max_rel_score_diff: NotRequired[float | None]
-    rank_flips: NotRequired[list[dict[str, Any]]]
 
 
 class Stability(TypedDict):
