@@ -54,7 +54,7 @@ def without_calls(
         on_done: called when all is done.
 
     Returns:
-        `beside_s`, the seconds that it took.
+        `total_s`, the seconds that it took.
     """
     start_s = time.perf_counter()
     gc.collect()
@@ -66,7 +66,7 @@ def without_calls(
         on_done()
     finally:
         gc.enable()
-    return {"beside_s": total_s}
+    return {"total_s": total_s}
 
 
 def scale(arm: LoadedArm, case: int) -> dict[str, Any]:
