@@ -25,13 +25,13 @@ from jaxgen.results.schema.arms import (
     WideCopies,
     Work,
 )
+from jaxgen.results.schema.environment import Environment
 from jaxgen.results.schema.run import (
     Agreement,
     Calibration,
     CaseResult,
     Comparison,
     Divergence,
-    Environment,
     Gate,
     GateRow,
     InjectedFault,
