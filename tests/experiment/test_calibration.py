@@ -80,8 +80,8 @@ def test_floors_that_cannot_be_read_are_refused_before_any_trial(
     path = noise_floor.save(KEY, {"floor": 0.02})
     path.write_text("{")
     monkeypatch.setattr(
-        "jaxgen.experiment.execute.Pool",
-        lambda arms, *, isolation, log, group: Machine(seed=1).pool(
+        "jaxgen.experiment.padded_pool.Pool",
+        lambda arms, *, isolation, log, padding: Machine(seed=1).pool(
             arms, isolation=isolation, log=log
         ),
     )

@@ -94,6 +94,8 @@ class Measurement(TypedDict, total=False):
     margin: float
     margin_source: str
     stopped_because: Any
+    # Of each pair of processes, by arm: a variable without meaning in its environment.
+    environment_padding_bytes: list[dict[str, Count]]
     repeats: Count
 
 
