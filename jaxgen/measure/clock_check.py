@@ -54,6 +54,7 @@ class ClockCheck:
         unexplained: the share of `wall_s` that neither the calls nor the work beside them explain;
             below 0 more was claimed than there was.
         smallest_error: the smallest error of the arm's clock that would be found here, as a share.
+        smallest_worker_error: the same of an error of all of its process's clocks.
         problem: a clause with the times where the arm's clock is wrong; null where it is right.
     """
 
@@ -63,6 +64,7 @@ class ClockCheck:
     without_calls_s: float
     unexplained: float
     smallest_error: float
+    smallest_worker_error: float
     problem: str | None
 
 
@@ -84,8 +86,8 @@ def check(trials: Sequence[TimedTrial], without_calls: Sequence[TimedTrial]) -> 
         return None
     typical, typical_empty = _typical(trials), _typical(without_calls)
     wall_s = typical.wall_s
-    # Of 2 trials both may be noticed late, of 8 hardly all.
-    late_s = LATE_REPLY_S / len(trials) ** 2
+    # Of 2 trials both may be noticed late, of 20 hardly all.
+    late_s = LATE_REPLY_S / len(trials)
     longest_empty_s = max(empty.wall_s for empty in without_calls)
     limits = _Limits(
         most_unexplained=TOLERANCE + late_s / wall_s,
@@ -99,7 +101,8 @@ def check(trials: Sequence[TimedTrial], without_calls: Sequence[TimedTrial]) -> 
         beside_s=typical.beside_s,
         without_calls_s=typical_empty.wall_s,
         unexplained=(wall_s - typical.beside_s - typical.claimed_s) / wall_s,
-        smallest_error=_smallest_error(typical, limits),
+        smallest_error=_smallest_error(typical, MOST_APART),
+        smallest_worker_error=_smallest_error(typical, limits.most_unexplained),
         problem=_problem(trials, way_s, limits),
     )
 
@@ -168,13 +171,13 @@ def _hides_work(trials: Sequence[TimedTrial], limits: _Limits) -> bool:
     return min(beyond) > limits.most_unexplained
 
 
-def _smallest_error(typical: TimedTrial, limits: _Limits) -> float:
+def _smallest_error(typical: TimedTrial, limit: float) -> float:
     """Return the share by which a clock must be wrong to be noticed."""
     # An error of the clock shows in the calls alone, which are a part of the whole time.
     in_calls = (typical.wall_s - typical.beside_s) / typical.wall_s
     if in_calls <= 0:
         return 1.0
-    return limits.most_unexplained / in_calls
+    return limit / in_calls
 
 
 def _milliseconds(seconds: float) -> str:

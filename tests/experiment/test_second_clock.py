@@ -85,6 +85,7 @@ def test_the_comparison_stands_with_the_arm_once_for_each_pair_of_processes(tmp_
         "without_calls_s",
         "unexplained",
         "smallest_error",
+        "smallest_worker_error",
     }
 
 
