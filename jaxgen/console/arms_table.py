@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from rich.table import Table
 
 from jaxgen.console.plain_table import plain_table
-from jaxgen.results import formatting
+from jaxgen.results import formatting, roofline_words
 from jaxgen.results.schema import Agreement, ArmResult, Result
 from jaxgen.specs.arm import Arm
 
@@ -129,10 +129,10 @@ def _size(key: str) -> Callable[[ArmResult], str]:
     return text_of
 
 
-def _share(key: str) -> Callable[[ArmResult], str]:
+def _read_share(reads_from: str | None) -> Callable[[ArmResult], str]:
     def text_of(arm: ArmResult) -> str:
-        roofline = arm.get("roofline") or {}
-        return formatting.percent(roofline.get(key))
+        share = roofline_words.share_of(arm.get("roofline"), reads_from)
+        return formatting.percent(share)
 
     return text_of
 
@@ -170,8 +170,11 @@ def _weights(arm: ArmResult) -> str:
 
 
 _FACTS: dict[str, Callable[[ArmResult], str]] = {
-    "share of bandwidth": _share("mbu"),
-    "share of FLOP/s": _share("mfu"),
+    # A model that a cache holds has no share of the memory's bandwidth.
+    "share of bandwidth": _read_share("memory"),
+    "share of cache reads": _read_share("cache"),
+    "share of reads": _read_share(None),
+    "share of FLOP/s": lambda arm: formatting.percent((arm.get("roofline") or {}).get("mfu")),
     "KV cache": _size("kv_cache_bytes"),
     # Asked about nothing, it returns all of its names: a new fact of the cache gets its row here.
     **{name: _cache(name) for name in formatting.cache_use(None)},

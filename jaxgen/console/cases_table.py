@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from jaxgen.console.plain_table import plain_table
-from jaxgen.results import formatting
+from jaxgen.results import formatting, roofline_words
 from jaxgen.results.schema import CaseResult, MeasuredArm, Metric
 
 _PERCENTILES = ("p50", "p95", "p99")
@@ -82,8 +82,8 @@ def _columns_beside(arm: str, metric: str) -> list[str]:
 
 def _cells_beside(arm: str, figures: MeasuredArm, metric: str) -> list[str]:
     if metric != _SCORING:
-        roofline = figures.get("roofline") or {}
-        return [formatting.percent(roofline.get("mbu"))]
+        share = roofline_words.share_of(figures.get("roofline"), "memory")
+        return [formatting.percent(share)]
     names = _percentiles_of(arm)
     return [formatting.call_percentile(figures, name=name) for name in names]
 

@@ -9,7 +9,7 @@ from rich.text import Text
 from jaxgen.console import gate, studies
 from jaxgen.console.arms_table import arms_table
 from jaxgen.console.cases_table import cases_table
-from jaxgen.results import formatting
+from jaxgen.results import formatting, roofline_words
 from jaxgen.results.schema import Result
 from jaxgen.specs.arm import Arm
 
@@ -57,6 +57,7 @@ def _comparison_parts(arms: Mapping[str, Arm], result: Result) -> Iterator[Rende
     yield arms_table(arms, result)
     if result["cases"]:
         yield cases_table(list(arms), result["cases"])
+    yield from _steps(result)
     yield from _divergence(result)
     yield from _profiles(result)
     # The gate comes last, next to the verdict below it: it decides the exit code.
@@ -68,6 +69,14 @@ def _comparison_parts(arms: Mapping[str, Arm], result: Result) -> Iterator[Rende
 def _notes(notes: list[str]) -> Iterator[Text]:
     for note in notes:
         yield Text(f"note: {note}", style="yellow")
+
+
+def _steps(result: Result) -> Iterator[Text]:
+    """Say of each arm how much of a step its work explains."""
+    for name, arm in result["arms"].items():
+        words = roofline_words.step_in_words(arm.get("roofline"))
+        if words is not None:
+            yield Text(f"{name:<9} {words}")
 
 
 def _divergence(result: Result) -> Iterator[Text]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgen.errors import UserError
+from jaxgen.executor import padding as paddings
 from jaxgen.executor.conversion import convert_before_joining
 from jaxgen.executor.process_settings import process_of
 from jaxgen.executor.source import plain_run
@@ -62,6 +63,8 @@ class Pool:
         isolation: `measure.isolation`: whether the arms share a process.
         log: the file that gets what the workers print.
         environment: variables for every worker, on top of what its arm asks for.
+        padding: of each arm, the length of a variable that means nothing, as `executor.padding`
+            draws it; arms that share a process have that of the one that starts it.
         group: has joined a job for all arms; null starts workers here.
 
     Attributes:
@@ -76,10 +79,12 @@ class Pool:
         log: Path,
         isolation: Isolation = Isolation.auto,
         environment: Mapping[str, str] | None = None,
+        padding: Mapping[str, int] | None = None,
         group: WorkerGroup | None = None,
     ):
         self._arms = arms
         self._environment = tuple((environment or {}).items())
+        self._padding = dict(padding or {})
         self._log_path = log
         self._stack = contextlib.ExitStack()
         self._group = group
@@ -213,7 +218,8 @@ class Pool:
         settings = process_of(run)
         # The last one of a name counts, so that the caller's variables, such as a cold start's
         # cache folder, win over the arm's.
-        process = dataclasses.replace(settings, env=(*settings.env, *self._environment))
+        added = (*self._environment, *paddings.variables(self._padding.get(arm)))
+        process = dataclasses.replace(settings, env=(*settings.env, *added))
         count = run.mesh.local_processes
         workers = []
         for _ in range(count):

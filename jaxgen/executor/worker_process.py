@@ -12,6 +12,7 @@ from multiprocessing.connection import wait
 from typing import IO, Any
 
 from jaxgen.errors import UserError
+from jaxgen.executor.affinity import pinned
 from jaxgen.executor.process_settings import environment_of
 from jaxgen.executor.source import package_of
 from jaxgen.specs.run import Process
@@ -61,7 +62,8 @@ class Worker:
         follows: the worker does what process 0 of a job does, and answers only when that ends.
 
     Raises:
-        UserError: the interpreter cannot be started, or the source cannot be driven.
+        UserError: the interpreter cannot be started, or not on the CPUs of `process.pin`, or the
+            source cannot be driven.
     """
 
     def __init__(self, process: Process, *, log: IO[bytes], shares_device: bool):
@@ -69,15 +71,16 @@ class Worker:
         ours, theirs = Pipe()
         python = process.python or sys.executable
         try:
-            self._popen = subprocess.Popen(
-                [python, "-c", _BOOT, str(package), str(theirs.fileno())],
-                env=environment_of(process, shares_device=shares_device),
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C is the parent's to handle
-            )
+            with pinned(process.pin):
+                self._popen = subprocess.Popen(
+                    [python, "-c", _BOOT, str(package), str(theirs.fileno())],
+                    env=environment_of(process, shares_device=shares_device),
+                    pass_fds=(theirs.fileno(),),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,  # Ctrl-C is the parent's to handle
+                )
         except OSError as error:
             raise UserError(
                 f"process.python={process.python} cannot be started ({error.strerror}); "

@@ -26,6 +26,7 @@ from jaxgen.experiment import (
     programs,
     selftest,
 )
+from jaxgen.experiment.padded_pool import padded_pool
 from jaxgen.experiment.session import Session
 from jaxgen.experiment.signals import terminated_like_interrupted
 from jaxgen.experiment.startup import add_startups
@@ -139,11 +140,10 @@ def measure_once(
     # The load of others, while no worker of this run loads the machine itself.
     load = machine_load.before_workers()
     # Each pair of processes is a start of its own, which can move a ratio by itself.
-    log = record.folder / LOG
     outcomes: list[Outcome] = []
     for process in range(plan.num_processes):
         arms = start_order(experiment.arms, process, seed=plan.seed)
-        with Pool(arms, isolation=plan.isolation, log=log, group=group) as pool:
+        with padded_pool(arms, record, plan, process=process, group=group) as pool:
             session = Session(arms, pool, record, console, plan=plan, process=process)
             if process == 0:
                 _begin_first(experiment, session, record, pool)

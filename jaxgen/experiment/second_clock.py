@@ -65,7 +65,7 @@ class SecondClock:
         wall_s = seen.get("wall_s")
         if wall_s is None:
             return
-        timed = TimedTrial(sum(trial["call_s"]), trial["beside_s"], wall_s)
+        timed = TimedTrial(sum(trial["call_s"]), trial["beside_s"], trial["total_s"], wall_s)
         self._trials.setdefault(arm, []).append(timed)
 
     def after_block(self) -> None:
@@ -90,7 +90,7 @@ class SecondClock:
         answer, wall_s = self._timed(arm, "without_calls", self._repeats[arm])
         # A worker that says when its calls are done says so here too.
         assert wall_s is not None
-        empty = TimedTrial(0.0, answer["beside_s"], wall_s)
+        empty = TimedTrial(0.0, answer["total_s"], answer["total_s"], wall_s)
         self._without_calls.setdefault(arm, []).append(empty)
 
     def _timed(self, arm: str, command: str, repeats: int) -> tuple[Any, float | None]:

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import psutil
 
-from jaxgen.machine import provenance
+from jaxgen.machine import processor, provenance
 
 CONFIG = (
     "jax_default_matmul_precision",
@@ -42,6 +42,7 @@ def capture() -> dict[str, Any]:
         "system": platform.platform(),
         "cpu": provenance.cpu_model(),
         "cores": os.cpu_count(),
+        "processor": processor.facts(),
         "memory_bytes": psutil.virtual_memory().total,
         "xla_flags": os.environ.get("XLA_FLAGS"),
         "jax_environment": jax_environment,

@@ -39,7 +39,7 @@ def probe(nbytes: int, *, dtype: str = "float32", mesh: Mesh | None = None) -> d
     """Return the best rates of a few hundred milliseconds, compiling aside.
 
     A second probe compiles nothing. A machine that others use too is now faster, now slower: probe
-    before and after the trials, and let `measure.roofline.best_probe` put them together.
+    before and after the trials, and let `measure.probed_rates.best_probe` put them together.
 
     Args:
         nbytes: what the arm touches per step on each device. The probe reads about as much, over

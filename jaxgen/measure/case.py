@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from jaxgen.measure import roofline
+from jaxgen.measure import probed_rates, roofline
 from jaxgen.measure.samples import Samples
+from jaxgen.results import roofline_words
 from jaxgen.results.schema import Agreement
 
 Facts = dict[str, Any]
@@ -56,7 +57,7 @@ def rooflines(outcome: Outcome, arm: str) -> tuple[Facts, str | None]:
     scale = outcome.scale.get(arm)
     if scale is None or scale["probe"] is None:
         return {}, None  # no step is known, such as where one token was all there was
-    probe, steps = scale["probe"], scale["steps"]
+    probe, steps = _ceiling(outcome, arm), scale["steps"]
     metrics = outcome.samples.summary(arm)["metrics"]
     shares: dict[str, Facts] = {}
     impossible = None
@@ -69,18 +70,56 @@ def rooflines(outcome: Outcome, arm: str) -> tuple[Facts, str | None]:
     *first, last = steps
     facts = {
         **_work(steps[last], suffix="_per_step"),
-        "bandwidth_bytes_per_s": probe["bandwidth_bytes_per_s"],
-        "peak_flops_per_s": probe["peak_flops_per_s"],
         **shares[last],
+        **_least_times(steps[last], metrics[last]["median"], probe),
+        **_rates(probe),
         "of": last,
-        "working_set_bytes": probe["working_set_bytes"],
-        "bandwidth_form": probe["bandwidth_form"],
     }
     if first:
         prefill = first[0]
         work = _work(steps[prefill])
         facts["prefill"] = {**work, **shares[prefill]}
     return facts, impossible
+
+
+def _ceiling(outcome: Outcome, arm: str) -> Facts:
+    """Return the probed rates that an arm is held against, those of like arms included."""
+    others = []
+    for name, scale in outcome.scale.items():
+        if name != arm and scale["probe"] is not None:
+            others.append(scale["probe"])
+    return probed_rates.ceiling(outcome.scale[arm]["probe"], others)
+
+
+def _rates(probe: Facts) -> Facts:
+    return {
+        "bandwidth_bytes_per_s": probe["bandwidth_bytes_per_s"],
+        "peak_flops_per_s": probe["peak_flops_per_s"],
+        "working_set_bytes": probe["working_set_bytes"],
+        "bandwidth_form": probe["bandwidth_form"],
+        "reads_from": _reads_from(probe),
+    }
+
+
+def _reads_from(probe: Facts) -> str | None:
+    """Return `cache` or `memory`; null where it is not known."""
+    level = probe.get("level")
+    if level is None or level == "memory":
+        return level
+    return "cache"
+
+
+def _least_times(
+    work: Mapping[str, float] | None, step_s: float | None, probe: Facts
+) -> dict[str, float | None]:
+    """Return the seconds of a step, and those that its bytes and its FLOPs take at least."""
+    if work is None or not step_s:
+        return {"step_s": None, "bytes_s": None, "flops_s": None}
+    return {
+        "step_s": step_s,
+        "bytes_s": work["bytes"] / probe["bandwidth_bytes_per_s"],
+        "flops_s": work["flops"] / probe["peak_flops_per_s"],
+    }
 
 
 def _shares(work: Mapping[str, float] | None, step_s: float | None, probe: Facts) -> Facts:
@@ -102,6 +141,7 @@ def _impossible(shares: Facts, probe: Facts) -> str | None:
         shares,
         mbu_tolerance=max(DISTURBED, bandwidth_spread),
         mfu_tolerance=max(DISTURBED, flops_spread),
+        read_rate=roofline_words.READ_RATES[_reads_from(probe)],
     )
 
 
@@ -125,7 +165,7 @@ def beyond_probe(facts: Facts) -> str | None:
     Returns:
         A clause about the arm, or null.
     """
-    names = {"mbu": "memory bandwidth", "mfu": "peak FLOP/s"}
+    names = {"mbu": roofline_words.read_rate(facts), "mfu": "peak FLOP/s"}
     prefill = facts.get("prefill", {})
     beyond = []
     for key, name in names.items():
@@ -145,5 +185,5 @@ def beyond_probe(facts: Facts) -> str | None:
 def better(one: Facts | None, other: Facts | None) -> Facts | None:
     """Return the probes of two moments as one; null where there was nothing to probe."""
     if one and other:
-        return roofline.best_probe([one, other])
+        return probed_rates.best_probe([one, other])
     return one or other

@@ -11,7 +11,6 @@ utilisation is too low by. FLOPs are those that the program runs, padding includ
 import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from jaxgen.measure.byte_counts import ElementBytes, weights_read
 from jaxgen.specs.architecture import Architecture
@@ -174,31 +173,6 @@ def utilisation(
     return shares
 
 
-def best_probe(probes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Combine several probes of one arm.
-
-    Args:
-        probes: at least one, as `machine.probes.probe` returns them.
-
-    Returns:
-        The same keys: all samples, and the best rates with their forms.
-    """
-    # Each rate from its own best probe: what disturbs a probe only ever makes it slower.
-    bandwidth = max(probes, key=lambda probe: probe["bandwidth_bytes_per_s"])
-    flops = max(probes, key=lambda probe: probe["peak_flops_per_s"])
-    bandwidth_samples, flops_samples = [], []
-    for probe in probes:
-        bandwidth_samples += probe["bandwidth_samples"]
-        flops_samples += probe["flops_samples"]
-    return {
-        **bandwidth,
-        "bandwidth_samples": bandwidth_samples,
-        "peak_flops_per_s": flops["peak_flops_per_s"],
-        "flops_samples": flops_samples,
-        "flops_form": flops["flops_form"],
-    }
-
-
 def tolerance(samples: Sequence[float]) -> float:
     """Return how far a probe's best lies above its median, as a share: so far may honest times go.
 
@@ -213,13 +187,18 @@ def tolerance(samples: Sequence[float]) -> float:
 
 
 def too_fast(
-    used: Mapping[str, float | None], *, mbu_tolerance: float, mfu_tolerance: float
+    used: Mapping[str, float | None],
+    *,
+    mbu_tolerance: float,
+    mfu_tolerance: float,
+    read_rate: str = "memory bandwidth",
 ) -> str | None:
     """Say what no machine can do, as a clause about an arm; null where all is plausible.
 
-    The tolerances are shares beyond 1 that the probe's own uncertainty explains.
+    The tolerances are shares beyond 1 that the probe's own uncertainty explains; `read_rate` says
+    what the share `mbu` is of.
     """
-    limits = (("mbu", "memory bandwidth", mbu_tolerance), ("mfu", "peak FLOP/s", mfu_tolerance))
+    limits = (("mbu", read_rate, mbu_tolerance), ("mfu", "peak FLOP/s", mfu_tolerance))
     beyond = []
     for key, name, slack in limits:
         share = used[key]

@@ -96,8 +96,8 @@ def percent(share: float | None) -> str:
     """Write a share as percent."""
     if share is None:
         return "-"
-    # Three significant digits would need an exponent from here on.
-    if share >= 10:
+    # Three significant digits would need an exponent from here on: 9.995 is rounded to 1e+03 %.
+    if share >= 9.995:
         return f"{100 * share:.0f} %"
     return f"{100 * share:.3g} %"
 

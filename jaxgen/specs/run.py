@@ -28,14 +28,22 @@ class Process:
         python: the interpreter, of another environment perhaps; null is the one that runs jaxgen.
         source: a folder with another checkout of jaxgen, whose code the worker runs; null is the
             code that runs here.
+        pin: the CPUs that the process may use, by number; empty is all. Linux only.
     """
 
     xla_flags: str | None = None
     env: tuple[tuple[str, str], ...] = ()
     python: str | None = None
     source: str | None = None
+    pin: tuple[int, ...] = ()
 
     def __post_init__(self):
+        # In order and each once, so that the same CPUs make the same process.
+        object.__setattr__(self, "pin", tuple(sorted(set(self.pin))))
+        if any(cpu < 0 for cpu in self.pin):
+            raise UserError(
+                f"process.pin={list(self.pin)} must name CPUs by their numbers, from 0 on"
+            )
         # A mapping comes from YAML, and pairs from a message between processes.
         pairs = self.env
         if isinstance(self.env, Mapping):

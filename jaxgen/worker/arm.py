@@ -157,7 +157,8 @@ class LoadedArm:
         Returns:
             `metrics` of the trial; `compile_events` and `functions` compiled in it; `answers` of
             the last call, tokens or scores alone; `call_s`, the seconds of each call by the arm's
-            clock; `beside_s`, those of the trial in which no call's clock ran.
+            clock; `total_s`, those of the whole trial, and `beside_s`, those of it in which no
+            call's clock ran, both by the true clock.
         """
         start_s = time.perf_counter()
         gc.collect()
@@ -181,7 +182,8 @@ class LoadedArm:
             "functions": window.functions,
             "answers": [row[self.run.workload.output_key] for row in rows],
             "call_s": [self.workload.call_s(call) for call in calls],
-            # By the true clock: the parent adds it to what the calls claim.
+            # By the true clock, which the parent holds its own against.
+            "total_s": total_s,
             "beside_s": total_s - sum(self.workload.inside_s(call) for call in calls),
         }
 

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from jaxgen.engine import logit_comparison, reference_logits
 from jaxgen.engine.hlo import inspection
-from jaxgen.machine import memory, probes
+from jaxgen.machine import memory, probes, processor
 from jaxgen.measure.roofline import Step
 from jaxgen.worker import requests
 from jaxgen.worker.arm import LoadedArm
@@ -59,7 +61,7 @@ def without_calls(
         on_done: called when all is done.
 
     Returns:
-        `beside_s`, the seconds that it took.
+        `total_s`, the seconds that it took.
     """
     start_s = time.perf_counter()
     gc.collect()
@@ -71,7 +73,7 @@ def without_calls(
         on_done()
     finally:
         gc.enable()
-    return {"beside_s": total_s}
+    return {"total_s": total_s}
 
 
 def scale(arm: LoadedArm, case: int) -> dict[str, Any]:
@@ -95,7 +97,15 @@ def scale(arm: LoadedArm, case: int) -> dict[str, Any]:
         # As much memory as the largest step touches: what fits a cache is read much faster.
         layout = arm.engine.layout
         mesh = layout.mesh if layout else None
-        probe = probes.probe(int(largest), dtype=arm.run.dtype.between, mesh=mesh)
+        dtype = arm.run.dtype.between
+        rates = probes.probe(int(largest), dtype=dtype, mesh=mesh)
+        # What says whether another arm's rates are a ceiling for this one too.
+        probe = {
+            **rates,
+            "dtype": str(dtype),
+            "devices": mesh.size if mesh else 1,
+            "level": processor.level_of(largest, platform=jax.default_backend()),
+        }
     return {"steps": plain_steps, "probe": probe}
 
 

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from jaxgen.errors import UserError
+from jaxgen.executor.padding import VARIABLE
 from jaxgen.executor.pool import ArmFailed, Pool, start_order
 from jaxgen.executor.worker_process import WorkerFailure
 from jaxgen.specs.measure import Isolation
@@ -331,3 +332,23 @@ class TestStartOrder:
     def test_one_arm_alone_is_itself(self):
         arms = {"candidate": two_arms()["candidate"]}
         assert start_order(arms, 1, seed=0) == arms
+
+
+class TestPadding:
+    def test_each_arm_s_process_has_a_variable_of_its_own_length(self, stand_ins, tmp_path):
+        padding = {"candidate": 100, "baseline": 7}
+        with Pool(two_arms(), log=tmp_path / "log", padding=padding):
+            lengths = [len(dict(worker.process.env)[VARIABLE]) for worker in stand_ins.workers]
+        assert lengths == [100, 7]
+
+    def test_it_does_not_keep_arms_apart_that_may_share_a_process(self, stand_ins, tmp_path):
+        stand_ins.platform = "gpu"
+        padding = {"candidate": 100, "baseline": 7}
+        with Pool(two_arms(), log=tmp_path / "log", padding=padding) as pool:
+            assert pool.isolation is Isolation.shared
+        assert len(stand_ins.workers) == 1
+
+    def test_without_one_there_is_no_variable(self, stand_ins, tmp_path):
+        with Pool(two_arms(), log=tmp_path / "log"):
+            pass
+        assert all(VARIABLE not in dict(worker.process.env) for worker in stand_ins.workers)

@@ -23,6 +23,7 @@ PROBE = {
     "flops_samples": [1e12, 1e12],
     "working_set_bytes": 4096,
     "bandwidth_form": "sum",
+    "level": "memory",
 }
 
 
@@ -218,6 +219,27 @@ class TestRoofline:
         assert told.startswith(
             "cache=fixed reached more than 100 % of the memory bandwidth that the probe measured"
         )
+
+    def test_both_arms_are_held_to_one_ceiling(self, judged):
+        scale = {}
+        for arm, bandwidth in (("candidate", 1e9), ("baseline", 2e9)):
+            probe = {**PROBE, "bandwidth_bytes_per_s": bandwidth, "flops_form": "gemm"}
+            work = {"bytes": 4e6, "flops": 1e10}
+            scale[arm] = {"steps": {"latency_s": work}, "probe": probe}
+        block, _ = judged(paired(2.0, pairs=1), scale=scale)
+        one, other = (arm["roofline"] for arm in block["arms"].values())
+        assert one["bandwidth_bytes_per_s"] == other["bandwidth_bytes_per_s"] == 2e9
+        assert one["mbu"] / other["mbu"] == pytest.approx(2.0)
+
+    def test_what_its_work_takes_at_least_stands_beside_a_step(self, judged):
+        work = {"bytes": 4e6, "flops": 1e10}
+        probe = {**PROBE, "level": "L3"}
+        scale = {"candidate": {"steps": {"latency_s": work}, "probe": probe}}
+        block, _ = judged(paired(2.0, pairs=1), scale=scale)
+        found = block["arms"]["candidate"]["roofline"]
+        times = (found["step_s"], found["bytes_s"], found["flops_s"])
+        assert times == pytest.approx((0.02, 0.004, 0.01))
+        assert found["reads_from"] == "cache"
 
     def test_an_arm_without_a_probe_keeps_nulls(self, judged):
         block, _ = judged(scale={"candidate": {"steps": {}, "probe": None}})

@@ -18,6 +18,7 @@ KEYS = {
     "system",
     "cpu",
     "cores",
+    "processor",
     "memory_bytes",
     "xla_flags",
     "jax_environment",

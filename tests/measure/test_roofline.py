@@ -195,27 +195,6 @@ def test_the_tolerance_is_the_probes_own_spread_and_never_small():
     assert roofline.tolerance([50e9, 50e9]) == roofline.tolerance([]) == roofline.LEAST_TOLERANCE
 
 
-def a_probe(bandwidth, flops, *, form):
-    return {
-        "bandwidth_bytes_per_s": max(bandwidth),
-        "bandwidth_samples": bandwidth,
-        "bandwidth_form": form,
-        "working_set_bytes": 7,
-        "peak_flops_per_s": max(flops),
-        "flops_samples": flops,
-        "flops_form": form,
-    }
-
-
-def test_several_probes_are_one_with_the_best_of_each_rate():
-    probes = [
-        a_probe([3.0, 2.0], [10.0, 40.0], form="early"),
-        a_probe([5.0, 4.0], [30.0, 20.0], form="late"),
-    ]
-    together = a_probe([3.0, 2.0, 5.0, 4.0], [10.0, 40.0, 30.0, 20.0], form="late")
-    assert roofline.best_probe(probes) == {**together, "flops_form": "early"}
-
-
 COUNTS = [
     ({"flops": 150.0, "bytes_accessed": 60.0}, None),
     (

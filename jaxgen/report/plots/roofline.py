@@ -4,12 +4,13 @@ The roof is what the machine's own probes found, in the worker of each arm.
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from jaxgen.report.lookup import number_at, value_at
 from jaxgen.report.plots.drawing import Drawing, LeftOut
-from jaxgen.report.plots.rates import rate_in_words, short_rate
+from jaxgen.report.plots.log_axes import set_log_ticks
+from jaxgen.report.plots.rates import rate_in_words
 from jaxgen.report.plots.style import (
     ACCENT,
     MUTED,
@@ -17,10 +18,9 @@ from jaxgen.report.plots.style import (
     SMALL_PT,
     axes_of,
     legend_above,
-    log_ticks,
 )
 from jaxgen.report.points import Point
-from jaxgen.results import formatting
+from jaxgen.results import formatting, roofline_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 _SUBJECT = "roofline position"
 _MOST_NAMED = 4
 """With more marks than that, the key would be larger than the picture."""
-_POWERS = range(-6, 18)
 
 Roof = tuple[float, float]
 """The probed bandwidth in bytes/s and the probed peak in FLOP/s."""
@@ -45,6 +44,7 @@ class _Mark:
     flops_per_s: float
     roof: Roof
     mbu: float | None
+    read_rate: str
 
 
 def draw(points: Sequence[Point], *, name: str) -> Drawing | LeftOut:
@@ -72,7 +72,7 @@ def draw(points: Sequence[Point], *, name: str) -> Drawing | LeftOut:
         alt="; ".join(texts) + ".",
         put=lambda figure: _put(axes_of(figure, grid="both"), marks, roofs),
         height_in=2.9,
-        note=_note(marks, roofs, missing=missing),
+        note=_note(points, marks, roofs, missing=missing),
     )
 
 
@@ -105,6 +105,7 @@ def _marks_of(point: Point, arm: str) -> list[_Mark]:
                 flops_per_s=mfu * peak,
                 roof=(bandwidth, peak),
                 mbu=number_at(work, "mbu"),
+                read_rate=roofline_words.read_rate(_told(roofline)),
             )
             marks.append(mark)
     return marks
@@ -116,7 +117,8 @@ def _title(points: Sequence[Point]) -> str:
     if len(points) == 1:
         shares = _shares_of_arms(points[0])
         if shares:
-            return f"Of the memory's bandwidth a step uses {' and '.join(shares)}"
+            rate = _read_rate_of(points)
+            return f"Of the {rate} a step uses {' and '.join(shares)}"
     known = []
     for point in points:
         candidate = point.arms["candidate"]
@@ -128,7 +130,21 @@ def _title(points: Sequence[Point]) -> str:
         return title
     low = formatting.percent(min(known))
     high = formatting.percent(max(known))
-    return f"{title}: from {low} to {high} of the bandwidth"
+    return f"{title}: from {low} to {high} of the {_read_rate_of(points)}"
+
+
+def _read_rate_of(points: Sequence[Point]) -> str:
+    """Return what all shares are of; where candidates read from different levels, any read rate."""
+    rates = set()
+    for point in points:
+        for arm in point.arms.values():
+            rates.add(roofline_words.read_rate(_told(value_at(arm, "roofline"))))
+    return rates.pop() if len(rates) == 1 else roofline_words.READ_RATES[None]
+
+
+def _told(roofline: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return a roofline that says where it reads from; older results call all of it memory."""
+    return {"reads_from": "memory", **(roofline or {})}
 
 
 def _shares_of_arms(point: Point) -> list[str]:
@@ -149,11 +165,18 @@ def _in_words(mark: _Mark) -> str:
     if mark.mbu is None:
         return text
     percent = formatting.percent(mark.mbu)
-    return f"{text}, {percent} of the bandwidth"
+    return f"{text}, {percent} of the {mark.read_rate}"
 
 
-def _note(marks: Sequence[_Mark], roofs: Sequence[Roof], *, missing: int) -> str | None:
+def _note(
+    points: Sequence[Point], marks: Sequence[_Mark], roofs: Sequence[Roof], *, missing: int
+) -> str | None:
     notes = []
+    # Of one run each arm's step is told; of many, the points' tables have the figures.
+    for name, arm in points[0].arms.items() if len(points) == 1 else ():
+        words = roofline_words.step_in_words(value_at(arm, "roofline"))
+        if words is not None:
+            notes.append(f"The {name}'s {words}.")
     if missing:
         notes.append(f"{missing} arms have no roofline and are not drawn.")
     if len(roofs) > 1:
@@ -168,19 +191,24 @@ def _note(marks: Sequence[_Mark], roofs: Sequence[Roof], *, missing: int) -> str
 def _put(axes: "Axes", marks: Sequence[_Mark], roofs: Sequence[Roof]) -> None:
     intensities = [mark.flops_per_byte for mark in marks]
     _put_roofs(axes, intensities, roofs)
+    named = set()
     for mark in marks:
+        # Several points have marks of one kind, of which the key needs one.
+        kind = f"{'candidate' if mark.is_candidate else 'baseline'}, {mark.phase}"
+        label = None if kind in named else kind
+        named.add(kind)
         axes.plot(
             [mark.flops_per_byte],
             [mark.flops_per_s],
             "D" if mark.phase == "prefill" else "o",
-            label=f"{'candidate' if mark.is_candidate else 'baseline'}, {mark.phase}",
+            label=label,
             color=ACCENT if mark.is_candidate else PLAIN,
             markersize=6,
             markeredgewidth=0,
         )
     if len(marks) <= _MOST_NAMED:
         legend_above(axes, columns=2)
-    _set_ticks(axes)
+    set_log_ticks(axes)
     axes.set_xlabel("FLOP per byte that must be moved")
     axes.set_ylabel("FLOP/s")
 
@@ -213,24 +241,3 @@ def _put_roofs(axes: "Axes", intensities: Sequence[float], roofs: Sequence[Roof]
         color=MUTED,
         fontsize=SMALL_PT,
     )
-
-
-def _set_ticks(axes: "Axes") -> None:
-    """Write the ticks in words: with mathematics off, matplotlib's own show their mark-up."""
-    x = _ticks(axes.get_xlim())
-    x_labels = [f"{value:g}" for value in x]
-    axes.xaxis.set_ticks(x, x_labels)
-    axes.xaxis.set_ticks([], minor=True)
-    y = _ticks(axes.get_ylim())
-    y_labels = [short_rate(value) for value in y]
-    axes.yaxis.set_ticks(y, y_labels)
-    axes.yaxis.set_ticks([], minor=True)
-
-
-def _ticks(ends: Iterable[float]) -> list[float]:
-    """Return the powers of ten on an axis; with fewer than two of them, more round values."""
-    low, high = ends
-    powers = log_ticks(low, high, (1,), _POWERS)
-    if len(powers) > 1:
-        return powers
-    return log_ticks(low, high, (1, 2, 5), _POWERS)

@@ -12,11 +12,12 @@ from jaxgen.report.tables.cells import (
     Table,
     metric_cell,
     quality_of,
+    read_share_cell,
     share_cell,
     text_cell,
     warm_cell,
 )
-from jaxgen.results import formatting
+from jaxgen.results import formatting, roofline_words
 from jaxgen.results.schema import ArmResult
 
 CellOfArm = Callable[[ArmResult], Cell]
@@ -151,8 +152,10 @@ def _widened(arm: ArmResult) -> Cell:
     return text_cell(formatting.widened(copies))
 
 
-def _share(key: str) -> CellOfArm:
-    return lambda arm: share_cell(arm, key)
+def _step(arm: ArmResult) -> Cell:
+    """Say how much of a step its bytes and its FLOPs explain."""
+    roofline = value_at(arm, "roofline")
+    return text_cell(roofline_words.step_in_words(roofline))
 
 
 def _seconds(*path: str) -> CellOfArm:
@@ -198,8 +201,12 @@ _FACTS: dict[str, CellOfArm] = {
     "weights": _weights,
     "warm": warm_cell,
     "compile + warm-up": _seconds("startup", "warmup_s"),
-    "MBU, share of the bandwidth": _share("mbu"),
-    "MFU, share of the FLOP/s": _share("mfu"),
+    # A model that a cache holds has no share of the memory's bandwidth.
+    "MBU, share of the bandwidth": lambda arm: read_share_cell(arm, "memory"),
+    "share of the cache's read rate": lambda arm: read_share_cell(arm, "cache"),
+    "share of the read rate, level not known": lambda arm: read_share_cell(arm, None),
+    "MFU, share of the FLOP/s": lambda arm: share_cell(arm, "mfu"),
+    "where its time goes": _step,
     "KV cache": _size("memory", "kv_cache_bytes"),
     # Asked about nothing, it returns all of its names: a new fact of the cache gets its row here.
     **{name: _cache(name) for name in formatting.cache_use(None)},

@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxgen.report.lookup import number_at, value_at
 from jaxgen.report.points import Point
-from jaxgen.results import formatting
+from jaxgen.results import formatting, roofline_words
 
 UNKNOWN = "-"
 
@@ -71,8 +71,20 @@ def metric_cell(arm: Mapping[str, Any], metric: str) -> Cell:
 
 
 def share_cell(arm: Mapping[str, Any], key: str) -> Cell:
-    """Make a cell of a share of what the machine can do: `mbu` or `mfu`."""
+    """Make a cell of a share of what the machine can do, such as `mfu`."""
     share = number_at(arm, "roofline", key)
+    percent = formatting.percent(share)
+    return Cell(percent, value=share)
+
+
+def read_share_cell(arm: Mapping[str, Any], reads_from: str | None) -> Cell:
+    """Make a cell of an arm's share of the read rate of `memory` or `cache`, where it reads there.
+
+    Null is the level that is not known.
+    """
+    if number_at(arm, "roofline", "mbu") is None:
+        return Cell(UNKNOWN)
+    share = roofline_words.share_of(value_at(arm, "roofline"), reads_from)
     percent = formatting.percent(share)
     return Cell(percent, value=share)
 

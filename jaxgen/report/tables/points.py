@@ -13,7 +13,7 @@ from jaxgen.report.tables.cells import (
     Table,
     metric_cell,
     quality_of,
-    share_cell,
+    read_share_cell,
     text_cell,
     warm_cell,
 )
@@ -164,7 +164,7 @@ def _agreement_cell(point: Point) -> Cell:
 
 def _bandwidth_cell(point: Point) -> Cell:
     candidate = point.arms["candidate"]
-    return share_cell(candidate, "mbu")
+    return read_share_cell(candidate, "memory")
 
 
 def _warm_arms(point: Point) -> Cell:

@@ -32,10 +32,10 @@ from jaxgen.results.schema.arms import (
     Work,
 )
 from jaxgen.results.schema.comparison import Comparison, Spread, StartSpreadUsed, Trimmed
+from jaxgen.results.schema.environment import Environment
 from jaxgen.results.schema.run import (
     Calibration,
     CaseResult,
-    Environment,
     Gate,
     GateRow,
     InjectedFault,

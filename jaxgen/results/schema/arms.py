@@ -62,6 +62,12 @@ class Roofline(TypedDict):
     # How bandwidth was probed: over so many bytes, and with the fastest of several readers.
     working_set_bytes: NotRequired[int]
     bandwidth_form: NotRequired[str]
+    # `cache` or `memory`, of whose read rate `mbu` is the share; null where it is not known.
+    reads_from: NotRequired[str | None]
+    # A step's time, and the least that its bytes and its FLOPs take at the probed rates.
+    step_s: NotRequired[float | None]
+    bytes_s: NotRequired[float | None]
+    flops_s: NotRequired[float | None]
     prefill: NotRequired[PrefillRoofline]
 
 

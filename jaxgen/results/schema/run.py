@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, NotRequired, Required, TypedDict
 from jaxgen.results.schema.agreement import Agreement
 from jaxgen.results.schema.arms import ArmResult, MeasuredArm
 from jaxgen.results.schema.comparison import Comparison, Spread, StartSpreadUsed, Trimmed
+from jaxgen.results.schema.environment import Environment
 from jaxgen.results.schema.types import FILLED, Count, Direction, Interval, Plain, Positive
 
 Status = Literal["running", "completed", "failed"]
@@ -25,6 +26,8 @@ class Measurement(TypedDict, total=False):
     margin: float
     margin_source: str
     stopped_because: Any
+    # Of each pair of processes, by arm: a variable without meaning in its environment.
+    environment_padding_bytes: list[dict[str, Count]]
     # By arm; one number for both in older results.
     repeats: Any
 
@@ -46,29 +49,6 @@ class CaseResult(Judged):
 
     params: dict[str, Plain]
     arms: dict[str, MeasuredArm]
-
-
-class Environment(TypedDict):
-    """Where the workers ran; `load_average_*` and the foreign shares are the parent's."""
-
-    platform: NotRequired[str | None]
-    device_kind: str | None
-    device_count: NotRequired[int | None]
-    backend_version: NotRequired[str | None]
-    packages: dict[str, str | None]
-    python: NotRequired[str | None]
-    system: NotRequired[str | None]
-    cpu: str | None
-    cores: NotRequired[int | None]
-    memory_bytes: NotRequired[Positive | None]
-    xla_flags: NotRequired[str | None]
-    jax_environment: NotRequired[dict[str, Any]]
-    jax_config: NotRequired[dict[str, Any]]
-    git: NotRequired[dict[str, Any]]
-    load_average_before: NotRequired[list[float]]
-    load_average_after: NotRequired[list[float]]
-    foreign_cpu_share: NotRequired[float | None]
-    foreign_device_load: NotRequired[dict[str, Any] | None]
 
 
 class GateRow(TypedDict):

@@ -52,9 +52,11 @@ class ClockFacts(TypedDict):
     # What the worker did while no call's clock ran, and a request for calls that made none.
     beside_s: float
     without_calls_s: float
-    # Share of `wall_s` that neither explains, and the smallest error of the clock to be found.
+    # Share of `wall_s` that neither explains, and the smallest error to be found: of the arm's
+    # clock, and of all clocks of its process.
     unexplained: float
     smallest_error: float
+    smallest_worker_error: float
 
 
 class TrialLoadFacts(TypedDict):
