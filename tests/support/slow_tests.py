@@ -76,6 +76,7 @@ SLOW_TESTS: dict[str, tuple[str, ...]] = {
     "measure/test_drift.py": ("steady_trend",),
     "measure/test_rates.py": ("selftests_plan", "several_processes", "stop_at_a_narrow"),
     "measure/test_statistics.py": ("of_the_runs",),
+    "measure/test_steps.py": ("without_one", "very_different", "of_a_tenth"),
     "report/test_command.py": ("names_the_files",),
     "report/test_damage.py": ("no_damage_breaks",),
     "report/test_report.py": (
