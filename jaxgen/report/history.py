@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxgen.gate.differences import changed_keys
-from jaxgen.measure.steps import Step, find_steps
 from jaxgen.report import run_facts
 from jaxgen.report.lookup import value_at
 from jaxgen.report.points import whole_run
 from jaxgen.report.settings import as_overrides, sides
+from jaxgen.report.steps import Step, find_steps
 from jaxgen.results.collection import StoredRun
 from jaxgen.results.formatting import spoken
 from jaxgen.results.schema import CaseResult, Comparison, Result

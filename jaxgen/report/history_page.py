@@ -9,12 +9,12 @@ from rich.table import Table as TerminalTable
 from rich.text import Text
 
 from jaxgen.errors import UserError
-from jaxgen.measure.steps import LEVEL
 from jaxgen.report import rendering
 from jaxgen.report.history import Entry, Series
 from jaxgen.report.plots import history as history_plot
 from jaxgen.report.plots.drawing import Plot
 from jaxgen.report.plots.render import render
+from jaxgen.report.steps import LEVEL
 from jaxgen.report.tables.cells import Cell, Table, text_cell
 from jaxgen.results import formatting
 from jaxgen.results.files import write_atomically

@@ -108,9 +108,7 @@ def run(
 
 
 def _search(runs: Bisection, root: Path, good: str, bad: str) -> ExitCode:
-    count = len(commits.between(root, [good], bad))
-    print(f"good: {commits.described(root, good)}")
-    print(f"bad:  {commits.described(root, bad)}, {count} commits later")
+    _introduce(root, good, bad)
     with runs.against(good) as measure:
         try:
             whole = measure(bad, 0)
@@ -129,12 +127,18 @@ def _search(runs: Bisection, root: Path, good: str, bad: str) -> ExitCode:
             halve=functools.partial(commits.between, root),
             show=functools.partial(_show, root),
         )
-    if len(found.suspects) > 1:
-        print(f"not settled ({found.why_open}); the first slow commit is one of")
-        for commit in found.suspects:
-            print(f"  {commits.described(root, commit)}")
-        return ExitCode.INVALID
-    return _confirm(runs, root, found.suspects[0])
+    if len(found.suspects) == 1:
+        return _confirm(runs, root, found.suspects[0])
+    print(f"not settled ({found.why_open}); the first slow commit is one of")
+    for commit in found.suspects:
+        print(f"  {commits.described(root, commit)}")
+    return ExitCode.INVALID
+
+
+def _introduce(root: Path, good: str, bad: str) -> None:
+    count = len(commits.between(root, [good], bad))
+    print(f"good: {commits.described(root, good)}")
+    print(f"bad:  {commits.described(root, bad)}, {count} commits later", flush=True)
 
 
 def _confirm(runs: Bisection, root: Path, culprit: str) -> ExitCode:

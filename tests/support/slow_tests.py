@@ -76,7 +76,6 @@ SLOW_TESTS: dict[str, tuple[str, ...]] = {
     "measure/test_drift.py": ("steady_trend",),
     "measure/test_rates.py": ("selftests_plan", "several_processes", "stop_at_a_narrow"),
     "measure/test_statistics.py": ("of_the_runs",),
-    "measure/test_steps.py": ("without_one", "very_different", "of_a_tenth"),
     "report/test_command.py": ("names_the_files",),
     "report/test_damage.py": ("no_damage_breaks",),
     "report/test_report.py": (
@@ -87,6 +86,7 @@ SLOW_TESTS: dict[str, tuple[str, ...]] = {
         "settings_that_vary",
         "matplotlib",
     ),
+    "report/test_steps.py": ("without_one", "very_different", "of_a_tenth"),
     "specs/test_codec.py": ("survives_json[model", "survives_json[cache", "survives_json[mesh"),
     "specs/test_mesh.py": ("impossible_meshes",),
     "specs/test_tracker.py": ("would_refuse",),

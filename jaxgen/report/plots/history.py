@@ -21,14 +21,20 @@ def draw(series: Series, *, name: str) -> Drawing:
         name: that of the plot.
     """
     entries = series.entries
-    first, last = entries[0], entries[-1]
+    first = entries[0]
+    last = entries[-1]
+    changes = []
+    for step in series.steps:
+        date = entries[step.index].date
+        changes.append(f"{step.change:+.1%} at {date}")
     steps = "no step"
-    if series.steps:
-        changes = [f"{step.change:+.1%} at {entries[step.index].date}" for step in series.steps]
-        steps = f"a step of {', '.join(changes)}"
+    if changes:
+        named = ", ".join(changes)
+        steps = f"a step of {named}"
+    count = len(entries)
     return Drawing(
         name,
-        title=f"{series.metric} over {len(entries)} runs: {steps}",
+        title=f"{series.metric} over {count} runs: {steps}",
         alt=f"From {first.ratio:.3g} on {first.date} to {last.ratio:.3g} on {last.date}.",
         put=lambda figure: _put(axes_of(figure, grid="y"), series),
     )
@@ -38,9 +44,20 @@ def _put(axes: "Axes", series: Series) -> None:
     entries = series.entries
     # Runs are evenly apart: a week without any would else hide those of one day.
     for number, entry in enumerate(entries):
-        axes.plot([number, number], entry.interval, color=PLAIN, linewidth=1.4)
-    ratios = [entry.ratio for entry in entries]
-    axes.plot(range(len(entries)), ratios, "o", color=ACCENT, markersize=4, markeredgewidth=0)
+        axes.plot(
+            [number, number],
+            entry.interval,
+            color=PLAIN,
+            linewidth=1.4,
+        )
+        axes.plot(
+            [number],
+            [entry.ratio],
+            "o",
+            color=ACCENT,
+            markersize=4,
+            markeredgewidth=0,
+        )
     for step in series.steps:
         axes.axvline(step.index - 0.5, color=ALERT, linewidth=1.2)
     axes.axhline(1, color=INK, linewidth=0.8)
@@ -52,8 +69,12 @@ def _put(axes: "Axes", series: Series) -> None:
 def _tick_places(count: int) -> list[int]:
     """Return the first run, the last, and a few between."""
     most = min(count, _MOST_TICKS)
-    places = [round(number * (count - 1) / (most - 1)) for number in range(most)]
-    return sorted(set(places))
+    apart = (count - 1) / (most - 1)
+    places = []
+    for number in range(most):
+        place = round(number * apart)
+        places.append(place)
+    return places
 
 
 def _labels(entries: Sequence[Entry], places: Sequence[int]) -> list[str]:

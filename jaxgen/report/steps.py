@@ -59,20 +59,24 @@ def find_steps(logs: Sequence[float], errors: Sequence[float]) -> list[Step]:
     Returns:
         The steps in the order of time; none in fewer than four values.
     """
-    values = np.asarray(logs, dtype=float)
-    known = np.maximum(np.asarray(errors, dtype=float), _SMALLEST_ERROR)
+    values = np.asarray(logs)
+    known = np.maximum(errors, _SMALLEST_ERROR)
     # A fixed seed: a history that is shown twice has the same steps.
     rng = np.random.default_rng(0)
     steps: list[Step] = []
     parts = [(0, len(values))]
     while parts:
         start, end = parts.pop()
-        step = _step_in(values[start:end], known[start:end], rng=rng)
+        part = slice(start, end)
+        step = _step_in(values[part], known[part], rng=rng)
         if step is None:
             continue
         place = start + step.index
-        steps.append(dataclasses.replace(step, index=place))
-        parts += [(start, place), (place, end)]
+        moved = dataclasses.replace(step, index=place)
+        steps.append(moved)
+        # Either side may have further steps.
+        parts.append((start, place))
+        parts.append((place, end))
     return sorted(steps, key=lambda step: step.index)
 
 
@@ -81,21 +85,38 @@ def _step_in(values: np.ndarray, errors: np.ndarray, *, rng: np.random.Generator
     count = len(values)
     if count < 2 * FEWEST_RUNS:
         return None
-    heights = _heights(values[np.newaxis], errors)[0]
-    best = int(np.argmax(heights))
-    spread = errors * math.sqrt(_surplus(values[np.newaxis], errors)[0])
-    simulated = spread * rng.standard_normal((_SIMULATIONS, count))
-    highest = _heights(simulated, errors).max(axis=1)
-    # The history itself counts among them, so that no p-value is 0.
-    as_high = int(np.count_nonzero(highest >= heights[best]))
-    p_value = (1 + as_high) / (1 + _SIMULATIONS)
+    history = values[np.newaxis]
+    surplus = _surplus(history, errors)
+    spread = errors * np.sqrt(surplus)
+    heights = _heights(history, errors)[0]
+    p_value = _p_value(np.max(heights), errors, spread, rng=rng)
     if p_value > LEVEL:
         return None
-    place = best + FEWEST_RUNS
-    steady = _without_odd_values(values[np.newaxis], spread)[0]
-    before = _weighted_mean(steady[:place], errors[:place])
-    after = _weighted_mean(steady[place:], errors[place:])
-    return Step(place, math.expm1(after - before), p_value)
+    place = int(np.argmax(heights)) + FEWEST_RUNS
+    steady = _without_odd_values(history, spread)[0]
+    old = _weighted_mean(steady[:place], errors[:place])
+    new = _weighted_mean(steady[place:], errors[place:])
+    return Step(place, math.expm1(new - old), p_value)
+
+
+def _p_value(
+    height: float, errors: np.ndarray, spread: np.ndarray, *, rng: np.random.Generator
+) -> float:
+    """Return the share of histories without a step that have a place as high.
+
+    Args:
+        height: of the most prominent place.
+        errors: of the runs, by their intervals.
+        spread: how far the runs scatter.
+        rng: draws the histories.
+    """
+    drawn = rng.standard_normal((_SIMULATIONS, len(errors)))
+    # Each simulated history has its own surplus estimated, as this one had.
+    simulated = _heights(spread * drawn, errors)
+    highest = np.max(simulated, axis=1)
+    # The history itself counts among them, so that no p-value is 0.
+    as_high = 1 + int(np.sum(highest >= height))
+    return as_high / (1 + _SIMULATIONS)
 
 
 def _heights(histories: np.ndarray, errors: np.ndarray) -> np.ndarray:
@@ -108,19 +129,21 @@ def _heights(histories: np.ndarray, errors: np.ndarray) -> np.ndarray:
     Returns:
         (histories, places).
     """
-    surplus = np.sqrt(_surplus(histories, errors))[:, np.newaxis]
-    steady = _without_odd_values(histories, surplus * errors)
+    surplus = _surplus(histories, errors)
+    widening = np.sqrt(surplus)[:, np.newaxis]
+    steady = _without_odd_values(histories, widening * errors)
     weights = errors**-2
     # Sums up to each place: the weights are the same in all histories.
-    weight_before = np.cumsum(weights)
-    sum_before = np.cumsum(steady * weights, axis=1)
+    weight_sums = np.cumsum(weights)
+    value_sums = np.cumsum(steady * weights, axis=1)
     places = slice(FEWEST_RUNS - 1, len(errors) - FEWEST_RUNS)
-    left = weight_before[places]
-    right = weight_before[-1] - left
-    mean_left = sum_before[:, places] / left
-    mean_right = (sum_before[:, -1:] - sum_before[:, places]) / right
+    left = weight_sums[places]
+    right = weight_sums[-1] - left
+    sum_left = value_sums[:, places]
+    sum_right = value_sums[:, -1:] - sum_left
+    difference = sum_right / right - sum_left / left
     deviation = np.sqrt(1 / left + 1 / right)
-    return np.abs(mean_right - mean_left) / deviation / surplus
+    return np.abs(difference) / (deviation * widening)
 
 
 def _without_odd_values(histories: np.ndarray, errors: np.ndarray) -> np.ndarray:
@@ -133,19 +156,25 @@ def _without_odd_values(histories: np.ndarray, errors: np.ndarray) -> np.ndarray
     # The first and the last have two neighbours on one side.
     left[:, 0] = histories[:, 2]
     right[:, -1] = histories[:, -3]
-    between = np.clip(histories, np.minimum(left, right), np.maximum(left, right))
-    is_odd = np.abs(histories - between) > _ODD_FROM * errors
+    lowest = np.minimum(left, right)
+    highest = np.maximum(left, right)
+    between = np.clip(histories, lowest, highest)
+    distance = np.abs(histories - between)
+    is_odd = distance > _ODD_FROM * errors
     return np.where(is_odd, between, histories)
 
 
 def _surplus(histories: np.ndarray, errors: np.ndarray) -> np.ndarray:
     """Return by how much the variance of each history is above that of its errors; at least 1."""
-    variances = errors[1:] ** 2 + errors[:-1] ** 2
-    squares = np.diff(histories, axis=1) ** 2 / variances
-    surplus = np.median(squares, axis=1) / _MEDIAN_OF_SQUARE
-    return np.maximum(1.0, surplus)
+    squares = errors**2
+    expected = squares[1:] + squares[:-1]
+    differences = np.diff(histories, axis=1)
+    relative = differences**2 / expected
+    surplus = np.median(relative, axis=1)
+    return np.maximum(1.0, surplus / _MEDIAN_OF_SQUARE)
 
 
 def _weighted_mean(values: np.ndarray, errors: np.ndarray) -> float:
     weights = errors**-2
-    return float(np.sum(values * weights) / np.sum(weights))
+    mean = np.average(values, weights=weights)
+    return float(mean)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxgen.measure.steps import FEWEST_RUNS, find_steps
+from jaxgen.report.steps import FEWEST_RUNS, find_steps
 
 ERROR = 0.027 / 1.96
 """The standard error of an interval of ± 2.7 %."""
