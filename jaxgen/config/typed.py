@@ -6,6 +6,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import OverrideParseException
 
+_FREE_TEXTS = ("gate.against", "gate.commit", "process.source")
+"""Keys whose values may have signs that mean something else to Hydra: paths and revisions."""
+
 
 def split(override: str) -> tuple[str, str | None]:
     """Return the key and the value of an override; no value if it has no equals sign.
@@ -26,7 +29,8 @@ def quoted(override: str) -> str:
     """Put the value of an override in quotes, if only that makes it readable.
 
     Hydra's grammar refuses a bare value with an equals sign, which every XLA flag has, and many a
-    sum. What could be read before is not read differently.
+    sum; and the signs of `HEAD~1` and of a pattern. What could be read before is not read
+    differently, but for a commit: to the grammar 0123456 is a number.
 
     Example:
         >>> quoted("process.xla_flags=--xla_dump_to=dump")
@@ -34,15 +38,23 @@ def quoted(override: str) -> str:
     """
     key, _, value = override.partition("=")
     # A list or a dictionary has quotes of its own, around its items.
-    if "=" not in value or value.lstrip()[0] in "'\"[{":
+    if not value.strip() or value.lstrip()[0] in "'\"[{":
         return override
+    if "=" not in value and key not in _FREE_TEXTS:
+        return override
+    if key == "gate.commit" and "," not in value and value != "null":
+        return _in_quotes(key, value)
     # Only the grammar itself knows what it can read.
     try:
         OverridesParser.create().parse_overrides([override])
     except OverrideParseException:
-        text = QuotedString(text=value, quote=Quote.double).with_quotes()
-        return f"{key}={text}"
+        return _in_quotes(key, value)
     return override
+
+
+def _in_quotes(key: str, value: str) -> str:
+    text = QuotedString(text=value, quote=Quote.double).with_quotes()
+    return f"{key}={text}"
 
 
 def find(key: str, overrides: Sequence[str]) -> str | None:

@@ -8,7 +8,7 @@ import contextlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jaxgen.errors import UserError
@@ -56,6 +56,41 @@ def resolve(root: Path, revision: str, *, key: str) -> str:
             "give a hash, a branch, a tag or HEAD~1"
         )
     return done.stdout.strip()
+
+
+def is_ancestor(root: Path, older: str, newer: str) -> bool:
+    """Return whether one commit is part of the history of another."""
+    return run_git(root, "merge-base", "--is-ancestor", older, newer).returncode == 0
+
+
+def between(root: Path, good: Sequence[str], bad: str) -> list[str]:
+    """Return the commits that are in `bad` and in none of `good`, the best to try next in front.
+
+    That is the order of `git bisect`: the nearer a commit is to half of the history, the earlier.
+
+    Args:
+        root: of the repository.
+        good: at least one commit.
+        bad: the commit whose history is halved; it is among those returned.
+    """
+    excluded = [f"^{commit}" for commit in good]
+    done = run_git(root, "rev-list", "--bisect-all", bad, *excluded)
+    commits = []
+    for line in done.stdout.splitlines():
+        commit, _, _ = line.partition(" ")
+        commits.append(commit)
+    return commits
+
+
+def parent_of(root: Path, commit: str) -> str:
+    """Return the first parent of a commit that has one."""
+    return run_git(root, "rev-parse", f"{commit}^1").stdout.strip()
+
+
+def described(root: Path, commit: str) -> str:
+    """Return one line about a commit: its short hash, its date and what it says it does."""
+    done = run_git(root, "show", "--no-patch", "--format=%cs %s", commit)
+    return f"{short(commit)} {done.stdout.strip()}"
 
 
 def short(commit: str) -> str:

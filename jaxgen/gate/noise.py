@@ -4,9 +4,9 @@ All is in natural logarithms, so that twice as fast and half as fast are equally
 """
 
 import math
-import operator
 from collections.abc import Sequence
 
+import numpy as np
 from scipy import special
 
 from jaxgen.gate.measured import Measured
@@ -84,12 +84,15 @@ def pooled(rows: Sequence[Measured]) -> Measured:
         logs.append(math.log(row.value))
         half_width = half_width_of(row)
         # A run that says nothing of its own noise leaves all of the scatter to the runs' spread.
-        variances.append((half_width / _NORMAL_QUANTILE) ** 2 if half_width else 0.0)
+        standard_error = (half_width or 0.0) / _NORMAL_QUANTILE
+        variances.append(standard_error**2)
     count = len(rows)
-    own_half_width = _NORMAL_QUANTILE * math.sqrt(sum(variances)) / count
+    standard_error = math.sqrt(sum(variances)) / count
+    own_half_width = _NORMAL_QUANTILE * standard_error
     between = _variance_between(logs, variances)
     # Of the mean there is a share of the variance, and this run's own draw on top.
-    spread_half_width = _student_quantile(count - 1) * math.sqrt(between * (1 + 1 / count))
+    of_next = between + between / count
+    spread_half_width = _student_quantile(count - 1) * math.sqrt(of_next)
     first = rows[0]
     return Measured(
         params=first.params,
@@ -109,14 +112,16 @@ def _variance_between(logs: Sequence[float], variances: Sequence[float]) -> floa
     if min(variances) > 0:
         # The mean that fits best, by weights of one over the variance (Cochran, "The combination of
         # estimates from different experiments", Biometrics 10, 1954).
-        weights = [1 / variance for variance in variances]
-        best = math.fsum(map(operator.mul, weights, logs)) / sum(weights)
-        q = sum(weight * (log - best) ** 2 for weight, log in zip(weights, logs, strict=True))
-        if special.chdtrc(count - 1, q) > _SCATTER_P_VALUE:
+        weights = 1 / np.asarray(variances)
+        best = np.average(logs, weights=weights)
+        squares = (logs - best) ** 2
+        q = np.sum(weights * squares)
+        p_value = special.chdtrc(count - 1, q)
+        if p_value > _SCATTER_P_VALUE:
             return 0.0
-    mean = sum(logs) / count
-    observed = sum((log - mean) ** 2 for log in logs) / (count - 1)
-    return max(0.0, observed - sum(variances) / count)
+    observed = float(np.var(logs, ddof=1))
+    own = sum(variances) / count
+    return max(0.0, observed - own)
 
 
 def _of_samples(new: Measured, old: Measured) -> tuple[float, str]:

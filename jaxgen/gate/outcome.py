@@ -26,9 +26,11 @@ def outcome_of(
     """
     worse = _of_status(rows, "REGRESSION")
     unsettled = _of_status(rows, "UNSETTLED")
-    compared = len(_of_status(rows, "OK")) + len(worse) + len(unsettled)
+    good = _of_status(rows, "OK")
+    compared = len(good) + len(worse) + len(unsettled)
     # Rows without a partner are named even where the gate passes: they were not compared.
-    unpaired = _named(rows, "MISSING", label="missing") + _named(rows, "NEW", label="new")
+    unpaired = _named(rows, "MISSING", label="missing")
+    unpaired += _named(rows, "NEW", label="new")
     # Never a pass: a gate that compares nothing would let every regression through.
     if not compared:
         return "nothing to compare", f"{refusal or _NOTHING}{unpaired}"

@@ -1,4 +1,5 @@
-"""The command `python -m jaxgen.report RUN_OR_SWEEP...`: report finished runs, or list all runs."""
+"""The command `python -m jaxgen.report RUN_OR_SWEEP...`: report finished runs, list all runs,
+or show their history."""
 
 import argparse
 import sys
@@ -10,7 +11,10 @@ from jaxgen import cli
 from jaxgen.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from jaxgen.report.writing import Written
+    from jaxgen.results.collection import StoredRun, Unread
 
 _EPILOG = (
     "examples: python -m jaxgen.report runs/sweeps/2026-11-21/10-00-00 | "
@@ -18,15 +22,16 @@ _EPILOG = (
 )
 _HELP = {
     "paths": "run folders, folders of runs (a sweep's) or result.json files; "
-    "with --list one folder (default: runs)",
+    "with --list and --history one folder (default: runs)",
     "out": "where to write (default: the folder of the one run or sweep; "
     "of several, report/ in the folder they share)",
     "wandb": "the same report for wandb: report.wandb.json, "
     "and on the server once the runs are there",
     "sync": "send what the runs logged to wandb offline, and no more",
     "list": "a table of all runs in a folder and below it",
-    "where": "with --list: only such runs, as verdict=faster, model=gpt2*, cache=fixed, "
-    "baseline.cache=none, dtype.kv=bfloat16",
+    "history": "the ratio of each question over time with its steps: tables, and history.html",
+    "where": "with --list or --history: only such runs, as verdict=faster, model=gpt2*, "
+    "cache=fixed, baseline.cache=none, dtype.kv=bfloat16",
 }
 _PIPE_COLUMNS = 200
 """How wide the list is where no terminal says how wide it may be."""
@@ -46,8 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _answer(argv: Sequence[str] | None) -> int:
     options = _parser().parse_args(argv)
-    if options.list:
-        _list(options)
+    if options.list or options.history:
+        if options.history:
+            _history(options)
+        else:
+            _list(options)
         return ExitCode.OK
     if options.sync:
         return _sync(options)
@@ -63,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("paths", metavar="RUN_OR_SWEEP", nargs="*", help=_HELP["paths"])
     parser.add_argument("--out", metavar="DIR", type=Path, help=_HELP["out"])
-    for flag in ("wandb", "sync", "list"):
+    for flag in ("wandb", "sync", "list", "history"):
         parser.add_argument(f"--{flag}", action="store_true", help=_HELP[flag])
     parser.add_argument(
         "--where", metavar="KEY=VALUE", action="append", default=[], help=_HELP["where"]
@@ -74,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 def _report(options: argparse.Namespace) -> int:
     """Write a report and say where it lies."""
     if options.where:
-        raise UserError("--where filters the list of runs; add --list")
+        raise UserError("--where filters the list of runs; add --list or --history")
     if not options.paths:
         raise UserError(
             "nothing to report: give run folders, a sweep's folder or result.json files; "
@@ -132,12 +140,43 @@ def _list(options: argparse.Namespace) -> None:
     """Print the table of all runs that pass the filters."""
     if options.out is not None or options.wandb or len(options.paths) > 1:
         raise UserError("--list takes one folder, and neither --out nor --wandb")
-    from rich.console import Console
+    from jaxgen.report import run_list
 
+    runs, unread = _found(options)
+    if runs or unread:
+        _print(run_list.table(runs, unread))
+
+
+def _history(options: argparse.Namespace) -> None:
+    """Print the history of each question, and write it as a page."""
+    if options.wandb or options.sync or options.list or len(options.paths) > 1:
+        raise UserError("--history takes one folder, and none of --list, --sync and --wandb")
+    from jaxgen.report import history, history_page
+
+    runs, unread = _found(options)
+    for run in unread:
+        print(f"not shown: {run.name}: {run.reason}", file=sys.stderr)
+    if not runs:
+        return
+    histories, notes = history.series_of(runs)
+    _print(*history_page.terminal_parts(histories, notes))
+    if not histories:
+        print("no question was measured twice: there is no history yet", file=sys.stderr)
+        return
+    root = _root_of(options)
+    print(history_page.write(histories, notes, root=root, folder=options.out or root))
+
+
+def _root_of(options: argparse.Namespace) -> Path:
+    return Path(*options.paths) if options.paths else Path("runs")
+
+
+def _found(options: argparse.Namespace) -> tuple[list["StoredRun"], list["Unread"]]:
+    """Find the runs that pass the filters, and those that cannot be read where there is none."""
     from jaxgen.report import run_list
     from jaxgen.report.run_filters import Filter, passing
 
-    root = Path(*options.paths) if options.paths else Path("runs")
+    root = _root_of(options)
     filters = [Filter.parse(text) for text in options.where]
     runs, unread = run_list.find(root)
     if filters:
@@ -148,9 +187,16 @@ def _list(options: argparse.Namespace) -> None:
         unread = []
     if not runs and not unread:
         print(f"no run in {root}{' passes' if filters else ''}", file=sys.stderr)
-        return
+    return runs, unread
+
+
+def _print(*parts: "RenderableType") -> None:
+    from rich.console import Console
+
     width = None if sys.stdout.isatty() else _PIPE_COLUMNS
-    Console(highlight=False, width=width).print(run_list.table(runs, unread))
+    console = Console(highlight=False, width=width)
+    for part in parts:
+        console.print(part)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import importlib.resources
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from jaxgen.report.page import Page
@@ -56,6 +57,16 @@ def html(page: Page) -> str:
             script_digest=base64.b64encode(digest).decode(),
         )
     )
+
+
+def history_html(facts: Mapping[str, Any]) -> str:
+    """Set the page of a history, as one file that needs no other and no network.
+
+    Args:
+        facts: what the template `history.html.j2` names.
+    """
+    template = _environment(html=True).get_template("history.html.j2")
+    return template.render(**facts, style=_asset("report.css"))
 
 
 def _markdown(template: str, page: Page) -> str:

@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 JAX = {"jax", "jaxlib", "flax", "orbax", "optax"}
 JAX_FREE = (
-    *("__init__", "__main__", "errors", "cli", "calibrate"),
+    *("__init__", "__main__", "errors", "cli", "calibrate", "bisect"),
     *("specs", "config", "agreement", "measure", "gate", "results"),
     *("console", "executor", "experiment", "sweep", "report", "tracking", "api.run"),
     *("machine.cpu_load", "machine.device_load", "machine.provenance"),

@@ -21,6 +21,39 @@ def test_a_gate_allows_ten_percent():
     )
 
 
+@pytest.mark.parametrize("revision", ["HEAD~1", "HEAD^", "v0.1.0", "0123456", "12e4567", "main"])
+def test_a_revision_needs_no_quotes(revision):
+    composed = load_experiment(["gate=regression", f"gate.commit={revision}"])
+    assert composed.gate == Regression(commit=revision)
+
+
+def test_a_pattern_needs_no_quotes():
+    found = gate("gate=regression", "gate.against=runs/*/[ab]?/result.json")
+    assert found == Regression(against=("runs/*/[ab]?/result.json",))
+
+
+def test_the_baseline_of_a_commit_is_the_candidate_itself():
+    composed = load_experiment(["gate=regression", "gate.commit=HEAD", "cache=paged"])
+    runs = [arm.run for arm in composed.arms.values()]
+    assert list(composed.arms) == ["candidate", "baseline"]
+    assert runs[0] == runs[1]
+    assert {arm.choices["baseline"] for arm in composed.arms.values()} == {"same"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fragment"),
+    [
+        (["baseline=nocache"], "gate.commit=HEAD measures that commit's code as the baseline"),
+        (["baseline.cache=none"], "leave baseline.cache=none out"),
+        (["study=calibrate"], "gate.commit=HEAD needs study=single"),
+    ],
+)
+def test_a_commit_leaves_no_room_for_another_baseline(overrides, fragment):
+    with pytest.raises(UserError) as refused:
+        load_experiment(["gate=regression", "gate.commit=HEAD", *overrides])
+    assert fragment in str(refused.value)
+
+
 def test_several_stored_runs_are_given_as_a_list():
     assert gate("gate=regression", "gate.against=[a,'runs/*']") == Regression(
         against=("a", "runs/*")

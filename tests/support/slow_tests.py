@@ -92,6 +92,7 @@ SLOW_TESTS: dict[str, tuple[str, ...]] = {
         "matplotlib",
     ),
     "report/test_wandb_report.py": ("two_projects",),
+    "report/test_steps.py": ("without_one", "very_different", "of_a_tenth"),
     "specs/test_codec.py": ("survives_json[model", "survives_json[cache", "survives_json[mesh"),
     "specs/test_mesh.py": ("impossible_meshes",),
     "specs/test_tracker.py": ("would_refuse",),
