@@ -1,6 +1,7 @@
 """Captured activations are those of one run over the finished sequence, in every cache."""
 
 import dataclasses
+import functools
 import json
 
 import jax
@@ -20,22 +21,23 @@ from jaxgen.workloads.faults import Faults
 from jaxgen.workloads.generate import Generating
 from jaxgen.workloads.prompts import Prompt
 from support import small_models
-from support.small_models import CACHES, DEEP_FAMILIES, PROMPTS
+from support.small_models import CACHES, DEEP_FAMILIES, PROMPTS, padded
 
 NEW_TOKENS = 5
 ALL = Capture(layers=(0, 2), sites=tuple(Site))
 CLOSE = 1e-4
 
 
+@functools.cache  # compiled programs and all; no test changes a model
 def model_of(cache="fixed", *, loop=Loop.device, capture=ALL, **changed):
-    given = {
+    settings = {
         "architecture": DEEP_FAMILIES["llama"],
         "cache": CACHES[cache],
         "loop": loop,
         "capture": capture,
         "max_new_tokens": NEW_TOKENS,
     } | changed
-    return small_models.engine(small_models.run(**given))
+    return small_models.engine(small_models.run(**settings))
 
 
 def workload_of(model):
@@ -45,39 +47,46 @@ def workload_of(model):
     )
 
 
-def by_hand(model, text):
-    """{(site, layer): (T, D)} of one text, run whole."""
-    found = {}
+@functools.partial(jax.jit, static_argnames="structure")  # traced: weights and tokens
+def activations_of(leaves, tokens, *, structure):
+    """{(site, layer): (T, D)} of one row of tokens (1, T), run whole."""
+    activations = {}
 
-    def tap(site, layer, activations):
-        found[site, layer] = activations[0]
+    def tap(site, layer, values):
+        activations[site, layer] = values[0]
 
-    decoder = model.blueprint.structure.model(model.leaves)
-    cache = Recompute(batch=1, visible=len(text), static_shape=False)
-    decoder(jnp.asarray([text]), cache, tap=tap)
-    return {key: np.asarray(value) for key, value in found.items()}
+    cache = Recompute(batch=1, visible=tokens.shape[1], static_shape=False)
+    structure.model(leaves)(tokens, cache, tap=tap)
+    return activations
+
+
+def run_whole(model, text):
+    """The activations of one text.
+
+    It is filled up behind its end, where nothing of the text looks: all texts share a program.
+    """
+    longest = max(map(len, PROMPTS)) + NEW_TOKENS
+    filled = padded([text], width=longest)
+    return activations_of(model.leaves, jnp.asarray(filled), structure=model.blueprint.structure)
 
 
 def check_each_step(model, folder):
     """Every row's activations are those of its own text, run whole."""
     workload = workload_of(model)
-    told = workload.capture(0, folder / "a.safetensors")
-    tensors, index = (
-        load_file(folder / told["file"]),
-        json.loads((folder / told["index"]).read_text()),
-    )
+    facts = workload.capture(0, folder / "a.safetensors")
+    tensors = load_file(folder / facts["file"])
+    index = json.loads((folder / facts["index"]).read_text())
     assert set(tensors) == {"residual", "attention", "mlp"}
     for row, answer in enumerate(workload.outputs(0, workload.call(0))):
         text = [*answer["prompt_tokens"], *answer["tokens"]]
-        expected, positions = by_hand(model, text), index["rows"][row]["positions"]
+        expected, positions = run_whole(model, text), index["rows"][row]["positions"]
         assert positions == list(range(len(answer["prompt_tokens"]) - 1, len(text) - 1))
         for site, tensor in tensors.items():
             assert tensor.shape[1] == len(PROMPTS)
             for number, layer in enumerate(ALL.layers):
-                given = tensor[number, row, : len(positions)]
-                np.testing.assert_allclose(
-                    given, expected[site, layer][positions], rtol=0, atol=CLOSE
-                )
+                captured = tensor[number, row, : len(positions)]
+                at_positions = np.asarray(expected[site, layer])[positions]
+                np.testing.assert_allclose(captured, at_positions, rtol=0, atol=CLOSE)
 
 
 @pytest.mark.parametrize(
@@ -100,15 +109,15 @@ def test_rows_that_only_fill_a_batch_up_are_left_out(tmp_path):
 
 
 def test_the_file_says_what_it_holds(tmp_path):
-    told = workload_of(model_of()).capture(0, tmp_path / "new" / "a.safetensors")
+    facts = workload_of(model_of()).capture(0, tmp_path / "new" / "a.safetensors")
     index = json.loads((tmp_path / "new" / "a.json").read_text())
     assert (index["layers"], index["sites"], index["steps"]) == (
         [0, 2],
         ["residual", "attention", "mlp"],
         NEW_TOKENS,
     )
-    assert told["bytes"] == 3 * 2 * len(PROMPTS) * NEW_TOKENS * 32 * 4
-    assert told["bytes_per_row"] * len(PROMPTS) == told["bytes"]
+    assert facts["bytes"] == 3 * 2 * len(PROMPTS) * NEW_TOKENS * 32 * 4
+    assert facts["bytes_per_row"] * len(PROMPTS) == facts["bytes"]
 
 
 def test_steps_after_a_row_s_end_are_no_numbers(tmp_path):
@@ -164,7 +173,7 @@ def test_a_warm_engine_captures_without_a_compile(ledger, tmp_path):
 
 
 def test_what_is_timed_lets_its_activations_go():
-    assert [each.captured for each in workload_of(model_of()).call(0)] == [None]
+    assert [batch.captured for batch in workload_of(model_of()).call(0)] == [None]
 
 
 def test_a_layer_that_does_not_exist_is_refused_with_those_that_do():

@@ -11,7 +11,7 @@ import pytest
 AS_WRITTEN = '"measure.blocks=2"'
 SMALL = (
     '"model.weights=random", "model.shapes.num_layers=1", "measure.isolation=shared", '
-    '"measure.blocks=1", "measure.trials=1"'
+    '"measure.blocks=2", "measure.trials=1"'
 )
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "runs" / "reference" / "tour.ipynb"

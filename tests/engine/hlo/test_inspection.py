@@ -1,5 +1,6 @@
 """What an engine's programs are: their identity, and what it costs to look at them."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -36,6 +37,12 @@ import conftest
 from engine.hlo.test_inspection import examined
 print(examined()["stablehlo_sha256"])
 """
+
+
+@functools.cache  # what is compiled to be looked at is compiled once
+def looked_at():
+    """An engine that no test changes, and whose compiles no test counts."""
+    return engine(run(cache=CACHE, max_new_tokens=NEW_TOKENS))
 
 
 def examined(*, cache: CacheSpec = CACHE, jit=Strategy.closure, warm=False, **others):
@@ -140,7 +147,7 @@ def test_the_last_program_of_a_growing_shape_is_one_that_ran(ledger, cache):
 
 
 def test_looking_leaves_the_batch_and_the_weights_usable():
-    model = engine(run(cache=CACHE, max_new_tokens=NEW_TOKENS))
+    model = looked_at()
     before = tokens(model)
     (batch,) = model.batches(PROMPTS)
     examine(model, generation_uses(model, batch))
@@ -170,7 +177,7 @@ def test_without_a_cache_there_is_nothing_to_copy():
 
 def test_a_loop_is_counted_as_one_step(facts):
     loop = facts[Strategy.closure]["cost"]
-    model = with_loop(engine(run(cache=CACHE, max_new_tokens=NEW_TOKENS)), Loop.host)
+    model = with_loop(looked_at(), Loop.host)
     (batch,) = model.batches(PROMPTS)
     step = examine(model, generation_uses(model, batch))["cost"]
     assert loop["flops"] == pytest.approx(step["flops"], rel=0.01)
@@ -210,7 +217,7 @@ def test_many_captured_weights_are_not_written_as_text(monkeypatch, tmp_path):
 
 
 def test_the_dump_has_both_texts_of_every_program(tmp_path):
-    model = engine(run(cache=CACHE, max_new_tokens=NEW_TOKENS))
+    model = looked_at()
     (batch,) = model.batches(PROMPTS)
     written = dump(model, generation_uses(model, batch), tmp_path / "programs")
     assert sorted(path.name for path in written) == [
@@ -223,7 +230,7 @@ def test_the_dump_has_both_texts_of_every_program(tmp_path):
 
 
 def test_instructions_are_traced_back_to_the_operations_they_came_from():
-    model = engine(run(cache=CACHE, max_new_tokens=NEW_TOKENS))
+    model = looked_at()
     (batch,) = model.batches(PROMPTS)
     told = meanings(generation_uses(model, batch))
     assert "while/body/dot_general" in told.values()
