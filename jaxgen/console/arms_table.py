@@ -63,7 +63,7 @@ def _metric_rows(arms: Sequence[ArmResult], result: Result) -> Iterator[Row]:
         for arm in arms:
             metric = arm["metrics"].get(name)
             if metric is not None:
-                row.append(formatting.median_and_std(metric))
+                row.append(formatting.mean_and_std(metric))
         comparison = comparisons.get(name)
         # No speed-up is told of an invalid measurement.
         row.append(formatting.ratio_and_interval(comparison))

@@ -62,7 +62,7 @@ def _cells(case: CaseResult, arms: Sequence[str], metric: str) -> list[str]:
         metrics = figures["metrics"]
         # A run that failed has cases that were never reached.
         if metrics:
-            cells.append(formatting.median_and_std(metrics[metric]))
+            cells.append(formatting.mean_and_std(metrics[metric]))
         else:
             cells.append("-")
         cells += _cells_beside(arm, figures, metric)

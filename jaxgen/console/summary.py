@@ -57,6 +57,10 @@ def _comparison_parts(arms: Mapping[str, Arm], result: Result) -> Iterator[Rende
     yield arms_table(arms, result)
     if result["cases"]:
         yield cases_table(list(arms), result["cases"])
+    # A figure behind a ± reads like an uncertainty of the mean, and is none.
+    measured = any(arm["metrics"] for arm in result["arms"].values())
+    if measured or result["cases"]:
+        yield Text(f"cells: {formatting.CELLS}", style="dim")
     yield from _divergence(result)
     yield from _profiles(result)
     # The gate comes last, next to the verdict below it: it decides the exit code.

@@ -163,7 +163,7 @@ def _figures(path: Path, reason: str | None) -> Row:
         "status": result.get("status"),
         "verdict": result.get("verdict"),
         "metric": metric,
-        **_medians(arms, metric),
+        **_means(arms, metric),
         "ratio": compared.get("ratio"),
         "low": low,
         "high": high,
@@ -175,12 +175,12 @@ def _figures(path: Path, reason: str | None) -> Row:
     }
 
 
-def _medians(arms: Mapping[str, Any], metric: str | None) -> dict[str, float | None]:
-    medians = {}
+def _means(arms: Mapping[str, Any], metric: str | None) -> dict[str, float | None]:
+    means = {}
     for name, arm in arms.items():
         summary = arm["metrics"].get(metric) or {}
-        medians[name] = summary.get("median")
-    return medians
+        means[name] = formatting.mean_of(summary)
+    return means
 
 
 def _reason_of(result: Mapping[str, Any]) -> str | None:

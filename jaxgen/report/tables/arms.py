@@ -74,7 +74,7 @@ def _filled(row: Row, length: int) -> Row:
 
 
 def _caption(point: Point) -> str:
-    caption = "The arms: medians ± standard deviation"
+    caption = f"The arms: {formatting.CELLS}"
     if point.comparison:
         caption += "; a ratio above 1 means that the candidate is better"
     return caption
