@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from jaxgen.results import formatting
+from jaxgen.results import formatting, means
 
 
 def value_at(section: object, *path: str) -> Any:
@@ -39,7 +39,7 @@ def median_of(arm: Mapping[str, Any], metric: str | None) -> float | None:
 def mean_with_unit(arm: Mapping[str, Any], metric: str) -> str:
     """Write the geometric mean of an arm's metric with its unit, as the tables have it."""
     figures = arm["metrics"][metric]
-    return _with_unit(formatting.mean_of(figures), figures["unit"])
+    return _with_unit(means.mean_of(figures), figures["unit"])
 
 
 def median_with_unit(arm: Mapping[str, Any], metric: str | None) -> str:

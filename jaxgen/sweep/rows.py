@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgen.config.typed import split
-from jaxgen.results import formatting
+from jaxgen.results import formatting, means
 from jaxgen.results.files import RESULT, save
 from jaxgen.results.reading import Unreadable, read_points, read_result
 
@@ -176,11 +176,11 @@ def _figures(path: Path, reason: str | None) -> Row:
 
 
 def _means(arms: Mapping[str, Any], metric: str | None) -> dict[str, float | None]:
-    means = {}
+    by_arm = {}
     for name, arm in arms.items():
         summary = arm["metrics"].get(metric) or {}
-        means[name] = formatting.mean_of(summary)
-    return means
+        by_arm[name] = means.mean_of(summary)
+    return by_arm
 
 
 def _reason_of(result: Mapping[str, Any]) -> str | None:

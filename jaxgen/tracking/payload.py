@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxgen.results.files import RESULT, TRIALS
-from jaxgen.results.formatting import mean_of, spoken
+from jaxgen.results.formatting import spoken
+from jaxgen.results.means import mean_of
 from jaxgen.results.reading import read_result, read_trial_rows
 from jaxgen.results.schema import Result
 

@@ -16,7 +16,7 @@ from jaxgen.report.tables.cells import (
     text_cell,
     warm_cell,
 )
-from jaxgen.results import formatting
+from jaxgen.results import formatting, means
 from jaxgen.results.schema import ArmResult
 
 CellOfArm = Callable[[ArmResult], Cell]
@@ -74,7 +74,7 @@ def _filled(row: Row, length: int) -> Row:
 
 
 def _caption(point: Point) -> str:
-    caption = f"The arms: {formatting.CELLS}"
+    caption = f"The arms: {means.CELLS}"
     if point.comparison:
         caption += "; a ratio above 1 means that the candidate is better"
     return caption

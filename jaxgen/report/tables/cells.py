@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxgen.report.lookup import number_at, value_at
 from jaxgen.report.points import Point
-from jaxgen.results import formatting
+from jaxgen.results import formatting, means
 
 UNKNOWN = "-"
 
@@ -66,8 +66,8 @@ def metric_cell(arm: Mapping[str, Any], metric: str) -> Cell:
     figures = value_at(arm, "metrics", metric)
     if not figures:
         return Cell(UNKNOWN)
-    text = formatting.mean_and_std(figures)
-    mean = formatting.mean_of(figures)
+    text = means.mean_and_std(figures)
+    mean = means.mean_of(figures)
     return Cell(text, value=mean)
 
 
