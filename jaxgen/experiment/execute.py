@@ -34,7 +34,6 @@ from jaxgen.experiment.startup import add_startups
 from jaxgen.gate import regression
 from jaxgen.gate.score_csv import score_table
 from jaxgen.measure.case import Outcome
-from jaxgen.measure.schedule import first_to_start
 from jaxgen.results.files import LOG, SCORES
 from jaxgen.results.record import Record
 from jaxgen.results.schema import Failure
@@ -144,7 +143,7 @@ def measure_once(
     log = record.folder / LOG
     outcomes: list[Outcome] = []
     for process in range(plan.num_processes):
-        arms = start_order(experiment.arms, process + first_to_start(plan.seed))
+        arms = start_order(experiment.arms, process)
         with Pool(arms, isolation=plan.isolation, log=log, group=group) as pool:
             session = Session(arms, pool, record, console, plan=plan, process=process)
             if process == 0:

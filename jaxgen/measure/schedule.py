@@ -112,14 +112,6 @@ def whole(plan: Measure) -> Share:
     return Share(plan.blocks, plan.max_seconds, 1)
 
 
-def first_to_start(seed: int) -> int:
-    """Return 0 where the candidate starts first in the first pair of processes, 1 where not.
-
-    The pairs after it take turns. An arm that always came first would have its favour in every run.
-    """
-    return random.Random(f"the first start of seed {seed}").getrandbits(1)
-
-
 def repeats(
     call_s: Mapping[str, float], *, min_trial_s: float, max_seconds: float, min_pairs: int
 ) -> dict[str, int]:

@@ -65,7 +65,7 @@ class Measure:
         profile: record one more, untimed trial of each arm with jax.profiler, and name its longest
             operations.
         dump_hlo: keep each arm's programs as text, as lowered and as compiled.
-        seed: of the order inside pairs, and of which arm starts first.
+        seed: of the order inside pairs.
     """
 
     trials: int = 1

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from jaxgen.measure.schedule import block_plan, first_to_start, repeats, share_of, whole
+from jaxgen.measure.schedule import block_plan, repeats, share_of, whole
 from jaxgen.specs.measure import Measure
 
 SEEDS = range(20)
@@ -90,11 +90,6 @@ def test_the_least_number_of_blocks_is_shared_out_too(processes, total, least):
 
 def test_a_share_asks_for_no_more_blocks_than_it_has():
     assert share_of(Measure(blocks=3, processes=1), 0).least_blocks(12) == 3
-
-
-def test_the_seed_draws_who_starts_first():
-    assert {first_to_start(seed) for seed in SEEDS} == {0, 1}
-    assert first_to_start(3) == first_to_start(3)
 
 
 LIMITS = {"min_trial_s": 0.2, "max_seconds": 60, "min_pairs": 12}
