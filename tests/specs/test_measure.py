@@ -15,9 +15,7 @@ def test_a_time_is_a_finite_number(key, value):
 
 
 def test_an_infinite_time_is_told_with_what_to_try():
-    with pytest.raises(
-        UserError, match=r"measure\.max_seconds=inf must be a finite number"
-    ):
+    with pytest.raises(UserError, match=r"measure\.max_seconds=inf must be a finite number"):
         load_experiment(["measure.max_seconds=inf"])
 
 
@@ -56,9 +54,16 @@ def test_the_margin_is_two_percent_unless_one_is_given():
 
 @pytest.mark.parametrize(
     ("plan", "count"),
-    [({}, 2), ({"processes": 5}, 5), ({"blocks": 1}, 1), ({"blocks": 3, "processes": 6}, 3)],
+    [
+        ({}, 2),
+        ({"processes": 5}, 5),
+        ({"blocks": 3, "processes": 6}, 3),
+        ({"blocks": 4}, 2),
+        ({"blocks": 3}, 1),
+        ({"blocks": 1}, 1),
+    ],
 )
-def test_no_process_is_started_that_gets_no_block(plan, count):
+def test_no_process_is_started_that_gets_too_few_blocks(plan, count):
     assert Measure(**plan).num_processes == count
 
 
