@@ -39,6 +39,7 @@ SCORING = (
     "workload.query=[3,1,4,1,5]",
     "workload.items=[[9],[2,6]]",
     "workload.label_token_ids=[5,3,5]",
+    "measure.processes=1",
 )
 """The same model, asked for scores."""
 
