@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from rich.table import Table
 
 from jaxgen.console.plain_table import plain_table
-from jaxgen.results import formatting, roofline_words
+from jaxgen.results import formatting, means, roofline_words
 from jaxgen.results.schema import Agreement, ArmResult, Result
 from jaxgen.specs.arm import Arm
 
@@ -63,7 +63,7 @@ def _metric_rows(arms: Sequence[ArmResult], result: Result) -> Iterator[Row]:
         for arm in arms:
             metric = arm["metrics"].get(name)
             if metric is not None:
-                row.append(formatting.median_and_std(metric))
+                row.append(means.mean_and_std(metric))
         comparison = comparisons.get(name)
         # No speed-up is told of an invalid measurement.
         row.append(formatting.ratio_and_interval(comparison))

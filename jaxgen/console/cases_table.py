@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from jaxgen.console.plain_table import plain_table
-from jaxgen.results import formatting, roofline_words
+from jaxgen.results import formatting, means, roofline_words
 from jaxgen.results.schema import CaseResult, MeasuredArm, Metric
 
 _PERCENTILES = ("p50", "p95", "p99")
@@ -62,7 +62,7 @@ def _cells(case: CaseResult, arms: Sequence[str], metric: str) -> list[str]:
         metrics = figures["metrics"]
         # A run that failed has cases that were never reached.
         if metrics:
-            cells.append(formatting.median_and_std(metrics[metric]))
+            cells.append(means.mean_and_std(metrics[metric]))
         else:
             cells.append("-")
         cells += _cells_beside(arm, figures, metric)

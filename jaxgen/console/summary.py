@@ -9,7 +9,7 @@ from rich.text import Text
 from jaxgen.console import gate, studies
 from jaxgen.console.arms_table import arms_table
 from jaxgen.console.cases_table import cases_table
-from jaxgen.results import formatting, roofline_words
+from jaxgen.results import formatting, means, roofline_words
 from jaxgen.results.schema import Result
 from jaxgen.specs.arm import Arm
 
@@ -58,6 +58,10 @@ def _comparison_parts(arms: Mapping[str, Arm], result: Result) -> Iterator[Rende
     if result["cases"]:
         yield cases_table(list(arms), result["cases"])
     yield from _steps(result)
+    # A figure behind a ± reads like an uncertainty of the mean, and is none.
+    measured = any(arm["metrics"] for arm in result["arms"].values())
+    if measured or result["cases"]:
+        yield Text(f"cells: {means.CELLS}", style="dim")
     yield from _divergence(result)
     yield from _profiles(result)
     # The gate comes last, next to the verdict below it: it decides the exit code.

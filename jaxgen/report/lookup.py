@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from jaxgen.results import formatting
+from jaxgen.results import formatting, means
 
 
 def value_at(section: object, *path: str) -> Any:
@@ -36,12 +36,23 @@ def median_of(arm: Mapping[str, Any], metric: str | None) -> float | None:
     return number_at(arm, "metrics", metric, "median")
 
 
+def mean_with_unit(arm: Mapping[str, Any], metric: str) -> str:
+    """Write the geometric mean of an arm's metric with its unit, as the tables have it."""
+    figures = arm["metrics"][metric]
+    return _with_unit(means.mean_of(figures), figures["unit"])
+
+
 def median_with_unit(arm: Mapping[str, Any], metric: str | None) -> str:
     """Write the median of an arm's metric with its unit: `955 tokens/s`, `3.29 ms`."""
     value = median_of(arm, metric)
-    if value is None or metric is None:
+    if metric is None:
         return "unknown"
-    unit = arm["metrics"][metric]["unit"]
+    return _with_unit(value, arm["metrics"][metric]["unit"])
+
+
+def _with_unit(value: float | None, unit: str) -> str:
+    if value is None:
+        return "unknown"
     if unit == "s":
         return f"{formatting.number(1e3 * value, digits=3)} ms"
     return f"{formatting.number(value, digits=3)} {unit}"

@@ -79,8 +79,9 @@ def measurement_facts(run: StoredRun) -> Iterator[Fact]:
     comparison = next(iter(comparisons.values()), None)
     if comparison:
         yield "pairs", _counts_of(comparison)
+        yield from _interval_facts(comparison)
     measurement = result.get("measurement") or {}
-    # Whether 2 % is the default or this machine's noise floor decides how far it is to be trusted.
+    # A margin that the user chose says more of what the verdict is for.
     margin = number_at(measurement, "margin")
     if margin is not None:
         source = measurement.get("margin_source") or "source unknown"
@@ -117,6 +118,18 @@ def environment_facts(runs: Sequence[StoredRun]) -> Iterator[Fact]:
         if more > 0:
             shown.append(f"and {more} more")
         yield name, "; ".join(shown)
+
+
+def _interval_facts(comparison: Comparison) -> Iterator[Fact]:
+    """Yield what the interval of the first metric took for starts, and its robust counterpart."""
+    start = comparison.get("start_spread")
+    if start:
+        spread = formatting.percent(start["deviation"])
+        known_by = f"{start['freedom']} degrees of freedom, {start['source']}"
+        yield "starts differ by", f"{spread}, known by {known_by}"
+    trimmed = comparison.get("trimmed")
+    if trimmed:
+        yield "ratio, trimmed mean over blocks", formatting.ratio_and_interval(trimmed)
 
 
 def _counts_of(comparison: Comparison) -> str:

@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from jaxgen.measure.simultaneous import simultaneous_interval
 from jaxgen.report.failures import failed_arms, failure_of
-from jaxgen.report.lookup import median_with_unit, number_at, value_at
+from jaxgen.report.lookup import mean_with_unit, number_at, value_at
 from jaxgen.report.points import Point
 from jaxgen.results import formatting
 from jaxgen.results.collection import StoredRun
@@ -48,8 +49,7 @@ def sentence_of_all(points: Sequence[Point], *, unread: int) -> str:
     # In a sweep the reader looks for the winner and for what got worse.
     best = _largest_gain(points)
     if best is not None:
-        ratio = formatting.ratio_and_interval(best.ratio)
-        parts.append(f"the largest gain is {ratio} times, at {best.label}")
+        parts.append(_winner(best, count=_compared(points)))
     regressions = _regressions(points)
     if regressions:
         parts.append(f"the gate found a regression at {', '.join(regressions)}")
@@ -135,8 +135,8 @@ def _candidate_alone(result: Result) -> str:
     primary = next(iter(metrics), None)
     if primary is None:
         return as_sentence("no verdict")
-    median = median_with_unit(candidate, primary)
-    return as_sentence(f"one arm was measured, without a baseline: {median}")
+    mean = mean_with_unit(candidate, primary)
+    return as_sentence(f"one arm was measured, without a baseline: {mean}")
 
 
 def _outcomes(points: Sequence[Point], unread: int) -> str:
@@ -155,6 +155,28 @@ def _outcomes(points: Sequence[Point], unread: int) -> str:
     for outcome, count in counts.most_common():
         outcomes.append(f"{count} {outcome}")
     return ", ".join(outcomes)
+
+
+def _compared(points: Sequence[Point]) -> int:
+    """Return among how many points the largest gain was looked for."""
+    ratios = [point.ratio for point in points if point.ratio is not None]
+    return len(ratios)
+
+
+def _winner(best: Point, *, count: int) -> str:
+    """Name the point with the largest gain, and what is left of it for who chose the best."""
+    assert best.ratio is not None
+    ratio = formatting.ratio_and_interval(best.ratio)
+    if count == 1:
+        return f"the largest gain is {ratio} times, at {best.label}"
+    # The best of many is in part the luckiest of many.
+    interval = simultaneous_interval(best.ratio, count=count)
+    widened = {**best.ratio, "ci95": list(interval) if interval else None}
+    ratio = formatting.ratio_and_interval(widened)
+    return (
+        f"the largest gain of {count} points is {ratio} times, at {best.label} (an interval for "
+        f"the best of {count}; measured again, expect it smaller)"
+    )
 
 
 def _largest_gain(points: Sequence[Point]) -> Point | None:

@@ -48,18 +48,6 @@ def heading(name: str, metric: Mapping[str, Any]) -> str:
     return name.replace("_per_s", "") + "/s"
 
 
-def median_and_std(metric: Mapping[str, Any]) -> str:
-    """Write the median and, where known, the standard deviation; seconds as milliseconds."""
-    if metric["median"] is None:
-        return "-"
-    scale = 1e3 if metric["unit"] == "s" else 1.0
-    median = number(scale * metric["median"], digits=4)
-    if metric["std"] is None:
-        return median
-    deviation = number(scale * metric["std"], digits=2)
-    return f"{median} ± {deviation}"
-
-
 def ratio_and_interval(comparison: Mapping[str, Any] | None) -> str:
     """Write a ratio such as `1.52 [1.48, 1.57]`."""
     if comparison is None:

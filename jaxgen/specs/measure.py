@@ -58,8 +58,8 @@ class Measure:
         isolation: `shared` holds both arms in one process, `separate` each in its own; `auto`
             decides.
         processes: fresh pairs of worker processes, one after the other, which share the blocks and
-            the seconds; the outermost level of the interval. Null is 2, and 1 in a job, which is
-            joined once.
+            the seconds; the outermost level of the interval. Null is 2, but 1 for fewer than four
+            blocks, and 1 in a job, which is joined once.
         startup: null measures the startup as it comes; `cold` also starts fresh processes over an
             empty persistent compilation cache, `warm` over a filled one, `both` both.
         profile: record one more, untimed trial of each arm with jax.profiler, and name its longest
@@ -129,7 +129,11 @@ class Measure:
     @property
     def num_processes(self) -> int:
         """The pairs of processes that are started: none that would get no block."""
-        return min(self.processes or DEFAULT_PROCESSES, self.blocks)
+        if self.processes is not None:
+            return min(self.processes, self.blocks)
+        # One block in a process says nothing of how blocks differ.
+        has_two_each = self.blocks >= 2 * DEFAULT_PROCESSES
+        return DEFAULT_PROCESSES if has_two_each else 1
 
     @property
     def least_difference(self) -> float:

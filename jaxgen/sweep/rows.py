@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgen.config.typed import split
-from jaxgen.results import formatting
+from jaxgen.results import formatting, means
 from jaxgen.results.files import RESULT, save
 from jaxgen.results.reading import Unreadable, read_points, read_result
 
@@ -163,7 +163,7 @@ def _figures(path: Path, reason: str | None) -> Row:
         "status": result.get("status"),
         "verdict": result.get("verdict"),
         "metric": metric,
-        **_medians(arms, metric),
+        **_means(arms, metric),
         "ratio": compared.get("ratio"),
         "low": low,
         "high": high,
@@ -175,12 +175,12 @@ def _figures(path: Path, reason: str | None) -> Row:
     }
 
 
-def _medians(arms: Mapping[str, Any], metric: str | None) -> dict[str, float | None]:
-    medians = {}
+def _means(arms: Mapping[str, Any], metric: str | None) -> dict[str, float | None]:
+    by_arm = {}
     for name, arm in arms.items():
         summary = arm["metrics"].get(metric) or {}
-        medians[name] = summary.get("median")
-    return medians
+        by_arm[name] = means.mean_of(summary)
+    return by_arm
 
 
 def _reason_of(result: Mapping[str, Any]) -> str | None:

@@ -37,9 +37,9 @@ class Sweep:
     Attributes:
         rows: `{number, overrides, folder, reason}` and what the point's result says: `status`,
             `exit_code`, `verdict`, `metric` (the one of the verdict), `candidate` and `baseline`
-            (medians), `ratio`, `low`, `high`, `agreement`, `against` (the baseline's choices),
-            `gate` (its status), `run_id`; null where there is none, as in a grid, whose cases have
-            figures of their own.
+            (geometric means), `ratio`, `low`, `high`, `agreement`, `against` (the choices of the
+            baseline), `gate` (its status), `run_id`; null where there is none, as in a grid, whose
+            cases have figures of their own.
         folder: of the sweep's files; null while there are none.
     """
 
@@ -127,7 +127,7 @@ class Sweep:
     def table(self) -> Table:
         """Draw one row per point.
 
-        Its columns are the overrides that vary, both arms' medians, the ratio, and the verdict or
+        Its columns are the overrides that vary, both arms' means, the ratio, and the verdict or
         why there is none.
         """
         table = Table(

@@ -9,6 +9,7 @@ from typing import Any
 
 from jaxgen.results.files import RESULT, TRIALS
 from jaxgen.results.formatting import spoken
+from jaxgen.results.means import mean_of
 from jaxgen.results.reading import read_result, read_trial_rows
 from jaxgen.results.schema import Result
 
@@ -25,7 +26,7 @@ COMPARED = (
     "pairs",
     "blocks",
 )
-"""The columns of the comparison: medians of both arms, then what the pairs of trials say."""
+"""The columns of the comparison: geometric means of both arms, then what the pairs say."""
 
 _OUTCOME = ("verdict", "verdict_reason", "started_at", "finished_at")
 _IDENTITY = ("run_id", "command", "environment")
@@ -141,7 +142,7 @@ def _comparison_rows(section: Mapping[str, Any]) -> list[list[Any]]:
         other = baseline.get(metric, {})
         pairs = ratios.get(metric) or {}
         row = [case, metric, figures.get("unit")]
-        row += [figures.get("median"), other.get("median")]
+        row += [mean_of(figures), mean_of(other)]
         row += _interval(pairs).values()
         row += [pairs.get("pairs"), pairs.get("blocks")]
         rows.append(row)

@@ -38,7 +38,7 @@ MISTAKES = [
     (["prompts.text=hi"], ["prompts=builtin has no key text; it has count", "prompts=text has it"]),
     (["+cache.zzz=2"], ["+cache.zzz=2: cache=fixed has no key zzz"]),
     (["++foo=1"], ["++foo=1: there is no foo"]),
-    (["measure.trials=abc"], ["measure.trials=abc is impossible", "a whole number (default 4)"]),
+    (["measure.trials=abc"], ["measure.trials=abc is impossible", "a whole number (default 1)"]),
     (["measure.trials=2.5"], ["measure.trials=2.5 is impossible", "a whole number"]),
     (["measure.trials=null"], ["measure.trials=null is impossible", "a whole number"]),
     (

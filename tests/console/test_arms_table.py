@@ -1,13 +1,25 @@
 """The table of the arms on the terminal: what stands in which row, and what is left out."""
 
+import math
 import re
 
+import numpy as np
 import pytest
 
 from jaxgen.errors import ExitCode
+from jaxgen.measure.samples import Samples
 from jaxgen.measure.statistics import summarise
 from jaxgen.results.record import Record
-from support.small_runs import METRICS, VERDICT, arm, finished_result, loaded_facts, two_arms
+from support.small_runs import (
+    METRICS,
+    VERDICT,
+    arm,
+    figures_of,
+    finished_result,
+    loaded_facts,
+    trial_row,
+    two_arms,
+)
 from support.terminal_lines import has, lines_of, row
 
 
@@ -17,15 +29,38 @@ def test_of_the_choices_only_those_that_vary_are_shown(tmp_path):
     assert not any(line.startswith(("jit", "baseline")) for line in lines)
 
 
-def test_medians_and_the_ratio_stand_side_by_side(tmp_path):
+def test_means_and_the_ratio_stand_side_by_side(tmp_path):
     lines = lines_of(finished_result(tmp_path, **VERDICT))
     assert row(lines, "tokens") == [
         "tokens/s",
         "201.0 ± 1.1",
         "100.5 ± 0.55",
-        "2.00 [2.00, 2.00]",
+        "2.00 [1.97, 2.03]",
     ]
-    assert row(lines, "latency")[1:] == ["19.90 ± 0.11", "39.80 ± 0.22", "2.00 [2.00, 2.00]"]
+    assert row(lines, "latency")[1:] == ["19.90 ± 0.11", "39.80 ± 0.22", "2.00 [1.97, 2.03]"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_quotient_of_the_cells_is_the_ratio_beside_them(seed, tmp_path):
+    """Noisy trials in processes of different sizes: the quotient of the medians is another."""
+    rng = np.random.default_rng(seed)
+    samples = Samples(two_arms(), METRICS)
+    for block in range(10):
+        for name, speed in (("candidate", 400.0), ("baseline", 100.0)):
+            drawn = speed * math.exp(rng.normal(0, 0.3))
+            place = {"process": int(block >= 7), "block": block}
+            samples.add(trial_row(name, tokens_per_s=drawn) | place)
+    record = Record(two_arms(), tmp_path)
+    for name in two_arms():
+        record.loaded(name, loaded_facts())
+    record.show(*figures_of(samples), case=0)
+    lines = lines_of(record.result | VERDICT)
+    for metric, is_better_above in (("tokens", True), ("latency", False)):
+        _, candidate, baseline, ratio = row(lines, metric)
+        quotient = float(candidate.split()[0]) / float(baseline.split()[0])
+        if not is_better_above:
+            quotient = 1 / quotient
+        assert quotient == pytest.approx(float(ratio.split()[0]), abs=0.0051)
 
 
 @pytest.mark.parametrize("verdict", [None, "invalid"])
@@ -87,7 +122,8 @@ def test_figures_have_no_exponents(speed, tmp_path):
 def test_the_table_fits_eighty_columns(speeds, tmp_path):
     lines = lines_of(finished_result(tmp_path, speeds=speeds, **VERDICT))
     assert max(map(len, lines)) <= 80
-    assert [line.split("  ")[0] for line in lines[1:]] == [
+    assert lines[-1].startswith("cells: geometric means")
+    assert [line.split("  ")[0] for line in lines[1:-1]] == [
         "cache",
         "tokens/s",
         "latency, ms",

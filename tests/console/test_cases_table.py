@@ -30,7 +30,7 @@ def test_each_case_is_a_row_that_ends_with_its_verdict(grid):
         "50 %",
         "100.5 ± 0.55",
         "-",
-        "2.00 [2.00, 2.00]",
+        "2.00 [1.97, 2.03]",
         "faster",
     ]
     assert row(lines, "4096") == ["4096", "-", "-", "-", "-"]

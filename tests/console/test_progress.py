@@ -51,7 +51,7 @@ class TestVerdict:
     def test_without_a_verdict_there_is_the_folder_alone(self, shown, tmp_path):
         lines = shown(finished_result(tmp_path))
         assert lines[-1] == str(tmp_path)
-        assert lines[-2].startswith("compile + warm-up") or lines[-2].startswith("KV cache")
+        assert lines[-2].startswith("cells: geometric means over blocks of trials ± standard")
 
     def test_a_failed_run_says_so(self, shown, tmp_path):
         lines = shown(finished_result(tmp_path, status="failed"))
@@ -105,9 +105,9 @@ class TestProgress:
     @pytest.mark.parametrize(
         ("plan", "position", "words"),
         [
-            ({}, {"process": 0, "case": 0}, "block 2 of at most 12, 3 pairs each"),
-            ({"processes": 2}, {"process": 1, "case": 0}, "3 pairs each, processes 2 of 2"),
-            ({}, {"process": 0, "case": 3}, "3 pairs each, case 4"),
+            ({"processes": 1}, {"process": 0, "case": 0}, "block 2 of at most 48, 3 pairs each"),
+            ({"processes": 2}, {"process": 1, "case": 0}, "24, 3 pairs each, processes 2 of 2"),
+            ({"processes": 1}, {"process": 0, "case": 3}, "3 pairs each, case 4"),
         ],
         ids=["alone", "processes", "cases"],
     )

@@ -50,7 +50,7 @@ CONTRACT = {
     ),
     "arms.*.program": "stablehlo_sha256 module_bytes programs cost copies",
     "comparison": "tokens_per_s latency_s ttft_s tpot_s",
-    "comparison.*": "ratio ci95 blocks pairs p_value processes spread",
+    "comparison.*": "ratio ci95 blocks pairs p_value processes spread start_spread trimmed",
     "agreement": (
         "status tokens_compared first_divergence max_abs_logprob_diff kl_max kl_mean "
         "tolerance tolerance_reason reasons warnings prompts_compared prompts_diverging "
@@ -115,7 +115,8 @@ class TestComparison:
             samples = [float(row["tokens_per_s"]) for row in rows if row["arm"] == name]
             assert samples == arm["metrics"]["tokens_per_s"]["samples"]
             assert len(samples) == 6
-        assert {row["repeats"] for row in rows} == {str(result["measurement"]["repeats"])}
+        repeats = {row["arm"]: int(row["repeats"]) for row in rows}
+        assert repeats == result["measurement"]["repeats"]
 
     def test_the_parts_of_a_trial_add_up(self, ab):
         for row in trials_of(ab[0]):

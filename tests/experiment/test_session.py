@@ -69,7 +69,9 @@ def measured(tmp_path, monkeypatch):
     monkeypatch.setattr(output_check, "agreement_of", lambda arms, pool, rows, case, plan: AGREED)
 
     def measure(*, process=0, blocks=2, **how):
-        experiment = same_experiment(Single(), trials=2, blocks=blocks)
+        # As many blocks in each pair of processes up to this one.
+        plan = {"blocks": blocks * (process + 1), "processes": process + 1}
+        experiment = same_experiment(Single(), trials=2, **plan)
         arms = experiment.arms
         pool, record = Workers(arms, **how), Record(arms, tmp_path)
         console = Console(experiment, tmp_path)

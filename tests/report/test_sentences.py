@@ -102,8 +102,17 @@ def test_the_largest_gain_is_told_of_points_that_stand(tmp_path):
     points = points_of(collection.runs)
     sentence = sentences.sentence_of_all(points, unread=len(collection.unread))
     assert sentence.endswith(
-        "the largest gain is 3.00 [2.85, 3.15] times, at cache=fixed dtype=int8."
+        "the largest gain of 2 points is 3.00 [2.79, 3.22] times, at cache=fixed dtype=int8 "
+        "(an interval for the best of 2; measured again, expect it smaller)."
     )
+
+
+def test_of_one_point_there_is_no_choice(tmp_path):
+    write(tmp_path / "one", result(arms={"candidate": arm(3.0), "baseline": arm(1.0)}))
+    points = points_of(collect([tmp_path / "one"]).runs)
+    sentence = sentences.sentence_of_all(points, unread=0)
+    assert "of 1" not in sentence
+    assert "expect it smaller" not in sentence
 
 
 def test_baselines_that_differ_are_told():

@@ -41,6 +41,7 @@ SCORING = (
     "workload.items=[[9],[2,6]]",
     "workload.label_token_ids=[5,3,5]",
     "measure.max_foreign_load=1",
+    "measure.processes=1",
 )
 """The same model, asked for scores."""
 

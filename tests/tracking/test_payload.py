@@ -88,7 +88,7 @@ class TestContents:
         named = {row[0] for row in payload.comparison(grid)}
         assert named == {"batch_size=1, num_labels=2", "batch_size=8, num_labels=2"}
 
-    def test_a_candidate_alone_has_medians_and_no_ratio(self, result):
+    def test_a_candidate_alone_has_means_and_no_ratio(self, result):
         alone = result | {"arms": {"candidate": result["arms"]["candidate"]}, "comparison": {}}
         (speed, _) = payload.comparison(alone)
         row = dict(zip(payload.COMPARED, speed, strict=True))

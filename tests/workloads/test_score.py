@@ -207,7 +207,7 @@ class TestPlan:
         ("runs", "trials", "blocks"), [(20, 4, 5), (10, 2, 5), (7, 1, 7), (3, 3, 1)]
     )
     def test_the_number_of_runs_is_met_exactly(self, runs, trials, blocks):
-        plan = Measure().for_calls(Score(num_runs=runs).fixed_calls)
+        plan = Measure(trials=4).for_calls(Score(num_runs=runs).fixed_calls)
         assert (plan.trials, plan.blocks, plan.min_trial_s) == (trials, blocks, 0)
 
     def test_without_one_the_measurement_is_as_it_was_asked_for(self):

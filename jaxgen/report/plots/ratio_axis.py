@@ -52,9 +52,11 @@ def mark_margin(axes: "Axes", margin: float | None) -> None:
         margin: the smallest difference that counts, as a share.
     """
     if margin:
+        # As the verdict has it: both ends are equally far from 1 as logarithms.
+        most = 1 + margin
         axes.axvspan(
-            1 - margin,
-            1 + margin,
+            1 / most,
+            most,
             color=GRID,
             alpha=0.6,
             linewidth=0,

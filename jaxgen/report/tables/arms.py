@@ -17,7 +17,7 @@ from jaxgen.report.tables.cells import (
     text_cell,
     warm_cell,
 )
-from jaxgen.results import formatting, roofline_words
+from jaxgen.results import formatting, means, roofline_words
 from jaxgen.results.schema import ArmResult
 
 CellOfArm = Callable[[ArmResult], Cell]
@@ -75,7 +75,7 @@ def _filled(row: Row, length: int) -> Row:
 
 
 def _caption(point: Point) -> str:
-    caption = "The arms: medians ± standard deviation"
+    caption = f"The arms: {means.CELLS}"
     if point.comparison:
         caption += "; a ratio above 1 means that the candidate is better"
     return caption

@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxgen.report.lookup import number_at, value_at
 from jaxgen.report.points import Point
-from jaxgen.results import formatting, roofline_words
+from jaxgen.results import formatting, means, roofline_words
 
 UNKNOWN = "-"
 
@@ -62,12 +62,13 @@ def text_cell(value: Any) -> Cell:
 
 
 def metric_cell(arm: Mapping[str, Any], metric: str) -> Cell:
-    """Make a cell of a metric's median and its spread, sorted by the median."""
+    """Make a cell of a metric's geometric mean and its spread, sorted by the mean."""
     figures = value_at(arm, "metrics", metric)
     if not figures:
         return Cell(UNKNOWN)
-    text = formatting.median_and_std(figures)
-    return Cell(text, value=figures["median"])
+    text = means.mean_and_std(figures)
+    mean = means.mean_of(figures)
+    return Cell(text, value=mean)
 
 
 def share_cell(arm: Mapping[str, Any], key: str) -> Cell:

@@ -17,7 +17,7 @@ from jaxgen.report.tables.cells import (
     text_cell,
     warm_cell,
 )
-from jaxgen.results import formatting
+from jaxgen.results import formatting, means
 from jaxgen.results.collection import Unread
 
 
@@ -43,7 +43,7 @@ def points_table(points: Sequence[Point], unread: Sequence[Unread] = ()) -> Tabl
     for run in unread:
         rows.append(_unread_row(run, columns))
     return Table(
-        caption="Every point; settings that all of them share are left out",
+        caption=f"Every point: {means.CELLS}; settings that all share are left out",
         columns=tuple(column.head for column in columns),
         numeric=tuple(column.numeric for column in columns),
         rows=tuple(rows),
