@@ -18,16 +18,9 @@ from jaxgen.errors import ExitCode, UserError
 from jaxgen.executor import job
 from jaxgen.executor.pool import ArmFailed, Pool, start_order
 from jaxgen.executor.worker_group import WorkerGroup
-from jaxgen.experiment import (
-    calibration,
-    gating,
-    judge,
-    machine_load,
-    mirrors,
-    programs,
-    selftest,
-)
+from jaxgen.experiment import calibration, gating, judge, machine_load, mirrors, programs, selftest
 from jaxgen.experiment.gating import StoredResult
+from jaxgen.experiment.kept_programs import kept_programs
 from jaxgen.experiment.session import Session
 from jaxgen.experiment.signals import terminated_like_interrupted
 from jaxgen.experiment.startup import add_startups
@@ -139,24 +132,7 @@ def measure_once(
     stored_result = regression.stored_result(experiment.gate)
     # The load of others, while no worker of this run loads the machine itself.
     load = machine_load.before_workers()
-
-    # Each pair of processes is a start of its own, which can move a ratio by itself.
-    log = record.folder / LOG
-    outcomes: list[Outcome] = []
-    for process in range(plan.processes):
-        arms = start_order(experiment.arms, process, seed=plan.seed)
-        with Pool(arms, isolation=plan.isolation, log=log, group=group) as pool:
-            session = Session(arms, pool, record, console, plan=plan, process=process)
-            if process == 0:
-                _record_environment(experiment, record, pool)
-            session.load()
-            outcomes = outcomes or session.new_outcomes()
-            load = load.with_cpu()
-            _measure_cases(session, outcomes, record, short_warmup=plan.short_warmup)
-            if process == 0:
-                # After the trials, as looking at programs may compile, and takes memory.
-                facts = session.examine(case=0)
-                programs.describe_arms(arms, record, facts, isolation=pool.isolation)
+    outcomes, load = _measure_in_processes(experiment, record, console, load=load, group=group)
     machine_load.note(record, load)
 
     # Startups are measured by themselves, in processes that find nothing compiled.
@@ -166,11 +142,34 @@ def measure_once(
     return _judge(experiment, record, outcomes, stored_result)
 
 
-def _record_environment(experiment: Experiment, record: Record, pool: Pool) -> None:
-    """Note where the first workers run."""
-    record.environment(pool.environments, isolation=pool.isolation)
-    # A noise floor that cannot be read is refused now, not after the trials.
-    judge.margin_of(experiment, record.result["environment"])
+def _measure_in_processes(
+    experiment: Experiment,
+    record: Record,
+    console: Console,
+    *,
+    load: machine_load.Load,
+    group: WorkerGroup | None,
+) -> tuple[list[Outcome], machine_load.Load]:
+    """Measure every case in every pair of processes; return the outcomes and the machine's load."""
+    plan, log = experiment.measure, record.folder / LOG
+    # Each pair of processes is a start of its own, which can move a ratio by itself.
+    outcomes: list[Outcome] = []
+    with kept_programs(processes=plan.processes) as kept:
+        for pair in range(plan.processes):
+            arms = start_order(experiment.arms, pair, seed=plan.seed)
+            with Pool(arms, isolation=plan.isolation, log=log, group=group) as pool:
+                session = Session(arms, pool, record, console, plan=plan, process=pair, kept=kept)
+                if pair == 0:
+                    record.environment(pool.environments, isolation=pool.isolation)
+                session.load()
+                outcomes = outcomes or session.new_outcomes()
+                load = load.with_cpu()
+                _measure_cases(session, outcomes, record, short_warmup=plan.short_warmup)
+                if pair == 0:
+                    # After the trials, as looking at programs may compile, and takes memory.
+                    facts = session.examine(case=0)
+                    programs.describe_arms(arms, record, facts, isolation=pool.isolation)
+    return outcomes, load
 
 
 def _measure_cases(

@@ -24,7 +24,7 @@ def judge_gate(experiment: Experiment, record: Record, stored_result: StoredResu
     stored, threshold = stored_result
     # The same margin as that of the verdict: what cannot tell two arms apart cannot tell two days
     # apart either.
-    margin, _ = judge.margin_of(experiment, record.result["environment"])
+    margin, _ = judge.margin_of(experiment)
     gate = regression.gate_section(record.result, stored, threshold=threshold, noise_floor=margin)
     record.result["gate"] = gate
     code = regression.exit_code(gate)

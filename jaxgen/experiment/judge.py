@@ -5,18 +5,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from jaxgen.errors import ExitCode
-from jaxgen.measure import noise_floor
 from jaxgen.measure.case import Outcome, beyond_probe, rooflines
 from jaxgen.measure.drift import drift_note
 from jaxgen.measure.spread import advice
 from jaxgen.measure.verdict import verdict
 from jaxgen.results import schema
 from jaxgen.results.record import Record
-from jaxgen.specs.arm import Arm, names_of
+from jaxgen.specs.arm import names_of
 from jaxgen.specs.experiment import Experiment
 
 DEFAULT_MARGIN = 0.02
-"""Half the width of `equivalent` where no noise floor is known for the machine."""
+"""Half the width of `equivalent`, unless `measure.margin` says otherwise."""
 
 START_DRAW = 0.02
 """How far apart two pairs of processes of the same two arms were seen to lie, whatever their own
@@ -29,38 +28,17 @@ _ONE_START = (
 )
 
 
-def margin_of(experiment: Experiment, environment: schema.Environment | None) -> tuple[float, str]:
+def margin_of(experiment: Experiment) -> tuple[float, str]:
     """Return the smallest difference that counts, as a share, and where the figure comes from.
 
-    Args:
-        experiment: with `measure.margin`, and the candidate that a noise floor was measured for.
-        environment: of the workers.
+    It is what matters to the user, and never what the machine can tell: that is in the interval.
 
-    Raises:
-        UserError: the file of noise floors cannot be read.
+    Args:
+        experiment: with `measure.margin`.
     """
     if experiment.measure.margin is not None:
         return experiment.measure.margin, "measure.margin"
-    entry = noise_floor.find(floor_key(experiment.candidate, environment))
-    if entry is not None:
-        return entry["floor"], "this machine's noise floor, as jaxgen.calibrate measured it"
-    return DEFAULT_MARGIN, "the default; python -m jaxgen.calibrate would measure this machine's"
-
-
-def floor_key(arm: Arm, environment: schema.Environment | None) -> str:
-    """Return the key of an arm's noise floor: machine, workload and model.
-
-    An option that stands for any model, such as `hf`, adds its source.
-    """
-    machine: Mapping[str, Any] = environment or {}
-    kind = str(machine.get("device_kind"))
-    cpu = str(machine.get("cpu"))
-    workload, model = arm.choices["workload"], arm.choices["model"]
-    spec = arm.run.model
-    if spec.shapes is None:
-        source = spec.checkpoint or spec.source
-        model = f"{model} {source}"
-    return noise_floor.key_of(kind, cpu, workload=workload, model=model)
+    return DEFAULT_MARGIN, "the default"
 
 
 def judge_case(experiment: Experiment, record: Record, outcome: Outcome, *, case: int) -> None:
@@ -83,7 +61,7 @@ def judge_case(experiment: Experiment, record: Record, outcome: Outcome, *, case
     comparison = comparisons.get(samples.primary)
     section["stability"] = _stability(outcome, comparison, names=names, record=record)
     section["agreement"] = outcome.agreed
-    margin, source = margin_of(experiment, record.result["environment"])
+    margin, source = margin_of(experiment)
     _set_verdict(section, comparison, dirty, names=names, margin=margin, source=source)
     for warning in _warnings(section, comparison, margin):
         record.note(warning)

@@ -8,7 +8,8 @@ from typing import Any
 from jaxgen.console.progress import Console
 from jaxgen.errors import UserError
 from jaxgen.executor.pool import Pool
-from jaxgen.experiment import loaded_arms, output_check
+from jaxgen.experiment import loaded_arms, output_check, peaks, programs, start_noise
+from jaxgen.experiment.kept_programs import KeptPrograms
 from jaxgen.experiment.trials import Trials
 from jaxgen.measure.case import Facts, Outcome, better
 from jaxgen.measure.samples import Samples
@@ -27,11 +28,13 @@ class Session:
         record: of the run.
         console: of the run.
         plan: of the measurement.
-        process: the number of this pair of processes. The first one also fills the record's facts
-            about the arms.
+        process: the number of this pair of processes in the run. The first one also fills the
+            record's facts about the arms.
+        kept: what the first pair compiles, for the further ones.
 
     Attributes:
         cases: the parameters of each case, once the arms are loaded.
+        metrics: {name: {unit, better}} of the workload, once the arms are loaded.
         peaks: of each arm, the most memory that its process and its device needed in any case.
     """
 
@@ -44,6 +47,7 @@ class Session:
         *,
         plan: Measure,
         process: int = 0,
+        kept: KeptPrograms = KeptPrograms(),  # noqa: B008 - frozen
     ):
         self._arms = arms
         self._pool = pool
@@ -51,8 +55,9 @@ class Session:
         self._console = console
         self._plan = plan
         self._process = process
+        self._kept = kept
         self._names = names_of(arms)
-        self._metrics: dict[str, dict[str, str]] = {}
+        self.metrics: dict[str, dict[str, Any]] = {}
         self._comparison: dict[str, Comparison] = {}
         self.cases: list[Facts] = []
         self.peaks: dict[str, Facts] = {arm: {} for arm in arms}
@@ -63,32 +68,40 @@ class Session:
         Raises:
             UserError: they do not, or an arm found something that the user can mend.
         """
-        facts = {}
-        for arm in self._arms:
-            with self._console.stage(arm, "load") as progress:
-                facts[arm] = self._pool.load(arm, progress)
+        # How long it takes was measured in the first processes, one after the other.
+        at_once = self._process > 0
+        facts = loaded_arms.load_arms(self._arms, self._pool, self._console, at_once=at_once)
         loaded_arms.check_equal_inputs(facts)
         self.cases = facts["candidate"]["cases"]
-        self._metrics = facts["candidate"]["metrics"]
+        self.metrics = facts["candidate"]["metrics"]
         loaded_arms.note_comparable_metrics(self._record, self._arms)
         if self._process == 0:
             loaded_arms.note_loaded(self._record, self._arms, facts)
 
     def new_outcomes(self) -> list[Outcome]:
         """Return an empty outcome for each case."""
+        start_noise.note_old_file(self._record, self._plan)
         return [self.outcome() for _ in self.cases]
 
     def outcome(self) -> Outcome:
-        """Return an empty outcome, for one case."""
+        """Return an empty outcome, for one case.
+
+        Raises:
+            UserError: the user's file of start spreads cannot be read.
+        """
         comparable = loaded_arms.comparable_metrics(self._arms)
-        return Outcome(Samples(self._arms, self._metrics, comparable=comparable))
+        # What a start does to a ratio was measured for this machine, or comes with the package.
+        environment = self._record.result["environment"]
+        start = start_noise.spread_for(self._arms["candidate"], environment)
+        return Outcome(Samples(self._arms, self.metrics, comparable=comparable, start=start))
 
     def warm_up(self, case: int) -> None:
         """Compile and warm up, one arm after the other: two at once would share the clock."""
         plan = {"warmup": self._plan.warmup, "warmup_tokens": self._plan.warmup_tokens}
         for arm in self._arms:
+            where = self._kept.where(self._arms[arm], process=self._process)
             with self._console.stage(arm, "compile and warm up"):
-                calls = self._pool.call(arm, "prepare", case=case, **plan)["calls"]
+                calls = self._pool.call(arm, "prepare", case=case, **plan, **where)["calls"]
             self._console.compiled(arm, calls)
             if self._process == 0:
                 self._record.warmed(arm, calls)
@@ -110,7 +123,7 @@ class Session:
             with self._console.stage(arm, "answer the questions"):
                 answers[arm] = self._pool.call(arm, "outputs", case=case)
         # Looked at before the comparison and the probes, which may need more memory.
-        self._keep_peaks("device_peak_bytes")
+        peaks.keep(self.peaks, self._pool, "device_peak_bytes")
         if self._process:
             # Another start must not change what is written: each pair of processes is one.
             outputs = {arm: answer["rows"] for arm, answer in answers.items()}
@@ -151,7 +164,7 @@ class Session:
             with contextlib.suppress(UserError):  # a full disk must not hide the first error
                 self._show(outcome, case=case, is_compared=True)
             raise
-        self._keep_peaks("host_peak_rss_bytes")
+        peaks.keep(self.peaks, self._pool, "host_peak_rss_bytes")
         return trials
 
     def add_trials(self, outcome: Outcome, trials: Trials) -> None:
@@ -164,7 +177,12 @@ class Session:
             self._record.note(note)
 
     def probe(self, outcome: Outcome, *, case: int) -> None:
-        """Measure the device's rates, for one arm after the other: two would halve each other's."""
+        """Measure the device's rates, for one arm after the other: two would halve each other's.
+
+        The first processes do: the rates are the machine's, and not those of a start.
+        """
+        if self._process:
+            return
         for arm in self._arms:
             scale = self._pool.call(arm, "scale", case=case)
             earlier = outcome.scale.get(arm)
@@ -190,23 +208,15 @@ class Session:
         Returns:
             Of each arm `{peaks, examined, profile}`.
         """
-        dumps: dict[str, dict[str, Any]] = {}
-        for arm in self._arms:
-            folder = self._record.folder / "hlo" / arm
-            dumps[arm] = {"dump": str(folder) if self._plan.dump_hlo else None}
-        with self._console.stage("both", "look at the programs"):
-            examined = self._pool.call_all("examine", by_arm=dumps, case=case)
-        facts = {}
-        for arm in self._arms:
-            profile = self._profile(arm, case) if self._plan.profile else None
-            facts[arm] = {"peaks": self.peaks[arm], "examined": examined[arm], "profile": profile}
-        return facts
-
-    def _profile(self, arm: str, case: int) -> Facts:
-        """Profile one more call of an arm."""
-        folder = self._record.folder / "profile" / arm
-        with self._console.stage(arm, "profile one more trial"):
-            return self._pool.call(arm, "profile", case=case, folder=str(folder))
+        return programs.examine(
+            self._arms,
+            self._pool,
+            self._console,
+            folder=self._record.folder,
+            plan=self._plan,
+            peaks=self.peaks,
+            case=case,
+        )
 
     def _record_outputs(self, outcome: Outcome, answers: Mapping[str, Facts], *, case: int) -> None:
         """Keep the outputs of the first processes, and compare them."""
@@ -218,19 +228,6 @@ class Session:
             # On disk before the trials: it is known whatever becomes of them.
             self._record.agreed(outcome.agreed, case=case)
             self.probe(outcome, case=case)
-
-    def _keep_peaks(self, name: str) -> None:
-        """Keep the most memory until now.
-
-        A device's account cannot be begun anew: a later case's may be that of earlier probes.
-        """
-        latest = self._pool.call_all("peaks")
-        for arm, peaks in self.peaks.items():
-            peaks["device_reason"] = latest[arm]["device_reason"]
-            before, now = peaks.get(name), latest[arm][name]
-            if before is not None and now is not None:
-                now = max(before, now)
-            peaks[name] = before if now is None else now
 
     def _after_trial(self, row: TrialRow) -> None:
         self._record.add_trial(row)

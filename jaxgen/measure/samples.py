@@ -6,6 +6,7 @@ from typing import Any, TypeGuard
 
 from jaxgen.measure.drift import drift
 from jaxgen.measure.outliers import outliers
+from jaxgen.measure.start_spread import SHIPPED, StartSpread
 from jaxgen.measure.statistics import Pair, compare_pairs, relative_half_width, summarise
 from jaxgen.results.schema import Comparison, Compile, MeasuredArm, Metric, TrialRow
 
@@ -17,6 +18,10 @@ class Samples:
         arms: their names.
         metrics: {name: {unit, better}} of the workload; the first is what the verdict is about.
         comparable: those that mean the same in both arms; empty is all.
+        start: how far equal arms differ from start to start.
+
+    Attributes:
+        start: the same.
     """
 
     def __init__(
@@ -25,6 +30,7 @@ class Samples:
         metrics: Mapping[str, Mapping[str, str]],
         *,
         comparable: Collection[str] = (),
+        start: StartSpread = SHIPPED,
     ):
         self._arms = tuple(arms)
         self._metrics: dict[str, Any] = {}
@@ -32,6 +38,7 @@ class Samples:
             self._metrics[name] = dict(facts)
         self._comparable = comparable or tuple(self._metrics)
         self._trials: list[TrialRow] = []
+        self.start = start
 
     @property
     def primary(self) -> str:

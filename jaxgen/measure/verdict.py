@@ -35,7 +35,7 @@ def verdict(
             trials".
         candidate: the arm's name in the sentence.
         baseline: the same.
-        margin_source: where the margin comes from, such as "this machine's noise floor"; it stands
+        margin_source: where the margin comes from, such as "measure.margin"; it stands
             in the sentence where the margin decides.
 
     Returns:

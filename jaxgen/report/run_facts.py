@@ -80,7 +80,7 @@ def measurement_facts(run: StoredRun) -> Iterator[Fact]:
     if comparison:
         yield "pairs", _counts_of(comparison)
     measurement = result.get("measurement") or {}
-    # Whether 2 % is the default or this machine's noise floor decides how far it is to be trusted.
+    # Whether 2 % is the default or the user's own is theirs to know.
     margin = number_at(measurement, "margin")
     if margin is not None:
         source = measurement.get("margin_source") or "source unknown"

@@ -43,8 +43,7 @@ class Measure:
         warmup_tokens: null warms up with the trials' own lengths; a number shortens it, to show
             what that does.
         target_ci: stop when the interval's half-width is below this share of the ratio.
-        margin: ratios within 1 plus or minus this are equivalent; null takes the noise floor of
-            this machine.
+        margin: ratios within 1 plus or minus this are equivalent; null is 0.02.
         isolation: `shared` holds both arms in one process, `separate` each in its own; `auto`
             decides.
         processes: fresh pairs of worker processes, one after the other, each with blocks and

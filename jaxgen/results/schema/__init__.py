@@ -25,25 +25,28 @@ from jaxgen.results.schema.arms import (
     WideCopies,
     Work,
 )
+from jaxgen.results.schema.comparison import Comparison, Spread
 from jaxgen.results.schema.run import (
     Agreement,
-    Calibration,
     CaseResult,
-    Comparison,
     Divergence,
     Environment,
     Gate,
     GateRow,
-    InjectedFault,
     Judged,
     Measurement,
     Quality,
+    Result,
+    Stability,
+)
+from jaxgen.results.schema.studies import (
+    Calibration,
+    Coverage,
+    InjectedFault,
+    MeasuredSpread,
     RepeatedComparison,
     Repetition,
-    Result,
     Selftest,
-    Spread,
-    Stability,
 )
 from jaxgen.results.schema.trials import TrialRow
 from jaxgen.results.schema.types import Direction
@@ -57,6 +60,7 @@ __all__ = [
     "CaseResult",
     "Comparison",
     "Compile",
+    "Coverage",
     "Direction",
     "Divergence",
     "Environment",
@@ -66,6 +70,7 @@ __all__ = [
     "InjectedFault",
     "Judged",
     "MeasuredArm",
+    "MeasuredSpread",
     "Measurement",
     "Memory",
     "Mesh",

@@ -1,34 +1,13 @@
 """result.json from its top: the run, its cases, and what is said of both arms together."""
 
-from typing import Annotated, Any, Literal, NotRequired, Required, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from jaxgen.results.schema.arms import ArmResult, MeasuredArm
-from jaxgen.results.schema.types import FILLED, Count, Direction, Interval, Plain, Positive
+from jaxgen.results.schema.comparison import Comparison
+from jaxgen.results.schema.studies import Calibration, Selftest
+from jaxgen.results.schema.types import FILLED, Count, Direction, Plain, Positive
 
 Status = Literal["running", "completed", "failed"]
-
-
-class Spread(TypedDict):
-    """Standard deviations of the log ratio that each level of the nesting adds, as shares."""
-
-    # Null where a level has one unit only: the level above then holds what it adds.
-    process: float | None
-    block: float | None
-    pair: float | None
-
-
-class Comparison(TypedDict):
-    """The candidate against the baseline in one metric; above 1 the candidate is better."""
-
-    ratio: Positive
-    # Null below two blocks: one says nothing of how far blocks differ.
-    ci95: Interval | None
-    blocks: Count
-    pairs: Count
-    # Over blocks, or over processes where there are several; null below six of them.
-    p_value: float | None
-    processes: Count
-    spread: Spread
 
 
 class Divergence(TypedDict):
@@ -163,62 +142,6 @@ class Gate(TypedDict):
     reason: str
     rows: list[GateRow]
     notes: list[str]
-
-
-class Repetition(TypedDict, total=False):
-    """One of many measurements of the same arms: its comparison, and its verdict in a self-test."""
-
-    process: Required[Count]
-    verdict: str
-    reason: str
-    ratio: Positive
-    ci95: Interval | None
-    blocks: Count
-    pairs: Count
-    p_value: float | None
-    processes: Count
-    spread: Spread
-
-
-class RepeatedComparison(Comparison):
-    """One of many comparisons of equal arms, and the pair of processes that it was measured in."""
-
-    process: Count
-
-
-class Calibration(TypedDict):
-    """A/A comparisons and the noise floor that they show; only the comparisons until the end."""
-
-    comparisons: list[RepeatedComparison]
-    floor: NotRequired[Positive]
-    repetitions: NotRequired[Count]
-    false_verdict_rate: NotRequired[float | None]
-    measured_at: NotRequired[str]
-    plan: NotRequired[dict[str, Any]]
-    key: NotRequired[str]
-    kept_in: NotRequired[str]
-    false_verdict_rates: NotRequired[dict[str, float | None]]
-    default_margin: NotRequired[float]
-
-
-class InjectedFault(TypedDict):
-    """One run with a fault that jaxgen must find."""
-
-    verdict: str | None
-    reason: str
-    found: bool
-    result: str
-
-
-class Selftest(TypedDict):
-    """How often jaxgen was right about equal arms, a known slowdown and faults."""
-
-    same: list[Repetition]
-    slowed: list[Repetition]
-    slowdown: float
-    faults: dict[str, InjectedFault]
-    margin: NotRequired[float]
-    rates: NotRequired[dict[str, float]]
 
 
 class Result(Judged):
