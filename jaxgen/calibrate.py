@@ -1,6 +1,6 @@
-"""`python -m jaxgen.calibrate [OVERRIDES]`: measure this machine's noise floor.
+"""`python -m jaxgen.calibrate [OVERRIDES]`: measure how far a start moves a ratio on this machine.
 
-The floor is that of the chosen model and workload; later verdicts take it as their margin.
+The start spread is that of the chosen model and workload; later runs put it into their intervals.
 """
 
 import sys

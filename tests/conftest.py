@@ -72,10 +72,10 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_noise_floors(tmp_path_factory):
+def no_calibrations(tmp_path_factory):
     """Give the tests a data directory of their own.
 
-    A margin must not depend on what this machine's user has calibrated.
+    An interval must not depend on what this machine's user has calibrated.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))

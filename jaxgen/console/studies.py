@@ -1,4 +1,4 @@
-"""What a study found, on the terminal: the noise floor, or how often jaxgen was right."""
+"""What a study found, on the terminal: how starts differ, or how often jaxgen was right."""
 
 from collections.abc import Iterator
 
@@ -8,44 +8,45 @@ from jaxgen.results import formatting
 from jaxgen.results.schema import Calibration, Selftest
 
 
-def noise_floor(calibration: Calibration) -> Iterator[Text]:
-    """Yield the line with the noise floor; none if the study failed before it had one.
+def start_spread(calibration: Calibration) -> Iterator[Text]:
+    """Yield the line with the start spread; none if the study failed before it had one.
 
     Args:
         calibration: the section of that name of a result.
     """
-    floor = calibration.get("floor")
-    if floor is None:
+    spread = calibration.get("start_spread")
+    if spread is None:
         return
     key = calibration.get("key")
-    percent = f"{100 * floor:.2f} %"
-    yield Text(f"noise floor of {key}: {percent}", style="bold")
+    percent = f"{100 * spread['deviation']:.2f} %"
+    yield Text(f"start spread of {key}: {percent}", style="bold")
 
 
 def calibration_lines(calibration: Calibration) -> Iterator[Text]:
-    """Yield the noise floor, and what verdicts would be worth without it.
+    """Yield the start spread, what it is made of, and what it is good for.
 
     Args:
         calibration: the section of that name of a result.
     """
-    rates = calibration.get("false_verdict_rates")
-    if rates is None:
+    spread = calibration.get("start_spread")
+    if spread is None:
         return
-    yield from noise_floor(calibration)
-    # The same measurements are judged with three margins: what falls from row to row is what a
-    # margin is worth.
-    count = calibration.get("repetitions")
-    yield Text(f"{count} measurements of an arm against itself; false verdicts among them:")
-    without_margin = formatting.percent(rates["without_margin"])
-    yield Text(f"  without any margin        {without_margin}")
-    margin = calibration.get("default_margin", 0.0)
-    default = f"{100 * margin:.0f} %"
-    at_default = formatting.percent(rates["at_default_margin"])
-    yield Text(f"  at the default of {default}     {at_default}")
-    at_floor = formatting.percent(rates["at_noise_floor"])
-    yield Text(f"  at the noise floor        {at_floor}")
+    yield from start_spread(calibration)
+    count = len(calibration["comparisons"])
+    yield Text(f"{count} pairs of processes with equal arms; log ratios of candidate to baseline:")
+    # The mean of each pair, so that one odd start is seen.
+    for comparison in calibration["comparisons"]:
+        means = comparison.get("block_means") or [0.0]
+        percent = f"{100 * sum(means) / len(means):+.2f} %"
+        error = comparison.get("standard_error")
+        known = "" if error is None else f" ± {100 * error:.2f} %"
+        first = comparison.get("started_first")
+        yield Text(f"  {percent}{known}, the {first} started first")
+    gain = spread["first_starter_gain"]
+    if gain is not None:
+        yield Text(f"who started first was faster by {100 * gain:+.2f} %")
     path = calibration.get("kept_in")
-    yield Text(f"kept in {path}; from now on it is the margin where measure.margin is null")
+    yield Text(f"kept in {path}; from now on intervals of runs of this kind allow for it")
 
 
 def selftest_lines(selftest: Selftest) -> Iterator[Text]:
@@ -62,6 +63,7 @@ def selftest_lines(selftest: Selftest) -> Iterator[Text]:
     rate = formatting.percent(rates["same_left_alone"])
     count = len(selftest["same"])
     yield Text(f"equal arms left alone       {rate} of {count} measurements (margin {percent})")
+    yield from _coverage_lines(selftest)
     slowdown = selftest["slowdown"]
     percent = f"{100 * slowdown:.0f} %"
     rate = formatting.percent(rates["slowdown_found"])
@@ -73,3 +75,17 @@ def selftest_lines(selftest: Selftest) -> Iterator[Text]:
         outcome = "found" if fault["found"] else "NOT FOUND"
         reason = fault["reason"]
         yield Text(f"{name:<27} {outcome}: {reason}")
+
+
+def _coverage_lines(selftest: Selftest) -> Iterator[Text]:
+    """Yield how many intervals of equal arms hold 1, over all and by who started first."""
+    coverage = selftest.get("coverage")
+    if coverage is None:
+        return
+    held, of = coverage["held"], coverage["of"]
+    low, high = coverage["ci95"]
+    span = f"{formatting.percent(low)} to {formatting.percent(high)}"
+    rate = formatting.percent(coverage["rate"])
+    yield Text(f"their intervals hold 1       {held} of {of}: {rate}, 95 % interval {span}")
+    for name, cell in coverage["cells"].items():
+        yield Text(f"  {cell['held']} of {cell['of']}: {name}")

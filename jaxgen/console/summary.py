@@ -40,7 +40,7 @@ def brief(result: Result) -> Iterator[RenderableType]:
     """
     calibration, selftest = result.get("calibration"), result.get("selftest")
     if calibration is not None:
-        yield from studies.noise_floor(calibration)
+        yield from studies.start_spread(calibration)
     elif selftest is not None:
         yield from studies.selftest_lines(selftest)
     else:

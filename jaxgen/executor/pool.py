@@ -113,6 +113,11 @@ class Pool:
         """Have an arm's worker load it; return the arm's facts."""
         return self.call(arm, "load", progress=progress, run=plain_run(self._arms[arm].run))
 
+    def load_all(self) -> dict[str, dict]:
+        """Have every arm's worker load it, at the same time where each has its own."""
+        runs = {name: {"run": spec_to_plain(arm.run)} for name, arm in self._arms.items()}
+        return self.call_all("load", by_arm=runs)
+
     def call(self, arm: str, command: str, *, progress: Progress | None = None, **arguments) -> Any:
         """Send one command to the worker that holds `arm`; return its answer.
 

@@ -17,15 +17,8 @@ from jaxgen.errors import ExitCode, UserError
 from jaxgen.executor import job
 from jaxgen.executor.pool import ArmFailed, Pool, start_order
 from jaxgen.executor.worker_group import WorkerGroup
-from jaxgen.experiment import (
-    calibration,
-    gating,
-    judge,
-    machine_load,
-    mirrors,
-    programs,
-    selftest,
-)
+from jaxgen.experiment import calibration, gating, judge, machine_load, mirrors, programs, selftest
+from jaxgen.experiment.kept_programs import kept_programs
 from jaxgen.experiment.padded_pool import padded_pool
 from jaxgen.experiment.session import Session
 from jaxgen.experiment.signals import terminated_like_interrupted
@@ -54,8 +47,7 @@ def execute(
         board: of the sweep that this is a point of, where one is shown.
 
     Returns:
-        The exit code. What was measured is on disk whatever it is. In a job of several processes,
-        process 0 alone writes; the others follow it and leave the folder as it is.
+        The exit code. What was measured is on disk whatever it is. In a job, process 0 alone writes.
 
     Raises:
         UserError: found by a worker, such as a checkpoint that is missing; the result has it too.
@@ -135,25 +127,11 @@ def measure_once(
         UserError, ArmFailed: what was measured until then is in the record.
     """
     plan = experiment.measure
-    # First what the gate compares with: a file that cannot be read must not cost a measurement.
+    # First what the gate compares with: an unreadable file must not cost a measurement.
     stored_result = regression.stored_result(experiment.gate)
     # The load of others, while no worker of this run loads the machine itself.
     load = machine_load.before_workers()
-    # Each pair of processes is a start of its own, which can move a ratio by itself.
-    outcomes: list[Outcome] = []
-    for process in range(plan.num_processes):
-        arms = start_order(experiment.arms, process, seed=plan.seed)
-        with padded_pool(arms, record, plan, process=process, group=group) as pool:
-            session = Session(arms, pool, record, console, plan=plan, process=process)
-            if process == 0:
-                _begin_first(experiment, session, record, pool)
-            session.load()
-            outcomes = outcomes or session.new_outcomes()
-            load = load.with_cpu()
-            _measure_cases(session, outcomes, record, short_warmup=plan.short_warmup)
-            if process == 0:
-                # After the trials, as looking at programs may compile, and takes memory.
-                _describe_programs(experiment, record, session, pool)
+    outcomes, load = _measure_in_processes(experiment, record, console, load=load, group=group)
     machine_load.note(record, load)
 
     # Startups are measured by themselves, in processes that find nothing compiled.
@@ -163,18 +141,39 @@ def measure_once(
     return _judge(experiment, record, outcomes, stored_result)
 
 
+def _measure_in_processes(
+    experiment: Experiment,
+    record: Record,
+    console: Console,
+    *,
+    load: machine_load.Load,
+    group: WorkerGroup | None,
+) -> tuple[list[Outcome], machine_load.Load]:
+    """Measure every case in every pair of processes; return the outcomes and the machine's load."""
+    # Each pair of processes is a start of its own, which can move a ratio by itself.
+    plan, outcomes = experiment.measure, list[Outcome]()
+    with kept_programs(processes=plan.num_processes) as kept:
+        for pair in range(plan.num_processes):
+            arms = start_order(experiment.arms, pair, seed=plan.seed)
+            with padded_pool(arms, record, plan, process=pair, group=group) as pool:
+                session = Session(arms, pool, record, console, plan=plan, process=pair, kept=kept)
+                if pair == 0:
+                    _begin_first(experiment, session, record, pool)
+                session.load()
+                outcomes = outcomes or session.new_outcomes()
+                load = load.with_cpu()
+                _measure_cases(session, outcomes, record, short_warmup=plan.short_warmup)
+                if pair == 0:
+                    # After the trials, as looking at programs may compile, and takes memory.
+                    facts = session.examine(case=0)
+                    programs.describe_arms(arms, record, facts, isolation=pool.isolation)
+    return outcomes, load
+
+
 def _begin_first(experiment: Experiment, session: Session, record: Record, pool: Pool) -> None:
     """Note where the first workers run; they alone compare the outputs."""
     session.agreement_plan = experiment.agreement
     record.environment(pool.environments, isolation=pool.isolation)
-
-
-def _describe_programs(
-    experiment: Experiment, record: Record, session: Session, pool: Pool
-) -> None:
-    """Note what the arms' programs are, by what the workers see in them."""
-    facts = session.examine(case=0)
-    programs.describe_arms(experiment.arms, record, facts, isolation=pool.isolation)
 
 
 def _measure_cases(

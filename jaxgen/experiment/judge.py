@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from jaxgen.errors import ExitCode
-from jaxgen.measure import noise_floor
 from jaxgen.measure.case import Outcome, beyond_probe, rooflines
 from jaxgen.measure.drift import drift_note
 from jaxgen.measure.interval import PROCESSES_FOR_STUDENT, TRIM
@@ -14,7 +13,7 @@ from jaxgen.measure.spread import advice
 from jaxgen.measure.verdict import verdict
 from jaxgen.results import schema
 from jaxgen.results.record import Record
-from jaxgen.specs.arm import Arm, names_of
+from jaxgen.specs.arm import names_of
 from jaxgen.specs.experiment import Experiment
 
 
@@ -29,22 +28,6 @@ def margin_of(experiment: Experiment) -> tuple[float, str]:
     plan = experiment.measure
     source = "the default" if plan.margin is None else "measure.margin"
     return plan.least_difference, source
-
-
-def floor_key(arm: Arm, environment: schema.Environment | None) -> str:
-    """Return the key of an arm's noise floor: machine, workload and model.
-
-    An option that stands for any model, such as `hf`, adds its source.
-    """
-    machine: Mapping[str, Any] = environment or {}
-    kind = str(machine.get("device_kind"))
-    cpu = str(machine.get("cpu"))
-    workload, model = arm.choices["workload"], arm.choices["model"]
-    spec = arm.run.model
-    if spec.shapes is None:
-        source = spec.checkpoint or spec.source
-        model = f"{model} {source}"
-    return noise_floor.key_of(kind, cpu, workload=workload, model=model)
 
 
 def judge_case(experiment: Experiment, record: Record, outcome: Outcome, *, case: int) -> None:

@@ -1,11 +1,35 @@
-"""What the workers say of the arms that they have loaded: checked, and noted in the record."""
+"""Arms are loaded, and what their workers say of them is checked, and noted in the record."""
 
 from collections.abc import Mapping
 
+from jaxgen.console.progress import Console
 from jaxgen.errors import UserError
+from jaxgen.executor.pool import Pool
 from jaxgen.measure.case import Facts
 from jaxgen.results.record import Record
 from jaxgen.specs.arm import Arm, names_of
+
+
+def load_arms(
+    arms: Mapping[str, Arm], pool: Pool, console: Console, *, at_once: bool
+) -> dict[str, Facts]:
+    """Have the workers load their arms; return what they say of them.
+
+    Args:
+        arms: by name, in the order in which they load.
+        pool: their workers.
+        console: shows the progress.
+        at_once: arms with a process each load at the same time. One after the other takes longer,
+            but is the way to learn how long each of them takes.
+    """
+    if at_once:
+        with console.stage("both", "load"):
+            return pool.load_all()
+    facts = {}
+    for arm in arms:
+        with console.stage(arm, "load") as progress:
+            facts[arm] = pool.load(arm, progress)
+    return facts
 
 
 def check_equal_inputs(facts: Mapping[str, Facts]) -> None:

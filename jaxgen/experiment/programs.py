@@ -1,14 +1,17 @@
 """What the arms' programs are: their size, their memory, and whether both arms run the same one."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
+from jaxgen.console.progress import Console
+from jaxgen.executor.pool import Pool
 from jaxgen.measure import roofline
 from jaxgen.measure.case import Facts
 from jaxgen.results import schema
 from jaxgen.results.record import Record
 from jaxgen.specs.arm import Arm, names_of
-from jaxgen.specs.measure import Isolation
+from jaxgen.specs.measure import Isolation, Measure
 
 _PROGRAM = (
     "stablehlo_sha256",
@@ -22,6 +25,46 @@ _PROGRAM = (
 _PROGRAM_MEMORY = ("program_temp_bytes", "program_alias_bytes")
 _PEAKS = ("device_peak_bytes", "host_peak_rss_bytes")
 _OF_BOTH = "both arms share a process; measure.isolation=separate tells them apart"
+
+
+def examine(
+    arms: Mapping[str, Arm],
+    pool: Pool,
+    console: Console,
+    *,
+    folder: Path,
+    plan: Measure,
+    peaks: Mapping[str, Facts],
+    case: int,
+) -> dict[str, Facts]:
+    """Examine each arm's programs; profile one more call of each where the plan says so.
+
+    Args:
+        arms: by name.
+        pool: their workers.
+        console: shows the progress.
+        folder: of the run, for the programs' text and the profiles.
+        plan: whether these are wanted.
+        peaks: of each arm, the most memory that it needed.
+        case: the number of the case.
+
+    Returns:
+        Of each arm `{peaks, examined, profile}`.
+    """
+    dumps: dict[str, dict[str, Any]] = {}
+    for arm in arms:
+        dumps[arm] = {"dump": str(folder / "hlo" / arm) if plan.dump_hlo else None}
+    with console.stage("both", "look at the programs"):
+        examined = pool.call_all("examine", by_arm=dumps, case=case)
+    facts = {}
+    for arm in arms:
+        profile = None
+        if plan.profile:
+            with console.stage(arm, "profile one more trial"):
+                own_folder = str(folder / "profile" / arm)
+                profile = pool.call(arm, "profile", case=case, folder=own_folder)
+        facts[arm] = {"peaks": peaks[arm], "examined": examined[arm], "profile": profile}
+    return facts
 
 
 def describe_arms(
@@ -102,3 +145,20 @@ def _note_cost(record: Record, name: str, examined: Facts) -> None:
         record.note(
             f"{name}: {disagreement}; its shares of bandwidth and FLOP/s are rough for that"
         )
+
+
+def capture(arms: Mapping[str, Arm], pool: Pool, record: Record, *, case: int, suffix: str) -> None:
+    """Have the workers write the activations of the arms that keep any.
+
+    Args:
+        arms: by name.
+        pool: their workers.
+        record: of the run; the files lie in its folder.
+        case: the number of the case.
+        suffix: of the files' names, where there are several cases.
+    """
+    for arm in arms:
+        path = record.folder / "activations" / f"{arm}{suffix}.safetensors"
+        facts = pool.call(arm, "capture", case=case, path=str(path))
+        if facts is not None:
+            record.arm_section(arm, case=case)["capture"] = facts

@@ -1,5 +1,6 @@
 """The same measurement again and again in one pair of processes, for calibration and self-test."""
 
+import dataclasses
 import itertools
 from collections.abc import Mapping
 from typing import Any
@@ -7,13 +8,49 @@ from typing import Any
 from jaxgen.console.progress import Console
 from jaxgen.errors import UserError
 from jaxgen.executor.pool import Pool
+from jaxgen.experiment.kept_programs import KeptPrograms
 from jaxgen.experiment.session import Session
 from jaxgen.experiment.trials import Trials
+from jaxgen.measure.block_ratios import block_log_ratios
 from jaxgen.results.record import Record
-from jaxgen.results.schema import Comparison
+from jaxgen.results.schema import Comparison, TrialRow
 from jaxgen.specs.arm import Arm
-from jaxgen.specs.experiment import Experiment
 from jaxgen.specs.measure import Measure
+
+_OTHER = {"candidate": "baseline", "baseline": "candidate"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Repetition:
+    """One measurement.
+
+    Attributes:
+        comparison: of the workload's first metric; null where no pair was measured.
+        block_means: the mean log ratio of each block.
+        dirty: what spoilt the measurement.
+    """
+
+    comparison: Comparison | None
+    block_means: list[float]
+    dirty: list[str]
+
+
+class SwappedPool:
+    """A pool whose two equal arms have exchanged their names.
+
+    What is called the candidate is then held by the process that is otherwise the baseline's, so
+    that neither name belongs to the process that started first.
+
+    Args:
+        pool: with both arms.
+    """
+
+    def __init__(self, pool: Pool):
+        self._pool = pool
+
+    def call(self, arm: str, command: str, **arguments: Any) -> Any:
+        """Send a command to the other arm's worker; return its answer."""
+        return self._pool.call(_OTHER[arm], command, **arguments)
 
 
 class Repetitions:
@@ -59,40 +96,50 @@ class Repetitions:
         for arm in self._arms:
             self._call_s[arm] = self._pool.call(arm, "outputs", case=0)["call_s"]
 
-    def measure(self, **fault: Any) -> tuple[Comparison | None, list[str]]:
+    def measure(self, *, swapped: bool = False, **fault: Any) -> Repetition:
         """Make one measurement, with a fault in the candidate if one is given.
 
         Args:
+            swapped: the two processes exchange their names for this measurement.
             **fault: fields of `specs.fault.Fault`.
-
-        Returns:
-            The comparison of the workload's first metric, null where no pair was measured; and
-            what spoilt the measurement.
         """
-        number = next(self._numbers)
+        pool = SwappedPool(self._pool) if swapped else self._pool
         # The same two processes serve equal and slowed arms: their difference is then the fault
-        # alone. Without a fault this takes the last one away.
-        self._pool.call("candidate", "inject_fault", fault=fault)
+        # alone. The process that had a fault last may be the other one now.
+        pool.call("baseline", "inject_fault", fault={})
+        pool.call("candidate", "inject_fault", fault=fault)
         # Samples of its own: pairs of an earlier measurement would narrow the interval of this one.
         samples = self._session.outcome().samples
+        number = next(self._numbers)
+        rows: list[TrialRow] = []
+
+        def keep(row: TrialRow) -> None:
+            rows.append(row)
+            self._record.add_trial({**row, "case": number})
+
         trials = Trials(
             self._arms,
-            self._pool,
+            pool,  # type: ignore[arg-type]  # it has all that trials ask of a pool
             samples,
             plan=self._plan,
             process=self._process,
             first_block=self._blocks,
-            on_trial=lambda row: self._record.add_trial({**row, "case": number}),
+            on_trial=keep,
             on_block=lambda _number, _pairs: None,
         )
         trials.run(call_s=self._call_s)
         # Blocks are counted on: with few of them, an order that began anew would favour one arm.
         self._blocks += trials.blocks
-        return samples.comparison().get(samples.primary), [*trials.dirty, *samples.problems()]
+        metric = samples.primary
+        better = self._session.metrics[metric]["better"]
+        return Repetition(
+            comparison=samples.comparison().get(metric),
+            block_means=block_log_ratios(rows, metric=metric, better=better),
+            dirty=[*trials.dirty, *samples.problems()],
+        )
 
 
 def start_repetitions(
-    experiment: Experiment,
     pool: Pool,
     record: Record,
     console: Console,
@@ -101,11 +148,12 @@ def start_repetitions(
     first: int,
     process: int,
     process_of_run: int,
+    plan: Measure,
+    kept: KeptPrograms,
 ) -> Repetitions:
     """Load and warm the arms of a pool for measurements.
 
     Args:
-        experiment: how each of them is made.
         pool: the workers.
         record: keeps each trial.
         console: shows the progress.
@@ -113,9 +161,10 @@ def start_repetitions(
         first: the number of the first measurement.
         process: the number of the pair of processes, earlier runs that are continued included.
         process_of_run: its number in this run, whose first one fills the facts about the arms.
+        plan: of every measurement.
+        kept: what the first pair of processes compiles, for the further ones.
     """
-    plan = experiment.measure
-    session = Session(arms, pool, record, console, plan=plan, process=process_of_run)
+    session = Session(arms, pool, record, console, plan=plan, process=process_of_run, kept=kept)
     repetitions = Repetitions(arms, pool, session, record, plan=plan, first=first, process=process)
     repetitions.load()
     return repetitions

@@ -28,7 +28,7 @@ class Earlier:
     Attributes:
         same: its measurements of equal arms.
         slowed: as many of the slowed candidate.
-        conditions: its margin, machine and packages.
+        conditions: its margin, start spread, machine and packages.
     """
 
     same: list[schema.Repetition]
@@ -75,7 +75,7 @@ def add(measured: Earlier, record: Record) -> None:
         record: of the new one, with its environment and margin.
 
     Raises:
-        UserError: machine, packages or margin are not the same.
+        UserError: machine, packages, margin or start spread are not the same.
     """
     here = _conditions(record.result)
     differing = []
@@ -126,10 +126,16 @@ def _compared_config(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _conditions(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a self-test's margin, machine and packages; null for what it does not say."""
+    """Return what a self-test's figures depend on; null for what it does not say."""
     environment = result["environment"] or {}
     packages = environment.get("packages") or {}
-    conditions: dict[str, Any] = {"margin": result["selftest"].get("margin")}
+    section = result["selftest"]
+    # Calibrated anew in between, the intervals would be of two kinds.
+    spread = section.get("start_spread") or {}
+    conditions: dict[str, Any] = {
+        "margin": section.get("margin"),
+        "start spread": spread.get("deviation"),
+    }
     for key in _MACHINE:
         conditions[key] = environment.get(key)
     for key in _PACKAGES:

@@ -8,7 +8,9 @@ from typing import Any
 from jaxgen.console.progress import Console
 from jaxgen.errors import UserError
 from jaxgen.executor.pool import Pool
-from jaxgen.experiment import loaded_arms, machine_load, output_check, second_clock
+from jaxgen.experiment import loaded_arms, machine_load, output_check, peaks, programs, second_clock
+from jaxgen.experiment.kept_programs import KeptPrograms
+from jaxgen.experiment.start_noise import note_old_file, spread_for
 from jaxgen.experiment.trials import Trials
 from jaxgen.measure.case import Facts, Outcome, better
 from jaxgen.measure.samples import Samples
@@ -29,12 +31,14 @@ class Session:
         record: of the run.
         console: of the run.
         plan: of the measurement.
-        process: the number of this pair of processes. The first one also fills the record's facts
-            about the arms.
+        process: the number of this pair of processes in the run. The first one also fills the
+            record's facts about the arms.
+        kept: what the first pair compiles, for the further ones.
 
     Attributes:
         cases: the parameters of each case, once the arms are loaded.
         agreement_plan: how the outputs are compared.
+        metrics: {name: {unit, better}} of the workload, once loaded.
         peaks: of each arm, the most memory that its process and its device needed in any case.
     """
 
@@ -47,6 +51,7 @@ class Session:
         *,
         plan: Measure,
         process: int = 0,
+        kept: KeptPrograms = KeptPrograms(),  # noqa: B008 - frozen
     ):
         self._arms = arms
         self._pool = pool
@@ -55,8 +60,9 @@ class Session:
         self._plan = plan
         self.agreement_plan = AgreementPlan()
         self._process = process
+        self._kept = kept
         self._names = names_of(arms)
-        self._metrics: dict[str, dict[str, str]] = {}
+        self.metrics: dict[str, dict[str, Any]] = {}
         self._comparison: dict[str, Comparison] = {}
         self.cases: list[Facts] = []
         self.peaks: dict[str, Facts] = {arm: {} for arm in arms}
@@ -67,32 +73,39 @@ class Session:
         Raises:
             UserError: they do not, or an arm found something that the user can mend.
         """
-        facts = {}
-        for arm in self._arms:
-            with self._console.stage(arm, "load") as progress:
-                facts[arm] = self._pool.load(arm, progress)
+        # How long it takes was measured in the first processes, one after the other.
+        at_once = self._process > 0
+        facts = loaded_arms.load_arms(self._arms, self._pool, self._console, at_once=at_once)
         loaded_arms.check_equal_inputs(facts)
         self.cases = facts["candidate"]["cases"]
-        self._metrics = facts["candidate"]["metrics"]
+        self.metrics = facts["candidate"]["metrics"]
         loaded_arms.note_comparable_metrics(self._record, self._arms)
         if self._process == 0:
             loaded_arms.note_loaded(self._record, self._arms, facts)
 
     def new_outcomes(self) -> list[Outcome]:
         """Return an empty outcome for each case."""
+        note_old_file(self._record, self._plan)
         return [self.outcome() for _ in self.cases]
 
     def outcome(self) -> Outcome:
-        """Return an empty outcome, for one case."""
+        """Return an empty outcome, for one case.
+
+        Raises:
+            UserError: the user's file of start spreads cannot be read.
+        """
         comparable = loaded_arms.comparable_metrics(self._arms)
-        return Outcome(Samples(self._arms, self._metrics, comparable=comparable))
+        environment = self._record.result["environment"]
+        start = spread_for(self._arms["candidate"], environment)
+        return Outcome(Samples(self._arms, self.metrics, comparable=comparable, start=start))
 
     def warm_up(self, case: int) -> None:
         """Compile and warm up, one arm after the other: two at once would share the clock."""
         plan = {"warmup": self._plan.warmup, "warmup_tokens": self._plan.warmup_tokens}
         for arm in self._arms:
+            where = self._kept.where(self._arms[arm], process=self._process)
             with self._console.stage(arm, "compile and warm up"):
-                calls = self._pool.call(arm, "prepare", case=case, **plan)["calls"]
+                calls = self._pool.call(arm, "prepare", case=case, **plan, **where)["calls"]
             self._console.compiled(arm, calls)
             if self._process == 0:
                 self._record.warmed(arm, calls)
@@ -114,7 +127,7 @@ class Session:
             with self._console.stage(arm, "answer the questions"):
                 answers[arm] = self._pool.call(arm, "outputs", case=case)
         # Looked at before the comparison and the probes, which may need more memory.
-        self._keep_peaks("device_peak_bytes")
+        peaks.keep(self.peaks, self._pool, "device_peak_bytes")
         if self._process:
             # Another start must not change what is written: each pair of processes is one.
             outputs = {arm: answer["rows"] for arm, answer in answers.items()}
@@ -157,7 +170,7 @@ class Session:
                 # The judge will not come: what was measured until now is compared here.
                 self._show(outcome, case=case, is_compared=True)
             raise
-        self._keep_peaks("host_peak_rss_bytes")
+        peaks.keep(self.peaks, self._pool, "host_peak_rss_bytes")
         second_clock.note(self._record, trials.clocks, case=case)
         return trials
 
@@ -171,7 +184,12 @@ class Session:
             self._record.note(note)
 
     def probe(self, outcome: Outcome, *, case: int) -> None:
-        """Measure the device's rates, for one arm after the other: two would halve each other's."""
+        """Measure the device's rates, for one arm after the other: two would halve each other's.
+
+        The first processes do: the rates are the machine's, and not those of a start.
+        """
+        if self._process:
+            return
         for arm in self._arms:
             scale = self._pool.call(arm, "scale", case=case)
             earlier = outcome.scale.get(arm)
@@ -185,29 +203,23 @@ class Session:
         if self._process:
             return
         suffix = f"_{case}" if len(self.cases) > 1 else ""
-        for arm in self._arms:
-            path = self._record.folder / "activations" / f"{arm}{suffix}.safetensors"
-            facts = self._pool.call(arm, "capture", case=case, path=str(path))
-            if facts is not None:
-                self._record.arm_section(arm, case=case)["capture"] = facts
+        programs.capture(self._arms, self._pool, self._record, case=case, suffix=suffix)
 
     def examine(self, *, case: int) -> dict[str, Facts]:
-        """Return `{peaks, examined, profile}` of each arm; profile a call if the plan says so."""
-        dumps: dict[str, dict[str, Any]] = {}
-        for arm in self._arms:
-            folder = self._record.folder / "hlo" / arm
-            dumps[arm] = {"dump": str(folder) if self._plan.dump_hlo else None}
-        with self._console.stage("both", "look at the programs"):
-            examined = self._pool.call_all("examine", by_arm=dumps, case=case)
-        facts = {}
-        for arm in self._arms:
-            profile = None
-            if self._plan.profile:
-                trace = str(self._record.folder / "profile" / arm)
-                with self._console.stage(arm, "profile one more trial"):
-                    profile = self._pool.call(arm, "profile", case=case, folder=trace)
-            facts[arm] = {"peaks": self.peaks[arm], "examined": examined[arm], "profile": profile}
-        return facts
+        """Examine each arm's programs; profile one more call of each where the plan says so.
+
+        Returns:
+            Of each arm `{peaks, examined, profile}`.
+        """
+        return programs.examine(
+            self._arms,
+            self._pool,
+            self._console,
+            folder=self._record.folder,
+            plan=self._plan,
+            peaks=self.peaks,
+            case=case,
+        )
 
     def _record_outputs(self, outcome: Outcome, answers: Mapping[str, Facts], *, case: int) -> None:
         """Keep the outputs of the first processes, and compare them."""
@@ -221,16 +233,6 @@ class Session:
             # On disk before the trials: it is known whatever becomes of them.
             self._record.agreed(outcome.agreed, case=case)
             self.probe(outcome, case=case)
-
-    def _keep_peaks(self, name: str) -> None:
-        """Keep the most memory until now: a device's account cannot be begun anew."""
-        latest = self._pool.call_all("peaks")
-        for arm, peaks in self.peaks.items():
-            peaks["device_reason"] = latest[arm]["device_reason"]
-            before, now = peaks.get(name), latest[arm][name]
-            if before is not None and now is not None:
-                now = max(before, now)
-            peaks[name] = before if now is None else now
 
     def _after_trial(self, row: TrialRow) -> None:
         self._record.add_trial(row)

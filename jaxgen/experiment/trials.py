@@ -114,7 +114,7 @@ class Trials:
         for arm, rows in outputs.items():
             key = self._arms[arm].run.workload.output_key
             expected = [row[key] for row in rows]
-            # Each trial has its answers kept: an arm that differs in one trial alone is caught.
+            # All answers are kept: an arm that differs in one trial alone is caught.
             if any(written != expected for written in self._distinct_outputs[arm]):
                 sentences.append(
                     f"{self._names[arm]} wrote other outputs in the trials than when the outputs "
@@ -124,17 +124,14 @@ class Trials:
 
     def _repeats_for(self, call_s: Mapping[str, float]) -> dict[str, int]:
         """Return how often a trial repeats its call, so that the clock can resolve it."""
-        return schedule.repeats(
-            call_s,
-            min_trial_s=self._plan.min_trial_s,
-            max_seconds=self._share.seconds,
-            min_pairs=self._least_blocks * min(2, self._plan.trials),
-        )
+        least = self._plan.min_trial_s
+        min_pairs = self._least_blocks * min(2, self._plan.trials)
+        seconds = self._share.seconds
+        return schedule.repeats(call_s, min_trial_s=least, max_seconds=seconds, min_pairs=min_pairs)
 
     def _pairs_for(self, call_s: Mapping[str, float]) -> int:
         """Return the pairs in a block, fewer where full blocks would take the whole time."""
-        # With 10 s, at least 4 blocks and pairs of 1 s: 2 pairs in a block, not 4, so that 4 blocks
-        # fit.
+        # With 10 s, at least 4 blocks and pairs of 1 s: 2 pairs in a block, so that 4 blocks fit.
         pair_s = sum(self.repeats[arm] * seconds for arm, seconds in call_s.items())
         affordable = int(self._share.seconds / (self._least_blocks * pair_s))
         return max(1, min(self._plan.trials, affordable))
@@ -206,8 +203,7 @@ class Trials:
 
     def _is_void(self, arm: str, compile_events: int) -> bool:
         """Return whether a trial compiled although its arm should be warm."""
-        # A short warm-up is asked for on purpose: its compiles are shown, not hidden by a
-        # repetition.
+        # What a short warm-up compiles is shown, not hidden by a repetition.
         should_be_warm = not self._plan.short_warmup and not self._recompiles(arm)
         return compile_events > 0 and should_be_warm
 

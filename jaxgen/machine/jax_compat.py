@@ -6,10 +6,11 @@ Everything else uses jax's public names, which are equal in all supported versio
 import it. jax is imported inside the functions, so that importing this module starts nothing.
 """
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from jaxgen.errors import UserError
@@ -44,6 +45,41 @@ def distributed_job() -> DistributedJob:
 
     state = distributed.global_state
     return DistributedJob(state.client, state.process_id, state.num_processes)
+
+
+CompiledProgram = tuple[Any, ...]
+"""What jax gives to its persistent compilation cache: key, name, executable, backend and time."""
+
+
+@contextlib.contextmanager
+def noted_programs() -> Iterator[list[CompiledProgram]]:
+    """Yield a list that gets each program which this process compiles inside the block.
+
+    They are noted and not written: noting takes no time worth mentioning, so that compiling takes
+    as long as without it. jax calls the function that is replaced here for every program that its
+    persistent compilation cache might take, whether a folder is set or not.
+    """
+    from jax._src import compilation_cache
+
+    programs: list[CompiledProgram] = []
+
+    def note(*program: Any) -> None:
+        programs.append(program)
+
+    put = compilation_cache.put_executable_and_time
+    compilation_cache.put_executable_and_time = note
+    try:
+        yield programs
+    finally:
+        compilation_cache.put_executable_and_time = put
+
+
+def put_into_cache(programs: Sequence[CompiledProgram]) -> None:
+    """Write noted programs into the persistent compilation cache that jax is set to."""
+    from jax._src import compilation_cache
+
+    for program in programs:
+        compilation_cache.put_executable_and_time(*program)
 
 
 def gpu_paged_attention_of_jax() -> Callable[..., Any]:

@@ -90,7 +90,7 @@ class Point:
     @property
     def margin(self) -> float | None:
         """The smallest difference that counts, as a share."""
-        # The noise floor may differ from case to case.
+        # Each case has its own, or the run has one for all.
         margin = number_at(self.section, "measurement", "margin")
         if margin is None:
             return number_at(self.run.result, "measurement", "margin")

@@ -102,6 +102,15 @@ def _gate_outcome(result: Result) -> str | None:
 def _study_outcome(result: Result) -> str | None:
     """Say what a study found; None for any other run, and for a study that did not come so far."""
     calibration = result.get("calibration")
+    deviation = number_at(calibration, "start_spread", "deviation")
+    if calibration and deviation is not None:
+        percent = f"{100 * deviation:.2f} %"
+        key = calibration.get("key")
+        count = len(calibration.get("comparisons", ()))
+        return as_sentence(
+            f"a start moves the ratio of equal arms by {percent} (one standard deviation, {count} "
+            f"pairs of processes; {key})"
+        )
     floor = number_at(calibration, "floor")
     if calibration and floor is not None:
         percent = f"{100 * floor:.2f} %"
@@ -122,8 +131,12 @@ def _rates_of(selftest: Selftest) -> str:
     slowdown = formatting.percent(selftest.get("slowdown"))
     slowdown_found = formatting.percent(rates.get("slowdown_found"))
     found = [name for name, fault in faults.items() if fault.get("found")]
+    coverage = ""
+    held, of = number_at(selftest, "coverage", "held"), number_at(selftest, "coverage", "of")
+    if held is not None and of is not None:
+        coverage = f"{held:.0f} of {of:.0f} intervals of equal arms hold 1, "
     return (
-        f"equal arms were left alone in {left_alone} of the measurements, "
+        f"equal arms were left alone in {left_alone} of the measurements, {coverage}"
         f"a slowdown of {slowdown} was found in {slowdown_found}, "
         f"and {len(found)} of {len(faults)} faults were found"
     )

@@ -15,6 +15,7 @@ from jaxgen.engine.next_token import next_logprobs
 from jaxgen.models.sharding import device_bytes
 from jaxgen.specs.fault import Fault
 from jaxgen.specs.run import Run
+from jaxgen.worker import program_cache
 from jaxgen.workloads.faults import Faults
 from jaxgen.workloads.protocol import OutputRow, Workload
 
@@ -84,7 +85,13 @@ class LoadedArm:
         }
 
     def prepare(
-        self, case: int, *, warmup: int = 1, warmup_tokens: int | None = None
+        self,
+        case: int,
+        *,
+        warmup: int = 1,
+        warmup_tokens: int | None = None,
+        leave_in: str | None = None,
+        find_in: str | None = None,
     ) -> dict[str, Any]:
         """Make the warm-up calls of a case.
 
@@ -92,13 +99,16 @@ class LoadedArm:
             case: the number of the case.
             warmup: how many calls.
             warmup_tokens: new tokens of each; null takes the trials' own lengths.
+            leave_in: gets the programs, once the calls are timed; null keeps none.
+            find_in: has the programs of an earlier process; null compiles all.
 
         Returns:
             `calls`, one for each warm-up call: `{seconds, trace_s, lower_s, compile_s, events,
             functions, persistent_cache_hits, persistent_cache_misses}`. What is traced inside
             another trace is counted once.
         """
-        calls = [self._warm_up(case, new_tokens=warmup_tokens) for _ in range(warmup)]
+        with program_cache.leaving(leave_in), program_cache.finding(find_in):
+            calls = [self._warm_up(case, new_tokens=warmup_tokens) for _ in range(warmup)]
         return {"calls": calls}
 
     def precompile(self, case: int) -> dict[str, Any]:

@@ -61,7 +61,11 @@ COMMANDS: dict[str, Command[Any]] = {
     "prepare": _of_arm(
         requests.Prepare,
         lambda arm, asked: arm.prepare(
-            asked.case, warmup=asked.warmup, warmup_tokens=asked.warmup_tokens
+            asked.case,
+            warmup=asked.warmup,
+            warmup_tokens=asked.warmup_tokens,
+            leave_in=asked.leave_in,
+            find_in=asked.find_in,
         ),
     ),
     "precompile": _of_arm(requests.OfCase, lambda arm, asked: arm.precompile(asked.case)),

@@ -65,11 +65,15 @@ class Prepare:
         case: the number of the case.
         warmup: how many warm-up calls.
         warmup_tokens: new tokens of such a call; null takes the trials' own lengths.
+        leave_in: a folder for the programs, where another process is to find them; null keeps none.
+        find_in: a folder in which an earlier process has left them; null compiles all.
     """
 
     case: int
     warmup: int
     warmup_tokens: int | None
+    leave_in: str | None = dataclasses.field(default=None, metadata=_OUTPUT)
+    find_in: str | None = dataclasses.field(default=None, metadata=_INPUT)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -146,7 +146,7 @@ MISTAKES = [
     ),
     (["fault.speed=2"], ["fault.speed=2: fault has no key speed", "slowdown, recompile"]),
     (["study=selftest", "study.slowdown=0"], ["study.slowdown=0.0 must be above 0"]),
-    (["study=calibrate", "study.repetitions=0"], ["study.repetitions=0 must be 1 or more"]),
+    (["study=calibrate", "study.processes=1"], ["study.processes=1 cannot show how starts"]),
     (["--foo"], ["there is no flag --foo", "KEY=VALUE, without dashes", "--help"]),
     (["--cfg", "jobs"], ["--cfg: invalid choice: 'jobs'"]),
     (["-m", "--cfg", "job"], ["Only one of --run, --multirun, --cfg"]),

@@ -1,33 +1,31 @@
 """What a study found, on the terminal."""
 
-import re
-
 from support.small_runs import finished_result
 from support.terminal_lines import lines_of, row
 
 
-def test_a_calibration_tells_the_floor_and_what_it_is_worth(tmp_path):
+def test_a_calibration_tells_the_spread_and_what_every_pair_showed(tmp_path):
     calibration = {
-        "floor": 0.0312,
-        "repetitions": 20,
-        "key": "cpu | EPYC | generate | tiny",
-        "kept_in": "noise_floor.json",
-        "false_verdict_rates": {
-            "without_margin": 0.45,
-            "at_default_margin": 0.1,
-            "at_noise_floor": 0.0,
+        "start_spread": {
+            "deviation": 0.0312,
+            "freedom": 1,
+            "mean": 0.0,
+            "first_starter_gain": -0.02,
         },
-        "default_margin": 0.02,
+        "comparisons": [
+            {"block_means": [0.01, 0.03], "standard_error": 0.01, "started_first": "baseline"},
+            {"block_means": [-0.02], "standard_error": None, "started_first": "candidate"},
+        ],
+        "key": "cpu | EPYC | generate | tiny",
+        "kept_in": "start_spread.json",
     }
     text = " ".join(lines_of(finished_result(tmp_path, calibration=calibration)))
-    assert "noise floor of cpu | EPYC | generate | tiny: 3.12 %" in text
-    assert "20 measurements of an arm against itself" in text
-    for words, rate in (
-        ("without any margin", "45 %"),
-        ("at the default of 2 %", "10 %"),
-        ("the noise floor ", "0 %"),
-    ):
-        assert re.search(rf"{re.escape(words)} +{rate}", text)
+    assert "start spread of cpu | EPYC | generate | tiny: 3.12 %" in text
+    assert "2 pairs of processes with equal arms" in text
+    assert "+2.00 % ± 1.00 %, the baseline started first" in text
+    assert "-2.00 %, the candidate started first" in text
+    assert "who started first was faster by -2.00 %" in text
+    assert "kept in start_spread.json" in text
     assert "tokens/s" not in text
 
 
@@ -45,6 +43,13 @@ def test_a_self_test_tells_its_rates_and_every_fault(tmp_path):
         "slowed": [{}] * 40,
         "slowdown": 0.05,
         "margin": 0.02,
+        "coverage": {
+            "held": 38,
+            "of": 40,
+            "rate": 0.95,
+            "ci95": [0.831, 0.994],
+            "cells": {"candidate started first, own names": {"held": 38, "of": 40}},
+        },
         "faults": {
             "clock": {"found": True, "reason": "the timer is wrong"},
             "recompile": {"found": False, "reason": "faster"},
@@ -52,6 +57,9 @@ def test_a_self_test_tells_its_rates_and_every_fault(tmp_path):
     }
     lines = lines_of(finished_result(tmp_path, selftest=selftest))
     assert row(lines, "equal arms left alone")[1:] == ["97.5 % of 40 measurements (margin 2 %)"]
+    held = row(lines, "their intervals hold 1")
+    assert held[1:] == ["38 of 40: 95 %, 95 % interval 83.1 % to 99.4 %"]
+    assert any("38 of 40: candidate started first, own names" in line for line in lines)
     assert row(lines, "5 % slowdown found")[1:] == ["100 % of 40 measurements"]
     assert row(lines, "clock")[1:] == ["found: the timer is wrong"]
     assert row(lines, "recompile")[1:] == ["NOT FOUND: faster"]

@@ -1,18 +1,22 @@
 """How often the verdict is right, on a machine and with a clock that are arithmetic."""
 
 import dataclasses
+import itertools
 import json
 
 import pytest
 
+from jaxgen.config.experiment import load_experiment
 from jaxgen.console.progress import Console
 from jaxgen.errors import ExitCode, UserError
 from jaxgen.experiment import selftest
-from jaxgen.experiment.selftest import FAULTS
+from jaxgen.experiment.execute import execute
+from jaxgen.experiment.selftest_faults import FAULTS
+from jaxgen.measure.start_spread import SHIPPED
 from jaxgen.results.record import Record
 from jaxgen.specs.fault import Fault
 from jaxgen.specs.study import Selftest
-from support.small_runs import trials_of
+from support.small_runs import SMALL, trials_of
 from support.stand_in_machine import Machine, same_experiment
 
 PLAN = {"trials": 2, "blocks": 8, "margin": 0.01}
@@ -61,9 +65,73 @@ def test_equal_arms_are_left_alone_and_a_slowdown_of_5_percent_is_found_95_times
     assert told["rates"]["same_left_alone"] >= 0.95
     assert told["rates"]["slowdown_found"] >= 0.95
     assert (code, result["verdict"]) == (ExitCode.OK, None)
-    assert [first for first, _second in machine.starts] == ["candidate", "baseline"] * 2 + [
-        "candidate"
-    ]
+    firsts = [first for first, _second in machine.starts]
+    assert set(firsts) == {"candidate", "baseline"}
+    assert all(one != other for one, other in itertools.pairwise(firsts))
+    assert all(len(each["block_means"]) == each["blocks"] for each in told["same"])
+    coverage = told["coverage"]
+    assert coverage["of"] == 100
+    assert coverage["held"] >= 92
+    assert coverage["ci95"][0] < coverage["rate"] < coverage["ci95"][1]
+    cells = coverage["cells"].values()
+    assert sorted(cell["of"] for cell in cells) == [20, 20, 30, 30]
+
+
+class Favouring(Machine):
+    """A machine that favours the process that starts first, or one name, by a share."""
+
+    def __init__(self, *, first=0.0, candidate=0.0):
+        super().__init__(seed=11)
+        self.first, self.candidate = first, candidate
+
+    def pool(self, arms, **settings):
+        pool = super().pool(arms, **settings)
+        pool._process[next(iter(arms))] += self.first
+        pool._process["candidate"] += self.candidate
+        return pool
+
+
+@pytest.mark.parametrize("bias", [{"first": 0.03}, {"candidate": 0.03}], ids=str)
+def test_intervals_that_do_not_hold_1_fail_the_self_test(tmp_path, monkeypatch, bias):
+    study = Selftest(repetitions=24, processes=4, slowdown=0.5, faults=False)
+    code, result, _ = self_tested(
+        tmp_path, monkeypatch, study, machine=Favouring(**bias), margin=0.2
+    )
+    coverage = result["selftest"]["coverage"]
+    assert coverage["held"] < 0.7 * coverage["of"]
+    assert code is ExitCode.INVALID
+    assert f"{coverage['held']} of 24 intervals of equal arms hold 1" in result["verdict_reason"]
+    # Nothing else is wrong: the margin is far beyond what the machine does.
+    assert set(result["selftest"]["rates"].values()) == {1.0}
+
+
+def test_names_and_starts_are_exchanged_independently(tmp_path, monkeypatch):
+    study = Selftest(repetitions=8, processes=4, faults=False, slowdown=0.5)
+    _, result, _ = self_tested(tmp_path, monkeypatch, study, machine=Favouring(candidate=0.1))
+    told = result["selftest"]
+    combinations = {(each["started_first"], each["swapped"]) for each in told["same"]}
+    assert len(combinations) == 4
+    assert {cell["of"] for cell in told["coverage"]["cells"].values()} == {2}
+    # The process that is 10 % faster is called the candidate, and then the baseline.
+    for each in told["same"]:
+        assert (each["ratio"] > 1) is not each["swapped"]
+    # The extra work goes with the name: in either process it makes the candidate slower.
+    for same, slowed in zip(told["same"], told["slowed"], strict=True):
+        assert slowed["swapped"] == same["swapped"]
+        assert slowed["ratio"] < same["ratio"] / 1.4
+
+
+def test_one_measurement_a_pair_of_processes_has_all_four_combinations_too(tmp_path, monkeypatch):
+    study = Selftest(repetitions=4, processes=4, faults=False, slowdown=0.5)
+    _, result, _ = self_tested(tmp_path, monkeypatch, study)
+    same = result["selftest"]["same"]
+    assert len({(each["started_first"], each["swapped"]) for each in same}) == 4
+
+
+def test_the_start_spread_of_the_intervals_stands_in_the_result(tmp_path, monkeypatch):
+    study = Selftest(repetitions=1, processes=1, faults=False, slowdown=0.5)
+    _, result, _ = self_tested(tmp_path, monkeypatch, study)
+    assert result["selftest"]["start_spread"] == dataclasses.asdict(SHIPPED)
 
 
 def test_each_fault_is_put_into_the_candidate_alone_and_found_by_its_reason(tmp_path, monkeypatch):
@@ -222,3 +290,31 @@ def test_arms_that_differ_are_refused(tmp_path, monkeypatch):
     record, console = Record(alone.arms, tmp_path), Console(alone, tmp_path)
     with pytest.raises(UserError, match="study=selftest measures an arm against itself"):
         selftest.selftest(alone, record, console, measure_once=_faulty)
+
+
+@pytest.mark.slow
+def test_a_whole_self_test_in_real_processes(tmp_path):
+    overrides = (
+        *SMALL,
+        "study=selftest",
+        "baseline=same",
+        "study.repetitions=2",
+        "study.processes=2",
+        "study.slowdown=2",
+        "study.faults=false",
+        "measure.processes=1",
+        "measure.trials=1",
+        "measure.blocks=8",
+        "measure.margin=0.5",
+    )
+    code = execute(load_experiment(overrides), tmp_path)
+    result = json.loads((tmp_path / "result.json").read_text())
+    told = result["selftest"]
+    assert (len(told["same"]), len(told["slowed"])) == (2, 2)
+    assert {each["started_first"] for each in told["same"]} == {"candidate", "baseline"}
+    # Three times the work is found in any noise; what equal arms do is the machine's matter.
+    for same, slowed in zip(told["same"], told["slowed"], strict=True):
+        assert slowed["ratio"] < same["ratio"] / 1.5
+    failed = result["verdict"] == "invalid"
+    assert code is (ExitCode.INVALID if failed else ExitCode.OK)
+    assert told["coverage"]["of"] == 2

@@ -48,6 +48,20 @@ RUNS = {
         "B is faster. The gate found nothing to compare: no row.",
     ),
     "a calibration": (
+        result(
+            **ALONE,
+            calibration={
+                "start_spread": {"deviation": 0.0042, "freedom": 7},
+                "key": "cpu | tiny",
+                "comparisons": [{}] * 8,
+            },
+        ),
+        (
+            "A start moves the ratio of equal arms by 0.42 % (one standard deviation, 8 pairs of "
+            "processes; cpu | tiny)."
+        ),
+    ),
+    "a calibration of an earlier version": (
         result(**ALONE, calibration={"floor": 0.067, "key": "cpu | tiny", "repetitions": 10}),
         "The noise floor of cpu | tiny is 6.70 %, by 10 measurements.",
     ),

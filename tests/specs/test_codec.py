@@ -50,7 +50,7 @@ ROWS = [
     [
         "model=tiny",
         "study=calibrate",
-        "study.repetitions=3",
+        "study.seconds=3",
         "fault.clock=0.01",
         "workload.token_buckets=[4,8]",
     ],

@@ -19,14 +19,10 @@ def test_every_option_composes_to_its_spec(option, spec):
 @pytest.mark.parametrize(
     ("spec", "fields", "message"),
     [
-        (
-            Calibrate,
-            {"repetitions": 0},
-            "impossible study=calibrate: study.repetitions=0 must be 1 or more",
-        ),
-        (Calibrate, {"processes": 0}, "study.processes=0 must be 1 or more"),
-        (Calibrate, {"max_seconds": -1.0}, "study.max_seconds=-1.0 must be 0 or more"),
-        (Calibrate, {"max_seconds": float("nan")}, "study.max_seconds=nan must be 0 or more"),
+        (Calibrate, {"processes": 1}, "study.processes=1 cannot show how starts differ"),
+        (Calibrate, {"seconds": 0.0}, "study.seconds=0.0 must be a finite number above 0"),
+        (Calibrate, {"seconds": float("nan")}, "study.seconds=nan must be a finite number"),
+        (Calibrate, {"seconds": float("inf")}, "study.seconds=inf must be a finite number"),
         (
             Selftest,
             {"repetitions": 0},

@@ -73,7 +73,6 @@ SLOW_TESTS: dict[str, tuple[str, ...]] = {
     "checkpoints/test_restore.py": ("verified_and_unverified", "rounded_from", "shardings"),
     "console/test_sweep_board.py": ("TestCommand",),
     "config/test_config.py": ("every_option", "every_experiment", "true_ones"),
-    "experiment/test_calibration.py": ("stray_by", "floor_as_their_margin"),
     "experiment/test_selftest.py": ("95_times_in_100",),
     "house/test_documents.py": ("a_run_of_a_document_composes",),
     "house/test_floors.py": ("strictly_downward",),

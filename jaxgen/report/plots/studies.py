@@ -70,7 +70,7 @@ def draw(run: StoredRun, *, name: str) -> Drawing | LeftOut:
     if not series:
         return LeftOut(name, _SUBJECT, "no repetition has an interval")
     margin = number_at(run.result, "selftest", "margin")
-    # A calibration's margin is the floor that it found.
+    # A calibration has no margin; that of an earlier version was the floor that it found.
     margin = margin or number_at(run.result, "calibration", "floor")
     return Drawing(
         name,

@@ -34,18 +34,22 @@ from jaxgen.results.schema.arms import (
 from jaxgen.results.schema.comparison import Comparison, Spread, StartSpreadUsed, Trimmed
 from jaxgen.results.schema.environment import Environment
 from jaxgen.results.schema.run import (
-    Calibration,
     CaseResult,
     Gate,
     GateRow,
-    InjectedFault,
     Judged,
     Measurement,
+    Result,
+    Stability,
+)
+from jaxgen.results.schema.studies import (
+    Calibration,
+    Coverage,
+    InjectedFault,
+    MeasuredSpread,
     RepeatedComparison,
     Repetition,
-    Result,
     Selftest,
-    Stability,
 )
 from jaxgen.results.schema.trials import ClockFacts, TrialLoadFacts, TrialRow
 from jaxgen.results.schema.types import Direction
@@ -61,6 +65,7 @@ __all__ = [
     "ClockFacts",
     "Comparison",
     "Compile",
+    "Coverage",
     "Direction",
     "Divergence",
     "Environment",
@@ -70,6 +75,7 @@ __all__ = [
     "InjectedFault",
     "Judged",
     "MeasuredArm",
+    "MeasuredSpread",
     "Measurement",
     "Memory",
     "Mesh",

@@ -1,12 +1,13 @@
 """result.json from its top: the run, its cases, and what is said of both arms together."""
 
-from typing import Annotated, Any, Literal, NotRequired, Required, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from jaxgen.results.schema.agreement import Agreement
 from jaxgen.results.schema.arms import ArmResult, MeasuredArm
-from jaxgen.results.schema.comparison import Comparison, Spread, StartSpreadUsed, Trimmed
+from jaxgen.results.schema.comparison import Comparison
 from jaxgen.results.schema.environment import Environment
-from jaxgen.results.schema.types import FILLED, Count, Direction, Interval, Plain, Positive
+from jaxgen.results.schema.studies import Calibration, Selftest
+from jaxgen.results.schema.types import FILLED, Count, Direction, Plain
 
 Status = Literal["running", "completed", "failed"]
 
@@ -76,64 +77,6 @@ class Gate(TypedDict):
     reason: str
     rows: list[GateRow]
     notes: list[str]
-
-
-class Repetition(TypedDict, total=False):
-    """One of many measurements of the same arms: its comparison, and its verdict in a self-test."""
-
-    process: Required[Count]
-    verdict: str
-    reason: str
-    ratio: Positive
-    ci95: Interval | None
-    blocks: Count
-    pairs: Count
-    p_value: float | None
-    processes: Count
-    spread: Spread
-    start_spread: StartSpreadUsed | None
-    trimmed: Trimmed | None
-
-
-class RepeatedComparison(Comparison):
-    """One of many comparisons of equal arms, and the pair of processes that it was measured in."""
-
-    process: Count
-
-
-class Calibration(TypedDict):
-    """A/A comparisons and the noise floor that they show; only the comparisons until the end."""
-
-    comparisons: list[RepeatedComparison]
-    floor: NotRequired[Positive]
-    repetitions: NotRequired[Count]
-    false_verdict_rate: NotRequired[float | None]
-    measured_at: NotRequired[str]
-    plan: NotRequired[dict[str, Any]]
-    key: NotRequired[str]
-    kept_in: NotRequired[str]
-    false_verdict_rates: NotRequired[dict[str, float | None]]
-    default_margin: NotRequired[float]
-
-
-class InjectedFault(TypedDict):
-    """One run with a fault that jaxgen must find."""
-
-    verdict: str | None
-    reason: str
-    found: bool
-    result: str
-
-
-class Selftest(TypedDict):
-    """How often jaxgen was right about equal arms, a known slowdown and faults."""
-
-    same: list[Repetition]
-    slowed: list[Repetition]
-    slowdown: float
-    faults: dict[str, InjectedFault]
-    margin: NotRequired[float]
-    rates: NotRequired[dict[str, float]]
 
 
 class Result(Judged):
