@@ -47,7 +47,7 @@ def execute(
         board: of the sweep that this is a point of, where one is shown.
 
     Returns:
-        The exit code. What was measured is on disk whatever it is. In a job, process 0 alone writes.
+        The exit code. What was measured is on disk whatever it is. Of a job, process 0 writes it.
 
     Raises:
         UserError: found by a worker, such as a checkpoint that is missing; the result has it too.
@@ -95,7 +95,7 @@ def _run_and_close(
         record.finish("failed", ExitCode.USER_ERROR)
         raise
     except ArmFailed as failure:
-        # The other arm's figures stand, so this is a result, and not a traceback.
+        # The other arm's figures stand.
         record.result["arms"][failure.arm]["failure"] = cast(Failure, failure.record)
         record.note(f"the {failure.arm} arm failed: {failure.record['message']}")
         record.finish("failed", ExitCode.ARM_FAILED)
@@ -149,7 +149,7 @@ def _measure_in_processes(
     load: machine_load.Load,
     group: WorkerGroup | None,
 ) -> tuple[list[Outcome], machine_load.Load]:
-    """Measure every case in every pair of processes; return the outcomes and the machine's load."""
+    """Measure every case in every pair of processes; return the outcomes and the load."""
     # Each pair of processes is a start of its own, which can move a ratio by itself.
     plan, outcomes = experiment.measure, list[Outcome]()
     with kept_programs(processes=plan.num_processes) as kept:

@@ -17,6 +17,16 @@ SLEEP_S = 0.4
 """Far more than a call of the smallest model takes, on a machine however busy."""
 
 
+# Where a shell has started the tests in the background, SIGINT is ignored in all that they start.
+_MODULE = """
+import runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+del sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+"""`python -m MODULE ...`, with Ctrl-C."""
+
+
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
     """Three commits of jaxgen: as it is, slowed down, and one more."""
@@ -29,13 +39,11 @@ def repository(tmp_path_factory):
 
 def start(repository, module, *words):
     return subprocess.Popen(
-        [sys.executable, "-m", module, *words],
+        [sys.executable, "-c", _MODULE, module, *words],
         cwd=repository,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # A shell that started the tests in the background has it ignored, and so would the child.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from jaxgen.bisect import _parser as bisect_parser
 from jaxgen.config.experiment import load_experiment
 from jaxgen.config.reference import reference
 from jaxgen.config.table import GROUPS
@@ -74,9 +75,15 @@ def test_a_conversion_of_a_document_has_the_flags_that_there_are(command):
     assert convert_parser().parse_args(words_behind(command, "jaxgen.convert"))
 
 
+@pytest.mark.parametrize("command", parsed_by("jaxgen.bisect"))
+def test_a_bisection_of_a_document_has_the_flags_that_there_are(command):
+    options = bisect_parser().parse_args(words_behind(command, "jaxgen.bisect"))
+    assert load_experiment(options.overrides)
+
+
 def test_every_command_of_the_documents_is_of_a_kind_that_is_checked():
     """Another program in a document would be checked by nobody."""
-    programs = ("jaxgen", "jaxgen.report", "jaxgen.convert", *UNPARSED)
+    programs = ("jaxgen", "jaxgen.report", "jaxgen.convert", "jaxgen.bisect", *UNPARSED)
     kinds = [f"python -m {program} " for program in programs]
     kinds += ["python tests/bench/", "uv run pytest", "source .venv/bin/activate"]
     unknown = []
