@@ -21,6 +21,7 @@ NOISY_SHARE = 0.05  # of the processor, by other programs
 LOOK_S = 1.0
 """How long the machine is watched before it is called quiet or busy."""
 
+_SLOWING_GOVERNORS = ("powersave", "ondemand", "conservative", "schedutil")
 _CLAIMS = ("faster", "slower", "equivalent")
 
 
@@ -104,6 +105,19 @@ def note(record: Record, load: Load) -> None:
         )
     if device and (device["foreign_processes"] or device["utilisation"]):
         record.note("other programs use the device: the figures are noisier for it")
+    _note_governor(record)
+
+
+def _note_governor(record: Record) -> None:
+    """Say where the system may run the processor slower than it could."""
+    processor = (record.result["environment"] or {}).get("processor") or {}
+    governor = processor.get("governor")
+    # Google's benchmark library warns of the same: short trials may end before the clock is up.
+    if governor in _SLOWING_GOVERNORS:
+        record.note(
+            f"the system may slow the processor's clock down (governor {governor}): the figures "
+            "are noisier for it; the governor performance keeps it up"
+        )
 
 
 def judge(record: Record, samples: Samples, *, case: int, plan: Measure) -> None:

@@ -11,7 +11,7 @@ import dataclasses
 import statistics
 from collections.abc import Sequence
 
-TOLERANCE = 0.05
+TOLERANCE = 0.1
 """Share of a trial by which its reply may be late: on a busy machine every one is."""
 MOST_APART = 0.02
 """Share of a trial by which the worker's two clocks may differ: nothing is delayed between them."""

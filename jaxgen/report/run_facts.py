@@ -145,6 +145,7 @@ def _environment(environment: Mapping[str, Any]) -> Iterator[Fact]:
     """Yield the facts of one run's environment, always of the same names."""
     yield "device", _device(environment)
     yield "host", _host(environment)
+    yield "processor settings", _processor(environment)
     yield "system", str(environment.get("system") or "")
     yield "packages", _packages(environment)
     yield "XLA flags", str(environment.get("xla_flags") or "none")
@@ -188,6 +189,20 @@ def _host(environment: Mapping[str, Any]) -> str:
     if memory_bytes is not None:
         parts.append(formatting.size(int(memory_bytes)))
     return ", ".join(parts)
+
+
+def _processor(environment: Mapping[str, Any]) -> str:
+    """Write how the processor is set up, as far as it is known."""
+    processor = environment.get("processor") or {}
+    shown = []
+    for key in ("governor", "turbo", "smt", "transparent_huge_pages", "cpu_limit"):
+        value = processor.get(key)
+        if value is not None:
+            name = key.replace("_", " ")
+            shown.append(f"{name} {value}")
+    for name, nbytes in (processor.get("cache_bytes") or {}).items():
+        shown.append(f"{name} {nbytes // 1024} KiB")
+    return ", ".join(shown)
 
 
 def _packages(environment: Mapping[str, Any]) -> str:

@@ -168,6 +168,14 @@ class TestFigures:
         assert set(machine_load.load_of([trial_row("candidate")]).values()) == {None}
 
 
+@pytest.mark.parametrize(("governor", "noted"), [("powersave", True), ("performance", False)])
+def test_a_governor_that_slows_the_clock_down_is_noted(governor, noted, record, monkeypatch):
+    monkeypatch.setattr(machine_load, "NOISY_SHARE", 1.0)
+    record.result["environment"] = {"processor": {"governor": governor}}
+    machine_load.note(record, machine_load.Load(foreign_device=None))
+    assert any(f"governor {governor}" in text for text in record.result["notes"]) == noted
+
+
 def test_the_load_of_a_trial_is_that_since_the_one_before(monkeypatch):
     readings = iter([(10.0, 4.0, 1.0, 0.0), (12.0, 5.0, 1.5, 0.25), (14.0, 7.0, 1.5, None)])
 
