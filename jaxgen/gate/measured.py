@@ -97,7 +97,7 @@ def _ratios_of_case(
         half_width = None
         if interval is not None:
             low, high = interval
-            half_width = math.log(high / low) / 2
+            half_width = (math.log(high) - math.log(low)) / 2
         row = Measured(
             params=dict(params),
             metric=metric,
