@@ -8,10 +8,11 @@ from typing import Any
 
 from jaxgen.results.schema import Comparison, Direction, Result
 
-CPU_KEYS = ("cpu", "cpu_family", "cpu_model", "cpu_stepping")
-"""The processor's name, and its identity behind the name, as far as a result has recorded it."""
+PROCESSOR_KEYS = {"family": "cpu_family", "model": "cpu_model", "stepping": "cpu_stepping"}
+"""What identifies a processor behind its name, which `AMD EPYC` alone does not: the keys of the
+section `processor` of an environment, and what the facts are called. Older results lack them."""
 
-MACHINE_KEYS = ("platform", "device_kind", *CPU_KEYS, "cores", "python")
+MACHINE_KEYS = ("platform", "device_kind", "cpu", *PROCESSOR_KEYS.values(), "cores", "python")
 SETTING_KEYS = ("device_count", "xla_flags")
 ENVIRONMENT_KEYS = (*MACHINE_KEYS, *SETTING_KEYS)
 PACKAGES = ("jax", "jaxlib")
@@ -96,7 +97,7 @@ def _ratios_of_case(
         half_width = None
         if interval is not None:
             low, high = interval
-            half_width = math.log(high / low) / 2
+            half_width = (math.log(high) - math.log(low)) / 2
         row = Measured(
             params=dict(params),
             metric=metric,
@@ -125,6 +126,10 @@ def environment_facts(environment: Mapping[str, Any] | None) -> dict[str, str]:
             value = source.get(name)
             if value is not None:
                 facts[name] = str(value)
+    processor = known.get("processor") or {}
+    for key, name in PROCESSOR_KEYS.items():
+        if processor.get(key) is not None:
+            facts[name] = str(processor[key])
     # Null is recorded where the variable was not set, and that is known: flags in one of two runs
     # alone are a difference.
     if "xla_flags" in known:

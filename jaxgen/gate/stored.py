@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jaxgen.errors import UserError
 from jaxgen.gate import score_csv
-from jaxgen.gate.measured import Measured, environment_facts, rows_of
+from jaxgen.gate.measured import Measured, environment_facts, ratios_of, rows_of
 from jaxgen.results.files import RESULT
 from jaxgen.results.reading import Unreadable, parse_result
 from jaxgen.results.schema import Result, trials
@@ -140,6 +140,7 @@ def _read_result(path: str, text: str) -> Stored:
         # The file is somebody's own to edit: what is damaged in it is an error with a name, not a
         # traceback.
         rows = rows_of(result)
+        ratios_of(result)  # read again when they are compared, after the measurement
         environment = environment_facts(result.get("environment"))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         reason = f"its arms, cases or environment are damaged ({type(error).__name__}: {error})"

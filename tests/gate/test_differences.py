@@ -69,8 +69,6 @@ def test_across_machines_the_difference_is_noted(tmp_path):
     [
         ("cores", 2, 64),
         ("python", "3.11.7", "3.12.1"),
-        ("cpu_family", 25, 26),
-        ("cpu_stepping", 1, 2),
         ("platform", "cpu", "gpu"),
     ],
 )
@@ -81,6 +79,19 @@ def test_each_fact_of_the_machine_forbids_a_comparison(key, then, now, tmp_path)
     found = section(new, old, tmp_path)
     assert found["status"] == "nothing to compare"
     assert f"{key} was {then}, is {now}" in found["reason"]
+
+
+@pytest.mark.parametrize("key", ["family", "model", "stepping"])
+def test_a_processor_of_the_same_name_may_be_another(key, tmp_path):
+    processor = {"family": "25", "model": "1", "stepping": "1", "governor": "performance"}
+    environment = result()["environment"]
+    old = result(environment=environment | {"processor": processor})
+    new = result(environment=environment | {"processor": processor | {key: "26"}})
+    found = section(new, old, tmp_path)
+    assert found["status"] == "nothing to compare"
+    assert f"cpu_{key} was {processor[key]}, is 26" in found["reason"]
+    unknown = section(new, result(), tmp_path)
+    assert unknown["status"] == "passed"
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,11 @@ REFUSED = {
         "damaged",
     ),
     "cases of another shape": ("result.json", result(cases=[1]), "damaged"),
+    "a comparison of another shape": (
+        "result.json",
+        result(comparison={"tokens_per_s": {"ratio": 2.0, "ci95": [0, 1], "blocks": 3}}),
+        "damaged",
+    ),
     "other columns": (
         "scores.csv",
         "batch_size,throughput\n1,2\n",
