@@ -48,8 +48,10 @@ RUNS = {
                 "comparisons": [{}] * 8,
             },
         ),
-        ("A start moves the ratio of equal arms by 0.42 % (one standard deviation, 8 pairs of "
-        "processes; cpu | tiny)."),
+        (
+            "A start moves the ratio of equal arms by 0.42 % (one standard deviation, 8 pairs of "
+            "processes; cpu | tiny)."
+        ),
     ),
     "a calibration of an earlier version": (
         result(**ALONE, calibration={"floor": 0.067, "key": "cpu | tiny", "repetitions": 10}),
