@@ -188,11 +188,12 @@ def _keep_spread(
 
 def _spread_of(comparisons: list[RepeatedComparison]) -> MeasuredSpread:
     """Return the spread of the pairs' means, their mean, and what starting first is worth."""
-    means = [_mean(comparison["block_means"]) for comparison in comparisons]
+    # A pair that counts has blocks, and says who started first.
+    means = [_mean(comparison.get("block_means", [])) for comparison in comparisons]
     deviation, freedom = start_spread.spread_of(means)
     gains: dict[str, list[float]] = {"candidate": [], "baseline": []}
     for comparison, mean in zip(comparisons, means, strict=True):
-        gains[comparison["started_first"]].append(mean)
+        gains[comparison.get("started_first", "")].append(mean)
     first_starter_gain = None
     if all(gains.values()):
         # Equal arms: what the candidate gains by starting first, it loses by starting second.
@@ -207,7 +208,7 @@ def _spread_of(comparisons: list[RepeatedComparison]) -> MeasuredSpread:
 
 def _note_precision(record: Record, comparisons: list[RepeatedComparison]) -> None:
     """Say where the pairs' means are known too little to show how starts differ."""
-    errors = [comparison["standard_error"] for comparison in comparisons]
+    errors = [comparison.get("standard_error") for comparison in comparisons]
     known = [error for error in errors if error is not None]
     worst = max(known, default=None)
     if worst is None or worst > WANTED_ERROR:

@@ -5,6 +5,7 @@ import dataclasses
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from jaxgen.specs.arm import Arm
 from jaxgen.specs.jit import Strategy
@@ -20,7 +21,7 @@ class KeptPrograms:
 
     folder: Path | None = None
 
-    def where(self, arm: Arm, *, process: int) -> dict[str, str]:
+    def where(self, arm: Arm, *, process: int) -> dict[str, Any]:
         """Return what an arm's worker is told when it warms up: arguments of `prepare`.
 
         Args:

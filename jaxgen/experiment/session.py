@@ -103,7 +103,7 @@ class Session:
         """Compile and warm up, one arm after the other: two at once would share the clock."""
         plan = {"warmup": self._plan.warmup, "warmup_tokens": self._plan.warmup_tokens}
         for arm in self._arms:
-            where = self._kept.where(self._arms[arm], process=self._process)
+            where: dict[str, Any] = self._kept.where(self._arms[arm], process=self._process)
             with self._console.stage(arm, "compile and warm up"):
                 calls = self._pool.call(arm, "prepare", case=case, **plan, **where)["calls"]
             self._console.compiled(arm, calls)

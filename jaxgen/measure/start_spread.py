@@ -198,11 +198,9 @@ def _unreadable(path: Path, reason: str) -> str:
 def _is_entry(entry: Any) -> bool:
     if not isinstance(entry, Mapping):
         return False
-    deviation = entry.get("deviation")
-    freedom = entry.get("freedom")
+    deviation: Any = entry.get("deviation")
+    freedom: Any = entry.get("freedom")
     # By their very types: to Python true is an int, and would be a deviation of 100 %.
-    if type(deviation) not in (int, float):
-        return False
-    if type(freedom) is not int:
+    if type(deviation) not in (int, float) or type(freedom) is not int:
         return False
     return 0 <= deviation < math.inf and freedom >= 1

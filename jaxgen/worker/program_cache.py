@@ -14,6 +14,8 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from jaxgen.machine import jax_compat
 
+_FOLDER = "jax_compilation_cache_dir"
+_ENABLED = "jax_enable_compilation_cache"
 _NEVER_S = 1e9
 """No compile takes as long: a cache that keeps only such programs is not written."""
 
@@ -57,8 +59,9 @@ def _is_usable() -> bool:
     """
     if jax.default_backend() != "cpu" or jax.process_count() > 1:
         return False
-    is_free = jax.config.jax_compilation_cache_dir is None
-    return is_free and jax.config.jax_enable_compilation_cache
+    # Read by name: jax makes its settings attributes as it starts, unseen by a type checker.
+    folder = getattr(jax.config, _FOLDER)
+    return folder is None and getattr(jax.config, _ENABLED)
 
 
 @contextlib.contextmanager
@@ -74,7 +77,7 @@ def _cache_in(folder: str) -> Iterator[None]:
     # XLA's own caches, which only a GPU has, would put their paths into the key of every program.
     with (
         _setting("jax_persistent_cache_enable_xla_caches", "none"),
-        _setting("jax_compilation_cache_dir", folder),
+        _setting(_FOLDER, folder),
     ):
         try:
             yield

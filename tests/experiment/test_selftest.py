@@ -12,6 +12,7 @@ from jaxgen.errors import ExitCode, UserError
 from jaxgen.experiment import selftest
 from jaxgen.experiment.execute import execute
 from jaxgen.experiment.selftest_faults import FAULTS
+from jaxgen.experiment.selftest_rates import failures
 from jaxgen.measure.start_spread import SHIPPED
 from jaxgen.results.record import Record
 from jaxgen.specs.fault import Fault
@@ -312,9 +313,12 @@ def test_a_whole_self_test_in_real_processes(tmp_path):
     told = result["selftest"]
     assert (len(told["same"]), len(told["slowed"])) == (2, 2)
     assert {each["started_first"] for each in told["same"]} == {"candidate", "baseline"}
-    # Three times the work is found in any noise; what equal arms do is the machine's matter.
-    for same, slowed in zip(told["same"], told["slowed"], strict=True):
-        assert slowed["ratio"] < same["ratio"] / 1.5
+    assert {each["started_first"] for each in told["slowed"]} == {"candidate", "baseline"}
+    for each in told["same"] + told["slowed"]:
+        assert len(each["block_means"]) == each["blocks"] == each["pairs"]
+        assert each["verdict"] != "invalid"
+    # Whether two measurements find what is there is the machine's matter; that it is told is ours.
     failed = result["verdict"] == "invalid"
+    assert failed is bool(failures(told))
     assert code is (ExitCode.INVALID if failed else ExitCode.OK)
     assert told["coverage"]["of"] == 2

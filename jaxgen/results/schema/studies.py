@@ -30,6 +30,7 @@ class RepeatedComparison(Comparison):
     """One of many comparisons of equal arms, and the pair of processes that it was measured in."""
 
     process: Count
+    # Results of earlier versions have only the above.
     started_first: NotRequired[str]
     # The mean log ratio of each block, and the standard error of their mean.
     block_means: NotRequired[list[float]]
