@@ -67,7 +67,9 @@ class Result:
         if self.metric is None:
             return None
         ends = self.data["comparison"][self.metric]["ci95"]
-        return None if ends is None else (ends[0], ends[1])
+        if ends is None:
+            return None
+        return (ends[0], ends[1])
 
     def metrics(self, arm: str = "candidate") -> dict[str, schema.Metric]:
         """Return the measured values of an arm, by metric: unit, samples, median and so on."""

@@ -82,7 +82,9 @@ def person(rng: random.Random) -> tuple[str, str, str, str, str]:
 def _bind(rng: random.Random) -> dict[str, str]:
     """Draw what every slot of a story stands for."""
     # All of them, used or not: the plot is drawn behind this, by the same generator.
-    slots = {slot: rng.choice(values) for slot, values in _SLOTS.items()}
+    slots = {}
+    for slot, values in _SLOTS.items():
+        slots[slot] = rng.choice(values)
     name, he, him, his, kid = person(rng)
     other, ohe, ohim, ohis, okid = person(rng)
     # Two people of one name could not be told apart.

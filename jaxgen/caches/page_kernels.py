@@ -214,7 +214,9 @@ def choose(spec: Paged, architecture: Architecture, *, dtype: jnp.dtype, platfor
     # What JAX ships is faster wherever it can serve the shapes.
     reason = _obstacles(spec, architecture, dtype=dtype, platform=platform)
     if not reason:
-        return GpuKernel() if platform == "gpu" else TpuKernel(spec.window)
+        if platform == "gpu":
+            return GpuKernel()
+        return TpuKernel(spec.window)
     if spec.kernel is PageKernel.pallas:
         raise UserError(f"cache.kernel=pallas {reason}: cache.kernel=auto takes what works here")
     if platform in _WITH_SHIPPED_KERNEL:

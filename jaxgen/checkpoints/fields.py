@@ -93,7 +93,9 @@ class Fields:
     def _value(self, config: Mapping[str, Any], key: str, default: Any) -> Any:
         """Return a value; a null in the file is as good as none."""
         value = config.get(key)
-        return default if value is None else value
+        if value is None:
+            return default
+        return value
 
     def _report(self, key: str, value: Any, problem: str) -> None:
         if value is None:

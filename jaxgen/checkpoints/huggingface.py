@@ -110,7 +110,9 @@ def local(source: str) -> Path | None:
         path = _ASSETS / source.removeprefix(_PACKAGE)
     else:
         path = Path(source).expanduser()
-    return path.resolve() if path.is_dir() else None
+    if path.is_dir():
+        return path.resolve()
+    return None
 
 
 def _in_package(source: str) -> Folder:

@@ -33,7 +33,9 @@ class Key:
             # GPT-2 has q, k and v, (768, 768) each, in one tensor of (768, 2304).
             *rows, columns = shape
             return (*rows, 3 * columns)
-        return shape[::-1] if self.transposed else shape
+        if self.transposed:
+            return shape[::-1]
+        return shape
 
 
 @dataclasses.dataclass(frozen=True)

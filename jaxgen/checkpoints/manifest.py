@@ -141,7 +141,9 @@ def listed(problems: list[str], *, most: int = 20) -> str:
 
 def _manifest(plain: Mapping[str, Any], folder: Path) -> Manifest:
     try:
-        values = {field.name: plain[field.name] for field in dataclasses.fields(Manifest)}
+        values = {}
+        for field in dataclasses.fields(Manifest):
+            values[field.name] = plain[field.name]
         values["architecture"] = Architecture(**plain["architecture"])
         manifest = Manifest(**values)
         # A hash over the hashes: whoever edits one of them must be noticed.

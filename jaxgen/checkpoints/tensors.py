@@ -80,7 +80,10 @@ def _files(folder: Folder) -> list[Path]:
     outside = [name for name in names if Path(name).name != name]
     if outside:
         raise _wrong_files(folder, names, "stand outside the folder", outside)
-    missing = [path.name for path in paths if not path.exists()]
+    missing = []
+    for path in paths:
+        if not path.exists():
+            missing.append(path.name)
     if missing:
         raise _wrong_files(folder, names, "are missing", missing)
     return paths

@@ -130,7 +130,10 @@ def points_of(folder: Path) -> list[list[str]]:
 
 def typed_sweep_folder(typed: Sequence[str]) -> Path | None:
     """Return the folder that the command line gives to its sweep; null where it gives none."""
-    folders = [override for override in typed if override.startswith("hydra.sweep.dir=")]
+    folders = []
+    for override in typed:
+        if override.startswith("hydra.sweep.dir="):
+            folders.append(override)
     if not folders:
         return None
     # The last one counts, as everywhere in Hydra.

@@ -50,7 +50,9 @@ def _misused(parsed: Override, override: str, *, sweep: bool) -> str | None:
         # Quotes in quotes: the shell takes the outer ones away, Hydra the inner ones.
         one = f"{key}=\"'{value}'\""
         return f"{override} has several values: add -m to run them all, or quote it as one: {one}"
-    return _misused_group(parsed, override) if key in GROUPS else None
+    if key in GROUPS:
+        return _misused_group(parsed, override)
+    return None
 
 
 def _misused_group(parsed: Override, override: str) -> str | None:

@@ -43,7 +43,9 @@ def read_arm(name: str, cfg: DictConfig, *, choices: dict[str, str], typed: Sequ
     except OmegaConfBaseException as error:
         raise user_error(error, typed) from error
     assert isinstance(container, dict)
-    resolved = {str(slot): value for slot, value in container.items()}
+    resolved = {}
+    for slot, value in container.items():
+        resolved[str(slot)] = value
     run = Run(**_read_slots(cfg, resolved, ARM_SLOTS))
     return Arm(name=name, run=run, choices=choices, resolved=resolved)
 

@@ -64,7 +64,9 @@ def _twin_hint(hint: Any) -> Any:
     if not dataclasses.is_dataclass(kind):
         return hint
     twin = _twin(typing.cast(type, kind))
-    return twin if kind is hint else twin | None
+    if kind is hint:
+        return twin
+    return twin | None
 
 
 def _default(spec: type, field: dataclasses.Field) -> Any:

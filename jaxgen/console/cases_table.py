@@ -90,4 +90,6 @@ def _cells_beside(arm: str, figures: MeasuredArm, metric: str) -> list[str]:
 
 def _percentiles_of(arm: str) -> Sequence[str]:
     """Return the percentiles that are shown of an arm; there is no room for both arms'."""
-    return _PERCENTILES if arm == "candidate" else ()
+    if arm == "candidate":
+        return _PERCENTILES
+    return ()

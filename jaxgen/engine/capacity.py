@@ -131,7 +131,10 @@ def _check_tokens(prompts: Sequence[Sequence[int]], architecture: Architecture) 
     for number, prompt in enumerate(prompts):
         if not prompt:
             problems.append(f"prompt {number} is empty")
-        outside = [token for token in prompt if not 0 <= token < vocab_size]
+        outside = []
+        for token in prompt:
+            if not 0 <= token < vocab_size:
+                outside.append(token)
         if outside:
             problems.append(
                 f"prompt {number} has token id {outside[0]}, outside the vocabulary of "

@@ -59,7 +59,10 @@ class Captured:
         """
         if not capture.layers:
             return None
-        missing = [layer for layer in capture.layers if layer >= architecture.num_layers]
+        missing = []
+        for layer in capture.layers:
+            if layer >= architecture.num_layers:
+                missing.append(layer)
         if missing:
             raise UserError(
                 f"workload.capture.layers has {missing}, and the model's layers are 0 to "

@@ -103,7 +103,9 @@ class Continuous:
         """Return the programs as the calls so far have used them, the deepest decode last."""
 
         def depth(use: Use) -> int:
-            return int(use.variant) if use.program == "serve" else 0
+            if use.program == "serve":
+                return int(use.variant)
+            return 0
 
         # The deepest decode last: what is examined is the last program.
         return sorted(self.uses.values(), key=depth)

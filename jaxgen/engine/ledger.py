@@ -140,4 +140,6 @@ class Ledger:
 
 def _bare(name: str) -> str:
     """`jit(step)` and `step` are one function."""
-    return name.removeprefix("jit(").removesuffix(")") if name.startswith("jit(") else name
+    if name.startswith("jit("):
+        return name.removeprefix("jit(").removesuffix(")")
+    return name

@@ -46,7 +46,9 @@ def resolve_cache_spec(
 
 def with_full_pool(spec: CacheSpec) -> CacheSpec:
     """Return the cache with as many pages as full rows need, whatever the run's own pool has."""
-    return dataclasses.replace(spec, num_pages=None) if isinstance(spec, Paged) else spec
+    if isinstance(spec, Paged):
+        return dataclasses.replace(spec, num_pages=None)
+    return spec
 
 
 def empty_cache(

@@ -33,7 +33,9 @@ class Use:
     @property
     def name(self) -> str:
         """Program and variant: good for a file's name."""
-        return f"{self.program}_{self.variant}" if self.variant else self.program
+        if self.variant:
+            return f"{self.program}_{self.variant}"
+        return self.program
 
     @property
     def cache(self) -> Any:

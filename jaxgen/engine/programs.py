@@ -162,7 +162,9 @@ def constrain_to_mesh(blueprint: Blueprint, cache: Cache, state: State) -> tuple
     Without that GSPMD may partition the carry anew inside the loop and put it together at its end.
     """
     layout = blueprint.structure.layout
-    return (cache, state) if layout is None else layout.constrain((cache, state))
+    if layout is None:
+        return (cache, state)
+    return layout.constrain((cache, state))
 
 
 def _captured(

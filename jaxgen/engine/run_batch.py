@@ -60,4 +60,6 @@ def run_batch(
         dtype=blueprint.activations,
         layout=structure.layout,
     )
-    return batch if captured is None else batch.with_captured(captured)
+    if captured is None:
+        return batch
+    return batch.with_captured(captured)

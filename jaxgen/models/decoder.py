@@ -176,10 +176,13 @@ def hidden_from(
     hidden: Float[Array, "B T D"], starts: Int[Array, "B"], count: int
 ) -> Float[Array, "B C D"]:
     """Return `count` states of each row from `starts` on; beyond the end the last repeats."""
+    last = hidden.shape[1] - 1
     offsets = jnp.arange(count, dtype=jnp.int32)
-    positions = starts[:, None] + offsets[None, :]
-    positions = jnp.minimum(positions, hidden.shape[1] - 1)
-    return jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
+    offsets = jnp.expand_dims(offsets, 0)  # 1 C
+    starts = jnp.expand_dims(starts, 1)  # B 1
+    positions = jnp.minimum(starts + offsets, last)  # B C
+    positions = jnp.expand_dims(positions, 2)  # B C 1
+    return jnp.take_along_axis(hidden, positions, axis=1)
 
 
 def last_hidden(hidden: Float[Array, "B T D"], lengths: Int[Array, "B"]) -> Float[Array, "B D"]:

@@ -104,7 +104,9 @@ def _report(options: argparse.Namespace) -> int:
         print(f"{written.plots[0].parent} ({len(written.plots)} plots, each as PNG and SVG)")
     for plot in written.left_out:
         print(f"left out: {plot.subject}: {plot.reason}")
-    return _publish(written) if options.wandb else ExitCode.OK
+    if options.wandb:
+        return _publish(written)
+    return ExitCode.OK
 
 
 def _publish(written: "Written") -> int:
@@ -133,7 +135,9 @@ def _sync(options: argparse.Namespace) -> int:
         print(run)
     # A script that sends must see by the exit code that something is left.
     remain = any(run.state is State.offline for run in sent)
-    return ExitCode.USER_ERROR if remain else ExitCode.OK
+    if remain:
+        return ExitCode.USER_ERROR
+    return ExitCode.OK
 
 
 def _list(options: argparse.Namespace) -> None:

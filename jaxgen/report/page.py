@@ -87,7 +87,9 @@ def page_of(
         plots_of_runs: the plots of each run, by its name.
         left_out: plots that could not be drawn.
     """
-    runs_by_folder = {point.run.folder: point.run for point in points}
+    runs_by_folder = {}
+    for point in points:
+        runs_by_folder[point.run.folder] = point.run
     runs = list(runs_by_folder.values())
     parts = []
     for run in runs:

@@ -153,7 +153,10 @@ def _environment(environment: Mapping[str, Any]) -> Iterator[Fact]:
     yield "code", _code(environment)
     for when in ("before", "after"):
         loads = environment.get(f"load_average_{when}") or []
-        known = [f"{load:.2f}" for load in loads if load is not None]
+        known = []
+        for load in loads:
+            if load is not None:
+                known.append(f"{load:.2f}")
         yield f"load average {when}", ", ".join(known)
     share = number_at(environment, "foreign_cpu_share")
     percent = ""
@@ -238,4 +241,6 @@ def _code(environment: Mapping[str, Any]) -> str:
     commit = value_at(git, "commit")
     if not commit:
         return ""
-    return f"{commit} (dirty)" if value_at(git, "dirty") else str(commit)
+    if value_at(git, "dirty"):
+        return f"{commit} (dirty)"
+    return str(commit)

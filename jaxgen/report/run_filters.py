@@ -120,7 +120,9 @@ def _value_of(run: StoredRun, key: str) -> str | None:
     if not above or not isinstance(section, Mapping):
         return None
     # A key that is null is there, and can be asked for: cache.max_len=null.
-    return as_text(section[name]) if name in section else None
+    if name in section:
+        return as_text(section[name])
+    return None
 
 
 def _values_of_columns(run: StoredRun) -> dict[str, str]:

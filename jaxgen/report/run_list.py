@@ -103,7 +103,10 @@ def _run_folders(root: Path) -> Iterator[Path]:
             below.clear()
         # os.walk goes into what is left in the list, in its order.
         # Hidden folders hold no runs, and may be as large as .git.
-        visible = [name for name in below if not name.startswith(".")]
+        visible = []
+        for name in below:
+            if not name.startswith("."):
+                visible.append(name)
         below[:] = sorted(visible)
 
 

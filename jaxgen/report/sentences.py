@@ -31,7 +31,9 @@ def sentence_of(run: StoredRun) -> str:
     verdict = result.get("verdict")
     if verdict:
         sentence = as_sentence(result.get("verdict_reason") or verdict)
-        return f"{sentence} {gate}" if gate else sentence
+        if gate:
+            return f"{sentence} {gate}"
+        return sentence
     study = _study_outcome(result)
     return study or gate or _candidate_alone(result)
 
@@ -130,7 +132,10 @@ def _rates_of(selftest: Selftest) -> str:
     left_alone = formatting.percent(rates.get("same_left_alone"))
     slowdown = formatting.percent(selftest.get("slowdown"))
     slowdown_found = formatting.percent(rates.get("slowdown_found"))
-    found = [name for name, fault in faults.items() if fault.get("found")]
+    found = []
+    for name, fault in faults.items():
+        if fault.get("found"):
+            found.append(name)
     coverage = ""
     held, of = number_at(selftest, "coverage", "held"), number_at(selftest, "coverage", "of")
     if held is not None and of is not None:

@@ -100,7 +100,10 @@ def _plots_of(points: Sequence[Point], runs: Sequence[StoredRun]) -> _Plots:
         return plots
     # A sweep's runs have their own trials; all else is drawn for all of them together.
     for run in runs:
-        own = [point for point in points if point.run is run]
+        own = []
+        for point in points:
+            if point.run is run:
+                own.append(point)
         plots.of_runs[run.name], left_out = _drawn(choose.of_run(own))
         plots.left_out += left_out if len(runs) == 1 else _of_run(left_out, run)
     return plots

@@ -78,7 +78,10 @@ def collect(paths: Sequence[str | Path]) -> Collection:
     root, home = _root_and_home(given)
     runs, unread = _read_all(given, root)
     # What a user names must be shown; a damaged point of a sweep must not hide all the others.
-    refused = [run for run in unread if run.folder in given]
+    refused = []
+    for run in unread:
+        if run.folder in given:
+            refused.append(run)
     if refused or not runs:
         raise UserError.collected("nothing to report", _listed(refused or unread))
     # Read last: by themselves they are nothing that could be shown.
@@ -192,4 +195,6 @@ def _listed(unread: Sequence[Unread]) -> list[str]:
 
 
 def _name(folder: Path, root: Path) -> str:
-    return folder.name if folder == root else folder.relative_to(root).as_posix()
+    if folder == root:
+        return folder.name
+    return folder.relative_to(root).as_posix()

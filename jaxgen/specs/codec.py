@@ -52,7 +52,9 @@ def spec_from_plain(plain: dict[str, dict[str, Any]]) -> Run:
     """
     if plain.keys() != ARM_SLOTS.keys():
         raise ValueError(f"not a run: its slots are {sorted(plain)}, not {sorted(ARM_SLOTS)}")
-    slots = {slot: slot_from_plain(slot, values, ARM_SLOTS[slot]) for slot, values in plain.items()}
+    slots = {}
+    for slot, values in plain.items():
+        slots[slot] = slot_from_plain(slot, values, ARM_SLOTS[slot])
     return Run(**slots)
 
 
@@ -72,7 +74,10 @@ def slot_from_plain(slot: str, values: dict[str, Any], classes: Sequence[type]) 
     name = values.get(KIND)
     if name not in kinds:
         raise ValueError(f"slot {slot} cannot hold {name!r}; it takes one of {sorted(kinds)}")
-    fields = {key: value for key, value in values.items() if key != KIND}
+    fields = {}
+    for key, value in values.items():
+        if key != KIND:
+            fields[key] = value
     return _read_spec(kinds[name], fields)
 
 
@@ -124,7 +129,10 @@ def without_none(hint: Any) -> Any:
         >>> without_none(int | None)
         <class 'int'>
     """
-    kinds = [kind for kind in typing.get_args(hint) if kind is not types.NoneType]
+    kinds = []
+    for kind in typing.get_args(hint):
+        if kind is not types.NoneType:
+            kinds.append(kind)
     # The two ways to write a union have two classes.
     is_union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
     if is_union and len(kinds) == 1:

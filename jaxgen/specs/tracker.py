@@ -72,7 +72,10 @@ class Wandb:
                 problems.append(
                     f"tracker.{key}={text} must have 1 to {longest} characters, not {len(text)}"
                 )
-        wrong = [letter for letter in _NOT_IN_A_PROJECT if letter in self.project]
+        wrong = []
+        for letter in _NOT_IN_A_PROJECT:
+            if letter in self.project:
+                wrong.append(letter)
         if wrong:
             problems.append(
                 f"tracker.project={self.project} has {' '.join(wrong)} in it; "

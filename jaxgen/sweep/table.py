@@ -195,4 +195,6 @@ def _comparison(row: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else formatting.number(value, digits=4)
+    if value is None:
+        return "-"
+    return formatting.number(value, digits=4)

@@ -36,8 +36,13 @@ class Outcome:
     @property
     def last_line(self) -> str:
         """The last line that it printed, which of a traceback is the exception."""
-        lines = [line.strip() for line in self.output.splitlines() if line.strip()]
-        return lines[-1] if lines else f"exit code {self.code}"
+        lines = []
+        for line in self.output.splitlines():
+            if line.strip():
+                lines.append(line.strip())
+        if lines:
+            return lines[-1]
+        return f"exit code {self.code}"
 
 
 def run_module(

@@ -97,7 +97,9 @@ def sweep_of(folder: Path) -> Path | None:
     for name in (MULTIRUN, SWEEP):
         is_sweep = is_sweep or (sweep / name).exists()
     # The folders of a sweep's jobs are numbers.
-    return sweep if folder.name.isdigit() and is_sweep else None
+    if folder.name.isdigit() and is_sweep:
+        return sweep
+    return None
 
 
 def write(logged: Logged) -> None:

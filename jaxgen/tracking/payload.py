@@ -97,12 +97,16 @@ def without_nulls(value: Any) -> Any:
 
 
 def _judgement(result: Mapping[str, Any]) -> dict[str, Any]:
-    facts: dict[str, Any] = {key: result.get(key) for key in _OUTCOME}
+    facts: dict[str, Any] = {}
+    for key in _OUTCOME:
+        facts[key] = result.get(key)
     agreement = result.get("agreement") or {}
     facts["agreement"] = agreement.get("status")
     # Without a verdict that allows it, no ratio is told anywhere.
     ratios = spoken(result)
-    against_baseline = {metric: _interval(pairs) for metric, pairs in ratios.items()}
+    against_baseline = {}
+    for metric, pairs in ratios.items():
+        against_baseline[metric] = _interval(pairs)
     facts["against_baseline"] = against_baseline
     return facts
 
@@ -132,7 +136,9 @@ def _comparison_rows(section: Mapping[str, Any]) -> list[list[Any]]:
     """Return the rows of a result, or of one case."""
     params = section.get("params", {})
     case = ", ".join(f"{key}={value}" for key, value in params.items())
-    metrics = {name: arm.get("metrics", {}) for name, arm in section["arms"].items()}
+    metrics = {}
+    for name, arm in section["arms"].items():
+        metrics[name] = arm.get("metrics", {})
     candidate = metrics.get("candidate", {})
     baseline = metrics.get("baseline", {})
     ratios = spoken(section)

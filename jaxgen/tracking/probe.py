@@ -29,7 +29,9 @@ def main(url: str, limit_s: float) -> str | None:
         return None
     except urllib.error.URLError as error:
         # wandb has certificates of its own.
-        return None if isinstance(error.reason, ssl.SSLError) else str(error.reason)
+        if isinstance(error.reason, ssl.SSLError):
+            return None
+        return str(error.reason)
     except (OSError, ValueError) as error:
         return str(error)
 

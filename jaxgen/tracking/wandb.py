@@ -70,7 +70,10 @@ def _open_run(order: Order, result: Mapping[str, Any], arm: str) -> Any:
 
     # Settings come and go with wandb's versions; one that it does not know would be an error.
     allowed = type(wandb.Settings()).model_fields
-    settings = {key: value for key, value in _SETTINGS.items() if key in allowed}
+    settings = {}
+    for key, value in _SETTINGS.items():
+        if key in allowed:
+            settings[key] = value
     return wandb.init(
         mode="offline",
         dir=order.folder,
@@ -94,7 +97,9 @@ def _log_history(run: Any, history: list[dict[str, Any]]) -> None:
     # taken for the result beside the medians.
     run.define_metric("trial/*", step_metric="trial/index", summary="none")
     for row in history:
-        entry = {f"trial/{key}": value for key, value in row.items()}
+        entry = {}
+        for key, value in row.items():
+            entry[f"trial/{key}"] = value
         run.log(entry)
 
 

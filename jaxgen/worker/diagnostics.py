@@ -155,4 +155,6 @@ def peaks() -> dict[str, Any]:
 
 def _plain(step: Step | None) -> dict[str, float] | None:
     """Return a step's work as JSON values."""
-    return None if step is None else {"bytes": step.nbytes, "flops": step.flops}
+    if step is None:
+        return None
+    return {"bytes": step.nbytes, "flops": step.flops}

@@ -90,7 +90,9 @@ class Server:
         if self.peer is None or not self.peer.leads:
             return ""
         silent = self.peer.silent()
-        return f" ({self.peer.name_of(silent)} gives no sign any more)" if silent else ""
+        if silent:
+            return f" ({self.peer.name_of(silent)} gives no sign any more)"
+        return ""
 
     def send_nothing(self) -> None:
         """Keep progress to itself from now on: the parent hears of it from process 0."""

@@ -167,7 +167,12 @@ def _grid(pair: Any, side: str) -> Grid:
 def _is_grid(grid: Grid) -> bool:
     """Whether it is a rectangle of digits within the format's limits."""
     widths = {len(row) for row in grid}
-    if not 0 < len(grid) <= LARGEST or len(widths) != 1 or not 0 < min(widths) <= LARGEST:
+    if len(widths) != 1:
+        return False
+    (width,) = widths
+    if not 0 < len(grid) <= LARGEST:
+        return False
+    if not 0 < width <= LARGEST:
         return False
     cells = itertools.chain.from_iterable(grid)
     # By type: JSON's true is an int to `isinstance`.

@@ -67,7 +67,9 @@ def bytes_of(cache: Cache) -> int | None:
     arrays = [leaf for leaf in jax.tree.leaves(cache) if jnp.ndim(leaf) == 4]
     nbytes = sum(np.dtype(leaf.dtype).itemsize * leaf.size for leaf in arrays)
     # Arrays without slots: a cache that grows has no size of its own.
-    return None if arrays and not nbytes else nbytes
+    if arrays and not nbytes:
+        return None
+    return nbytes
 
 
 def token_bytes(
@@ -83,14 +85,18 @@ def token_bytes(
     arch = architecture or engine.blueprint.structure.architecture
     # Scales of quantised numbers are part of a number here, so this need not be whole.
     number_bytes = byte_counts.ElementBytes.of(engine.run.dtype, arch).kv
-    return round(2 * arch.num_layers * arch.num_kv_heads * arch.head_dim * number_bytes)
+    keys = arch.num_layers * arch.num_kv_heads * arch.head_dim
+    numbers = 2 * keys  # and as many values
+    return round(numbers * number_bytes)
 
 
 def chosen_facts(engine: Engine, *, rows: int) -> dict[str, str]:
     """Return what `cache.kernel` or `cache.layout` stands for here, with so many rows."""
     cache = engine.run.cache
     choose = _CHOICES.get(type(cache))
-    return choose(cache, engine, rows) if choose else {}
+    if choose:
+        return choose(cache, engine, rows)
+    return {}
 
 
 def _layout_choice(cache: Fixed, engine: Engine, rows: int) -> dict[str, str]:

@@ -82,7 +82,10 @@ class Scoring:
             self._requests.append(request)
             self._prepared.append(self._scorer.prepare(request, batch_size=items))
         # The cache of the first case; cases differ in items and labels, not in the query.
-        prefixes = [prepared.prefix for prepared in self._prepared if prepared.prefix is not None]
+        prefixes = []
+        for prepared in self._prepared:
+            if prepared.prefix is not None:
+                prefixes.append(prepared.prefix)
         self.kv_cache_bytes = cost.bytes_of(prefixes[0].empty) if prefixes else 0
 
     def inputs(self) -> list[Any]:

@@ -55,7 +55,8 @@ def request_of(
     query, texts = spec.query, spec.items
     if spec.item_tokens:
         # Random items are token ids, so the query must be, too.
-        query = tokens_of(codec, query) if isinstance(query, str) else query
+        if isinstance(query, str):
+            query = tokens_of(codec, query)
         texts = _random_items(
             items or len(texts),
             spec.item_tokens,
@@ -87,9 +88,15 @@ def item_of(engine: Engine, request: ScoreRequest, number: int) -> str | list[in
     spec = score_spec(engine)
     if not spec.item_tokens:
         item = spec.items[number % len(spec.items)]
-        return item if isinstance(item, str) else list(item)
-    row, query = request.rows[number], len(request.query)
-    return list(row[: len(row) - query] if request.item_first else row[query:])
+        if isinstance(item, str):
+            return item
+        return list(item)
+    row = request.rows[number]
+    query_length = len(request.query)
+    if request.item_first:
+        item_length = len(row) - query_length
+        return list(row[:item_length])
+    return list(row[query_length:])
 
 
 def _random_items(count: int, tokens: int, vocab_size: int) -> tuple[TextOrIds, ...]:

@@ -62,13 +62,16 @@ def measured(batches: Sequence[Timed], names: Mapping[str, object]) -> dict[str,
         names: of the metrics, in the order in which they are returned.
     """
     # Totals over totals: a mean of rates would weigh short calls too much.
+    tokens = sum(batch.tokens for batch in batches)
     total_s = sum(batch.latency_s for batch in batches)
+    first_s = sum(batch.ttft_s for batch in batches)
+    decode_s = sum(batch.decode_s for batch in batches)
     steps = sum(batch.steps for batch in batches)
     values = {
-        "tokens_per_s": sum(batch.tokens for batch in batches) / total_s,
+        "tokens_per_s": tokens / total_s,
         "latency_s": total_s / len(batches),
-        "ttft_s": sum(batch.ttft_s for batch in batches) / len(batches),
-        "tpot_s": sum(batch.decode_s for batch in batches) / steps if steps else None,
+        "ttft_s": first_s / len(batches),
+        "tpot_s": decode_s / steps if steps else None,
     }
     return {name: values[name] for name in names}
 
@@ -109,8 +112,13 @@ def output_rows(
 def arc_facts(prompts: Sequence[Prompt], rows: Sequence[OutputRow]) -> dict[str, object]:
     """Return how many ARC tasks were solved, where there were any."""
     # Prompts are tasks of ARC all together or not at all.
-    tasks = [prompt.task for prompt in prompts if prompt.task]
-    return {"grids": arc.tally(rows, num_tasks=tasks[0].num_tasks)} if tasks else {}
+    tasks = []
+    for prompt in prompts:
+        if prompt.task:
+            tasks.append(prompt.task)
+    if tasks:
+        return {"grids": arc.tally(rows, num_tasks=tasks[0].num_tasks)}
+    return {}
 
 
 def limits(prompts: Sequence[Prompt], most: int) -> list[int]:

@@ -151,4 +151,6 @@ def _name_of(
 ) -> str:
     """What an instruction without an operation does: what the root of its fusion does."""
     called = _FUSION.search(line)
-    return root_operations.get(called[1], instruction) if called else instruction
+    if called:
+        return root_operations.get(called[1], instruction)
+    return instruction

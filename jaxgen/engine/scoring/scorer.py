@@ -93,7 +93,9 @@ class Scorer:
             can_reuse=self.prefix_cache and self._can_reuse,
         )
         start = len(request.query)
-        added = {number: row[start:] for number, row in continued.items()}
+        added = {}
+        for number, row in continued.items():
+            added[number] = row[start:]
         make_batches = functools.partial(
             make_row_batches,
             batch_size=batch_size or self.batch_size,
@@ -194,7 +196,9 @@ class Scorer:
         return [by_item[number] for number in range(len(by_item))]
 
     def _program(self, prepared: Prepared) -> Bound:
-        return self._among_labels if prepared.apply_softmax else self._in_vocabulary
+        if prepared.apply_softmax:
+            return self._among_labels
+        return self._in_vocabulary
 
     def _batches(self, prepared: Prepared) -> Iterator[tuple[Cache, RowBatch]]:
         """Each batch of rows with the cache that it reads: the query's, or an empty one."""

@@ -105,7 +105,10 @@ def curves_of(points: Sequence[Point], along: str) -> Curves:
             values.setdefault(x, (median * scale, least * scale))
     curves = _shaded(values_of)
     # A single dot among curves says nothing of how a figure grows.
-    long = [curve for curve in curves if len(curve.x) > 1]
+    long = []
+    for curve in curves:
+        if len(curve.x) > 1:
+            long.append(curve)
     return Curves(long or curves, list(repeated))
 
 
@@ -115,7 +118,9 @@ def positive_setting(point: Point, key: str) -> float | None:
         value = float(point.settings.get(key, ""))
     except ValueError:
         return None
-    return value if math.isfinite(value) and value > 0 else None
+    if math.isfinite(value) and value > 0:
+        return value
+    return None
 
 
 def _shaded(values_of: dict[tuple[str, str], Values]) -> list[Curve]:

@@ -128,7 +128,10 @@ def _title(grid: _Grid, points: Sequence[Point]) -> str:
     settings = " and ".join(grid.settings)
     if grid.is_ratio:
         return f"{settings}: the ratio to the baseline from {low} to {high}"
-    metrics = [point.primary for point in points if point.primary]
+    metrics = []
+    for point in points:
+        if point.primary:
+            metrics.append(point.primary)
     return f"{settings}: the median {metrics[0]} from {low} to {high}"
 
 
@@ -219,7 +222,9 @@ def _row_of(point: Point, across: str) -> str:
 def _value_of(point: Point, *, is_ratio: bool) -> float | None:
     """Return a point's figure; None where there is none, or an unsound one."""
     if is_ratio:
-        return point.ratio["ratio"] if point.ratio else None
+        if point.ratio:
+            return point.ratio["ratio"]
+        return None
     if not measured_soundly(point):
         return None
     return median_of(point.arms["candidate"], point.primary)
@@ -232,4 +237,6 @@ def _text(value: float | None, point: Point | None) -> str:
     if point is None:
         return "no result"
     failed = point.run.result["status"] == "failed"
-    return "failed" if failed else point.verdict or "no verdict"
+    if failed:
+        return "failed"
+    return point.verdict or "no verdict"

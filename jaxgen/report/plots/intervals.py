@@ -53,9 +53,14 @@ def draw(points: Sequence[Point], *, name: str) -> Drawing | LeftOut:
 
 
 def _title(compared: Sequence[Compared]) -> str:
-    decided = [point for point, _ in compared if _is_decided(point)]
+    decided = []
+    for point, _ in compared:
+        if _is_decided(point):
+            decided.append(point)
     title = f"{len(decided)} of {len(compared)} points differ from their baseline"
-    return f"{title} (in colour)" if decided else title
+    if decided:
+        return f"{title} (in colour)"
+    return title
 
 
 def _compared(points: Sequence[Point]) -> list[Compared]:

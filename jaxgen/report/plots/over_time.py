@@ -100,7 +100,10 @@ def _note(run: StoredRun, together: int) -> str | None:
     notes = []
     if together > 1:
         notes.append(f"Each dot is the median of {together} trials in a row.")
-    dirty = [trial for trial in run.trials if is_marked(trial)]
+    dirty = []
+    for trial in run.trials:
+        if is_marked(trial):
+            dirty.append(trial)
     if dirty:
         counts = f"{len(dirty)} of {len(run.trials)} trials"
         notes.append(f"{counts} saw a compile or were void: marked with a cross.")
@@ -201,7 +204,10 @@ def _title(run: StoredRun, points: Sequence[Point]) -> str:
     notable = []
     fewest = len(run.trials)
     for arm in run.result["arms"]:
-        own = [trial for trial in run.trials if trial.arm == arm]
+        own = []
+        for trial in run.trials:
+            if trial.arm == arm:
+                own.append(trial)
         fewest = min(fewest, len(own))
         change = _drift(points[0], arm)
         changes.append(change)

@@ -44,7 +44,10 @@ def draw(points: Sequence[Point], *, name: str) -> Drawing | LeftOut:
         reason = "no numeric setting has two values above 0 that both have figures"
         return LeftOut(name, _SUBJECT, reason)
     alike = _comparable(points, along)
-    dropped = [point.label for point in points if point not in alike]
+    dropped = []
+    for point in points:
+        if point not in alike:
+            dropped.append(point.label)
     found = curves_of(alike, along)
     curves = found.curves
     if not curves:

@@ -108,4 +108,6 @@ def log_ticks(low: float, high: float, steps: tuple[float, ...], powers: range) 
 def shortened(text: str, letters: int = 34) -> str:
     """Cut a label so that it leaves room for the data: one line, and not too much of it."""
     text = " ".join(text.split())
-    return text if len(text) <= letters else text[: letters - 1] + "…"
+    if len(text) <= letters:
+        return text
+    return text[: letters - 1] + "…"
