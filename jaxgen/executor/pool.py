@@ -115,7 +115,7 @@ class Pool:
 
     def load_all(self) -> dict[str, dict]:
         """Have every arm's worker load it, at the same time where each has its own."""
-        runs = {name: {"run": spec_to_plain(arm.run)} for name, arm in self._arms.items()}
+        runs = {name: {"run": plain_run(arm.run)} for name, arm in self._arms.items()}
         return self.call_all("load", by_arm=runs)
 
     def call(self, arm: str, command: str, *, progress: Progress | None = None, **arguments) -> Any:

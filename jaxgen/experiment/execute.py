@@ -126,7 +126,6 @@ def measure_once(
     Raises:
         UserError, ArmFailed: what was measured until then is in the record.
     """
-    plan = experiment.measure
     # First what the gate compares with: an unreadable file must not cost a measurement.
     stored_result = regression.stored_result(experiment.gate)
     # The load of others, while no worker of this run loads the machine itself.
@@ -135,8 +134,8 @@ def measure_once(
     machine_load.note(record, load)
 
     # Startups are measured by themselves, in processes that find nothing compiled.
-    if plan.startup is not None:
-        add_startups(experiment, plan.startup, record, console)
+    if experiment.measure.startup is not None:
+        add_startups(experiment, experiment.measure.startup, record, console)
 
     return _judge(experiment, record, outcomes, stored_result)
 
