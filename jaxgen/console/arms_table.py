@@ -6,7 +6,7 @@ from rich.table import Table
 
 from jaxgen.console.plain_table import plain_table
 from jaxgen.results import formatting, means, roofline_words
-from jaxgen.results.schema import Agreement, ArmResult, Result
+from jaxgen.results.schema import Agreement, AlgorithmTest, ArmResult, Result
 from jaxgen.specs.arm import Arm
 
 Row = list[str]
@@ -110,15 +110,27 @@ def _agreement_rows(agreement: Agreement | None) -> Iterator[Row]:
     distance = agreement.get("max_abs_logprob_diff")
     if distance is not None:
         yield ["log-probs apart", formatting.number(distance, digits=1)]
+    depth = agreement.get("depth_compared")
+    if depth is not None:
+        yield ["depth compared", f"{depth} tokens"]
     scores = agreement.get("scores_compared")
     if scores is not None:
         yield ["outputs", status, f"{scores} scores"]
     distance = agreement.get("max_abs_score_diff")
     if distance is not None:
         yield ["scores apart", formatting.number(distance, digits=1)]
+    yield from _algorithm_rows(agreement.get("algorithm"))
     quality = formatting.quality(agreement.get("quality"))
     for name, text in quality.items():
         yield [name, text]
+
+
+def _algorithm_rows(test: AlgorithmTest | None) -> Iterator[Row]:
+    """Yield how far the arms lie apart beside rounding, where that was in doubt."""
+    if test is None or test["excess"] is None:
+        return
+    excess = formatting.number(test["excess"], digits=2)
+    yield ["times rounding", excess, f"{test['most_excess']:g} allowed"]
 
 
 def _size(key: str) -> Callable[[ArmResult], str]:

@@ -7,6 +7,8 @@ import math
 
 import pytest
 
+from jaxgen.agreement.algorithm import algorithm_test
+from jaxgen.agreement.divergence import Draw
 from jaxgen.agreement.forced import PERCENTILE
 from jaxgen.agreement.tokens import MOST_NAMED, compare_tokens
 from jaxgen.agreement.tolerance import MEASURED_SPREAD, TOLERANCES, tolerance
@@ -204,6 +206,95 @@ class TestDrawn:
             agreement([[1]], [[2]], says(CLOSE, CLOSE), dtypes=alike, greedy=False)["status"]
             == "different"
         )
+
+
+def draw(noise=(0.0, 0.0), *, candidate=("in", "in"), baseline=("in", "in"), temperature=1.0):
+    return Draw(temperature, noise, {"candidate": candidate, "baseline": baseline})
+
+
+class TestDrawnTogether:
+    """Drawn with one seed: the noise is the same in both arms, and known."""
+
+    def status(self, candidate, baseline, of_draw):
+        """Candidate's token and baseline's, by their log-probabilities in each arm."""
+        found = compare_tokens(
+            rows([1]),
+            rows([2]),
+            dtypes=FLOAT32,
+            greedy=False,
+            logprobs=says(candidate, baseline),
+            draws={0: of_draw},
+        )
+        return found["status"], found["reasons"]
+
+    def test_a_near_tie_of_the_perturbed_logits_is_rounding(self):
+        of_draw = draw((0.5, 2.5))
+        assert self.status((-1.0, -3.0), (-1.0, -2.9995), of_draw) == ("rounding", [])
+
+    def test_the_noise_counts_by_the_temperature(self):
+        of_draw = draw((0.5, 2.5), temperature=0.5)
+        assert self.status((-1.0, -2.0), (-1.0, -1.9995), of_draw)[0] == "rounding"
+        assert self.status((-1.0, -3.0), (-1.0, -2.9995), of_draw)[0] == "different"
+
+    def test_an_arm_that_drew_what_trails_is_different(self):
+        status, (reason,) = self.status((-1.0, -3.0), (-1.0, -3.0), draw((0.5, 2.0)))
+        assert status == "different"
+        assert "by 0.5 in the baseline's log-probability and the noise of the draw" in reason
+
+    def test_a_token_at_the_edge_may_be_cut_in_one_arm(self):
+        at_edge = draw((5.0, 0.0), candidate=("edge", "in"), baseline=("edge", "in"))
+        assert self.status((-3.0, -1.0), (-3.0, -1.0), at_edge) == ("rounding", [])
+        assert self.status((-3.0, -1.0), (-3.0, -1.0), draw((5.0, 0.0)))[0] == "different"
+
+    def test_a_token_that_cannot_be_drawn_is_different(self):
+        status, reasons = self.status(CLOSE, CLOSE, draw(candidate=("out", "in")))
+        assert (status, reasons) == (
+            "different",
+            ["prompt 0 parts at token 0, at a token that the candidate cannot draw"],
+        )
+
+
+class TestBudget:
+    """What the dtypes may cost, by the user's word."""
+
+    @pytest.mark.parametrize(("budget", "status"), [(0.3, "identical"), (0.2, "different")])
+    def test_it_takes_the_tolerance_s_place(self, budget, status):
+        found = compare_tokens(
+            rows([1, 2]),
+            rows([1, 2]),
+            dtypes=both("bfloat16", "float32"),
+            greedy=True,
+            logprobs=never,
+            forced=told([[9.0, 9.0]], kl=[[0.2, 0.3]], **ALIKE),
+            kl_budget=budget,
+        )
+        assert (found["status"], found["kl_budget"]) == (status, budget)
+        assert all("agreement.kl=0.2" in reason for reason in found["reasons"])
+
+
+ALIKE = {"next_token_alike": [[1, 1]], "logit_error": [[0.1, 0.1]]}
+
+
+def test_the_depth_is_that_of_the_last_compared_token():
+    found = agreement([[1, 2, 3]], [[1, 2, 3]], forced=told([[0.0, 0.0, None]]))
+    assert found["depth_compared"] == 3  # two of the prompt, and the first new one
+
+
+def test_another_function_is_different_whatever_the_tokens_are():
+    test = algorithm_test([[1.0] * 4], [[1e-6] * 4], spread=1.0, method="arms")
+    found = compare_tokens(
+        rows([1]), rows([1]), dtypes=FLOAT32, greedy=True, logprobs=never, algorithm=test
+    )
+    assert (found["status"], found["algorithm"]) == ("different", test)
+
+
+def test_a_near_tie_is_no_wider_than_the_arms_were_seen_to_differ():
+    logprobs = says((-1.0, -1.3), (-1.0, -1.3))
+    dtypes = both("bfloat16")
+    assert agreement([[1]], [[2]], logprobs, dtypes=dtypes)["status"] == "rounding"
+    forced = told([[0.05]])
+    found = agreement([[1]], [[2]], logprobs, dtypes=dtypes, forced=forced)
+    assert found["status"] == "different"
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
