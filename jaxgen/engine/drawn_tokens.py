@@ -5,6 +5,7 @@ values and some practical applications"). Both arms add the same noise, so that 
 rounding moves one perturbed logit past another, or one token past the edge of the top k or top p.
 """
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.models.sharding import on_host
@@ -25,7 +26,12 @@ def noise_of(tokens: list[int], *, seed: int, row: int, position: int, vocab: in
         position: of the drawn token, prompt included.
         vocab: the size of the vocabulary.
     """
-    noise = gumbel_noise(np.uint32(seed), np.int32(row), np.int32(position), size=vocab)
+    noise = gumbel_noise(
+        jnp.asarray(seed, jnp.uint32),
+        jnp.asarray(row, jnp.int32),
+        jnp.asarray(position, jnp.int32),
+        size=vocab,
+    )
     return [float(number) for number in on_host(noise)[tokens]]
 
 
