@@ -26,7 +26,12 @@ def noise_of(tokens: list[int], *, seed: int, row: int, position: int, vocab: in
         position: of the drawn token, prompt included.
         vocab: the size of the vocabulary.
     """
-    noise = gumbel_noise(jnp.uint32(seed), jnp.int32(row), jnp.int32(position), size=vocab)
+    noise = gumbel_noise(
+        jnp.asarray(seed, jnp.uint32),
+        jnp.asarray(row, jnp.int32),
+        jnp.asarray(position, jnp.int32),
+        size=vocab,
+    )
     return [float(number) for number in on_host(noise)[tokens]]
 
 
