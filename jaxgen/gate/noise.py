@@ -114,7 +114,7 @@ def _variance_between(logs: Sequence[float], variances: Sequence[float]) -> floa
         # estimates from different experiments", Biometrics 10, 1954).
         weights = 1 / np.asarray(variances)
         best = np.average(logs, weights=weights)
-        squares = (logs - best) ** 2
+        squares = (np.asarray(logs) - best) ** 2
         q = np.sum(weights * squares)
         p_value = special.chdtrc(count - 1, q)
         if p_value > _SCATTER_P_VALUE:

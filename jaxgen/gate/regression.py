@@ -14,6 +14,7 @@ the truth is a commit whose code is measured as the baseline itself: then nothin
 import dataclasses
 import math
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from jaxgen.errors import ExitCode
 from jaxgen.gate.choice import Comparable, commit_notes, comparable_runs
@@ -89,7 +90,7 @@ def gate_section(
     }
 
 
-def exit_code(gate: Mapping[str, str]) -> ExitCode:
+def exit_code(gate: Mapping[str, Any]) -> ExitCode:
     """Return what a gate's section means for the run; a run that is invalid itself stays so."""
     return _EXIT_CODES[gate["status"]]
 
