@@ -11,7 +11,6 @@ from typing import Any, cast
 from jaxgen.console.progress import Console
 from jaxgen.errors import ExitCode, UserError
 from jaxgen.executor.pool import Pool, start_order
-from jaxgen.experiment.kept_programs import KeptPrograms, kept_programs
 from jaxgen.experiment.machine_load import NOISY_SHARE
 from jaxgen.experiment.repetitions import Repetition, require_same, start_repetitions
 from jaxgen.experiment.start_noise import conditions_of, spread_for
@@ -56,14 +55,13 @@ def calibrate(experiment: Experiment, record: Record, console: Console) -> ExitC
     if old_file_note is not None:
         record.note(old_file_note)
     before = cpu_load.snapshot()
-    with kept_programs(processes=study.processes) as kept:
-        for process in range(study.processes):
-            comparison = _measure_pair(experiment, record, console, process=process, kept=kept)
-            if comparison is None:
-                continue
-            comparisons.append(comparison)
-            record.save()
-            console.repetition(len(comparisons), study.processes, study="calibrate")
+    for process in range(study.processes):
+        comparison = _measure_pair(experiment, record, console, process=process)
+        if comparison is None:
+            continue
+        comparisons.append(comparison)
+        record.save()
+        console.repetition(len(comparisons), study.processes, study="calibrate")
     _note_cpu_load(record, before)
     if len(comparisons) < 2:
         raise UserError(
@@ -95,13 +93,14 @@ def plan_of(plan: Measure, *, seconds: float) -> Measure:
 
 
 def _measure_pair(
-    experiment: Experiment, record: Record, console: Console, *, process: int, kept: KeptPrograms
+    experiment: Experiment, record: Record, console: Console, *, process: int
 ) -> RepeatedComparison | None:
     """Measure equal arms in one pair of processes; null, and a note, where that was spoilt."""
     study = experiment.study
     assert isinstance(study, Calibrate)
     plan = plan_of(experiment.measure, seconds=study.seconds)
-    # Fresh processes draw anew what a start does to the arms.
+    # Fresh processes draw anew what a start does to the arms, and compile anew: where a program's
+    # code lies in memory is a part of it.
     arms = start_order(experiment.arms, process, seed=plan.seed)
     with Pool(arms, isolation=plan.isolation, log=record.folder / LOG) as pool:
         if process == 0:
@@ -117,7 +116,6 @@ def _measure_pair(
             process=process,
             process_of_run=process,
             plan=plan,
-            kept=kept,
         )
         measured = repetitions.measure()
     return _comparison_of(record, measured, process=process, started_first=next(iter(arms)))

@@ -10,6 +10,10 @@ from typing import Any
 from jaxgen.specs.arm import Arm
 from jaxgen.specs.jit import Strategy
 
+MOST_PROCESSES = 3
+"""With more pairs of processes the spread of their means is the interval; with fewer the start
+spread is, as calibration measures it on pairs that compile for themselves."""
+
 
 @dataclasses.dataclass(frozen=True)
 class KeptPrograms:
@@ -40,10 +44,14 @@ class KeptPrograms:
 def kept_programs(*, processes: int) -> Iterator[KeptPrograms]:
     """Yield a place for programs that belongs to this run and is gone after it.
 
+    The code of a program lies in memory in an order that each compile draws anew. Pairs that load
+    one program share that draw, so that runs whose interval rests on how far their own pairs lie
+    apart compile in each of them.
+
     Args:
         processes: the pairs of processes that the run has; one alone leaves nothing to others.
     """
-    if processes < 2:
+    if processes < 2 or processes > MOST_PROCESSES:
         yield KeptPrograms()
         return
     with tempfile.TemporaryDirectory(prefix="jaxgen-programs-") as folder:

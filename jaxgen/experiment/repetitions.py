@@ -8,7 +8,6 @@ from typing import Any
 from jaxgen.console.progress import Console
 from jaxgen.errors import UserError
 from jaxgen.executor.pool import Pool
-from jaxgen.experiment.kept_programs import KeptPrograms
 from jaxgen.experiment.session import Session
 from jaxgen.experiment.trials import Trials
 from jaxgen.measure.block_ratios import block_log_ratios
@@ -149,7 +148,6 @@ def start_repetitions(
     process: int,
     process_of_run: int,
     plan: Measure,
-    kept: KeptPrograms,
 ) -> Repetitions:
     """Load and warm the arms of a pool for measurements.
 
@@ -162,9 +160,8 @@ def start_repetitions(
         process: the number of the pair of processes, earlier runs that are continued included.
         process_of_run: its number in this run, whose first one fills the facts about the arms.
         plan: of every measurement.
-        kept: what the first pair of processes compiles, for the further ones.
     """
-    session = Session(arms, pool, record, console, plan=plan, process=process_of_run, kept=kept)
+    session = Session(arms, pool, record, console, plan=plan, process=process_of_run)
     repetitions = Repetitions(arms, pool, session, record, plan=plan, first=first, process=process)
     repetitions.load()
     return repetitions

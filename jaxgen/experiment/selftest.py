@@ -9,7 +9,6 @@ from jaxgen.errors import ExitCode
 from jaxgen.executor.pool import Pool, start_order
 from jaxgen.experiment import selftest_continued, selftest_rates
 from jaxgen.experiment.judge import margin_of
-from jaxgen.experiment.kept_programs import KeptPrograms, kept_programs
 from jaxgen.experiment.repetitions import Repetitions, require_same, start_repetitions
 from jaxgen.experiment.selftest_continued import Earlier
 from jaxgen.experiment.selftest_faults import MeasureOnce, measure_faults
@@ -31,13 +30,11 @@ class PairOfProcesses:
         process: its number in this run.
         count: the measurements of each kind that it makes.
         earlier: what a self-test that is continued has measured.
-        kept: what the first pair compiles, for the further ones.
     """
 
     process: int
     count: int
     earlier: Earlier | None
-    kept: KeptPrograms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,13 +80,11 @@ def selftest(
     earlier = selftest_continued.earlier(study, record)
     left = study.repetitions - (len(earlier.same) if earlier else 0)
     processes = min(study.processes, left)
-    with kept_programs(processes=processes) as kept:
-        for process in range(processes):
-            # Dealt out like cards: 100 measurements over 8 processes are 13 in four, 12 in the
-            # others.
-            count = len(range(process, left, processes))
-            start = PairOfProcesses(process, count=count, earlier=earlier, kept=kept)
-            _measure_verdicts(experiment, record, console, start)
+    for process in range(processes):
+        # Dealt out like cards: 100 measurements over 8 processes are 13 in four, 12 in the others.
+        count = len(range(process, left, processes))
+        pair = PairOfProcesses(process, count=count, earlier=earlier)
+        _measure_verdicts(experiment, record, console, pair)
     # Faults come last, as an arm that a fault brings down would end the whole self-test.
     if study.faults:
         measure_faults(experiment, record, console, section, measure_once=measure_once)
@@ -123,7 +118,6 @@ def _measure_verdicts(
             process=number,
             process_of_run=pair.process,
             plan=plan,
-            kept=pair.kept,
         )
         _compile_slowdown(pool, arms, study.slowdown)
         for repetition in range(pair.count):

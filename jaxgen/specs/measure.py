@@ -67,8 +67,8 @@ class Measure:
         dump_hlo: keep each arm's programs as text, as lowered and as compiled.
         max_foreign_load: the largest share of the processor that other programs may use during the
             trials; above it the verdict is `inconclusive`. 1 accepts any.
-        max_wait_s: before the trials, wait so many seconds at most until other programs use no
-            more than that; 0 does not wait.
+        max_wait_s: before the trials, wait so many seconds at most in the whole run until other
+            programs use no more than that; 0 does not wait.
         seed: of the order inside pairs, and of which arm starts first.
     """
 

@@ -30,8 +30,9 @@ def test_each_arm_has_a_folder_of_its_own():
     assert places[0] != places[1]
 
 
-def test_one_pair_alone_leaves_nothing():
-    with kept_programs(processes=1) as kept:
+@pytest.mark.parametrize("processes", [1, 4, 6])
+def test_one_pair_alone_and_pairs_that_must_be_independent_leave_nothing(processes):
+    with kept_programs(processes=processes) as kept:
         assert kept.folder is None
         assert kept.where(arm("candidate"), process=0) == {}
 

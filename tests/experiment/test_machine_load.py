@@ -17,7 +17,9 @@ from support.small_runs import METRICS, trial_row, two_arms
 
 @pytest.fixture
 def record(tmp_path):
-    return Record(two_arms(), tmp_path)
+    record = Record(two_arms(), tmp_path)
+    record.result["environment"] = {}
+    return record
 
 
 @pytest.fixture
@@ -69,6 +71,14 @@ class TestWaiting:
                 "to the end"
             )
         ]
+
+    def test_the_limit_is_that_of_the_whole_run(self, waiting, record):
+        assert waiting([0.6] * 99, max_wait_s=5)[1] == 6.0
+        assert record.result["environment"]["waited_s"] == 5.0
+        # The next case or pair of processes has nothing left to wait, and does not look.
+        assert waiting([0.6] * 99, max_wait_s=5) == ([], 0.0)
+        assert waiting([0.6] * 99, max_wait_s=8)[1] == 4.0
+        assert record.result["environment"]["waited_s"] == 8.0
 
     @pytest.mark.parametrize("plan", [{"max_wait_s": 0}, {"max_foreign_load": 1}], ids=str)
     def test_who_accepts_a_busy_machine_does_not_even_look(self, plan, waiting):

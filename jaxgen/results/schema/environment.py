@@ -45,4 +45,6 @@ class Environment(TypedDict):
     load_average_before: NotRequired[list[float]]
     load_average_after: NotRequired[list[float]]
     foreign_cpu_share: NotRequired[float | None]
+    # How long the run waited for other programs before its trials, in all; absent where it did not.
+    waited_s: NotRequired[float]
     foreign_device_load: NotRequired[dict[str, Any] | None]

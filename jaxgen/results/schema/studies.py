@@ -2,7 +2,7 @@
 
 from typing import Any, NotRequired, Required, TypedDict
 
-from jaxgen.results.schema.comparison import Comparison, Spread
+from jaxgen.results.schema.comparison import Comparison, Spread, StartSpreadUsed, Trimmed
 from jaxgen.results.schema.types import Count, Interval, Positive
 
 
@@ -19,6 +19,8 @@ class Repetition(TypedDict, total=False):
     p_value: float | None
     processes: Count
     spread: Spread
+    start_spread: StartSpreadUsed | None
+    trimmed: Trimmed | None
     # Which arm's process started first, and whether the two had exchanged their names.
     started_first: str
     swapped: bool
