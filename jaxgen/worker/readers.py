@@ -63,10 +63,15 @@ def _weights(arms: Arms, name: str, asked: Reader) -> tuple[Structure, Leaves] |
         return None
     # Where one process holds both arms, the other one's are here already.
     for other in arms.values():
-        is_alike = _same_numbers(other.run, run) and other.run.mesh == own.run.mesh
-        if is_alike and not other.run.fault.nan_weights:
+        same_place = other.run.mesh == own.run.mesh
+        is_broken = other.run.fault.nan_weights
+        if same_place and not is_broken and _same_numbers(other.run, run):
             return other.engine.blueprint.structure, other.engine.leaves
-    loaded = load_weights(run.model, dtype=run.dtype, shardings=shardings_of(own.run.mesh))
+    loaded = load_weights(
+        run.model,
+        dtype=run.dtype,
+        shardings=shardings_of(own.run.mesh),
+    )
     return loaded.structure, loaded.leaves
 
 
