@@ -24,8 +24,8 @@ the norms, moves the logits by 8000."""
 MOST_EXCESS = 10.0
 """How many times their own rounding two right arms may differ by.
 
-Over caches, prompts and seeds right arms stayed below 2.2; the weakest of 21 injected bugs had
-160."""
+Of 200 right pairs of the embedded model none was in doubt at all; the weakest of 21 injected bugs
+had 600 times."""
 
 SHORTEST_WINDOW = 4
 """Tokens at the end of an answer that are looked at by themselves: a bug that begins late, as where
@@ -44,7 +44,9 @@ def is_surely_rounding(differences: Numbers, *, spread: float | None) -> bool:
     """
     if spread is None:
         return False
-    return all(value <= SURE_ULPS * ULP * spread for value in _numbers(differences))
+    most = SURE_ULPS * ULP * spread
+    compared = _numbers(differences)
+    return max(compared, default=0.0) <= most
 
 
 def algorithm_test(
@@ -66,15 +68,19 @@ def algorithm_test(
         spread: of the logits.
         method: what was compared.
     """
-    largest = max(_numbers(differences), default=None)
+    compared = _numbers(differences)
     excess = None
     if noise is not None:
         floor = ULP * (spread or 0.0)
-        excess = _excess(differences, noise, floor=floor)
+        excess = _excess(
+            differences,
+            noise,
+            floor=floor,
+        )
     return {
         "method": method,
-        "positions": len(_numbers(differences)),
-        "largest_difference": largest,
+        "positions": len(compared),
+        "largest_difference": max(compared, default=None),
         "excess": excess,
         "most_excess": MOST_EXCESS,
         "first": _first(differences, noise, excess),
@@ -108,9 +114,12 @@ def _excess(differences: Numbers, noise: Numbers, *, floor: float) -> float | No
     largest = _of_differences(together) / typical
     for pairs in pairs_of_rows:
         for window in _windows(pairs):
+            own = typical
             # A few numbers may have little noise by chance: they are held against all of it.
-            own = _of_noise(window) if len(window) >= SHORTEST_WINDOW else typical
-            largest = max(largest, _of_differences(window) / max(own, floor))
+            if len(window) >= SHORTEST_WINDOW:
+                own = max(_of_noise(window), floor)
+            ratio = _of_differences(window) / own
+            largest = max(largest, ratio)
     return largest
 
 

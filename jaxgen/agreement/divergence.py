@@ -206,8 +206,10 @@ def _drawn_lead(finding: Finding, draw: Draw, arm: str) -> tuple[float, str, str
     """
     assert finding.logprobs is not None, "an arm that had ended has drawn nothing"
     ours, theirs = finding.logprobs[arm]
-    noise_gap = draw.temperature * (draw.noise[0] - draw.noise[1])
-    lead = ours - theirs + noise_gap
+    our_noise, their_noise = draw.noise
+    noise_gap = our_noise - their_noise
+    lead = ours - theirs
+    lead += draw.temperature * noise_gap
     own, other = draw.standing[arm]
     if arm == "baseline":
         return -lead, other, own

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxgen.agreement.algorithm import reasons as algorithm_reasons
+from jaxgen.agreement.score_distances import kl_mean_of
 from jaxgen.results.listing import first_few
 from jaxgen.results.schema import Agreement, AlgorithmTest
 
@@ -27,7 +28,6 @@ activations by up to 47 %. The limits of narrow types are three times, or twice,
 that the numbers cost too much. That the algorithm is right is tested in float32."""
 
 SMALL = 1e-3  # below it a relative difference says nothing
-SMALLEST = 1e-30
 MOST_NAMED = 3
 
 
@@ -64,7 +64,7 @@ def compare_scores(
     apart, shares = _differences(ours, theirs)
     broken = _non_finite(ours, theirs)
     # A share of a tiny probability says nothing: it may be all rounding.
-    kl_mean = None if broken else _kl_mean(candidate, ours, theirs)
+    kl_mean = None if broken else kl_mean_of(candidate, ours, theirs)
     beyond = [] if broken else _too_far(apart, shares, narrowest)
     reasons = broken + _too_costly(kl_mean, kl_budget, beyond) + algorithm_reasons(algorithm)
     agreement: Agreement = {
@@ -100,56 +100,6 @@ def _add_figures(agreement: Agreement, ours: np.ndarray, theirs: np.ndarray) -> 
     if flips:
         agreement["rank_flips"] = flips
         agreement["warnings"] = [_in_words(flips)]
-
-
-def log_differences(
-    candidate: Sequence[Sequence[float | None]], baseline: Sequence[Sequence[float | None]]
-) -> tuple[list[list[float | None]], float]:
-    """Return how far two arms' scores of each item lie apart, and how wide they are.
-
-    Args:
-        candidate, baseline: scores by item and label; null is no number.
-
-    Returns:
-        Of each item, as a row of one number, the root mean square over its labels of the
-        differences of the scores' logarithms, null where any score is no number; and the root mean
-        square of all of the baseline's logarithms, 1 at least.
-    """
-    ours, theirs = _logarithms(candidate), _logarithms(baseline)
-    squares = np.square(ours - theirs).mean(axis=-1)
-    rows: list[list[float | None]] = []
-    for square in squares.tolist():
-        rows.append([square**0.5 if np.isfinite(square) else None])
-    finite = theirs[np.isfinite(theirs)]
-    width = float(np.sqrt(np.square(finite).mean())) if finite.size else 1.0
-    return rows, max(width, 1.0)
-
-
-def _logarithms(scores: Sequence[Sequence[float | None]]) -> np.ndarray:
-    numbers = np.array(scores, dtype=float)
-    # A probability that float32 has no number for is 0 in one arm and 1e-45 in the other.
-    return np.log(np.maximum(numbers, SMALLEST))
-
-
-def _kl_mean(
-    rows: Sequence[Mapping[str, Any]], ours: np.ndarray, theirs: np.ndarray
-) -> float | None:
-    """Return the mean KL divergence of the items' labels, all other tokens taken as one."""
-    if not theirs.size:
-        return None
-    labels = rows[0].get("label_token_ids") or range(theirs.shape[1])
-    # A label that is asked for twice has its probability once.
-    _, once = np.unique(np.array(labels), return_index=True)
-    candidate, baseline = _with_rest(ours[:, once]), _with_rest(theirs[:, once])
-    logarithms = np.log(np.maximum(baseline, SMALLEST)) - np.log(np.maximum(candidate, SMALLEST))
-    divergences = (baseline * logarithms).sum(axis=-1)
-    return float(np.maximum(divergences, 0.0).mean())
-
-
-def _with_rest(scores: np.ndarray) -> np.ndarray:
-    """Add the probability of everything else, which rounding may make negative."""
-    rest = 1.0 - scores.sum(axis=-1, keepdims=True)
-    return np.concatenate([scores, np.maximum(rest, 0.0)], axis=-1)
 
 
 def _too_costly(kl_mean: float | None, budget: float | None, beyond: list[str]) -> list[str]:

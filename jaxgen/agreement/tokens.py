@@ -143,10 +143,15 @@ def _depth_compared(
     if forced is None:
         return None
     depths = []
-    for row, differences in zip(baseline, forced["max_abs_logprob_diff"], strict=False):
+    by_row = forced["max_abs_logprob_diff"]
+    for row, differences in zip(baseline, by_row, strict=False):
         compared = [value for value in differences if value is not None]
-        if compared:
-            depths.append(len(row["prompt_tokens"]) + len(compared) - 1)
+        if not compared:
+            continue
+        prompt = len(row["prompt_tokens"])
+        # The last of them was predicted by all tokens before it.
+        depth = prompt + len(compared) - 1
+        depths.append(depth)
     return max(depths, default=None)
 
 

@@ -57,9 +57,12 @@ def standing(token: int, logprobs: np.ndarray, sampling: Sampling, *, tolerance:
             return OUT
         is_near_edge |= bool(perhaps_above.sum() >= sampling.top_k)
     if sampling.top_p is not None:
-        shares = np.exp(others - np.logaddexp.reduce(scaled))
+        total = np.logaddexp.reduce(scaled)
+        shares = np.exp(others - total)
         # The shares themselves move too, all of them by as much at most.
-        if shares[surely_above].sum() * np.exp(-room) >= sampling.top_p:
+        least_before = shares[surely_above].sum() * np.exp(-room)
+        most_before = shares[perhaps_above].sum() * np.exp(room)
+        if least_before >= sampling.top_p:
             return OUT
-        is_near_edge |= bool(shares[perhaps_above].sum() * np.exp(room) >= sampling.top_p)
+        is_near_edge |= bool(most_before >= sampling.top_p)
     return EDGE if is_near_edge else IN

@@ -134,18 +134,24 @@ class _Divergence:
     def _draw(self, both: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Return the noise of the draw, and whether each arm could draw the tokens at all."""
         at, sampling = self._at, self._engine.generation.sampling
+        vocab = len(both["candidate"])
         noise = drawn_tokens.noise_of(
             at["tokens"],
             seed=self._engine.generation.seed,
             row=at["row"],
             position=self._prompt_length + at["position"],
-            vocab=len(both["candidate"]),
+            vocab=vocab,
         )
         standing: dict[str, list[str]] = {}
         for arm, logprobs in both.items():
             standing[arm] = []
             for token in at["tokens"]:
-                word = drawn_tokens.standing(token, logprobs, sampling, tolerance=at["tolerance"])
+                word = drawn_tokens.standing(
+                    token,
+                    logprobs,
+                    sampling,
+                    tolerance=at["tolerance"],
+                )
                 standing[arm].append(word)
         return {"noise": noise, "standing": standing}
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from jaxgen.caches.protocol import Cache
 from jaxgen.engine import forced_programs
 from jaxgen.engine.batch import Batch
 from jaxgen.engine.engine import Engine
@@ -62,27 +63,59 @@ def with_last_steps(
     firsts = [max(len(tokens) - LAST_STEPS, 1) for tokens in outputs]
     begun = [tokens[:first] for tokens, first in zip(outputs, firsts, strict=True)]
     yield from one_pass(engine, batch, begun)
-    most = engine.generation.max_new_tokens
-    before, fed = padded([tokens[:-1] for tokens in begun], rows=batch.rows, width=most)
-    lengths = on_host(batch.state.lengths)
-    sequences = _sequences(batch, before, lengths, width=longest)[:, : longest - 1].copy()
-    cache, _ = forced_programs.run_prefix(
-        engine.blueprint, engine.leaves, engine.empty_cache(batch), sequences, lengths + fed
-    )
+    cache = _cache_of(engine, batch, [tokens[:-1] for tokens in begun], longest=longest)
     for step in range(LAST_STEPS):
-        # The token before the predicted one; a row that has no more to predict feeds none.
         positions = [first + step for first in firsts]
-        left = [
-            tokens[at - 1 : at] if at < len(tokens) else []
-            for tokens, at in zip(outputs, positions, strict=True)
-        ]
-        tokens, counts = padded(left, rows=batch.rows, width=1)
+        tokens, counts = _tokens_before(outputs, positions, rows=batch.rows)
         cache, logprobs = forced_programs.run_step(
-            engine.blueprint, engine.leaves, cache, tokens, counts
+            engine.blueprint,
+            engine.leaves,
+            cache,
+            tokens,
+            counts,
         )
-        for row, predicted in enumerate(on_host(logprobs)[: len(left)]):
+        predicted = on_host(logprobs)
+        for row, position in enumerate(positions):
             if counts[row]:
-                yield Piece(row, positions[row], predicted[None])
+                yield Piece(row, position, predicted[row : row + 1])
+
+
+def _cache_of(
+    engine: Engine,
+    batch: Batch,
+    outputs: Sequence[Sequence[int]],
+    *,
+    longest: int,
+) -> Cache:
+    """Return the cache that holds prompts and outputs; its width depends on neither."""
+    most = engine.generation.max_new_tokens
+    tokens, counts = padded(outputs, rows=batch.rows, width=most)
+    lengths = on_host(batch.state.lengths)
+    sequences = _sequences(batch, tokens, lengths, width=longest)
+    width = longest - 1
+    cache, _ = forced_programs.run_prefix(
+        engine.blueprint,
+        engine.leaves,
+        engine.empty_cache(batch),
+        sequences[:, :width].copy(),
+        lengths + counts,
+    )
+    return cache
+
+
+def _tokens_before(
+    outputs: Sequence[Sequence[int]],
+    positions: Sequence[int],
+    *,
+    rows: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return each row's token before a position, and 1 where that position has one to predict."""
+    left = []
+    for tokens, position in zip(outputs, positions, strict=True):
+        # A row that has no more to predict feeds none.
+        has_next = position < len(tokens)
+        left.append(tokens[position - 1 : position] if has_next else [])
+    return padded(left, rows=rows, width=1)
 
 
 def _sequences(

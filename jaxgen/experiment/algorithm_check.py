@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from jaxgen.agreement.algorithm import Numbers, algorithm_test, is_surely_rounding
-from jaxgen.agreement.scores import log_differences
+from jaxgen.agreement.score_distances import log_differences
 from jaxgen.executor.pool import Pool
 from jaxgen.results.schema import AlgorithmTest
 from jaxgen.specs.agreement import AgreementPlan

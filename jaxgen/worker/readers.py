@@ -13,7 +13,7 @@ from jaxgen.engine.engine import Engine
 from jaxgen.engine.reordered import reordered
 from jaxgen.engine.shadow import shadow_of
 from jaxgen.models.sharding import shardings_of
-from jaxgen.models.structure import Leaves, Structure
+from jaxgen.models.structure import Leaves, Structure, structure_of
 from jaxgen.specs.codec import spec_from_plain
 from jaxgen.specs.run import Run
 from jaxgen.worker.arm import LoadedArm
@@ -63,11 +63,21 @@ def _weights(arms: Arms, name: str, asked: Reader) -> tuple[Structure, Leaves] |
         return None
     # Where one process holds both arms, the other one's are here already.
     for other in arms.values():
-        is_alike = _same_numbers(other.run, run) and other.run.mesh == own.run.mesh
-        if is_alike and not other.run.fault.nan_weights:
-            return other.engine.blueprint.structure, other.engine.leaves
-    loaded = load_weights(run.model, dtype=run.dtype, shardings=shardings_of(own.run.mesh))
-    return loaded.structure, loaded.leaves
+        same_place = other.run.mesh == own.run.mesh
+        is_broken = other.run.fault.nan_weights
+        if same_place and not is_broken and _same_numbers(other.run, run):
+            return _structure(own, other.engine.blueprint.structure), other.engine.leaves
+    loaded = load_weights(
+        run.model,
+        dtype=run.dtype,
+        shardings=shardings_of(own.run.mesh),
+    )
+    return _structure(own, loaded.structure), loaded.leaves
+
+
+def _structure(own: LoadedArm, of_weights: Structure) -> Structure:
+    """Return what the weights belong to in the arm's own architecture: not in the other's."""
+    return structure_of(own.engine.blueprint.structure.architecture, of_weights.int8)
 
 
 def _same_numbers(one: Run, other: Run) -> bool:

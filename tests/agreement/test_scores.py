@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from jaxgen.agreement.scores import compare_scores, log_differences
+from jaxgen.agreement.score_distances import log_differences
+from jaxgen.agreement.scores import compare_scores
 
 WIDE, NARROW = (
     {"candidate": ["float32"], "baseline": ["float32"]},

@@ -47,6 +47,7 @@ def bug_table(cache: str) -> int:
             )
         )
         found[dtype] = _statistics(loaded, cache=cache)
+        print(f"{cache} in {dtype} is done", file=sys.stderr, flush=True)
         loaded.close()
     missed = 0
     for name in found["float32"]:
