@@ -37,8 +37,8 @@ def test_equal_scores_are_identical():
     [
         ([[0.500001, 0.2], [0.3, 0.4]], WIDE, "rounding"),
         ([[0.501, 0.2], [0.3, 0.4]], WIDE, "different"),
-        ([[0.54, 0.2], [0.3, 0.4]], NARROW, "rounding"),
-        ([[0.56, 0.2], [0.3, 0.4]], NARROW, "different"),
+        ([[0.515, 0.2], [0.3, 0.4]], NARROW, "rounding"),
+        ([[0.53, 0.2], [0.3, 0.4]], NARROW, "different"),
     ],
 )
 def test_the_narrowest_dtype_says_how_far_apart_they_may_lie(candidate, dtypes, status):
@@ -49,7 +49,7 @@ def test_the_narrowest_dtype_says_how_far_apart_they_may_lie(candidate, dtypes, 
 
 def test_a_small_score_may_not_be_wrong_by_a_large_share_of_itself():
     told = agreed([[0.006, 0.0004]], [[0.010, 0.0002]], dtypes=NARROW)
-    assert told["reasons"] == ["a score differs by 40.0%, where 25.0% is allowed for bfloat16"]
+    assert told["reasons"] == ["a score differs by 40.0%, where 20.0% is allowed for bfloat16"]
     assert told["max_rel_score_diff"] == pytest.approx(0.4)  # below 0.001 no share is taken
 
 
