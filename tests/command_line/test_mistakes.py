@@ -106,7 +106,7 @@ MISTAKES = [
     ),
     (
         ["baseline.overrides=['gate=off']"],
-        ["measure, baseline, gate, tracker, study, sweep, console are the same for both arms"],
+        ["measure, baseline, agreement, gate, tracker, study, sweep, console are the same"],
     ),
     (["baseline.overrides=['+model.x=3']"], ["+model.x=3", "only key=value and group=option"]),
     (["baseline.overrides=['~cache']"], ["~cache", "only key=value and group=option"]),

@@ -17,7 +17,7 @@ from jaxgen.experiment.start_noise import spread_for
 from jaxgen.measure import start_spread
 from jaxgen.measure.start_spread import SHIPPED
 from jaxgen.results.record import Record
-from jaxgen.specs.study import Calibrate
+from jaxgen.specs.study import Calibrate, Single
 from support.small_runs import SMALL, read_result, trials_of
 from support.stand_in_machine import Machine, same_experiment
 

@@ -39,6 +39,18 @@ NEWER = {
     "comparison.*.start_spread",
     "comparison.*.trimmed",
     "measurement.repeats",
+    "measurement.environment_padding_bytes",
+    "agreement.algorithm",
+    "agreement.depth_compared",
+    "agreement.kl_budget",
+    "arms.*.clock",
+    "arms.*.load",
+    "arms.*.roofline.bytes_s",
+    "arms.*.roofline.flops_s",
+    "arms.*.roofline.reads_from",
+    "arms.*.roofline.step_s",
+    "environment.processor",
+    "environment.waited_s",
 }
 """Keys that were added to this version of the schema after the tracked run."""
 

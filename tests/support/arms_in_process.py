@@ -1,7 +1,6 @@
 """Two arms in this process, asked as the parent asks its workers, without any process."""
 
 import json
-import time
 from collections.abc import Sequence
 
 from jaxgen.config.experiment import load_experiment
@@ -24,7 +23,7 @@ class ArmsInProcess:
     def __init__(self, arms: dict[str, Arm]):
         self.arms = arms
         self.environments = {name: {"platform": "cpu"} for name in arms}
-        self._server = Server(lambda _message: None, started=time.perf_counter())
+        self._server = Server(lambda _message: None, import_s=0.0)
         self.commands: list[str] = []
         for name, arm in arms.items():
             self._server.load(name, spec_to_plain(arm.run))

@@ -182,7 +182,7 @@ class TestDiagnostics:
         assert written["positions_compared"] == compared["positions_compared"] == 2
 
     def test_the_scale_is_of_the_steps_that_the_answers_took(self, load, monkeypatch):
-        monkeypatch.setattr(diagnostics.probes, "probe", lambda *_, **__: None)
+        monkeypatch.setattr(diagnostics.probes, "probe", lambda *_, **__: {})
         arm = load(cache=NoCache())
         planned = diagnostics.scale(arm, 0)["steps"]["tpot_s"]
         arm.outputs(0)
