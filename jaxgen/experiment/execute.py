@@ -15,7 +15,7 @@ from jaxgen.console.progress import Console
 from jaxgen.console.sweep_board import Board
 from jaxgen.errors import ExitCode, UserError
 from jaxgen.executor import job
-from jaxgen.executor.pool import ArmFailed, Pool, start_order
+from jaxgen.executor.pool import ArmFailed, start_order
 from jaxgen.executor.worker_group import WorkerGroup
 from jaxgen.experiment import calibration, gating, judge, machine_load, mirrors, programs, selftest
 from jaxgen.experiment.kept_programs import kept_programs
@@ -38,13 +38,13 @@ Study = Callable[[Experiment, Record, Console], ExitCode]
 def execute(
     experiment: Experiment, folder: Path, *, pages: bool = True, board: Board | None = None
 ) -> ExitCode:
-    """Measure the arms and write everything into `folder`.
+    """Measure the arms and write everything into a folder.
 
     Args:
         experiment: the arms, and how they are measured.
-        folder: the run folder, made by Hydra.
+        folder: of the run, made by Hydra.
         pages: write report.md, report.html and plots/ too, if the run was not interrupted.
-        board: of the sweep that this is a point of, where one is shown.
+        board: of the sweep that this is a point of.
 
     Returns:
         The exit code. What was measured is on disk whatever it is. Of a job, process 0 writes it.
@@ -63,7 +63,7 @@ def _execute_recorded(
     study: Study, experiment: Experiment, folder: Path, *, pages: bool, board: Board | None
 ) -> ExitCode:
     """Open the record, run the study, close the record, report and track."""
-    # 1. The record. Its first result.json says `running`: what a killed run leaves is known by it.
+    # 1. The record. Its first result.json says `running`, by which a killed run is known.
     record = Record(experiment.arms, folder)
     record.start()
     console = Console(experiment, folder, board=board)
@@ -157,7 +157,9 @@ def _measure_in_processes(
             with padded_pool(arms, record, plan, process=pair, group=group) as pool:
                 session = Session(arms, pool, record, console, plan=plan, process=pair, kept=kept)
                 if pair == 0:
-                    _begin_first(experiment, session, record, pool)
+                    # The first workers alone compare the outputs.
+                    session.agreement_plan = experiment.agreement
+                    record.environment(pool.environments, isolation=pool.isolation)
                 session.load()
                 outcomes = outcomes or session.new_outcomes()
                 load = load.with_cpu()
@@ -166,13 +168,10 @@ def _measure_in_processes(
                     # After the trials, as looking at programs may compile, and takes memory.
                     facts = session.examine(case=0)
                     programs.describe_arms(arms, record, facts, isolation=pool.isolation)
+            # The interval knows of starts: a clear answer needs no other one.
+            if plan.may_end_early and all(outcome.is_settled for outcome in outcomes):
+                break
     return outcomes, load
-
-
-def _begin_first(experiment: Experiment, session: Session, record: Record, pool: Pool) -> None:
-    """Note where the first workers run; they alone compare the outputs."""
-    session.agreement_plan = experiment.agreement
-    record.environment(pool.environments, isolation=pool.isolation)
 
 
 def _measure_cases(

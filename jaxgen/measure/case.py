@@ -6,6 +6,7 @@ from typing import Any
 
 from jaxgen.measure import probed_rates, roofline
 from jaxgen.measure.samples import Samples
+from jaxgen.measure.stopping import SETTLED
 from jaxgen.results import roofline_words
 from jaxgen.results.schema import Agreement
 
@@ -41,6 +42,11 @@ class Outcome:
     stopped_because: list[str] = dataclasses.field(default_factory=list)
     repeats: dict[str, int] = dataclasses.field(default_factory=dict)
     scale: dict[str, Facts] = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the last pair of processes ended its trials because nothing was left to ask."""
+        return self.stopped_because[-1:] == [SETTLED]
 
 
 def rooflines(outcome: Outcome, arm: str) -> tuple[Facts, str | None]:

@@ -71,11 +71,13 @@ class Share:
         blocks: the most there may be.
         seconds: after which no new block begins.
         processes: how many pairs of processes the run has.
+        may_be_last: whether the run ends with this one if it settles the question.
     """
 
     blocks: int
     seconds: float
     processes: int
+    may_be_last: bool = False
 
     def least_blocks(self, total: int) -> int:
         """Return this share of so many blocks of the run: even, and no more than there may be."""
@@ -104,7 +106,7 @@ def share_of(plan: Measure, process: int) -> Share:
     blocks = unit * len(own)
     if process == count - 1:
         blocks += left_over
-    return Share(blocks, seconds, count)
+    return Share(blocks, seconds, count, may_be_last=plan.may_end_early)
 
 
 def whole(plan: Measure) -> Share:

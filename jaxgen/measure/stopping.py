@@ -15,6 +15,7 @@ MIN_PAIRS_TO_DECIDE = 12
 favours blocks that agree by luck."""
 MIN_BLOCKS_TO_DECIDE = 6
 """The same of blocks, however many pairs they hold."""
+SETTLED = "the question is settled"
 SETTLED_TAIL = 0.001
 """The share of intervals that miss on either side where a clear answer ends the trials: 99.8 % hold
 the truth. Asked after every second block it costs the final 95 % nothing that can be seen (Peto et
@@ -53,7 +54,10 @@ def enough(
     if centres is not None and may_decide(share, blocks_done=blocks_done, pairs=pairs):
         margin, target = plan.least_difference, plan.wanted_half_width
         if plan.stops_when_settled and is_settled(centres, start, margin):
-            return "the question is settled"
+            # A run that ends here has the pairs of a whole run, and its seconds too.
+            has_time = elapsed_s < plan.max_seconds and blocks_done < share.blocks
+            is_short = share.may_be_last and blocks_done * pairs < MIN_PAIRS_TO_DECIDE
+            return None if is_short and has_time else SETTLED
         if is_narrow(centres, start, target, processes=share.processes):
             return "target_ci reached"
     # The limits of blocks and time hold where there is no interval, as with one arm alone.

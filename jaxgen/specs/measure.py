@@ -58,8 +58,8 @@ class Measure:
         isolation: `shared` holds both arms in one process, `separate` each in its own; `auto`
             decides.
         processes: fresh pairs of worker processes, one after the other, which share the blocks and
-            the seconds; the outermost level of the interval. Null is 2, but 1 for fewer than four
-            blocks, and 1 in a job, which is joined once.
+            the seconds; the outermost level of the interval. Null is 2, but 1 where the first one
+            settles the question, for fewer than four blocks, and in a job, which is joined once.
         startup: null measures the startup as it comes; `cold` also starts fresh processes over an
             empty persistent compilation cache, `warm` over a filled one, `both` both.
         profile: record one more, untimed trial of each arm with jax.profiler, and name its longest
@@ -134,6 +134,15 @@ class Measure:
         # One block in a process says nothing of how blocks differ.
         has_two_each = self.blocks >= 2 * DEFAULT_PROCESSES
         return DEFAULT_PROCESSES if has_two_each else 1
+
+    @property
+    def may_end_early(self) -> bool:
+        """Whether a pair of processes that settles the question is the last one.
+
+        The interval of one pair holds what starts differ by, so that a clear answer needs no other
+        start; a number of processes that is asked for is wanted for its own sake.
+        """
+        return self.processes is None and self.num_processes > 1 and self.stops_when_settled
 
     @property
     def least_difference(self) -> float:

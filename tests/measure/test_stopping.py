@@ -50,6 +50,24 @@ def test_a_clear_difference_ends_the_trials_before_the_interval_is_narrow():
     assert stop(CLEAR) == "the question is settled"
 
 
+def test_a_run_that_may_end_with_its_first_start_has_the_pairs_of_a_whole_run():
+    plan = Measure(max_seconds=10.0)
+    assert share_of(plan, 0).may_be_last
+    assert stop(CLEAR, plan=plan, done=6) is None
+    # Its seconds are those of the whole run, as there is no other start.
+    assert stop(CLEAR, plan=plan, done=10, elapsed_s=7.0) is None
+    assert stop(CLEAR, plan=plan, done=10, elapsed_s=10.0) == "the question is settled"
+    assert stop(CLEAR, plan=plan, done=12) == "the question is settled"
+    # What is open goes on in other processes.
+    assert stop(WIDE, plan=plan, done=10, elapsed_s=7.0) == "max_seconds limit"
+
+
+def test_starts_that_are_asked_for_are_all_made():
+    assert not share_of(Measure(processes=2), 0).may_be_last
+    assert not share_of(Measure(target_ci=0.01), 0).may_be_last
+    assert stop(CLEAR, plan=Measure(processes=2), done=6) == "the question is settled"
+
+
 def test_clear_equality_ends_them_too():
     assert is_settled(centres(0.0, deviation=0.01), EXACT, 0.02)
     assert stop(centres(0.0, deviation=0.01)) == "the question is settled"

@@ -108,6 +108,7 @@ def simulate(
     leads = np.where(rng.random(runs) < 0.5, 1.0, -1.0)
     means, squares, counts = [], np.zeros(runs), []
     first_block = 0
+    alone = None
     for process in range(plan.num_processes):
         favour = leads * (-1) ** process * noise.first
         level = truth + favour + rng.normal(0, noise.process, runs)
@@ -118,8 +119,18 @@ def simulate(
         counts.append(own.counts)
         squares = squares + own.squares
         first_block += share.blocks
+        if process == 0:
+            alone = _centres(means, squares, counts)
     centres = _centres(means, squares, counts)
-    return Runs(centres.centre, log_half_width(centres, start), sum(counts), truth)
+    half_widths = log_half_width(centres, start)
+    middles, blocks = centres.centre, sum(counts)
+    if plan.may_end_early:
+        # Those that the first pair of processes settled had no other.
+        settled = stopping.is_settled(alone, start, plan.least_difference)
+        middles = np.where(settled, alone.centre, middles)
+        half_widths = np.where(settled, log_half_width(alone, start), half_widths)
+        blocks = np.where(settled, counts[0], blocks)
+    return Runs(middles, half_widths, blocks, truth)
 
 
 class _Process:
@@ -142,7 +153,7 @@ class _Process:
                 centres = _centres(
                     [*means, self.means], squares + self.squares, [*counts, self.counts]
                 )
-                going_on &= ~_ends(centres, start, plan, share)
+                going_on &= ~_ends(centres, start, plan, share, done=done)
 
     def _add(self, block, going_on):
         """Add a block to the runs that go on (Welford's update)."""
@@ -158,10 +169,13 @@ class _Process:
         self.squares += step * np.where(going_on, drawn - self.means, 0.0)
 
 
-def _ends(centres, start, plan, share):
+def _ends(centres, start, plan, share, *, done):
     ends = stopping.is_narrow(centres, start, plan.wanted_half_width, processes=share.processes)
     if plan.stops_when_settled:
-        ends = ends | stopping.is_settled(centres, start, plan.least_difference)
+        settled = stopping.is_settled(centres, start, plan.least_difference)
+        if share.may_be_last and done < stopping.MIN_PAIRS_TO_DECIDE:
+            return ends & ~settled
+        ends = ends | settled
     return ends
 
 
