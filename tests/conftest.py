@@ -6,6 +6,7 @@ makes LLVM quick, but nothing else: they run as a user's would.
 
 import logging
 import os
+import signal
 import sys
 import types
 from pathlib import Path
@@ -21,6 +22,11 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     os.environ["PYTHONPYCACHEPREFIX"] = str(bytecode)
     sys.dont_write_bytecode = False
     sys.pycache_prefix = str(bytecode)
+
+# A shell lets what it starts in the background ignore Ctrl-C, and processes inherit that: the tests
+# of an interruption would wait in vain.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import jax
 import pytest
@@ -79,6 +85,14 @@ def no_calibrations(tmp_path_factory):
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting():
+    """Let runs begin at once: they would wait for the tests beside them to be done."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxgen.experiment.machine_load._watched_share", lambda: None)
         yield
 
 
