@@ -15,6 +15,7 @@ from jaxtyping import Array, Int
 from jaxgen.engine.capacity import smallest_bucket
 from jaxgen.engine.capture import Captured
 from jaxgen.engine.programs import State
+from jaxgen.engine.right_padding import lengths_of, right_padded
 from jaxgen.models.sharding import Layout, put
 from jaxgen.specs.cache import CacheSpec, step_depth
 
@@ -116,7 +117,9 @@ def make_batch(
         # Every group of the mesh has the same number of rows.
         rows = layout.cut.rows(rows)
     width = longest if token_buckets else cache.prompt_width(longest, capacity)
-    sequence, lengths = _padded(prompts, rows=rows, capacity=capacity)
+    sequence = right_padded(prompts, count=rows, width=capacity)
+    # A row without a prompt has one token and not none: what is gathered at its end has to exist.
+    lengths = lengths_of(prompts, count=rows, empty=1)
     batch = Batch(
         prompt=put(sequence[:, :width], layout, "batch"),
         state=initial_state(
@@ -229,16 +232,3 @@ def _bucketed(
         what = f"a prompt of {longest} tokens"
         longest = smallest_bucket(longest, token_buckets, key="token_buckets", what=what)
     return rows, longest
-
-
-def _padded(
-    prompts: Sequence[Sequence[int]], *, rows: int, capacity: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The prompts as rows of `capacity` tokens, and their lengths; a row without a prompt has 1."""
-    sequence = np.zeros((rows, capacity), np.int32)
-    # One token and not none: what is gathered at `lengths - 1` has to exist.
-    lengths = np.ones((rows,), np.int32)
-    for row, prompt in enumerate(prompts):
-        sequence[row, : len(prompt)] = prompt
-        lengths[row] = len(prompt)
-    return sequence, lengths

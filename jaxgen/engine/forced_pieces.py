@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxgen.engine.batch import Batch
 from jaxgen.engine.engine import Engine
+from jaxgen.engine.right_padding import lengths_of, right_padded
 
 CHUNK_BYTES = 64 * 2**20
 """The most log-probabilities that the device holds at once, whatever is asked of it."""
@@ -47,10 +48,5 @@ def chunk_size(engine: Engine, batch: Batch, *, most: int) -> int:
 def padded(
     outputs: Sequence[Sequence[int]], *, rows: int, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Right-padded tokens (rows, width), and how many each row has; padding rows have none."""
-    tokens = np.zeros((rows, width), np.int32)
-    counts = np.zeros((rows,), np.int32)
-    for row, ids in enumerate(outputs):
-        tokens[row, : len(ids)] = ids
-        counts[row] = len(ids)
-    return tokens, counts
+    """Return right-padded tokens (rows, width) and their lengths; padding rows have none."""
+    return right_padded(outputs, count=rows, width=width), lengths_of(outputs, count=rows)

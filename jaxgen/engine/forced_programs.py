@@ -58,25 +58,17 @@ def forced_steps(
     Returns:
         The cache, and the log-probabilities; entry i is the distribution after token `first + i`.
     """
-    model = blueprint.structure.model(leaves)
 
     def feed(step, carry):
         cache, logprobs = carry
         position = first + step
         token = jax.lax.dynamic_slice_in_dim(outputs, position, 1, axis=1)  # B 1
-        activations = jnp.dtype(blueprint.activations)
-        hidden, cache = model(token, cache, dtype=activations)
-        logits_dtype = jnp.dtype(blueprint.logits)
-        logits = model.logits(hidden[:, 0], dtype=logits_dtype)
-        logprobs = jax.lax.dynamic_update_index_in_dim(
-            logprobs,
-            _logprobs(logits),
-            step,
-            axis=0,
-        )
         # A row without a next token stays where it is, like one that has ended in a generation.
-        has_next = first + step + 1 < counts
-        return cache.advance(has_next.astype(jnp.int32)), logprobs
+        has_next = position + 1 < counts
+        advances = has_next.astype(jnp.int32)
+        cache, predicted = forced_step(blueprint, leaves, cache, token, advances)
+        logprobs = jax.lax.dynamic_update_index_in_dim(logprobs, predicted, step, axis=0)
+        return cache, logprobs
 
     # Preallocated: nothing in the loop's carry may grow.
     shape = (
@@ -95,7 +87,7 @@ def forced_step(
     tokens: Int[Array, "B 1"],
     counts: Int[Array, "B"],
 ) -> tuple[Cache, Float[Array, "B V"]]:
-    """Feed one token to a cache that grows; `counts` is 0 for a row that has none left."""
+    """Feed one token to each row; `counts` is 0 for a row that has none left, and 1 for others."""
     model = blueprint.structure.model(leaves)
     activations = jnp.dtype(blueprint.activations)
     hidden, cache = model(tokens, cache, dtype=activations)

@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxgen.engine.binders import bind
 from jaxgen.engine.engine import Engine
+from jaxgen.engine.right_padding import right_padded
 from jaxgen.engine.scoring import programs
 from jaxgen.engine.scoring.encoding import (
     Encoder,
@@ -17,7 +18,6 @@ from jaxgen.engine.scoring.rows import (
     RowBatch,
     make_row_batches,
     on_device,
-    padded,
     row_width,
 )
 from jaxgen.models.sharding import on_host
@@ -153,7 +153,7 @@ class LikelihoodScorer:
         firsts[: len(pairs)] = [len(context) - 1 for context, _ in pairs]
         # Continuations are padded on their own: most are far shorter than their contexts.
         columns = row_width(max(map(len, continuations)), longest=width)
-        targets = padded(continuations, count=count, width=columns)
+        targets = right_padded(continuations, count=count, width=columns)
         logprobs, is_likeliest = self._logprobs(
             engine.leaves,
             batch.empty_cache(engine.blueprint.window),

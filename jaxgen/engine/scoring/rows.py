@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from jaxgen.caches.none import Recompute
+from jaxgen.engine.right_padding import right_padded
 from jaxgen.models.sharding import Layout, put
 
 FINEST = 4  # widths are multiples of this at least
@@ -69,7 +70,7 @@ def make_row_batches(
         lengths[: len(in_batch)] = [len(row) for row in in_batch]
         batch = RowBatch(
             tokens=on_device(
-                padded(in_batch, count=count, width=width),
+                right_padded(in_batch, count=count, width=width),
                 layout,
                 "batch",
             ),
@@ -102,19 +103,6 @@ def row_count(rows: int, batch_size: int) -> int:
     """Return the rows of a batch with its padding: the next power of two, at most `batch_size`."""
     # 5 rows become 8; 20 of at most 24 would become 32, and are 24.
     return min(1 << (rows - 1).bit_length(), batch_size)
-
-
-def padded(
-    rows: Sequence[Sequence[int]],
-    *,
-    count: int,
-    width: int,
-) -> np.ndarray:
-    """Return the rows as an array (count, width), with zeros behind them and below them."""
-    tokens = np.zeros((count, width), np.int32)
-    for number, row in enumerate(rows):
-        tokens[number, : len(row)] = row
-    return tokens
 
 
 def on_device(

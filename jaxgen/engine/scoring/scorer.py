@@ -15,6 +15,7 @@ from jaxgen.caches.protocol import Cache
 from jaxgen.engine.binders import Bound, bind
 from jaxgen.engine.engine import Engine
 from jaxgen.engine.program_use import Use
+from jaxgen.engine.right_padding import right_padded
 from jaxgen.engine.scoring import programs
 from jaxgen.engine.scoring.prepared import (
     NO_PREFIX_CACHE,
@@ -27,7 +28,6 @@ from jaxgen.engine.scoring.rows import (
     RowBatch,
     make_row_batches,
     on_device,
-    padded,
     row_width,
 )
 from jaxgen.models.sharding import on_host
@@ -240,7 +240,7 @@ class Scorer:
         if layout is None:
             empty = jax.device_put(empty, jax.devices()[0])
         return Prefix(
-            query=on_device(padded([query], count=1, width=slots), layout),
+            query=on_device(right_padded([query], count=1, width=slots), layout),
             length=on_device(np.array([len(query)], np.int32), layout),
             empty=jax.block_until_ready(empty),
         )
