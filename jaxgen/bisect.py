@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _answer(argv: Sequence[str] | None) -> ExitCode:
-    options = _parser().parse_args(argv)
+    options = _parser().parse_intermixed_args(argv)
     for override in options.overrides:
         if override.startswith(_OWN_KEYS):
             raise UserError(
@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         "overrides",
         metavar="OVERRIDE",
         nargs="*",
+        default=[],
         help="what is measured, as for python -m jaxgen; both commits get the same",
     )
     parser.add_argument(

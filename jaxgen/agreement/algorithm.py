@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from jaxgen.agreement.forced import non_finite
 from jaxgen.results.schema import AlgorithmTest
 
 ULP = 2.0**-23
@@ -19,13 +20,13 @@ SURE_ULPS = 32
 """Differences up to so many steps of the logits' own spread are rounding, whatever the model.
 
 The embedded model's caches differ by 8 at most; the weakest of 21 injected bugs, another epsilon in
-the norms, moves the logits by 8000."""
+the norms, moves the logits by 8000 (`python tests/bench/agreement.py bugs fixed`)."""
 
 MOST_EXCESS = 10.0
 """How many times their own rounding two right arms may differ by.
 
-Of 200 right pairs of the embedded model none was in doubt at all; the weakest of 21 injected bugs
-had 600 times."""
+Of 200 right pairs of the embedded model none was in doubt at all (`python tests/bench/agreement.py
+right 200`); the weakest of 21 injected bugs had 600 times."""
 
 SHORTEST_WINDOW = 4
 """Tokens at the end of an answer that are looked at by themselves: a bug that begins late, as where
@@ -55,6 +56,7 @@ def algorithm_test(
     *,
     spread: float | None,
     method: Literal["arms", "float32 shadows"],
+    broken: str | None = None,
 ) -> AlgorithmTest:
     """Return the section `agreement.algorithm` of the result.
 
@@ -67,11 +69,12 @@ def algorithm_test(
             differences are surely rounding.
         spread: of the logits.
         method: what was compared.
+        broken: whose logits hold what is no number, in the words of `compare_logits`.
     """
     compared = _numbers(differences)
     excess = None
+    floor = ULP * (spread or 0.0)
     if noise is not None:
-        floor = ULP * (spread or 0.0)
         excess = _excess(
             differences,
             noise,
@@ -83,15 +86,19 @@ def algorithm_test(
         "largest_difference": max(compared, default=None),
         "excess": excess,
         "most_excess": MOST_EXCESS,
-        "first": _first(differences, noise, excess),
+        "first": _first(differences, noise, excess, floor=floor),
+        "non_finite": broken,
     }
 
 
 def reasons(test: AlgorithmTest | None) -> list[str]:
-    """Return a clause where the arms differ by more than rounding."""
-    if test is None or test["excess"] is None or test["excess"] <= MOST_EXCESS:
+    """Return the clauses on how the arms differ by more than rounding."""
+    if test is None:
         return []
     where = "in float32, " if test["method"] == "float32 shadows" else ""
+    broken = [where + clause for clause in non_finite(test)]
+    if test["excess"] is None or test["excess"] <= MOST_EXCESS:
+        return broken
     clause = (
         f"{where}on the same tokens, the arms' logits lie {test['excess']:.3g} times as far apart "
         f"as rounding moves them, where {MOST_EXCESS:g} times is allowed (by "
@@ -100,7 +107,7 @@ def reasons(test: AlgorithmTest | None) -> list[str]:
     first = test["first"]
     if first is not None:
         clause += f", first in row {first['row']} at position {first['position']}"
-    return [clause]
+    return [*broken, clause]
 
 
 def _excess(differences: Numbers, noise: Numbers, *, floor: float) -> float | None:
@@ -158,13 +165,13 @@ def _root_mean_square(values: Sequence[float]) -> float:
 
 
 def _first(
-    differences: Numbers, noise: Numbers | None, excess: float | None
+    differences: Numbers, noise: Numbers | None, excess: float | None, *, floor: float
 ) -> dict[str, int] | None:
     """Return where the first difference is beyond the allowed excess of the noise."""
     if noise is None or excess is None or excess <= MOST_EXCESS:
         return None
     # One noise for all positions: at a single one it may be small by chance.
-    typical = _root_mean_square(_numbers(noise))
+    typical = max(_root_mean_square(_numbers(noise)), floor)
     for row, values in enumerate(differences):
         for position, value in enumerate(values):
             if value is not None and value > MOST_EXCESS * typical:

@@ -36,7 +36,9 @@ def calibration_lines(calibration: Calibration) -> Iterator[Text]:
     yield Text(f"{count} pairs of processes with equal arms; log ratios of candidate to baseline:")
     # The mean of each pair, so that one odd start is seen.
     for comparison in calibration["comparisons"]:
-        means = comparison.get("block_means") or [0.0]
+        means = comparison.get("block_means")
+        if not means:
+            continue
         percent = f"{100 * sum(means) / len(means):+.2f} %"
         error = comparison.get("standard_error")
         known = "" if error is None else f" ± {100 * error:.2f} %"

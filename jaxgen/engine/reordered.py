@@ -8,11 +8,10 @@ found, not compiled.
 
 from collections.abc import Mapping, Sequence
 
-import jax
 import numpy as np
 
 from jaxgen.engine.engine import Engine
-from jaxgen.models.sharding import on_host
+from jaxgen.models.sharding import on_host, put_sharded
 from jaxgen.specs.architecture import Architecture
 
 Orders = Mapping[str, np.ndarray]
@@ -62,7 +61,7 @@ def reordered(engine: Engine) -> Engine:
         for axis, renumbered in enumerate(_axes(name)):
             if renumbered is not None:
                 host = np.take(host, orders[renumbered], axis=axis)
-        leaves.append(_like(leaf, host))
+        leaves.append(put_sharded(host, leaf.sharding))
     return type(engine)(engine.run, structure, tuple(leaves))
 
 
@@ -111,8 +110,3 @@ def _axes(name: str) -> tuple[str | None, ...]:
         return (None,)
     # What is left are norms of the residual stream.
     return ("hidden",)
-
-
-def _like(leaf: jax.Array, host: np.ndarray) -> jax.Array:
-    """Put a host's array where a leaf is."""
-    return jax.make_array_from_callback(host.shape, leaf.sharding, lambda index: host[index])

@@ -12,10 +12,10 @@ import numpy as np
 
 from jaxgen.caches.buffers import choose_layout
 from jaxgen.engine.engine import Engine
-from jaxgen.models.sharding import on_host
+from jaxgen.models.sharding import on_host, put_sharded
 from jaxgen.models.structure import Leaves, Structure, structure_of
 from jaxgen.specs.cache import CacheSpec, Fixed
-from jaxgen.specs.dtype import Dtype, Int8, Number
+from jaxgen.specs.dtype import Dtype, Int8
 
 
 def shadow_of(engine: Engine, *, weights: tuple[Structure, Leaves] | None = None) -> Engine:
@@ -29,17 +29,10 @@ def shadow_of(engine: Engine, *, weights: tuple[Structure, Leaves] | None = None
         weights: the structure and the leaves to use; null takes the engine's own.
     """
     structure, leaves = weights or (engine.blueprint.structure, engine.leaves)
-    number = engine.run.dtype.weights
     if structure.int8 is not Int8.none:
         structure, leaves = _dequantised(structure, leaves, engine)
-        number = Number.float32
-    elif number is Number.int8:
-        number = Number.float32
-    run = dataclasses.replace(
-        engine.run,
-        dtype=Dtype(weights=number),
-        cache=_with_layout(engine),
-    )
+    # The leaves stay as they are; their products are computed in float32.
+    run = dataclasses.replace(engine.run, dtype=Dtype(), cache=_with_layout(engine))
     # The mesh's layout is the engine's own, which it finds again.
     return type(engine)(run, dataclasses.replace(structure, layout=None), leaves)
 
@@ -85,5 +78,4 @@ def _wide(rows: jax.Array, scales: jax.Array) -> np.ndarray:
 def _placed(host: np.ndarray, name: str, *, like: jax.Array, engine: Engine) -> jax.Array:
     """Put a weight on the device, or on the mesh where the parameter of its name goes."""
     sharding = engine.layout.weight(name) if engine.layout else like.sharding
-    contiguous = np.ascontiguousarray(host)
-    return jax.make_array_from_callback(host.shape, sharding, lambda index: contiguous[index])
+    return put_sharded(np.ascontiguousarray(host), sharding)

@@ -28,10 +28,12 @@ class Apart:
     Attributes:
         differences: by row and position.
         spread: standard deviation of the logits over the vocabulary; null is not known.
+        non_finite: whose logits hold what is no number: candidate, baseline, both, or null.
     """
 
     differences: Numbers
     spread: float | None
+    non_finite: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +102,11 @@ def check(
         noise,
         spread=apart.spread,
         method="float32 shadows" if in_float32 else "arms",
+        broken=apart.non_finite,
     )
+    # Without a single number nothing was shown, and that must not look like a test that was passed.
+    if test["positions"] == 0 or (noise is not None and test["excess"] is None):
+        return Checked(test, ("the arms' algorithms were not tested: no position had a figure",))
     return Checked(test)
 
 
@@ -139,7 +145,8 @@ class TokenPasses:
     def between_arms(self, *, in_float32: bool) -> Apart:
         """Return how far the arms lie apart; as they are, that is known already."""
         if not in_float32:
-            return _apart(self._own)
+            # What is no number in the arms' own logits is a reason by itself already.
+            return dataclasses.replace(_apart(self._own), non_finite=None)
         path = self._path(in_float32=True)
         # Both with the candidate's weights: what they were rounded to is the dtype's own cost.
         self._pool.call(
@@ -181,7 +188,7 @@ class ScorePasses:
         rows: by arm, the scores as they are.
 
     Attributes:
-        are_impossible: a score is no number, which is said elsewhere.
+        are_impossible: never; a score that is no number has no difference.
     """
 
     are_impossible = False
@@ -227,4 +234,4 @@ def float32_reader(arm: str, weights_of: dict[str, Any]) -> dict[str, Any]:
 
 
 def _apart(compared: Mapping[str, Any]) -> Apart:
-    return Apart(compared["logit_error"], compared["logit_spread"])
+    return Apart(compared["logit_error"], compared["logit_spread"], compared["non_finite"])

@@ -6,6 +6,8 @@ a few pairs of processes say nothing of it.
 
 import dataclasses
 import datetime
+import math
+import statistics
 from typing import Any, cast
 
 from jaxgen.console.progress import Console
@@ -16,12 +18,11 @@ from jaxgen.experiment.repetitions import Repetition, require_same, start_repeti
 from jaxgen.experiment.start_noise import conditions_of, spread_for
 from jaxgen.machine import cpu_load
 from jaxgen.measure import start_spread
-from jaxgen.measure.block_ratios import standard_error
 from jaxgen.results.files import LOG
 from jaxgen.results.record import Record
 from jaxgen.results.schema import MeasuredSpread, RepeatedComparison
 from jaxgen.specs.experiment import Experiment
-from jaxgen.specs.measure import Measure
+from jaxgen.specs.measure import NEVER_NARROW_ENOUGH, Measure
 from jaxgen.specs.study import Calibrate
 
 TRIAL_S = 0.05
@@ -31,7 +32,6 @@ WANTED_ERROR = 0.004
 """The standard error of a pair's mean beyond which the start spread is mostly noise of trials."""
 
 _MANY_BLOCKS = 100_000  # the time ends the trials of a pair
-_NEVER_NARROW_ENOUGH = 1e-12
 
 
 def calibrate(experiment: Experiment, record: Record, console: Console) -> ExitCode:
@@ -87,7 +87,7 @@ def plan_of(plan: Measure, *, seconds: float) -> Measure:
         processes=1,
         max_seconds=seconds,
         min_trial_s=min(plan.min_trial_s, TRIAL_S),
-        target_ci=_NEVER_NARROW_ENOUGH,
+        target_ci=NEVER_NARROW_ENOUGH,
         margin=0.0,
     )
 
@@ -134,7 +134,7 @@ def _comparison_of(
         "process": process,
         "started_first": started_first,
         "block_means": measured.block_means,
-        "standard_error": standard_error(measured.block_means),
+        "standard_error": _standard_error(measured.block_means),
     }
     return cast(RepeatedComparison, {**measured.comparison, **facts})
 
@@ -219,3 +219,10 @@ def _note_precision(record: Record, comparisons: list[RepeatedComparison]) -> No
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
+
+
+def _standard_error(means: list[float]) -> float | None:
+    """Return the standard error of the mean of block means; null below two blocks."""
+    if len(means) < 2:
+        return None
+    return statistics.stdev(means) / math.sqrt(len(means))

@@ -25,6 +25,7 @@ from jaxgen.experiment.signals import terminated_like_interrupted
 from jaxgen.experiment.startup import add_startups
 from jaxgen.gate import regression
 from jaxgen.gate.score_csv import score_table
+from jaxgen.gate.stored import StoredRuns
 from jaxgen.measure.case import Outcome
 from jaxgen.results.files import LOG, SCORES
 from jaxgen.results.record import Record
@@ -54,7 +55,8 @@ def execute(
     """
     if job.joins_a_job(experiment.arms):
         return _execute_in_a_job(experiment, folder, pages=pages, board=board)
-    with gating.with_commit(experiment) as prepared:
+    # From here on: the folder of a gate's commit must be gone after a SIGTERM too.
+    with terminated_like_interrupted(), gating.with_commit(experiment) as prepared:
         study = _STUDIES[type(prepared.study)]
         return _execute_recorded(study, prepared, folder, pages=pages, board=board)
 
@@ -152,13 +154,12 @@ def _measure_in_processes(
     # Each pair of processes is a start of its own, which can move a ratio by itself.
     plan, outcomes = experiment.measure, list[Outcome]()
     with kept_programs(processes=plan.num_processes) as kept:
+        begin = functools.partial(Session, plan=plan, kept=kept, agreement=experiment.agreement)
         for pair in range(plan.num_processes):
             arms = start_order(experiment.arms, pair, seed=plan.seed)
             with padded_pool(arms, record, plan, process=pair, group=group) as pool:
-                session = Session(arms, pool, record, console, plan=plan, process=pair, kept=kept)
+                session = begin(arms, pool, record, console, process=pair)
                 if pair == 0:
-                    # The first workers alone compare the outputs.
-                    session.agreement_plan = experiment.agreement
                     record.environment(pool.environments, isolation=pool.isolation)
                 session.load()
                 outcomes = outcomes or session.new_outcomes()
@@ -208,7 +209,7 @@ def _judge(
     experiment: Experiment,
     record: Record,
     outcomes: list[Outcome],
-    stored_result: gating.StoredResult | None,
+    stored_result: StoredRuns | None,
 ) -> ExitCode:
     """Say what may be said of the measurement, and hold it against the gate."""
     for case, outcome in enumerate(outcomes):

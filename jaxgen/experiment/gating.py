@@ -13,9 +13,6 @@ from jaxgen.specs.arm import Arm
 from jaxgen.specs.experiment import Experiment
 from jaxgen.specs.gate import Regression
 
-StoredResult = StoredRuns
-"""What is compared with."""
-
 
 @contextlib.contextmanager
 def with_commit(experiment: Experiment) -> Iterator[Experiment]:
@@ -51,7 +48,7 @@ def with_source(arm: Arm, source: str) -> Arm:
     return dataclasses.replace(arm, run=run, resolved=resolved)
 
 
-def judge_gate(experiment: Experiment, record: Record, stored_result: StoredResult) -> ExitCode:
+def judge_gate(experiment: Experiment, record: Record, stored_result: StoredRuns) -> ExitCode:
     """Compare with a stored result, and put that into the record.
 
     Args:

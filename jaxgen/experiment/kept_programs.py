@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from jaxgen.measure.interval import PROCESSES_FOR_STUDENT
 from jaxgen.specs.arm import Arm
 from jaxgen.specs.jit import Strategy
 
-MOST_PROCESSES = 3
+MOST_PROCESSES = PROCESSES_FOR_STUDENT - 1
 """With more pairs of processes the spread of their means is the interval; with fewer the start
 spread is, as calibration measures it on pairs that compile for themselves."""
 

@@ -10,9 +10,8 @@ from jaxgen.errors import UserError
 from jaxgen.executor.pool import Pool
 from jaxgen.experiment.session import Session
 from jaxgen.experiment.trials import Trials
-from jaxgen.measure.block_ratios import block_log_ratios
 from jaxgen.results.record import Record
-from jaxgen.results.schema import Comparison, TrialRow
+from jaxgen.results.schema import Comparison
 from jaxgen.specs.arm import Arm
 from jaxgen.specs.measure import Measure
 
@@ -110,12 +109,6 @@ class Repetitions:
         # Samples of its own: pairs of an earlier measurement would narrow the interval of this one.
         samples = self._session.outcome().samples
         number = next(self._numbers)
-        rows: list[TrialRow] = []
-
-        def keep(row: TrialRow) -> None:
-            rows.append(row)
-            self._record.add_trial({**row, "case": number})
-
         trials = Trials(
             self._arms,
             pool,  # type: ignore[arg-type]  # it has all that trials ask of a pool
@@ -123,17 +116,15 @@ class Repetitions:
             plan=self._plan,
             process=self._process,
             first_block=self._blocks,
-            on_trial=keep,
+            on_trial=lambda row: self._record.add_trial({**row, "case": number}),
             on_block=lambda _number, _pairs: None,
         )
         trials.run(call_s=self._call_s)
         # Blocks are counted on: with few of them, an order that began anew would favour one arm.
         self._blocks += trials.blocks
-        metric = samples.primary
-        better = self._session.metrics[metric]["better"]
         return Repetition(
-            comparison=samples.comparison().get(metric),
-            block_means=block_log_ratios(rows, metric=metric, better=better),
+            comparison=samples.comparison().get(samples.primary),
+            block_means=samples.block_means(),
             dirty=[*trials.dirty, *samples.problems()],
         )
 

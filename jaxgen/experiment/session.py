@@ -34,11 +34,10 @@ class Session:
         process: the number of this pair of processes in the run. The first one also fills the
             record's facts about the arms.
         kept: what the first pair compiles, for the further ones.
+        agreement: how the outputs are compared.
 
     Attributes:
         cases: the parameters of each case, once the arms are loaded.
-        agreement_plan: how the outputs are compared.
-        metrics: {name: {unit, better}} of the workload, once loaded.
         peaks: of each arm, the most memory that its process and its device needed in any case.
     """
 
@@ -52,17 +51,18 @@ class Session:
         plan: Measure,
         process: int = 0,
         kept: KeptPrograms = KeptPrograms(),  # noqa: B008 - frozen
+        agreement: AgreementPlan = AgreementPlan(),  # noqa: B008 - frozen
     ):
         self._arms = arms
         self._pool = pool
         self._record = record
         self._console = console
         self._plan = plan
-        self.agreement_plan = AgreementPlan()
+        self._agreement_plan = agreement
         self._process = process
         self._kept = kept
         self._names = names_of(arms)
-        self.metrics: dict[str, dict[str, Any]] = {}
+        self._metrics: dict[str, dict[str, Any]] = {}
         self._comparison: dict[str, Comparison] = {}
         self.cases: list[Facts] = []
         self.peaks: dict[str, Facts] = {arm: {} for arm in arms}
@@ -78,7 +78,7 @@ class Session:
         facts = loaded_arms.load_arms(self._arms, self._pool, self._console, at_once=at_once)
         loaded_arms.check_equal_inputs(facts)
         self.cases = facts["candidate"]["cases"]
-        self.metrics = facts["candidate"]["metrics"]
+        self._metrics = facts["candidate"]["metrics"]
         loaded_arms.note_comparable_metrics(self._record, self._arms)
         if self._process == 0:
             loaded_arms.note_loaded(self._record, self._arms, facts)
@@ -95,9 +95,8 @@ class Session:
             UserError: the user's file of start spreads cannot be read.
         """
         comparable = loaded_arms.comparable_metrics(self._arms)
-        environment = self._record.result["environment"]
-        start = spread_for(self._arms["candidate"], environment)
-        return Outcome(Samples(self._arms, self.metrics, comparable=comparable, start=start))
+        start = spread_for(self._arms["candidate"], self._record.result["environment"])
+        return Outcome(Samples(self._arms, self._metrics, comparable=comparable, start=start))
 
     def warm_up(self, case: int) -> None:
         """Compile and warm up, one arm after the other: two at once would share the clock."""
@@ -160,7 +159,8 @@ class Session:
             on_trial=self._after_trial,
             on_block=functools.partial(self._after_block, outcome, case=case),
         )
-        machine_load.wait_until_quiet(self._plan, self._record, self._console)
+        if case == 0:  # looking takes a second: a grid need not pay that for each case
+            machine_load.wait_until_quiet(self._plan, self._record, self._console)
         # The account of the process's memory is begun anew: it is to be that of the trials alone.
         self._pool.call_all("reset_peaks")
         try:
@@ -228,7 +228,7 @@ class Session:
         outcome.answers = outputs = {arm: answer["rows"] for arm, answer in answers.items()}
         with self._console.stage("both", "compare the outputs"):
             outcome.agreed = output_check.agreement_of(
-                self._arms, self._pool, outputs, case=case, plan=self.agreement_plan
+                self._arms, self._pool, outputs, case=case, plan=self._agreement_plan
             )
             # On disk before the trials: it is known whatever becomes of them.
             self._record.agreed(outcome.agreed, case=case)

@@ -10,6 +10,7 @@ import enum
 import math
 from collections.abc import Callable, Sequence
 
+from jaxgen.gate.commits import short
 from jaxgen.gate.measured import RATIO_UNIT, Measured
 from jaxgen.gate.noise import pooled
 from jaxgen.results.listing import first_few
@@ -154,13 +155,13 @@ def _step(commit: str, *, cut: float, measure: Measure) -> Step:
             ratios.append(measure(commit, attempt))
         except CannotRun as error:
             return Step(commit, Answer.skipped, reason=str(error))
-        ratio = pooled(ratios)
+        ratio = pooled(ratios, of_next=False)
         low, high = interval_of(ratio)
         if high < cut:
             return Step(commit, Answer.slow, ratio)
         if low > cut:
             return Step(commit, Answer.fast, ratio)
-    return Step(commit, Answer.unsettled, pooled(ratios))
+    return Step(commit, Answer.unsettled, pooled(ratios, of_next=False))
 
 
 def _found(left: list[str], open_steps: dict[str, Step]) -> Found:
@@ -172,5 +173,5 @@ def _found(left: list[str], open_steps: dict[str, Step]) -> Found:
         step = open_steps.get(commit)
         if step is not None:
             reason = step.reason or "noise hides on which side it is"
-            reasons.append(f"{commit[:12]}: {reason}")
+            reasons.append(f"{short(commit)}: {reason}")
     return Found(left, first_few(reasons, most=_MOST_NAMED))

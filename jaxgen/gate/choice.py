@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
+from jaxgen.gate.commits import short
 from jaxgen.gate.differences import (
     baseline_difference,
     changed_keys,
@@ -153,14 +154,14 @@ def _code_notes(result: Result, runs: Sequence[Stored]) -> list[str]:
     for run in runs:
         then = _commit_of(run.result)
         if then and then != now:
-            commits[then[:12]] = None
+            commits[short(then)] = None
     if not now or not commits:
         return []
-    short = list(commits)
-    named = first_few(short, most=_MOST_NAMED)
+    others = list(commits)
+    named = first_few(others, most=_MOST_NAMED)
     then = f"the code is another than then (commit {named})"
     unseen = "what slows both arms alike does not show in their ratio"
-    return [f"{then}: {unseen}; gate.commit={short[-1]} measures it"]
+    return [f"{then}: {unseen}; gate.commit={others[-1]} measures it"]
 
 
 def commit_notes(result: Result) -> list[str]:
@@ -168,7 +169,7 @@ def commit_notes(result: Result) -> list[str]:
     now = (result.get("environment") or {}).get("git") or {}
     baseline = result["arms"].get("baseline") or {}
     then = (baseline.get("environment") or {}).get("git") or now
-    notes = [f"the baseline is the code of commit {str(then.get('commit'))[:12]}"]
+    notes = [f"the baseline is the code of commit {short(str(then.get('commit')))}"]
     if now.get("dirty"):
         notes.append("the candidate is the code of today, with changes that are not committed")
     elif now.get("commit") == then.get("commit"):

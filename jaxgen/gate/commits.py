@@ -29,11 +29,10 @@ def repository(key: str) -> Path:
     root = Path(__file__).resolve().parents[2]
     # Without this check git would look further up, and find some other project's commits.
     if not (root / ".git").exists():
-        where = "is installed from a wheel" if root.name == "site-packages" else "has none"
-        raise UserError(
-            f"{key} needs the git repository of jaxgen, and the one in {root} {where}; "
-            "run from a clone of it, or give gate.against=RUN_FOLDER"
-        )
+        why = f"{root} is no git repository"
+        if root.name == "site-packages":
+            why = "this one is installed from a wheel"
+        raise UserError(f"{key} needs a clone of jaxgen's repository to run from, and {why}")
     return root
 
 

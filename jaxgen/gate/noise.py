@@ -62,18 +62,20 @@ def half_width_of(row: Measured) -> float | None:
     return MEDIAN_FACTOR * _student_quantile(row.n - 1) * standard_error
 
 
-def pooled(rows: Sequence[Measured]) -> Measured:
+def pooled(rows: Sequence[Measured], *, of_next: bool = True) -> Measured:
     """Return the same case and metric of several runs as one row, whose noise has their spread.
 
     Where Cochran's Q finds that the runs scatter by more than their own intervals explain, the
     surplus is the variance between runs, by the moment estimator with equal weights (Hedges and
-    Olkin, "Statistical Methods for Meta-Analysis", 1985). This run draws from it once more, so that
-    the half-width is that of a prediction, with Student's quantile for so few runs (Higgins,
+    Olkin, "Statistical Methods for Meta-Analysis", 1985). The next run draws from it once more, so
+    that the half-width is that of a prediction, with Student's quantile for so few runs (Higgins,
     Thompson and Spiegelhalter, "A re-evaluation of random-effects meta-analysis", Journal of the
     Royal Statistical Society A 172, 2009).
 
     Args:
         rows: of at least one run; their values are not None.
+        of_next: whether the noise is that of one more run, as a gate's; else it is that of their
+            mean.
     """
     if len(rows) == 1:
         return rows[0]
@@ -90,9 +92,11 @@ def pooled(rows: Sequence[Measured]) -> Measured:
     standard_error = math.sqrt(sum(variances)) / count
     own_half_width = _NORMAL_QUANTILE * standard_error
     between = _variance_between(logs, variances)
-    # Of the mean there is a share of the variance, and this run's own draw on top.
-    of_next = between + between / count
-    spread_half_width = _student_quantile(count - 1) * math.sqrt(of_next)
+    # Of the mean there is a share of the variance, and the next run's own draw on top.
+    variance = between / count
+    if of_next:
+        variance += between
+    spread_half_width = _student_quantile(count - 1) * math.sqrt(variance)
     first = rows[0]
     return Measured(
         params=first.params,
@@ -135,7 +139,7 @@ def _of_samples(new: Measured, old: Measured) -> tuple[float, str]:
         if row.spread is not None:
             known.append((row.spread, row.n))
     if not known:
-        return 0.0, "neither side has two samples: only the noise floor is allowed for"
+        return 0.0, "neither side has two samples: only the margin is allowed for"
     doubt = ""
     if len(known) == 1:
         spread, n = known[0]

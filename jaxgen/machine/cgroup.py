@@ -4,25 +4,11 @@ Linux keeps both in files of the control group, in two versions (the kernel's
 Documentation/admin-guide/cgroup-v2.rst, "CPU", and Documentation/scheduler/sched-bwc.rst).
 """
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path("/")
 _MOUNT = "sys/fs/cgroup"
-
-
-@dataclasses.dataclass(frozen=True)
-class Throttling:
-    """How often the limit has stopped this group until now.
-
-    Attributes:
-        times: periods in which it had used up what it may.
-        seconds: that its threads were stopped, summed over the processors.
-    """
-
-    times: int
-    seconds: float
 
 
 def cpu_limit() -> float | None:
@@ -38,15 +24,17 @@ def cpu_limit() -> float | None:
     return min(limits, default=None)
 
 
-def throttling() -> Throttling | None:
-    """Return how often the limit stopped this process's group; null where nothing is counted."""
+def throttled_s() -> float | None:
+    """Return the seconds that the limit has stopped the threads of this process's group until now.
+
+    They are summed over the processors; null where nothing is counted.
+    """
     for folder in _folders():
         counts = _counts(folder / "cpu.stat")
         if "nr_throttled" not in counts:
             continue
         # Version 2 counts microseconds, version 1 nanoseconds.
-        seconds = counts.get("throttled_usec", 0) / 1e6 + counts.get("throttled_time", 0) / 1e9
-        return Throttling(times=counts["nr_throttled"], seconds=seconds)
+        return counts.get("throttled_usec", 0) / 1e6 + counts.get("throttled_time", 0) / 1e9
     return None
 
 

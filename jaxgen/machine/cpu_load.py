@@ -31,16 +31,14 @@ def snapshot(processes: Sequence[psutil.Process] | None = None) -> dict[str, Any
         steal_s: those that a hypervisor gave to other guests; None off Linux.
         own_cpu_s: {process id as text: CPU seconds} of this process and its descendants. Each holds
             those of its children that have ended, so that the sum loses nothing when a worker ends.
-        throttled, throttled_s: how often and for how long a container's limit has stopped this
-            process's group; None where there is no such count.
+        throttled_s: for how long a container's limit has stopped the threads of this process's
+            group; None where nothing counts it.
     """
-    throttling = cgroup.throttling()
     return {
         "load_average": _load_average(),
         **_machine_cpu_s(PROC_STAT),
         "own_cpu_s": _own_cpu_s(own_processes() if processes is None else processes),
-        "throttled": None if throttling is None else throttling.times,
-        "throttled_s": None if throttling is None else throttling.seconds,
+        "throttled_s": cgroup.throttled_s(),
     }
 
 

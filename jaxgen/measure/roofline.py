@@ -191,7 +191,7 @@ def too_fast(
     *,
     mbu_tolerance: float,
     mfu_tolerance: float,
-    read_rate: str = "memory bandwidth",
+    read_rate: str,
 ) -> str | None:
     """Say what no machine can do, as a clause about an arm; null where all is plausible.
 

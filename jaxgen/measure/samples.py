@@ -7,12 +7,14 @@ from typing import Any, TypeGuard
 from jaxgen.measure.drift import drift
 from jaxgen.measure.interval import Centres
 from jaxgen.measure.outliers import outliers
+from jaxgen.measure.spread import block_means
 from jaxgen.measure.start_spread import SHIPPED, StartSpread
 from jaxgen.measure.statistics import (
     Pair,
     centres_of_pairs,
     compare_pairs,
     geometric_mean,
+    nested_logs,
     summarise,
 )
 from jaxgen.results.schema import Comparison, Compile, MeasuredArm, Metric, TrialRow
@@ -126,6 +128,15 @@ class Samples:
             return None
         better = self._metrics[self.primary]["better"]
         return centres_of_pairs(self._pairs(self.primary), better=better)
+
+    def block_means(self) -> list[float]:
+        """Return the mean log ratio of each block in the primary metric, in their order."""
+        better = self._metrics[self.primary]["better"]
+        means: list[float] = []
+        for process in nested_logs(self._pairs(self.primary), better):
+            of_blocks, _ = block_means(process)
+            means += of_blocks.tolist()
+        return means
 
     def drift(self) -> dict[str, Any]:
         """Return whether an arm became faster or slower from its first trial to its last."""

@@ -106,7 +106,8 @@ def share_of(plan: Measure, process: int) -> Share:
     blocks = unit * len(own)
     if process == count - 1:
         blocks += left_over
-    return Share(blocks, seconds, count, may_be_last=plan.may_end_early)
+    may_be_last = plan.may_end_early and process == 0
+    return Share(blocks, seconds, count, may_be_last=may_be_last)
 
 
 def whole(plan: Measure) -> Share:

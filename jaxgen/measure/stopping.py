@@ -8,11 +8,8 @@ import numpy as np
 from jaxgen.measure.interval import Centres, log_half_width, predicted_half_width
 from jaxgen.measure.schedule import MIN_BLOCKS_IN_TIME, Share
 from jaxgen.measure.start_spread import StartSpread
-from jaxgen.specs.measure import Measure
+from jaxgen.specs.measure import MIN_PAIRS_TO_DECIDE, Measure
 
-MIN_PAIRS_TO_DECIDE = 12
-"""Before so many pairs a narrow interval ends nothing: a run that stops at the first narrow one
-favours blocks that agree by luck."""
 MIN_BLOCKS_TO_DECIDE = 6
 """The same of blocks, however many pairs they hold."""
 SETTLED = "the question is settled"

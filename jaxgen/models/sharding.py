@@ -94,11 +94,8 @@ class Layout:
         return jax.tree_util.tree_map_with_path(of, tree)
 
     def residual(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-        """Lay the activations between two layers out by rows; to be called inside a trace.
-
-        A group's rows are whole on each of its devices, whatever the table that they come from is
-        cut along.
-        """
+        """Lay the activations between two layers out by rows; to be called inside a trace."""
+        # Whole on each device of a group, whatever the table that they come from is cut along.
         sharding = self.sharding(("batch",), x.shape)
         return jax.lax.with_sharding_constraint(x, sharding)
 
@@ -174,7 +171,11 @@ def put(array: Any, layout: Layout | None, *axes: str | None) -> jax.Array:
     if layout is None:
         return jax.device_put(array, jax.devices()[0])
     host = np.asarray(array)
-    sharding = layout.sharding(axes, host.shape)
+    return put_sharded(host, layout.sharding(axes, host.shape))
+
+
+def put_sharded(host: np.ndarray, sharding: jax.sharding.Sharding) -> jax.Array:
+    """Put a host's array where a sharding says; each device gets its part alone."""
     return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
 

@@ -116,6 +116,11 @@ def _machine_and_weights(result: Result) -> tuple[str, ...]:
     for arm in result["arms"].values():
         facts.append(value_at(arm, "weights", "fingerprint"))
         facts.append(value_at(arm, "choices", "cache"))
+    # A baseline with code of its own is another question; a candidate's code is what changes.
+    baseline = result["arms"].get("baseline")
+    own_commit = value_at(baseline, "environment", "git", "commit")
+    if own_commit != value_at(environment, "git", "commit"):
+        facts.append(own_commit)
     return tuple(str(fact) for fact in facts)
 
 

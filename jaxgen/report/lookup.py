@@ -45,7 +45,8 @@ def mean_with_unit(arm: Mapping[str, Any], metric: str) -> str:
 def median_with_unit(arm: Mapping[str, Any], metric: str | None) -> str:
     """Write the median of an arm's metric with its unit: `955 tokens/s`, `3.29 ms`."""
     value = median_of(arm, metric)
-    if metric is None:
+    # An arm that failed, or has another workload, may lack the metric.
+    if metric is None or value is None:
         return "unknown"
     return _with_unit(value, arm["metrics"][metric]["unit"])
 

@@ -65,8 +65,8 @@ class Experiment:
         if self.measure.isolation is Isolation.shared and run.process != Process():
             return UserError(
                 "measure.isolation=shared cannot give an arm process settings of its own "
-                "(process.xla_flags, process.env, process.python, process.source, gate.commit); "
-                "use measure.isolation=separate or auto"
+                "(process.xla_flags, process.env, process.python, process.source, process.pin, "
+                "gate.commit); use measure.isolation=separate or auto"
             )
         # A shorter warm-up is a shorter generation, and all rows of a batch end with it.
         if self.measure.warmup_tokens is not None:

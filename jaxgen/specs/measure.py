@@ -30,10 +30,14 @@ DEFAULT_PROCESSES = 2
 """Pairs of processes where the user names no number. What favours the arm that starts first
 favours each arm once, and the draws of the two starts are averaged."""
 
+MIN_PAIRS_TO_DECIDE = 12
+"""Before so many pairs a narrow interval ends nothing: a run that stops at the first narrow one
+favours blocks that agree by luck."""
+
 # Both are finite and above 0: `schedule.repeats` rounds a share of the time down, which infinity
 # does not allow, and a `target_ci` of 0 is refused below.
 _NO_LIMIT_S = 1e9
-_NEVER_NARROW_ENOUGH = 1e-12
+NEVER_NARROW_ENOUGH = 1e-12
 """Limits of a plan whose calls are counted: neither the time nor the interval ends it."""
 
 
@@ -142,7 +146,11 @@ class Measure:
         The interval of one pair holds what starts differ by, so that a clear answer needs no other
         start; a number of processes that is asked for is wanted for its own sake.
         """
-        return self.processes is None and self.num_processes > 1 and self.stops_when_settled
+        if self.processes is not None or self.num_processes == 1:
+            return False
+        # The first one must be able to make as many pairs by itself as a run needs.
+        pairs_of_first = self.blocks // self.num_processes * self.trials
+        return self.stops_when_settled and pairs_of_first >= MIN_PAIRS_TO_DECIDE
 
     @property
     def least_difference(self) -> float:
@@ -175,7 +183,7 @@ class Measure:
     @property
     def limited_by_time(self) -> bool:
         """Whether `max_seconds` ends the measurement; else its calls are counted (`for_calls`)."""
-        return self.target_ci != _NEVER_NARROW_ENOUGH
+        return self.target_ci != NEVER_NARROW_ENOUGH
 
     def for_calls(self, calls: int | None) -> "Measure":
         """Settle the plan for a workload that says how often it is called.
@@ -197,5 +205,5 @@ class Measure:
             # With no least time a trial never repeats its call, so that calls are trials.
             min_trial_s=0.0,
             max_seconds=_NO_LIMIT_S,
-            target_ci=_NEVER_NARROW_ENOUGH,
+            target_ci=NEVER_NARROW_ENOUGH,
         )

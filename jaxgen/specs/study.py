@@ -19,8 +19,8 @@ class Calibrate:
 
     Attributes:
         processes: fresh pairs of processes; the arms take turns in starting first.
-        seconds: of short trials in each pair of processes; with some 10 s the mean of a pair is
-            known to about 0.4 %.
+        seconds: of short trials in each pair of processes; a note says where the mean of a pair is
+            uncertain by more than 0.4 %.
     """
 
     processes: int = 8

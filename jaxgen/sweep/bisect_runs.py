@@ -50,7 +50,7 @@ class Bisection:
             OutOfTime: there is no time for it.
         """
         pair = f"{commits.short(commit)}_{commits.short(reference)}"
-        folder = self._folder / f"{pair}_{attempt}"
+        folder = self._folder / f"{pair}_{_question(self._overrides)}_{attempt}"
         result = _stored(folder)
         if result is None:
             result = self._run(commit, source, folder)
@@ -172,9 +172,12 @@ def _shown(ratio: Measured) -> str:
 
 
 def _default_folder(good: str, bad: str, overrides: Sequence[str]) -> Path:
-    # Another question must not find this one's runs.
-    question = hashlib.sha256("\0".join(overrides).encode()).hexdigest()[:8]
-    return _FOLDER / f"{commits.short(good)}_{commits.short(bad)}_{question}"
+    return _FOLDER / f"{commits.short(good)}_{commits.short(bad)}_{_question(overrides)}"
+
+
+def _question(overrides: Sequence[str]) -> str:
+    """Name what is measured: another question must not find this one's runs."""
+    return hashlib.sha256("\0".join(overrides).encode()).hexdigest()[:8]
 
 
 def _stored(folder: Path) -> Result | None:

@@ -68,3 +68,15 @@ def test_nothing_compared_is_no_excess():
 def test_shadows_are_named():
     test = algorithm_test([[1.0] * 4], [[NOISE] * 4], spread=1.0, method="float32 shadows")
     assert reasons(test)[0].startswith("in float32, on the same tokens")
+
+
+def test_what_is_no_number_in_a_shadow_is_a_reason_and_named():
+    test = algorithm_test(
+        [[None, 0.0]], None, spread=4.0, method="float32 shadows", broken="candidate"
+    )
+    assert reasons(test) == ["in float32, the candidate's logits hold NaN or Inf"]
+
+
+def test_without_any_noise_the_first_place_is_that_of_the_fault():
+    test = judged([[1e-9] * 7 + [1e-2]], [[0.0] * 8])
+    assert test["first"] == {"row": 0, "position": 7}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import statistics
 
 import numpy as np
 import pytest
@@ -60,7 +61,10 @@ def test_the_start_spread_is_the_deviation_of_the_pairs_means(tmp_path, monkeypa
     assert told["start_spread"]["mean"] == pytest.approx(np.mean(means))
     for each, mean in zip(told["comparisons"], means, strict=True):
         assert math.log(each["ratio"]) == pytest.approx(mean)
-        assert each["standard_error"] > 0
+        means = each["block_means"]
+        assert each["standard_error"] == pytest.approx(
+            statistics.stdev(means) / math.sqrt(len(means))
+        )
 
 
 def test_the_arms_take_turns_in_starting_first_and_what_that_is_worth_is_told(

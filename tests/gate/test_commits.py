@@ -112,7 +112,7 @@ def test_variables_of_a_hook_lead_to_no_other_repository(root, tmp_path, monkeyp
 
 @pytest.mark.parametrize(
     ("name", "fragment"),
-    [("site-packages", "is installed from a wheel"), ("folder", "has none")],
+    [("site-packages", "is installed from a wheel"), ("folder", "is no git repository")],
 )
 def test_without_a_repository_there_are_no_commits(name, fragment, tmp_path, monkeypatch):
     package = tmp_path / name / "jaxgen" / "gate"
@@ -120,7 +120,7 @@ def test_without_a_repository_there_are_no_commits(name, fragment, tmp_path, mon
     monkeypatch.setattr(commits, "__file__", str(package / "commits.py"))
     with pytest.raises(UserError, match=fragment) as refused:
         commits.repository("gate.commit")
-    assert str(refused.value).startswith("gate.commit needs the git repository of jaxgen")
+    assert str(refused.value).startswith("gate.commit needs a clone of jaxgen's repository")
 
 
 def test_without_git_there_is_one_line(root, monkeypatch):

@@ -100,7 +100,7 @@ class TestRows:
     def test_two_single_samples_have_the_noise_floor_alone_and_say_so(self):
         row = one(speed(80.0, n=1, spread=None), speed(100.0, n=1, spread=None))
         assert (row["status"], row["noise"]) == ("REGRESSION", pytest.approx(0.02))
-        assert row["note"] == "neither side has two samples: only the noise floor is allowed for"
+        assert row["note"] == "neither side has two samples: only the margin is allowed for"
 
     def test_rows_without_a_partner_are_named_and_not_skipped(self):
         rows = compare_rows(

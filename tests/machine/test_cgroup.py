@@ -3,7 +3,6 @@
 import pytest
 
 from jaxgen.machine import cgroup
-from jaxgen.machine.cgroup import Throttling
 
 
 @pytest.fixture
@@ -37,13 +36,13 @@ class TestVersion2:
         group(tmp_path, "pod/one", cpu_dot_max="400000 100000\n", cpu_dot_stat=STAT_2)
         group(tmp_path, "pod", cpu_dot_max="150000 100000\n")
         assert cgroup.cpu_limit() == 1.5
-        assert cgroup.throttling() == Throttling(times=3, seconds=0.25)
+        assert cgroup.throttled_s() == 0.25
 
     def test_max_is_no_limit(self, tree, tmp_path):
         tree("0::/\n")
         group(tmp_path, "", cpu_dot_max="max 100000\n", cpu_dot_stat="usage_usec 9\n")
         assert cgroup.cpu_limit() is None
-        assert cgroup.throttling() is None
+        assert cgroup.throttled_s() is None
 
     def test_a_path_of_the_host_that_is_not_mounted_here_means_the_mount_itself(
         self, tree, tmp_path
@@ -51,7 +50,7 @@ class TestVersion2:
         tree("0::/kubepods/burstable/pod7\n")
         group(tmp_path, "", cpu_dot_max="50000 100000\n", cpu_dot_stat=STAT_2)
         assert cgroup.cpu_limit() == 0.5
-        assert cgroup.throttling() == Throttling(times=3, seconds=0.25)
+        assert cgroup.throttled_s() == 0.25
 
 
 @pytest.mark.parametrize("mount", ["cpu", "cpu,cpuacct"])
@@ -61,7 +60,7 @@ class TestVersion1:
         files = {"cpu_dot_cfs_quota_us": "300000\n", "cpu_dot_cfs_period_us": "100000\n"}
         group(tmp_path, f"{mount}/pod", cpu_dot_stat=STAT_1, **files)
         assert cgroup.cpu_limit() == 3.0
-        assert cgroup.throttling() == Throttling(times=3, seconds=0.25)
+        assert cgroup.throttled_s() == 0.25
 
     def test_minus_one_is_no_limit(self, mount, tree, tmp_path):
         tree(f"2:{mount}:/\n")
@@ -72,11 +71,11 @@ class TestVersion1:
 
 def test_a_system_without_control_groups_knows_nothing(tree):
     assert cgroup.cpu_limit() is None
-    assert cgroup.throttling() is None
+    assert cgroup.throttled_s() is None
 
 
 def test_damaged_files_are_unknown(tree, tmp_path):
     tree("0::/\n")
     group(tmp_path, "", cpu_dot_max="many\n", cpu_dot_stat="nr_throttled many\n")
     assert cgroup.cpu_limit() is None
-    assert cgroup.throttling() is None
+    assert cgroup.throttled_s() is None

@@ -1,11 +1,13 @@
 """Versions of jax and flax that fit each other, and the one file with private names of jax."""
 
+import importlib
 import importlib.metadata
 import re
 from pathlib import Path
 
 import pytest
 
+import jaxgen.models
 from jaxgen.errors import UserError
 from jaxgen.machine import jax_compat
 
@@ -28,6 +30,12 @@ def test_an_old_flax_beside_a_new_jax_is_named_with_its_remedy(monkeypatch):
     pretend_installed(monkeypatch, jax="0.12.0.1", flax="0.12.8")
     with pytest.raises(UserError, match=r"flax 0\.12\.8 .* jax 0\.12\.0\.1; .*'flax>=0\.12\.9'"):
         jax_compat.require_fitting_flax()
+
+
+def test_a_model_is_not_even_imported_with_versions_that_do_not_fit(monkeypatch):
+    pretend_installed(monkeypatch, jax="0.12.0.1", flax="0.12.8")
+    with pytest.raises(UserError, match="does not run on jax"):
+        importlib.reload(jaxgen.models)
 
 
 def test_the_installed_versions_fit():

@@ -173,7 +173,10 @@ def test_utilisation_is_the_share_of_each_rate():
 def test_what_is_not_known_is_null(step, step_s):
     used = roofline.utilisation(step, step_s, bandwidth_bytes_per_s=1, peak_flops_per_s=1)
     assert used == {"mbu": None, "mfu": None}
-    assert roofline.too_fast(used, mbu_tolerance=0.1, mfu_tolerance=0.1) is None
+    assert (
+        roofline.too_fast(used, mbu_tolerance=0.1, mfu_tolerance=0.1, read_rate="memory bandwidth")
+        is None
+    )
 
 
 TOO_FAST = [
@@ -186,7 +189,9 @@ TOO_FAST = [
 
 @pytest.mark.parametrize(("used", "told"), TOO_FAST)
 def test_more_than_the_machine_can_do_is_told(used, told):
-    clause = roofline.too_fast(used, mbu_tolerance=0.1, mfu_tolerance=0.1)
+    clause = roofline.too_fast(
+        used, mbu_tolerance=0.1, mfu_tolerance=0.1, read_rate="memory bandwidth"
+    )
     assert clause == (told and f"reaches {told} the probe measured: the timer is wrong")
 
 

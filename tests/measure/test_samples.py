@@ -234,3 +234,34 @@ def test_only_metrics_that_mean_the_same_are_compared():
     made = paired(samples=Samples(("candidate", "baseline"), METRICS, comparable=("tokens_per_s",)))
     assert list(made.comparison()) == ["tokens_per_s"]
     assert list(made.summary("baseline")["metrics"]) == list(METRICS)
+
+
+class TestBlockMeans:
+    """The mean log ratio of each block, which a study keeps of its measurements."""
+
+    def rows_of(self, *blocks):
+        """Trials whose candidate is so many times as fast as the baseline: blocks of pairs."""
+        rows = []
+        for block, factors in enumerate(blocks):
+            for pair, factor in enumerate(factors):
+                place = {"block": block, "pair": pair}
+                rows.append(trial_row("candidate", tokens_per_s=100.0 * factor, **place))
+                rows.append(trial_row("baseline", tokens_per_s=100.0, **place))
+        return rows
+
+    @pytest.mark.parametrize("metric", ["tokens_per_s", "latency_s"])
+    def test_above_0_the_candidate_is_better_whichever_way_the_metric_points(self, metric):
+        rows = self.rows_of([2.0], [1.0, 4.0])
+        means = samples(*rows, metrics={metric: METRICS[metric]}).block_means()
+        assert means == pytest.approx([math.log(2), math.log(2)])
+
+    def test_void_trials_and_those_without_a_partner_count_nowhere(self):
+        rows = self.rows_of([2.0], [3.0])
+        rows.append(trial_row("candidate", block=0, tokens_per_s=900.0, void=True))
+        rows.append(trial_row("candidate", block=2, tokens_per_s=900.0))
+        assert samples(*rows).block_means() == pytest.approx([math.log(2), math.log(3)])
+
+    def test_what_has_no_logarithm_is_left_out(self):
+        rows = [*self.rows_of([2.0]), trial_row("candidate", block=1, tokens_per_s=-1.0)]
+        rows.append(trial_row("baseline", block=1))
+        assert len(samples(*rows).block_means()) == 1

@@ -62,6 +62,16 @@ def test_a_run_that_may_end_with_its_first_start_has_the_pairs_of_a_whole_run():
     assert stop(WIDE, plan=plan, done=10, elapsed_s=7.0) == "max_seconds limit"
 
 
+def test_only_the_first_start_of_a_run_that_can_make_all_pairs_by_itself_may_be_the_last():
+    plan = Measure(max_seconds=10.0)
+    assert not share_of(plan, 1).may_be_last
+    # Of the second the half of the seconds is its own, and 6 pairs are its half.
+    assert stop(CLEAR, plan=plan, done=6, share=share_of(plan, 1)) == "the question is settled"
+    assert share_of(Measure(blocks=24), 0).may_be_last
+    assert not share_of(Measure(blocks=22), 0).may_be_last
+    assert share_of(Measure(blocks=12, trials=2), 0).may_be_last
+
+
 def test_starts_that_are_asked_for_are_all_made():
     assert not share_of(Measure(processes=2), 0).may_be_last
     assert not share_of(Measure(target_ci=0.01), 0).may_be_last

@@ -32,7 +32,7 @@ OPEN = {
 }
 """Sections whose keys are not the schema's, each with the reason."""
 
-NEWER = {"environment.waited_s"}
+NEWER = {"environment.waited_s", "agreement.algorithm.non_finite"}
 """Keys that a run has where it had reason to, or that are newer than the tracked run."""
 
 

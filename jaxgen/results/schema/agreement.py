@@ -42,6 +42,8 @@ class AlgorithmTest(TypedDict):
     most_excess: float
     # The row and the position where they first do; null where they never do.
     first: dict[str, Count] | None
+    # Whose float32 logits hold what is no number: `candidate`, `baseline`, `both`, or null.
+    non_finite: str | None
 
 
 class Agreement(TypedDict):
